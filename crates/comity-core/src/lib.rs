@@ -1,0 +1,24 @@
+//! The rules of a Comity node: pure state machines that are told what happened and when, and
+//! answer with what must be done.
+//!
+//! Nothing in this crate opens a socket or a file, reads a clock, spawns a task or draws a random
+//! number. The body (`comity`) waits for events, hands them to [`node::Node`] and performs the
+//! effects in order; the simulator (`comity-sim`) does the same on one clock for many nodes.
+
+pub mod card;
+pub mod channel;
+pub mod envelope;
+pub mod id;
+pub mod identity;
+pub mod inbox;
+pub mod ledger;
+pub mod limits;
+pub mod node;
+pub mod outbound;
+pub mod payload;
+pub mod peers;
+pub mod request;
+pub mod seen;
+pub mod throttle;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,156 @@
+//! The one peer book: everybody this node has heard of, from whatever source, with what is
+//! claimed, what is proven, and how each can be reached.
+
+use crate::card::Card;
+use crate::id::{NodeId, PeerId};
+use crate::identity::trust::Trust;
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// A source of discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// mDNS and DNS-SD on the local network.
+    Mdns,
+    /// Named by a person: `--peer`, configuration.
+    Manual,
+    /// Told by a verified peer.
+    Exchange,
+    /// It came to us: a link, or a message by a door.
+    Inbound,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound];
+
+    /// The name shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mdns => "mdns",
+            Self::Manual => "manual",
+            Self::Exchange => "exchange",
+            Self::Inbound => "inbound",
+        }
+    }
+}
+
+/// What a source saw of a peer: claims, until a handshake proves the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Who saw it.
+    pub source: Source,
+    /// The address the news came from: the mDNS packet's, the telling peer's, the connection's.
+    pub told_by: Option<IpAddr>,
+    /// The UUID it claims.
+    pub peer: PeerId,
+    /// The key it claims.
+    pub key: Option<NodeId>,
+    /// The name it claims.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it says it can do.
+    pub capabilities: Vec<String>,
+    /// Where it says it answers.
+    pub candidates: Vec<Candidate>,
+    /// `meta` of the TXT record, or `metadata` of an exchange.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// An address at which a peer may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Candidate {
+    /// Where.
+    pub address: SocketAddr,
+    /// Who said so.
+    pub source: Source,
+}
+
+/// How present a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Presence {
+    /// A source named it; nobody has answered yet.
+    Seen,
+    /// Heard of lately.
+    Online,
+    /// Three heartbeats, or three pings, were missed.
+    Stale,
+    /// A connection failed.
+    Unreachable,
+    /// It said goodbye.
+    Offline,
+}
+
+impl Presence {
+    /// The name shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Online => "online",
+            Self::Stale => "stale",
+            Self::Unreachable => "unreachable",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// In which directions a peer and this node have reached each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach {
+    /// This node has reached the peer at one of its addresses.
+    pub outbound: bool,
+    /// The peer has reached this node.
+    pub inbound: bool,
+}
+
+impl Reach {
+    /// The name shown: `none`, `out`, `in`, `both`.
+    pub fn name(self) -> &'static str {
+        match (self.outbound, self.inbound) {
+            (false, false) => "none",
+            (true, false) => "out",
+            (false, true) => "in",
+            (true, true) => "both",
+        }
+    }
+}
+
+/// A peer as everybody outside the peer book sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerView {
+    /// Its UUID.
+    pub id: PeerId,
+    /// Its key, once proven.
+    pub key: Option<NodeId>,
+    /// Its name, cleaned for showing.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it says it can do.
+    pub capabilities: Vec<String>,
+    /// How far it is trusted.
+    pub trust: Trust,
+    /// How present it is.
+    pub presence: Presence,
+    /// Which directions work.
+    pub reach: Reach,
+    /// Who told of it.
+    pub sources: BTreeSet<Source>,
+    /// Where it can be reached, best first.
+    pub addresses: Vec<SocketAddr>,
+    /// What it said it is doing.
+    pub status: Option<Value>,
+    /// What else it said of itself.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was first heard of.
+    pub discovered_at: Timestamp,
+    /// When it was last heard of.
+    pub last_seen: Timestamp,
+    /// Its card, if it gave one.
+    pub card: Option<Box<Card>>,
+    /// Why it cannot be reached, for people.
+    pub trouble: Option<String>,
+}

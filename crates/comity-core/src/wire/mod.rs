@@ -1,0 +1,11 @@
+//! What goes over the wire, in bytes: JSON messages in both spellings, compact messages,
+//! link frames, cards and TXT records. Everything here is a pure function of its input; every
+//! decoder takes hostile bytes and answers with a value or an error that names the field.
+
+pub mod card;
+pub mod compact;
+pub mod frame;
+pub mod json;
+pub mod pack;
+pub mod strict;
+pub mod txt;
