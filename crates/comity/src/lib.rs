@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod home;
+mod store;
 #[cfg(test)]
 mod scratch;
