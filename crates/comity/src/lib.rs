@@ -7,6 +7,7 @@
 pub mod config;
 pub(crate) mod driver;
 pub mod home;
+pub(crate) mod link;
 #[cfg(test)]
 mod scratch;
 
