@@ -173,6 +173,8 @@ pub struct Node {
     pub subscriptions: Vec<Subscription>,
     /// Messages in the inbox, by priority.
     pub inbox: BTreeMap<String, u64>,
+    /// Messages counted in the digest.
+    pub digest_total: u64,
     /// Peers it has heard of.
     pub peers_total: u64,
     /// Those that are present now.

@@ -10,14 +10,15 @@ mod feed;
 mod open;
 mod read;
 mod streams;
-mod target;
+pub(crate) mod target;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use denied::Denied;
-pub(crate) use desk::{Desk, ITEMS_MAX, name, subscriptions};
+pub(crate) use desk::{Desk, subscriptions};
 pub(crate) use open::{Door, OpenError, open};
+pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
@@ -26,8 +27,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use comity_core::wire::control::{self, path};
-use denied::Denied as Refused;
-use read::{Body, Params};
+use read::Params;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) struct Surroundings {
     pub(crate) url: Option<String>,
 }
 
-type Reply<T> = Result<Json<T>, Refused>;
+type Reply<T> = Result<Json<T>, Denied>;
 
 /// Everything that both ways into the control door offer.
 fn routes(desk: Desk) -> Router {
@@ -169,18 +169,18 @@ async fn one_time_code(
     State((desk, sessions)): State<(Desk, Arc<Sessions>)>,
     Body(_): Body<control::Done>,
 ) -> Reply<control::OneTimeCode> {
-    let closed = || Refused::new(StatusCode::CONFLICT, "conflict", "this node opens no port for browsers (control.http)");
+    let closed = || Denied::new(StatusCode::CONFLICT, "conflict", "this node opens no port for browsers (control.http)");
     let url = desk.surroundings.url.clone().ok_or_else(closed)?;
     let (code, good_for) = sessions.one_time_code();
     Ok(Json(control::OneTimeCode { code, url: format!("{url}{}", path::SESSION), expires_in_seconds: good_for.as_secs() }))
 }
 
-async fn nothing_here() -> Refused {
-    Refused::new(StatusCode::NOT_FOUND, "not_found", "the control door has nothing at this path")
+async fn nothing_here() -> Denied {
+    Denied::new(StatusCode::NOT_FOUND, "not_found", "the control door has nothing at this path")
 }
 
-async fn wrong_method() -> Refused {
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", "the control door has no such method at this path")
+async fn wrong_method() -> Denied {
+    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", "the control door has no such method at this path")
 }
 
 fn done(_: ()) -> Json<control::Done> {

@@ -2,10 +2,10 @@
 //! that only its user can read), or a browser that exchanged a one-time code for a cookie. Neither
 //! ever stands in a URL. See "Doors" in `protocols/identity.md`.
 
-use super::control::Denied;
-use axum::body::{Body, Bytes};
+use super::control::{self, Denied};
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
@@ -13,7 +13,6 @@ use axum::routing::post;
 use axum::{Json, Router};
 use comity_core::id::encode_base64;
 use comity_core::wire::control::{Done, Redeem, path};
-use comity_core::wire::strict;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -167,13 +166,10 @@ pub(crate) fn routes(sessions: Arc<Sessions>) -> Router {
     Router::new().route(path::SESSION, post(open_session)).with_state(sessions)
 }
 
-async fn open_session(State(sessions): State<Arc<Sessions>>, headers: HeaderMap, body: Bytes) -> Result<Response<Body>, Denied> {
-    if headers.get(CONTENT_TYPE).is_none_or(|value| !value.as_bytes().starts_with(b"application/json")) {
-        let sentence = "the body must be application/json";
-        return Err(Denied::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", sentence));
-    }
-    let value = strict::parse(&body).map_err(|bad| Denied::field("", bad.to_string()))?;
-    let redeem: Redeem = serde_json::from_value(value).map_err(|wrong| Denied::field("", wrong.to_string()))?;
+async fn open_session(
+    State(sessions): State<Arc<Sessions>>,
+    control::Body(redeem): control::Body<Redeem>,
+) -> Result<Response<Body>, Denied> {
     let used = || Denied::new(StatusCode::UNAUTHORIZED, "expired", "the code is used, too old, or wrong: `comity code` gives another");
     let cookie = sessions.redeem(&redeem.code).ok_or_else(used)?;
     let seconds = SESSION_LIFETIME.as_secs();

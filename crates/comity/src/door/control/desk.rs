@@ -55,6 +55,7 @@ impl Desk {
             status: view.status.clone(),
             subscriptions: subscriptions(&view),
             inbox: view.inbox.iter().map(|(priority, number)| (priority.name().to_owned(), count(*number))).collect(),
+            digest_total: view.digest_total,
             peers_total: count(view.peers.len()),
             peers_online: count(online),
             sources: view.sources.iter().map(|(source, health)| source_state(*source, health)).collect(),
@@ -73,10 +74,21 @@ impl Desk {
         peers
     }
 
-    /// Sends a message.
+    /// Sends a message to whatever its target names.
     pub(crate) async fn send(&self, wanted: control::Send) -> Result<control::Sent, Denied> {
         let view = self.handle.look().await;
         let (to, channel) = address(&view, &wanted)?;
+        self.send_to(&view, to, channel, wanted).await
+    }
+
+    /// Sends a message to one peer, or to everybody who listens to the channel.
+    pub(crate) async fn send_to(
+        &self,
+        view: &NodeView,
+        to: Option<PeerId>,
+        channel: Channel,
+        wanted: control::Send,
+    ) -> Result<control::Sent, Denied> {
         let kind = wanted.kind.map_or_else(|| channel.kind(), |Named(kind)| kind);
         if kind == Kind::Heartbeat {
             return Err(Denied::field("/type", "heartbeats are the node's own"));
@@ -96,7 +108,7 @@ impl Desk {
             sealed_at: None,
         };
         if wanted.sealed {
-            self.seal(&view, &mut send)?;
+            self.seal(view, &mut send)?;
         }
         match self.handle.send(send).await {
             Answer::Sent { id, peers } => Ok(sent(id, peers, &channel, to)),
@@ -227,7 +239,7 @@ impl Desk {
 
     /// How the node is.
     pub(crate) async fn checkup(&self) -> control::Checkup {
-        control::Checkup { checks: checkup::checks(&*self.handle.look().await) }
+        control::Checkup { checks: checkup::checks(&self.handle.look().await) }
     }
 
     async fn done(&self, ask: node::Ask) -> Result<(), Denied> {
