@@ -3,7 +3,7 @@
 //! came from.
 
 use super::ConfigError;
-use super::written::{Document, KEYS, Key, Shape};
+use super::written::{Document, KEYS, Key, SECTIONS, Shape};
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -86,10 +86,27 @@ impl Layers {
     }
 
     pub(super) fn document(&self) -> Result<Document, ConfigError> {
-        self.0.extract().map_err(|error| {
-            let key = error.path.join(".");
-            let from = error.metadata.as_ref().map_or_else(|| "the configuration".to_owned(), place);
-            ConfigError::Wrong { key, from, problem: error.kind.to_string() }
+        let failed = |prefix: &str, error: figment::Error| {
+            let key = format!("{prefix}{}", error.path.first().map_or("", String::as_str));
+            ConfigError::Wrong { from: self.origin(&key), key, problem: error.kind.to_string() }
+        };
+        let figment = &self.0;
+        macro_rules! section {
+            ($name:literal) => {
+                figment.extract_inner($name).map_err(|error| failed(concat!($name, "."), error))?
+            };
+        }
+        Ok(Document {
+            node: figment.extract().map_err(|error| failed("", error))?,
+            http: section!("http"),
+            local: section!("local"),
+            mdns: section!("mdns"),
+            tls: section!("tls"),
+            limits: section!("limits"),
+            inbox: section!("inbox"),
+            metrics: section!("metrics"),
+            otlp: section!("otlp"),
+            log: section!("log"),
         })
     }
 
@@ -135,7 +152,8 @@ fn refuse_unknown(table: &Dict, prefix: &str, file: &Path) -> Result<(), ConfigE
                 refuse_unknown(table, &inside, file)?;
             }
             _ => {
-                let nearest = nearest(&path, KEYS.iter().map(|key| key.path.to_owned()));
+                let sections = SECTIONS.iter().map(|(section, _)| (*section).to_owned()).filter(|_| value.as_dict().is_some());
+                let nearest = nearest(&path, KEYS.iter().map(|key| key.path.to_owned()).chain(sections));
                 return Err(ConfigError::UnknownKey { key: path, from: file.display().to_string(), nearest });
             }
         }

@@ -80,7 +80,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one_and_the_file() {
     };
     check("nmae = \"a\"", "nmae", "name");
     check("[http]\nprot = 8400", "http.prot", "http.port");
-    check("[limit]\nseen = 3", "limit", "limits.seen");
+    check("[limit]\nseen = 3", "limit", "limits");
     check("port = 8400", "port", "http.port");
     check("[local.trust]\nlevel = 1", "local.trust", "local.trust");
 }
