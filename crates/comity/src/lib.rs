@@ -9,6 +9,7 @@ pub(crate) mod driver;
 pub mod home;
 pub(crate) mod identity;
 pub mod network;
+mod store;
 pub(crate) mod link;
 #[cfg(test)]
 mod scratch;
