@@ -5,11 +5,9 @@
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
 pub mod config;
-pub(crate) mod door;
 pub(crate) mod driver;
 pub mod home;
-pub(crate) mod identity;
-pub mod network;
+pub(crate) mod link;
 #[cfg(test)]
 mod scratch;
 
