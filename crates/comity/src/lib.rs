@@ -4,8 +4,14 @@
 //! them to the rules and performs what they answer. What peers can reach is listed in
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
+pub mod config;
 pub(crate) mod driver;
+pub mod home;
 pub(crate) mod identity;
 pub mod network;
+mod store;
+pub(crate) mod link;
+#[cfg(test)]
+mod scratch;
 
 pub use network::Network;

@@ -1,11 +1,11 @@
 //! What this process and the control door ask for.
 
+use super::keeping::Waiter;
 use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{MessageId, PeerId, Ticket};
 use crate::inbox::Digest;
-use crate::ledger::FateKind;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::payload::Payload;
 use crate::time::Now;
@@ -44,7 +44,7 @@ impl Node {
                 let items = self.queue.after(after).take(limit).cloned().collect();
                 self.answer(ticket, Answer::Items(items));
             }
-            Ask::Ack(arrivals) => self.acknowledge(ticket, arrivals, now),
+            Ask::Ack(arrivals) => self.acknowledge(ticket, arrivals),
             Ask::Digest { take } => self.give_digest(ticket, take, now),
             Ask::Why(id) => {
                 let mut fates = self.ledger_out.fates(id);
@@ -139,19 +139,14 @@ impl Node {
         for item in &items {
             number = self.persist(Record::ItemRemoved { arrival: item.arrival });
         }
-        self.keeping.wait(number, super::keeping::Waiter::Taken { ticket, items });
+        self.keeping.wait(number, Waiter::Taken { ticket, items });
     }
 
-    fn acknowledge(&mut self, ticket: Ticket, arrivals: Vec<u64>, now: Now) {
-        let mut last = None;
-        for arrival in arrivals {
-            if let Some(item) = self.queue.remove(arrival) {
-                last = Some(self.persist(Record::ItemRemoved { arrival }));
-                self.note_left(&item, FateKind::Read, now);
-            }
-        }
-        match last {
-            Some(number) => self.done_when_safe(ticket, number),
+    fn acknowledge(&mut self, ticket: Ticket, arrivals: Vec<u64>) {
+        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
+        let removed = items.iter().map(|item| Record::ItemRemoved { arrival: item.arrival }).collect::<Vec<_>>();
+        match removed.into_iter().map(|record| self.persist(record)).last() {
+            Some(number) => self.keeping.wait(number, Waiter::Acknowledged { ticket, items }),
             None => self.answer(ticket, Answer::Done),
         }
     }

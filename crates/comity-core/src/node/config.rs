@@ -2,6 +2,7 @@
 
 use super::Boot;
 use crate::id::NodeId;
+use crate::identity::guard;
 use crate::identity::trust::Admission;
 use crate::{inbox, outbound, throttle};
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ pub struct Config {
     pub seen_max: usize,
     /// How often the digest is cut.
     pub digest_every: Duration,
-    /// The ports of this node's own control and metrics doors, which are never dialled.
-    pub own_ports: Vec<u16>,
+    /// Which addresses may be dialled.
+    pub guard: guard::Config,
 }
 
 impl Config {
@@ -58,7 +59,7 @@ impl Config {
             outbound: outbound::Config::default(),
             seen_max: 1 << 20,
             digest_every: Duration::from_secs(60),
-            own_ports: Vec::new(),
+            guard: guard::Config::default(),
         }
     }
 }

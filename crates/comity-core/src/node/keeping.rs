@@ -16,12 +16,14 @@ use std::sync::Arc;
 pub(super) struct Keeping {
     last: u64,
     waiters: BTreeMap<u64, Waiter>,
+    /// Removals that the disk did not take.
+    redo: Vec<u64>,
     disk_ok: bool,
 }
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { last: 0, waiters: BTreeMap::new(), disk_ok: true }
+        Self { last: 0, waiters: BTreeMap::new(), redo: Vec::new(), disk_ok: true }
     }
 }
 
@@ -32,6 +34,10 @@ pub(super) enum Waiter {
     Item { item: Arc<Item>, bringer: Sender },
     /// Items that were taken out.
     Taken { ticket: Ticket, items: Vec<Arc<Item>> },
+    /// Items that were acknowledged.
+    Acknowledged { ticket: Ticket, items: Vec<Arc<Item>> },
+    /// An item that was pushed out or ran out: its removal is tried again.
+    Gone { arrival: u64 },
     /// A change that somebody asked for.
     Done(Ticket),
 }
@@ -74,6 +80,9 @@ impl Node {
 
     pub(super) fn handle_committed(&mut self, upto: u64, now: Now) {
         self.keeping.disk_ok = true;
+        for arrival in std::mem::take(&mut self.keeping.redo) {
+            self.remove_for_good(arrival);
+        }
         let later = self.keeping.waiters.split_off(&(upto + 1));
         for waiter in std::mem::replace(&mut self.keeping.waiters, later).into_values() {
             match waiter {
@@ -84,6 +93,13 @@ impl Node {
                     }
                     self.answer(ticket, Answer::Items(items));
                 }
+                Waiter::Acknowledged { ticket, items } => {
+                    for item in &items {
+                        self.note_left(item, FateKind::Read, now);
+                    }
+                    self.answer(ticket, Answer::Done);
+                }
+                Waiter::Gone { .. } => {}
                 Waiter::Done(ticket) => self.answer(ticket, Answer::Done),
             }
         }
@@ -94,25 +110,20 @@ impl Node {
         for waiter in self.keeping.waiters.split_off(&from).into_values() {
             match waiter {
                 Waiter::Item { item, bringer } => self.refuse_item(&item, bringer, now),
-                Waiter::Taken { ticket, items } => {
+                Waiter::Taken { ticket, items } | Waiter::Acknowledged { ticket, items } => {
                     for item in items {
-                        self.queue.push(item);
+                        self.put_in(item, now);
                     }
                     self.refuse(ticket, Refusal::Disk);
                 }
+                Waiter::Gone { arrival } => self.keeping.redo.push(arrival),
                 Waiter::Done(ticket) => self.refuse(ticket, Refusal::Disk),
             }
         }
     }
 
     fn enter_inbox(&mut self, item: Arc<Item>, bringer: Sender, now: Now) {
-        let evicted = self.queue.push(item.clone());
-        let itself = evicted.iter().any(|gone| gone.arrival == item.arrival);
-        for gone in evicted {
-            self.persist(Record::ItemRemoved { arrival: gone.arrival });
-            self.digest.evicted += 1;
-            self.note_left(&gone, FateKind::Evicted, now);
-        }
+        let itself = self.put_in(item.clone(), now);
         if !itself {
             self.note_in(&item.received, FateKind::Inbox, now.wall);
         }
@@ -125,6 +136,27 @@ impl Node {
             Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
             Sender::Nobody => {}
         }
+    }
+
+    /// Puts an item into the queue; whether it was itself pushed out at once.
+    fn put_in(&mut self, item: Arc<Item>, now: Now) -> bool {
+        let arrival = item.arrival;
+        let evicted = self.queue.push(item);
+        for gone in &evicted {
+            self.remove_for_good(gone.arrival);
+            self.digest.evicted += 1;
+            if gone.arrival == arrival {
+                self.note_in(&gone.received, FateKind::Evicted, now.wall);
+            } else {
+                self.note_left(gone, FateKind::Evicted, now);
+            }
+        }
+        evicted.iter().any(|gone| gone.arrival == arrival)
+    }
+
+    fn remove_for_good(&mut self, arrival: u64) {
+        let number = self.persist(Record::ItemRemoved { arrival });
+        self.keeping.wait(number, Waiter::Gone { arrival });
     }
 
     fn refuse_item(&mut self, item: &Item, bringer: Sender, now: Now) {
@@ -153,7 +185,7 @@ impl Node {
     pub(super) fn expire_inbox(&mut self, now: Now) {
         for arrival in self.queue.outdated(now.wall) {
             if let Some(item) = self.queue.remove(arrival) {
-                self.persist(Record::ItemRemoved { arrival });
+                self.remove_for_good(arrival);
                 self.note_left(&item, FateKind::Expired, now);
             }
         }

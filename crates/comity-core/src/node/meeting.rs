@@ -5,6 +5,7 @@ use super::{DialFailure, DialOutcome, Effect, Event, Node, Timer, is_named};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{DialId, MessageId, PeerId};
+use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
 use crate::peers::{Candidate, Presence, Sighting, Source};
@@ -28,6 +29,9 @@ const REDIAL_MAX: Duration = Duration::from_secs(30);
 /// Most addresses that people may name.
 const NAMED_MAX: usize = 256;
 
+/// Most sightings that wait because their teller told of too many new addresses at once.
+const DEFERRED_MAX: usize = 256;
+
 /// What a dial is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Errand {
@@ -50,7 +54,15 @@ impl Node {
     pub(super) fn handle_sighting(&mut self, sighting: Sighting, now: Now) {
         let id = sighting.key.map_or(sighting.peer, |key| key.peer());
         let mut permitted = sighting.candidates.clone();
-        permitted.retain(|candidate| self.guard.permit(candidate, sighting.told_by, now.mono).is_ok());
+        let mut too_many = false;
+        permitted.retain(|candidate| {
+            let permit = self.guard.permit(candidate, sighting.told_by, now.mono);
+            too_many |= permit == Err(Forbidden::TooMany);
+            permit.is_ok()
+        });
+        if too_many && self.deferred.len() < DEFERRED_MAX {
+            self.deferred.push(sighting.clone());
+        }
         if id == self.me {
             self.look_for_twin(permitted);
             return;
@@ -264,6 +276,9 @@ impl Node {
     }
 
     pub(super) fn handle_heartbeat(&mut self, now: Now) {
+        for sighting in std::mem::take(&mut self.deferred) {
+            self.handle_sighting(sighting, now);
+        }
         for id in self.book.ids() {
             let Some(peer) = self.book.find_mut(id).filter(|peer| peer.link.is_none()) else { continue };
             let silent = now.mono.saturating_sub(peer.last_heard);

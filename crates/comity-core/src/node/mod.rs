@@ -31,7 +31,7 @@ use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Mode};
 use crate::ledger::Ledger;
 use crate::peers::book::Book;
-use crate::peers::{Candidate, PeerView, Source};
+use crate::peers::{Candidate, PeerView, Sighting, Source};
 use crate::request::Requests;
 use crate::seen::Seen;
 use crate::throttle::Throttle;
@@ -59,6 +59,8 @@ pub struct Node {
     sources: BTreeMap<Source, SourceHealth>,
     dials: BTreeMap<DialId, meeting::Errand>,
     manual: Vec<meeting::Named>,
+    /// Sightings whose addresses could not be dialled yet, because too many were new.
+    deferred: Vec<Sighting>,
     twin: Option<SocketAddr>,
 
     links: BTreeMap<LinkId, linking::Link>,
@@ -95,12 +97,13 @@ impl Node {
             me,
             started: now,
             book: Book::default(),
-            guard: Guard::new(config.own_ports.clone()),
+            guard: Guard::new(config.guard.clone()),
             known: BTreeSet::new(),
             interfaces: Vec::new(),
             sources: BTreeMap::new(),
             dials: BTreeMap::new(),
             manual: Vec::new(),
+            deferred: Vec::new(),
             twin: None,
             links: BTreeMap::new(),
             lanes: BTreeMap::new(),
