@@ -6,12 +6,12 @@
 
 pub mod config;
 pub(crate) mod discovery;
+pub(crate) mod door;
 pub(crate) mod driver;
 pub mod home;
+pub(crate) mod identity;
 pub(crate) mod link;
 pub mod observe;
 #[cfg(test)]
 mod scratch;
 pub(crate) mod store;
-
-pub use network::Network;
