@@ -5,10 +5,13 @@
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
 pub mod config;
+pub(crate) mod discovery;
 pub(crate) mod driver;
 pub mod home;
 pub(crate) mod link;
+pub mod observe;
 #[cfg(test)]
 mod scratch;
+pub(crate) mod store;
 
 pub use network::Network;
