@@ -8,14 +8,17 @@
 //!
 //! Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
 
+pub(crate) mod control;
 pub(crate) mod dashflow;
 mod events;
 pub(crate) mod guards;
 pub(crate) mod health;
+pub(crate) mod mcp;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod pace;
 pub(crate) mod problem;
+pub(crate) mod session;
 mod shown;
 
 #[cfg(test)]
