@@ -9,6 +9,7 @@ mod tests;
 
 pub(crate) use first::first_checks;
 
+use crate::observe::Counters;
 use axum::Json;
 use axum::extract;
 use axum::http::StatusCode;
@@ -169,13 +170,16 @@ impl Checks {
         Self(checks.into())
     }
 
-    /// Carries out the active checks, at once and then every 30 s, until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken, on_failure: OnFailure) {
+    /// Carries out the active checks, at once and then every 30 s, until `stop`, and counts all.
+    pub(crate) async fn run(self, counters: Counters, stop: CancellationToken, on_failure: OnFailure) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             if stop.run_until_cancelled(self.carry_out()).await.is_none() {
                 return;
+            }
+            for check in self.0.iter() {
+                counters.checked(check.name, state(check) != State::Failed);
             }
             if let (Some(check), OnFailure::Stop(node)) = (self.lost(), &on_failure) {
                 tracing::error!(check = check.name, "a critical check keeps failing: this node stops");
@@ -187,11 +191,6 @@ impl Checks {
     /// Carries out every active check once, all at the same time.
     pub(crate) async fn carry_out(&self) {
         join_all(self.0.iter().map(Check::carry_out)).await;
-    }
-
-    /// Each check and whether it is not failing, for metrics.
-    pub(crate) fn standing(&self) -> Vec<(&'static str, bool)> {
-        self.0.iter().map(|check| (check.name, state(check) != State::Failed)).collect()
     }
 
     /// A critical check that has failed too often in a row.

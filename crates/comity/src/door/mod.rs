@@ -25,6 +25,7 @@ mod shown;
 mod tests;
 
 use crate::driver::Handle;
+use crate::observe;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
@@ -38,7 +39,6 @@ use events::Feed;
 use guards::{Names, Source};
 use health::Checks;
 use ipnet::IpNet;
-use metrics::{Exposed, Tally};
 use pace::Pace;
 use problem::Problem;
 use serde_json::Value;
@@ -102,7 +102,8 @@ impl From<&crate::config::Config> for Config {
 }
 
 /// The network door: [`NETWORK`]. `links` is the route of `link::Links`. Needs a tokio runtime.
-pub(crate) fn network(handle: Handle, links: Router, config: Config, tally: &Tally) -> Router {
+pub(crate) fn network(handle: Handle, links: Router, config: Config) -> Router {
+    let counted = (handle.clone(), observe::Door::Network);
     let body_max = config.limits.body_bytes;
     let names = config.names.clone();
     let router = Router::new()
@@ -115,11 +116,12 @@ pub(crate) fn network(handle: Handle, links: Router, config: Config, tally: &Tal
         .with_state(Door::new(handle, config))
         .merge(links)
         .layer(DefaultBodyLimit::max(body_max));
-    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(tally.clone(), metrics::count))
+    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// The metrics door: [`METRICS`].
-pub(crate) fn metrics(exposed: Exposed, checks: Checks, names: Names) -> Router {
+pub(crate) fn metrics(handle: Handle, checks: Checks, names: Names) -> Router {
+    let counted = (handle.clone(), observe::Door::Metrics);
     let health = Router::new()
         .route("/health", get(health::all))
         .route("/health/live", get(health::live))
@@ -128,8 +130,8 @@ pub(crate) fn metrics(exposed: Exposed, checks: Checks, names: Names) -> Router 
         .route("/readyz", get(health::ready))
         .route("/health/checks", get(health::history))
         .with_state(checks);
-    let router = Router::new().route("/metrics", get(metrics::metrics)).with_state(exposed).merge(health);
-    guards::guard(closed(router), names)
+    let router = Router::new().route("/metrics", get(metrics::metrics)).with_state(handle).merge(health);
+    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// The router with a problem for every other path and method.

@@ -173,11 +173,11 @@ impl Links {
         let id = self.0.handle.new_link();
         let (writer, queue) = mpsc::channel(WRITES_MAX);
         let Greeted { card, theirs, ours } = greeted;
+        let tables = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
         let (boot, subscriptions) = (theirs.boot, theirs.subscriptions);
-        let established = Established { id, dial, key, remote, card, boot, subscriptions, writer };
+        let established = Established { id, dial, key, remote, card, boot, subscriptions, ours, writer };
         self.0.handle.linked(established).await;
-        let lanes = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
-        self.clone().spawn_link(id, socket, queue, lanes);
+        self.clone().spawn_link(id, socket, queue, tables);
     }
 
     fn spawn_link(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
