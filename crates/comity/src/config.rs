@@ -384,8 +384,8 @@ impl Reading<'_> {
 
     fn otlp(&self, endpoint: Option<String>, token: Option<String>) -> Result<Option<Otlp>, ConfigError> {
         let Some(endpoint) = endpoint else { return Ok(None) };
-        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted"));
+        if !endpoint.starts_with("http://") {
+            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted (no https)"));
         }
         Ok(Some(Otlp { endpoint: endpoint.trim_end_matches('/').to_owned(), token }))
     }

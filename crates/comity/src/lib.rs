@@ -5,13 +5,15 @@
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
 pub mod config;
+pub(crate) mod discovery;
 pub(crate) mod driver;
 pub mod home;
 pub(crate) mod identity;
-pub mod network;
-mod store;
 pub(crate) mod link;
+pub mod network;
+pub mod observe;
 #[cfg(test)]
 mod scratch;
+pub(crate) mod store;
 
 pub use network::Network;

@@ -1,0 +1,1 @@
+//! mDNS on real sockets.
