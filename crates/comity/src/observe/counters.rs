@@ -98,6 +98,7 @@ struct Seldom {
     dial_seconds: Histogram,
     requests: Family<Labels, Counter>,
     request_seconds: Family<Label, Histogram>,
+    refusals: Family<Labels, Counter>,
     records: Counter,
     commit_seconds: Histogram,
     failures: Family<Label, Counter>,
@@ -184,6 +185,11 @@ impl Counters {
         seldom.request_seconds.get_or_create(&[("door", door.name())]).observe(took.as_secs_f64());
     }
 
+    /// A door refused a request, with the code of this problem.
+    pub(crate) fn refused(&self, door: Door, code: &'static str) {
+        self.0.seldom.refusals.get_or_create(&[("door", door.name()), ("code", code)]).inc();
+    }
+
     /// The store committed a group of records.
     pub(crate) fn committed(&self, records: usize, took: Duration) {
         self.0.seldom.records.inc_by(records as u64);
@@ -238,6 +244,7 @@ impl Seldom {
             dial_seconds: Histogram::new(SECONDS),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            refusals: Family::default(),
             records: Counter::default(),
             commit_seconds: Histogram::new(SECONDS),
             failures: Family::default(),
@@ -249,6 +256,8 @@ impl Seldom {
         registry.register("system_requests", "Requests that a door answered", this.requests.clone());
         let help = "How long doors took to answer";
         registry.register_with_unit("system_request", help, Unit::Seconds, this.request_seconds.clone());
+        let help = "Requests that a door refused, by the code of the problem";
+        registry.register("errors_refused_requests", help, this.refusals.clone());
         registry.register("system_store_records", "Records that are safe on disk", this.records.clone());
         let help = "How long the disk took to make a group of records safe";
         registry.register_with_unit("system_store_commit", help, Unit::Seconds, this.commit_seconds.clone());

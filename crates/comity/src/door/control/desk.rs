@@ -239,7 +239,8 @@ impl Desk {
 
     /// How the node is.
     pub(crate) async fn checkup(&self) -> control::Checkup {
-        control::Checkup { checks: checkup::checks(&self.handle.look().await) }
+        let view = self.handle.look().await;
+        control::Checkup { checks: checkup::checks(&view) }
     }
 
     async fn done(&self, ask: node::Ask) -> Result<(), Denied> {

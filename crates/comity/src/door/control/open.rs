@@ -95,8 +95,8 @@ pub(crate) async fn open(
     let url = http.map(|address| format!("http://{address}"));
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(Surroundings { url, ..surroundings }) };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    if let (Some(listener), Some(address)) = (tcp, http) {
-        let router = port_routes(desk.clone(), sessions.clone(), address);
+    if let Some(listener) = tcp {
+        let router = port_routes(desk.clone(), sessions.clone());
         tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
     }
     tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket.clone(), room));
@@ -105,9 +105,9 @@ pub(crate) async fn open(
 
 /// What the port offers: the routes to those who are admitted, and the way to be admitted. No web
 /// page of another origin gets past the guards.
-fn port_routes(desk: Desk, sessions: Arc<Sessions>, address: SocketAddr) -> Router {
+fn port_routes(desk: Desk, sessions: Arc<Sessions>) -> Router {
     let admitted = routes(desk).layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));
-    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback(address))
+    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback())
 }
 
 /// Binds the socket, for its owner only. A path longer than an address holds is bound through the
