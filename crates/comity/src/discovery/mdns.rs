@@ -45,7 +45,7 @@ pub(crate) struct Advertised {
 }
 
 /// The running source. Dropped without [`Mdns::leave`], it stops without a goodbye.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mdns {
     orders: mpsc::Sender<Order>,
 }

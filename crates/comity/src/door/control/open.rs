@@ -55,25 +55,18 @@ pub(crate) enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// The port is taken.
-    #[error("the control door cannot listen on {address}: {source} (set control.http to another address, or to off)")]
-    Port {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The control door is for this machine only.
-    #[error("control.http is {0}, which is not a loopback address: the control door is never open to the network")]
+    #[error("{0} is not a loopback address: the control door is never open to the network")]
     NotLoopback(SocketAddr),
 }
 
-/// Opens the door and serves it in the background until the node ends. The caller holds the lock
+/// Opens the door and serves it in the background until the node ends, on loopback too when `tcp`
+/// listens there. The caller holds the lock
 /// of the data directory, so a socket that is already there was left behind by a crash.
 pub(crate) async fn open(
     handle: &Handle,
     surroundings: Surroundings,
-    http: Option<SocketAddr>,
+    tcp: Option<TcpListener>,
 ) -> Result<Door, OpenError> {
     let folder = surroundings.data_dir.join(FOLDER);
     let failed = |path: &Path| {
@@ -84,12 +77,10 @@ pub(crate) async fn open(
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed(&folder))?;
     let token = session::token(&folder.join(TOKEN)).map_err(failed(&folder.join(TOKEN)))?;
     let sessions = Arc::new(Sessions::new(token));
-    let tcp = match http {
-        Some(address) if !address.ip().is_loopback() => return Err(OpenError::NotLoopback(address)),
-        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| OpenError::Port { address, source })?),
-        None => None,
-    };
     let http = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(address) = http.filter(|address| !address.ip().is_loopback()) {
+        return Err(OpenError::NotLoopback(address));
+    }
     let socket = folder.join(SOCKET);
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
