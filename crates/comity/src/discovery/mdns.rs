@@ -36,7 +36,7 @@ const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 const LEAVE_TIME: Duration = Duration::from_millis(300);
 
 /// What a node says of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Advertised {
     /// The TXT record.
     pub(crate) txt: Txt,

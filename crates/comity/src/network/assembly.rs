@@ -6,10 +6,10 @@ use super::{AppConfig, Inner, JoinError, Network};
 use crate::config::{Config, Flag, Origin, PeerAddress, Sources};
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::discovery::exchange;
-use crate::door::control::{self, Surroundings};
+use crate::door::control;
 use crate::door::guards::Names;
 use crate::door::health::{Checks, OnFailure, first_checks};
-use crate::door::{self, mcp};
+use crate::door;
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
@@ -18,11 +18,10 @@ use crate::observe::Counters;
 use crate::store::Store;
 use comity_core::node::{self, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
-use comity_core::wire::control::Setting;
 use comity_core::wire::txt::Txt;
 use comity_core::{inbox, outbound, throttle};
 use ipnet::IpNet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +120,9 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
     if unsaid("http.port") {
         config.http.ports = 0..=0;
     }
+    if unsaid("control.http") && unsaid("control.port") {
+        config.control = None;
+    }
     if unsaid("metrics.enabled") && unsaid("metrics.port") {
         // An application that wants the node's metrics says where; by itself it opens few ports.
         config.metrics = None;
@@ -131,7 +133,7 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
 /// The ports of a node, bound and not yet served.
 struct Ports {
     network: Vec<TcpListener>,
-    control: TcpListener,
+    control: Option<TcpListener>,
     metrics: Vec<TcpListener>,
 }
 
@@ -139,9 +141,7 @@ impl Ports {
     async fn bind(config: &Config) -> Result<Self, JoinError> {
         let network = ground::listen(&config.http.listen, config.http.ports.clone())
             .map_err(|(address, cause)| JoinError::Door { address, cause })?;
-        let control = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(|cause| JoinError::Control(Box::new(cause)))?;
+        let control = control::bind_port(config).await.map_err(|failure| JoinError::Control(Box::new(failure)))?;
         let metrics = match &config.metrics {
             Some(door) => ground::listen(&[door.listen], door.ports.clone())
                 .map_err(|(address, cause)| JoinError::Metrics { address, cause })?,
@@ -152,7 +152,7 @@ impl Ports {
 
     /// What must never be dialled.
     fn own(&self) -> Vec<u16> {
-        let ports = self.metrics.iter().chain([&self.control]);
+        let ports = self.metrics.iter().chain(&self.control);
         ports.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
     }
 }
@@ -182,14 +182,8 @@ pub(super) async fn assemble(
         stop: stop.clone(),
     };
     let (driver, handle) = Driver::new(setup);
-    let surroundings = Surroundings {
-        data_dir: home.folder().to_owned(),
-        settings: origins.into_iter().map(setting).collect(),
-        policy: mcp::Policy::default(),
-        url: None,
-    };
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
-    let control = control::open(&handle, surroundings, Some(control)).await;
+    let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let links = Links::new(handle.clone(), tls.clone(), tally.clone(), stop.clone());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
@@ -215,7 +209,7 @@ pub(super) async fn assemble(
     let mdns = discover(&handle, &links, &config, interfaces);
     Ok(Network(Arc::new(Inner {
         data_dir: home.folder().to_owned(),
-        control_url: control.http.map(|address| format!("http://{address}")),
+        control_url: control.url,
         running: Mutex::new(Some(Running { mdns, links, store, driver, doors, _home: home })),
         handle,
     })))
@@ -266,10 +260,6 @@ fn limits(config: &Config) -> link::Limits {
         body_bytes: limits.body_bytes,
         body: limits.body_time,
     }
-}
-
-fn setting(origin: Origin) -> Setting {
-    Setting { key: origin.key.to_owned(), value: origin.value, origin: origin.from }
 }
 
 /// Starts every source of discovery, in the background.
