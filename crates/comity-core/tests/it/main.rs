@@ -1,0 +1,3 @@
+//! The tests that see `comity-core` from outside, in one binary.
+
+mod vectors;
