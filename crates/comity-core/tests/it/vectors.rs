@@ -109,6 +109,14 @@ fn the_vector_files_are_what_this_code_makes() {
     }
 }
 
+#[test]
+#[ignore = "needs python3 with `cryptography`, and libzstd: cargo xtask test runs it"]
+fn an_independent_implementation_makes_the_same_vectors() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/reproduce.py");
+    let status = std::process::Command::new("python3").arg(script).status().unwrap();
+    assert!(status.success());
+}
+
 fn canonical_vectors() -> Value {
     let number = |(bits, text): (u64, &str)| json!({"bits": format!("{bits:016x}"), "text": text});
     let document = |(document, canonical): (&str, &str)| json!({"document": document, "canonical": canonical});
