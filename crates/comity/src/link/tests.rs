@@ -6,21 +6,21 @@ mod meshes;
 mod requests;
 
 use super::*;
-use crate::driver::Event;
-use crate::identity::Identity;
+use crate::driver::{Clock, Driver, Event, Setup};
+use crate::identity::{About, Identity};
+use crate::observe::Counters;
 use axum::extract::Extension;
 use axum::routing::{get, post};
 use comity_core::card::{self, Card};
 use comity_core::envelope::{Address, Kind, Priority, Ttl};
 use comity_core::id::MessageId;
 use comity_core::identity::key::KeyPair;
-use comity_core::node::Input;
+use comity_core::node::{Config, Input, Node, Restored};
 use comity_core::payload::Payload;
 use comity_core::time::Timestamp;
 use comity_core::wire::frame::Hello;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -46,9 +46,7 @@ impl Side {
 
     async fn with(seed: u8, limits: Limits) -> Self {
         let key = key(seed);
-        let (sender, events) = mpsc::channel(1024);
-        let boot = Boot(Uuid::new_v4());
-        let handle = handle(&key, sender, hello_of(&key, boot));
+        let (handle, events) = handle(&key);
         let tls = Tls::new(&key, None).expect("TLS of a good key");
         let (tally, stop) = (Tally::default(), CancellationToken::new());
         let links = Links::new(handle, tls.clone(), tally.clone(), stop.clone());
@@ -106,9 +104,16 @@ fn key(seed: u8) -> KeyPair {
     KeyPair::from_seed([seed; 32])
 }
 
-fn handle(key: &KeyPair, events: mpsc::Sender<Event>, hello: Hello) -> Handle {
-    let (_, hello) = watch::channel(Arc::new(hello));
-    Handle::over(Identity { key: key.clone() }, events, hello)
+/// A handle, and what its driver would hear.
+fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>) {
+    let clock = Clock::start();
+    let name = key.node().short();
+    let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
+    let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
+    let stop = CancellationToken::new();
+    let setup = Setup { me, node, clock, counters: Counters::default(), doors: Vec::new(), stop };
+    let (driver, handle) = Driver::new(setup);
+    (handle, driver.into_events())
 }
 
 fn hello_of(key: &KeyPair, boot: Boot) -> Hello {

@@ -3,7 +3,6 @@
 
 use super::desk::Desk;
 use super::{Surroundings, routes, socket_routes};
-use crate::config::Config;
 use crate::config::{Config, Origin};
 use crate::door::guards;
 use crate::door::mcp::{BadPolicy, Policy};
@@ -59,19 +58,6 @@ pub(crate) enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-<<<<<<< HEAD
-    /// No port is free.
-    #[error("the control door cannot listen on 127.0.0.1:{port}: {source} (set control.port, or control.http = false)")]
-    Port {
-        /// The last port that was tried.
-        port: u16,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The control door is for this machine only.
-    #[error("{0} is not a loopback address: the control door is never open to the network")]
-    NotLoopback(SocketAddr),
-=======
     /// No port is free.
     #[error("the control door cannot listen on 127.0.0.1:{port}: {source} (set control.port, or control.http = false)")]
     Port {
@@ -83,37 +69,26 @@ pub(crate) enum OpenError {
     /// `mcp.clients` names a tool which is none.
     #[error(transparent)]
     Policy(#[from] BadPolicy),
->>>>>>> control
 }
 
-/// A listener on loopback for [`open`], at the first free port that the configuration allows; `None`
-/// when it allows none. IPv4 only, so that there is one URL.
-pub(crate) async fn listen(config: &Config) -> Result<Option<TcpListener>, OpenError> {
-    let Some(ports) = config.control.clone() else { return Ok(None) };
-    let last = *ports.end();
-    for port in ports {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            Ok(listener) => return Ok(Some(listener)),
-            Err(taken) if taken.kind() == ErrorKind::AddrInUse && port < last => {}
-            Err(source) => return Err(OpenError::Port { port, source }),
-        }
+/// The listener on loopback, where the configuration wants one: bound before the rules start, which
+/// must never dial it.
+pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, OpenError> {
+    match &config.control {
+        Some(ports) => listen(ports.clone()).await.map(Some),
+        None => Ok(None),
     }
-    Err(OpenError::Port { port: last, source: ErrorKind::AddrInUse.into() })
 }
 
-/// Opens the door and serves it in the background until the node ends, on loopback too when `tcp`
-/// listens there. The caller holds the lock of the data directory, so a socket that is already
-/// there was left behind by a crash.
+/// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
+/// holds the lock of the data directory, so a socket that is already there was left behind by a
+/// crash.
 pub(crate) async fn open(
     handle: &Handle,
-<<<<<<< HEAD
-    surroundings: Surroundings,
-    tcp: Option<TcpListener>,
-=======
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
->>>>>>> control
+    tcp: Option<TcpListener>,
 ) -> Result<Door, OpenError> {
     let policy = Policy::read(&config.mcp_clients)?;
     let folder = data_dir.join(FOLDER);
@@ -125,17 +100,7 @@ pub(crate) async fn open(
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed(&folder))?;
     let token = session::token(&folder.join(TOKEN)).map_err(failed(&folder.join(TOKEN)))?;
     let sessions = Arc::new(Sessions::new(token));
-<<<<<<< HEAD
-=======
-    let tcp = match &config.control {
-        Some(ports) => Some(listen(ports.clone()).await?),
-        None => None,
-    };
->>>>>>> control
     let http = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(address) = http.filter(|address| !address.ip().is_loopback()) {
-        return Err(OpenError::NotLoopback(address));
-    }
     let socket = folder.join(SOCKET);
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
