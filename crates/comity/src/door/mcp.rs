@@ -9,7 +9,7 @@ mod tools;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use policy::Policy;
+pub(crate) use policy::{BadPolicy, Policy};
 
 use super::control::{Denied, Desk};
 use axum::body::Body;
