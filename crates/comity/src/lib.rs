@@ -11,7 +11,19 @@ pub(crate) mod driver;
 pub mod home;
 pub(crate) mod identity;
 pub(crate) mod link;
+pub mod network;
 pub mod observe;
 #[cfg(test)]
 mod scratch;
 pub(crate) mod store;
+
+pub use comity_core::card::Card;
+pub use comity_core::channel::Channel;
+pub use comity_core::envelope::{Kind, Priority, Via};
+pub use comity_core::id::{MessageId, NodeId, PeerId};
+pub use comity_core::identity::trust::Trust;
+pub use comity_core::inbox::{Digest, Mode, Sample};
+pub use comity_core::ledger::{Fate, FateKind};
+pub use comity_core::node::Refusal;
+pub use comity_core::peers::{PeerView, Presence, Reach, Source};
+pub use network::{AppConfig, Message, Network};

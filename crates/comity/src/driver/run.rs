@@ -112,6 +112,12 @@ impl Driver {
         (driver, Handle(shared))
     }
 
+    /// What it would be told, for a test that takes its place.
+    #[cfg(test)]
+    pub(crate) fn into_events(self) -> mpsc::Receiver<Event> {
+        self.events
+    }
+
     /// Runs until the node has left or is stopped. `links` reaches peers; `records` leads to disk.
     pub(crate) async fn run(mut self, links: link::Links, records: mpsc::Sender<(u64, Record)>) {
         self.body.attach(links);
