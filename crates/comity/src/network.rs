@@ -6,6 +6,7 @@ mod answering;
 mod assembly;
 mod error;
 mod feed;
+mod ground;
 mod message;
 mod receive;
 mod said;
@@ -99,7 +100,7 @@ impl Network {
     /// [`JoinError`] says which part could not be opened; nothing is left open then.
     pub async fn join(app: AppConfig) -> Result<Self, JoinError> {
         let place = assembly::place_of(&app.name)?;
-        let (home, config, origins) = assembly::prepare(&place, Some(&app))?;
+        let (home, config, origins) = assembly::prepare(&place, &app)?;
         assembly::assemble(home, config, origins, app.version).await
     }
 
