@@ -3,6 +3,8 @@
 
 use crate::id::{MessageId, PeerId};
 use crate::time::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// One step in the life of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +114,62 @@ impl FateKind {
         }
     }
 
+    /// Whether the receiver, or the way to it, did not take the message.
+    pub fn is_refusal(self) -> bool {
+        !matches!(
+            self,
+            Self::Queued | Self::Sent | Self::Delivered | Self::Inbox | Self::Read | Self::Digested | Self::Duplicate
+        )
+    }
+
     /// The fate of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fate| fate.name() == name)
+    }
+}
+
+/// For how long fates are kept.
+pub const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// Most steps kept, 64 bytes each; under a flood the oldest go before their ten minutes are over.
+pub const STEPS_MAX: usize = 65_536;
+
+/// The fates of late, one step after the other. Noting one is a push; looking one up reads all,
+/// which happens only when somebody asks.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    steps: VecDeque<(MessageId, Fate)>,
+    counts: BTreeMap<FateKind, u64>,
+}
+
+impl Ledger {
+    /// Notes one step of a message; `None` for messages without an id, which are only counted.
+    pub fn note(&mut self, id: Option<MessageId>, peer: Option<PeerId>, kind: FateKind, at: Timestamp) {
+        *self.counts.entry(kind).or_default() += 1;
+        let Some(id) = id else { return };
+        if self.steps.len() >= STEPS_MAX {
+            self.steps.pop_front();
+        }
+        self.steps.push_back((id, Fate { at, peer, kind }));
+    }
+
+    /// What became of a message, oldest step first.
+    pub fn fates(&self, id: MessageId) -> Vec<Fate> {
+        self.steps.iter().filter(|(noted, _)| *noted == id).map(|(_, fate)| fate.clone()).collect()
+    }
+
+    /// How often each fate was noted since the start.
+    pub fn counts(&self) -> &BTreeMap<FateKind, u64> {
+        &self.counts
+    }
+
+    /// Forgets what is older than [`KEPT_FOR`].
+    pub fn sweep(&mut self, wall: Timestamp) {
+        while self.steps.front().is_some_and(|(_, fate)| wall.since(fate.at) > KEPT_FOR) {
+            self.steps.pop_front();
+        }
+        if self.steps.is_empty() {
+            self.steps.shrink_to_fit();
+        }
     }
 }

@@ -41,7 +41,7 @@ pub enum BadPayload {
 impl Payload {
     /// A payload of this value.
     pub fn from_value(value: &Value) -> Result<Self, BadPayload> {
-        if strict::depth(value) > limits::JSON_DEPTH_MAX {
+        if strict::depth(value) > limits::PAYLOAD_DEPTH_MAX {
             return Err(BadPayload::Malformed("JSON: nested too deeply"));
         }
         Self::bounded(Bytes::from(value.to_string())).map(|text| Self::Json(JsonText(text)))
@@ -50,7 +50,7 @@ impl Payload {
     /// A payload of JSON text that somebody else wrote.
     pub fn from_json(text: impl Into<Bytes>) -> Result<Self, BadPayload> {
         let text = Self::bounded(text.into())?;
-        strict::parse(&text).map_err(|_| BadPayload::Malformed("JSON"))?;
+        strict::parse_within(&text, limits::PAYLOAD_DEPTH_MAX).map_err(|_| BadPayload::Malformed("JSON"))?;
         Ok(Self::Json(JsonText(text)))
     }
 

@@ -7,6 +7,9 @@ use crate::id::PeerId;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
+pub mod digest;
+pub mod queue;
+
 /// An item of the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -63,7 +66,7 @@ pub enum Place {
 }
 
 /// What happened while nobody looked, counted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     /// When the period began.
     pub since: Timestamp,
@@ -77,6 +80,22 @@ pub struct Digest {
     pub evicted: u64,
     /// At most ten, spread over the period.
     pub samples: Vec<Sample>,
+    /// One message in so many is sampled.
+    pub stride: u64,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self {
+            since: Timestamp::default(),
+            until: None,
+            by_kind: BTreeMap::new(),
+            by_channel: BTreeMap::new(),
+            evicted: 0,
+            samples: Vec::new(),
+            stride: 1,
+        }
+    }
 }
 
 /// One message of a digest.

@@ -6,7 +6,7 @@ use crate::channel::Channel;
 use crate::envelope::{Kind, Message, Priority, Received, Ttl};
 use crate::id::{DialId, LinkId, ListenerId, MessageId, NodeId, PeerId, Ticket};
 use crate::inbox::{Digest, Item, Mode};
-use crate::ledger::Fate;
+use crate::ledger::{Fate, FateKind};
 use crate::payload::Payload;
 use crate::peers::{Candidate, PeerView, Sighting, Source};
 use crate::time::Timestamp;
@@ -111,6 +111,8 @@ pub enum Input {
         message: MessageId,
         /// To whom.
         peer: PeerId,
+        /// Whether the coded spelling was the one that was tried last.
+        coded: bool,
         /// `Ok` when it was accepted; else the status or failure in a word, and whether to try again.
         outcome: Result<(), PostFailure>,
     },
@@ -150,7 +152,6 @@ pub enum PostFailure {
     /// It answered with this HTTP status.
     Status(u16),
 }
-
 
 /// Whether a source of discovery works here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,8 +270,12 @@ pub enum Ask {
     SetMode(Mode),
     /// Say what this node is doing (`None`: nothing), to everybody; [`Answer::Done`].
     SetStatus(Option<Value>),
-    /// Take the next message out of the inbox; [`Answer::Items`], with at most one.
-    Next,
+    /// Take the next messages out of the inbox: the oldest critical first, then the oldest;
+    /// [`Answer::Items`], once a crash can no longer bring them back.
+    Take {
+        /// At most so many.
+        limit: usize,
+    },
     /// Look at the inbox: [`Answer::Items`].
     Peek {
         /// Only items that arrived later than this number.
@@ -420,6 +425,12 @@ pub enum Refusal {
     /// The disk does not take it.
     #[error("the disk does not take it")]
     Disk,
+    /// The peer did not take it.
+    #[error("the peer did not take it: {}", fate.name())]
+    Undelivered {
+        /// What became of it.
+        fate: FateKind,
+    },
     /// No answer came in time.
     #[error("no answer came within {} ms", after.as_millis())]
     TimedOut {
@@ -435,6 +446,12 @@ pub enum Refusal {
         /// The most allowed.
         max: usize,
     },
+    /// A query that nobody here answers.
+    #[error("nobody here answers queries")]
+    NoAnswerer,
+    /// A response that nobody waits for any more.
+    #[error("nobody waits for this answer any more")]
+    Late,
     /// The node is leaving.
     #[error("this node is leaving")]
     Leaving,
@@ -571,6 +588,8 @@ pub enum Record {
     },
     /// A message id that must be remembered.
     Seen {
+        /// Who sent it.
+        from: PeerId,
         /// The id.
         id: MessageId,
         /// Until when.
@@ -595,7 +614,7 @@ pub struct Restored {
     /// The highest arrival number ever given.
     pub last_arrival: u64,
     /// Ids that must still be remembered.
-    pub seen: Vec<(MessageId, Timestamp)>,
+    pub seen: Vec<(PeerId, MessageId, Timestamp)>,
     /// The digest that was not taken.
     pub digest: Option<Digest>,
     /// Own settings.
@@ -611,6 +630,8 @@ pub enum Timer {
     Receipts(LinkId),
     /// When to dial a peer again.
     Redial(PeerId),
+    /// When to try the addresses again that people named and that have not answered yet.
+    Named,
     /// When to give up waiting for an answer.
     Request(MessageId),
     /// When to look for peers that have been silent for too long, and to send heartbeats.
@@ -622,4 +643,3 @@ pub enum Timer {
     /// When to stop waiting for queues to drain and leave.
     Leave,
 }
-

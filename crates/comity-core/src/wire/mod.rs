@@ -4,6 +4,7 @@
 
 pub mod card;
 pub mod compact;
+pub mod control;
 pub mod frame;
 pub mod json;
 pub mod pack;

@@ -1,0 +1,368 @@
+//! The command line: every command and flag, and what `--help` and the man pages say of them.
+//! What a command does is in `command/`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use comity_core::envelope::{Kind, Priority};
+use comity_core::inbox::Mode;
+use comity_core::wire::control::Name;
+use std::path::PathBuf;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Peers that recognise one another without ceding control: find, talk, ask.
+#[derive(Debug, Parser)]
+#[command(name = "comity", version, after_help = EXIT_CODES, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Line {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub(crate) everywhere: Everywhere,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 no node is running there;
+4 refused, or the peer, channel or message is not known; 5 no answer came in time.";
+
+/// What applies to every command.
+#[derive(Debug, Args)]
+pub(crate) struct Everywhere {
+    /// The node's folder: its key, its database, its control socket
+    #[arg(long, global = true, value_name = "DIR", env = "COMITY_HOME")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Write JSON for programs: one value, or one a line for what goes on
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node here, until SIGINT or SIGTERM
+    ///
+    /// Prints one line when it is ready, with its name, its id and its addresses, and says goodbye
+    /// to its peers when it is stopped.
+    Up(Up),
+    /// List the peers
+    Peers(Peers),
+    /// Say something to a peer or on a channel
+    Send(Send),
+    /// Show messages as they come, without taking them
+    ///
+    /// Shows every message that the node admits, whatever the attention mode makes of it.
+    Watch(Watch),
+    /// Ask a peer, and print its answer
+    Ask(Ask),
+    /// Let a program answer the queries of peers
+    ///
+    /// For every query the program is run by the shell: it reads the question (JSON) on its standard
+    /// input and writes the answer on its standard output, as JSON or as plain text. The variables
+    /// COMITY_QUERY, COMITY_FROM, COMITY_KEY and COMITY_TRUST say which query it is, who asks, with
+    /// which proven key, and how far that peer can be trusted. A question is data from somebody
+    /// else: never a command.
+    Answer(Answer),
+    /// Show what waits in the inbox, and take it
+    ///
+    /// On its own it shows the oldest items, and takes them once they are printed. With --peek
+    /// nothing is taken.
+    Inbox(Inbox),
+    /// Show what happened while nobody looked, and begin anew
+    Digest(Digest),
+    /// Show or change how much the node is interrupted
+    Attention(Attention),
+    /// Listen to a channel
+    Subscribe(Subscribe),
+    /// Listen to a channel no more
+    Unsubscribe(Unsubscribe),
+    /// Show how the node is, or say what it is doing
+    Status(Status),
+    /// Tell what became of a message
+    Why(Why),
+    /// Print the node's id
+    Id,
+    /// Look into the configuration
+    Config(Config),
+    /// Look whether everything works here, and say what to do if not
+    Doctor,
+    /// Print a code with which a browser on this machine opens a session at the node, once
+    Code,
+    /// Speak MCP on standard input and output, for the node that runs here
+    Mcp(Mcp),
+    /// Measure this node: how fast it answers here, and how fast its peers do
+    Bench(Bench),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write the man pages
+    Man(Man),
+}
+
+/// Flags of `comity up`.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct Up {
+    /// The name that peers see
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The port of the network door; the next free one up to 8499 when it is taken [default: 8400]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Do not look for peers by mDNS, and do not be found by it
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+    /// A peer to reach, by its address; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) peer: Vec<String>,
+    /// Something this node can do; may be given several times
+    #[arg(long, value_name = "C")]
+    pub(crate) capability: Vec<String>,
+    /// How the log is written, on standard error
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Flags of `comity peers`.
+#[derive(Debug, Args)]
+pub(crate) struct Peers {
+    /// Go on, and show every change
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Only peers that can do this
+    #[arg(long, value_name = "C")]
+    pub(crate) capability: Option<String>,
+}
+
+/// Arguments of `comity send`.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// A peer (name, UUID, node id or its first eight characters) or a channel (`_status`, `custom:x`)
+    pub(crate) target: String,
+    /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) payload: String,
+    /// The channel of a message to one peer
+    #[arg(long, value_name = "C")]
+    pub(crate) channel: Option<String>,
+    /// What it is [default: what the channel is for]
+    #[arg(long = "type", value_name = "T", value_parser = named::<Kind>)]
+    pub(crate) kind: Option<Kind>,
+    /// How urgent it is [default: as the channel is]
+    #[arg(long, value_name = "P", value_parser = named::<Priority>)]
+    pub(crate) priority: Option<Priority>,
+    /// For how many seconds it may be delivered, at most 3600 [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) ttl: Option<u64>,
+    /// Seal it: nobody but that one peer can read it
+    #[arg(long)]
+    pub(crate) sealed: bool,
+    /// The message it answers
+    #[arg(long, value_name = "MESSAGE")]
+    pub(crate) reply_to: Option<Uuid>,
+}
+
+/// Arguments of `comity watch`.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only this peer, or this channel, which the node then subscribes to
+    pub(crate) target: Option<String>,
+}
+
+/// Arguments of `comity ask`.
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// The peer: name, UUID, node id or its first eight characters
+    pub(crate) peer: String,
+    /// The question: valid JSON is taken as JSON, anything else as text; `-` reads standard input
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) question: String,
+    /// How long to wait, as in `500ms`, `30s`, `2m`
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Flags of `comity answer`.
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    /// The program, as a shell command
+    #[arg(long, value_name = "CMD")]
+    pub(crate) exec: String,
+    /// How long the program may take for one answer
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = duration)]
+    pub(crate) time_limit: Duration,
+    /// How many programs may run at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) at_once: u16,
+}
+
+/// Flags of `comity inbox`.
+#[derive(Debug, Args)]
+pub(crate) struct Inbox {
+    /// Go on, and show every item as it arrives
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Take nothing
+    #[arg(long, conflicts_with = "ack")]
+    pub(crate) peek: bool,
+    /// Take these items, by their arrival numbers, and show nothing; without numbers: take what is shown
+    #[arg(long, value_name = "ARRIVAL", num_args = 0.., value_delimiter = ',', conflicts_with = "follow")]
+    pub(crate) ack: Option<Vec<u64>>,
+    /// Only items that arrived later than this number
+    #[arg(long, value_name = "ARRIVAL", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// Flags of `comity digest`.
+#[derive(Debug, Args)]
+pub(crate) struct Digest {
+    /// Look only: the digest goes on growing
+    #[arg(long)]
+    pub(crate) peek: bool,
+}
+
+/// Arguments of `comity attention`.
+#[derive(Debug, Args)]
+pub(crate) struct Attention {
+    /// realtime: everything at once; focused: normal messages wait in the inbox, background ones are counted;
+    /// minimal: only critical ones come through
+    #[arg(value_parser = named::<Mode>)]
+    pub(crate) mode: Option<Mode>,
+}
+
+/// Arguments of `comity subscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct Subscribe {
+    /// The channel, as in `custom:builds`
+    pub(crate) channel: String,
+    /// Without its background messages
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// Arguments of `comity unsubscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct Unsubscribe {
+    /// The channel
+    pub(crate) channel: String,
+}
+
+/// Arguments of `comity status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// What the node is doing, for its peers to see; JSON is taken as it is, `-` reads standard input
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) set: Option<String>,
+    /// How far it is, from 0 to 1
+    #[arg(long, value_name = "0..1", requires = "set", value_parser = progress)]
+    pub(crate) progress: Option<f64>,
+    /// Nothing any more
+    #[arg(long, conflicts_with = "set")]
+    pub(crate) clear: bool,
+}
+
+/// Arguments of `comity why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The message's id, as `comity send` printed it
+    pub(crate) message: Uuid,
+}
+
+/// Commands of `comity config`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting: of the running node, or as a node started here would read it
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// Flags of `comity mcp`.
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// If no node is running, run one for as long as this command runs
+    #[arg(long)]
+    pub(crate) up: bool,
+}
+
+/// Arguments of `comity bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// A peer to be asked real queries, which whoever answers there will see
+    pub(crate) peer: Option<String>,
+    /// How many calls of the control door are measured
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) calls: u32,
+    /// How many queries are put to PEER
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) queries: u32,
+}
+
+/// Arguments of `comity completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `comity man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Where to write one page for every command; without it `comity(1)` is printed
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// A value of a closed list, by its name.
+fn named<T: Name>(text: &str) -> Result<T, String> {
+    T::of(text).ok_or_else(|| format!("one of {} is wanted", T::choices()))
+}
+
+/// A length of time as in `500ms`, `30s`, `2m`, `1h`; a bare number is seconds. At most a day.
+fn duration(text: &str) -> Result<Duration, String> {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("a time such as 500ms, 30s or 2m is wanted".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time such as 500ms, 30s or 2m is wanted".to_owned())?;
+    match number.saturating_mul(unit_ms) {
+        0 => Err("more than nothing is wanted".to_owned()),
+        ms if ms <= DAY_MS => Ok(Duration::from_millis(ms)),
+        _ => Err("at most a day (24h) is possible".to_owned()),
+    }
+}
+
+fn progress(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "a number from 0 to 1 is wanted".to_owned())?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("a number from 0 to 1 is wanted".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests;

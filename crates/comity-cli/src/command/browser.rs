@@ -1,0 +1,15 @@
+//! `comity code`: lets a browser on this machine in, once.
+
+use crate::exit::Failure;
+use crate::page::Page;
+use comity_client::Client;
+
+pub(crate) async fn code(client: &Client, page: &mut Page) -> Result<(), Failure> {
+    let code = client.one_time_code().await?;
+    if page.json {
+        return page.value(&code);
+    }
+    page.line(&code.code)?;
+    eprintln!("Good once, for {} seconds, at {}", code.expires_in_seconds, code.url);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! One file for each command, or for a few that are alike; here is only which is which.
+
+mod answer;
+mod ask;
+mod bench;
+mod browser;
+mod config;
+mod digest;
+mod doctor;
+mod inbox;
+mod manual;
+mod mcp;
+mod peers;
+mod send;
+mod settings;
+mod status;
+mod up;
+mod watch;
+mod why;
+
+use crate::args::{Command, Everywhere, Line};
+use crate::exit::Failure;
+use crate::page::Page;
+use comity::home::Place;
+use comity_client::Client;
+use std::future::Future;
+
+/// Runs the command of this line.
+pub(crate) fn run(line: Line) -> Result<(), Failure> {
+    let Line { everywhere, command } = line;
+    let mut page = Page::new(everywhere.json);
+    let page = &mut page;
+    match command {
+        Command::Completions(wanted) => manual::completions(wanted),
+        Command::Man(wanted) => manual::man(wanted, page),
+        Command::Up(flags) => up::run(&everywhere, flags, page),
+        Command::Mcp(flags) => mcp::run(&everywhere, flags),
+        Command::Config(wanted) => caller(config::run(&everywhere, wanted.command, page)),
+        Command::Doctor => caller(doctor::run(&everywhere, page)),
+        other => {
+            let client = client(&everywhere)?;
+            caller(ask_node(&client, other, page))
+        }
+    }
+}
+
+/// The commands that do nothing but talk to the running node.
+async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<(), Failure> {
+    match command {
+        Command::Peers(flags) => peers::run(client, flags, page).await,
+        Command::Send(wanted) => send::run(client, wanted, page).await,
+        Command::Watch(wanted) => watch::run(client, wanted, page).await,
+        Command::Ask(wanted) => ask::run(client, wanted, page).await,
+        Command::Answer(flags) => answer::run(client, flags, page).await,
+        Command::Inbox(flags) => inbox::run(client, flags, page).await,
+        Command::Digest(flags) => digest::run(client, flags, page).await,
+        Command::Attention(wanted) => settings::attention(client, wanted, page).await,
+        Command::Subscribe(wanted) => settings::subscribe(client, wanted, page).await,
+        Command::Unsubscribe(wanted) => settings::unsubscribe(client, wanted, page).await,
+        Command::Status(wanted) => status::run(client, wanted, page).await,
+        Command::Why(wanted) => why::run(client, wanted, page).await,
+        Command::Id => status::id(client, page).await,
+        Command::Code => browser::code(client, page).await,
+        Command::Bench(wanted) => bench::run(client, wanted, page).await,
+        Command::Up(_)
+        | Command::Mcp(_)
+        | Command::Config(_)
+        | Command::Doctor
+        | Command::Completions(_)
+        | Command::Man(_) => unreachable!("these are run without a node, above"),
+    }
+}
+
+/// The data directory that the line, the environment or the usual place names.
+fn place(everywhere: &Everywhere) -> Result<Place, Failure> {
+    Place::find(everywhere.data_dir.as_deref()).map_err(|wrong| Failure::Other(wrong.to_string()))
+}
+
+/// A caller of the node in that directory.
+fn client(everywhere: &Everywhere) -> Result<Client, Failure> {
+    place(everywhere).map(|place| Client::new(place.path()))
+}
+
+/// Runs something that only waits for the node, on this thread.
+fn caller(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

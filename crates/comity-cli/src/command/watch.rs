@@ -1,0 +1,45 @@
+//! `comity watch`: shows messages as they come. Nothing is taken from the inbox.
+
+use crate::args::Watch;
+use crate::exit::Failure;
+use crate::page::{Look, Page, clean, said};
+use comity_client::Client;
+use comity_client::control::{Message, Watched};
+use comity_core::envelope::Priority;
+use comity_core::identity::trust::Trust;
+
+pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Result<(), Failure> {
+    let mut messages = client.watch(wanted.target.as_deref()).await?;
+    while let Some(watched) = messages.next().await? {
+        match watched {
+            Watched::Message { message } if page.json => page.value(&message)?,
+            Watched::Message { message } => {
+                let line = line(&message, page);
+                page.line(&line)?;
+            }
+            Watched::Lagged { skipped } => eprintln!("comity: {skipped} messages came too fast to be shown"),
+        }
+    }
+    Err(Failure::Other("the node stopped".to_owned()))
+}
+
+/// A message in one line: when, who with which trust, where, and what.
+pub(crate) fn line(message: &Message, page: &Page) -> String {
+    let time = message.received_at.to_string();
+    let time = time.get(11..19).unwrap_or_default();
+    let from = message.from_name.clone().unwrap_or_else(|| message.from.to_string());
+    let trust = match message.trust.0 {
+        Trust::Unverified => page.paint("?", Look::Warning),
+        Trust::Verified => String::new(),
+        Trust::Known => page.paint("*", Look::Good),
+    };
+    let urgency = match message.priority.0 {
+        Priority::Critical => Look::Bad,
+        Priority::Normal => Look::Plain,
+        Priority::Background => Look::Faint,
+    };
+    let (from, channel) = (clean(&from), clean(&message.channel));
+    let what = format!("{channel} {}", message.kind.0.name());
+    let text = page.paint(&said(&message.payload), urgency);
+    format!("{}  {}{trust}  {what}  {text}", page.paint(time, Look::Faint), page.paint(&from, Look::Strong))
+}

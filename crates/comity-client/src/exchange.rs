@@ -1,0 +1,143 @@
+//! One HTTP exchange with the node over its Unix socket. No rule and no shape is known here.
+
+use crate::{Client, Error};
+use bytes::Bytes;
+use comity_core::wire::control::Problem;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+/// Largest answer that is read, bytes: a full inbox of 1,000 items is well below.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest path that a Unix socket address holds on every system we know, bytes.
+const SOCKET_PATH_MAX: usize = 100;
+
+pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str, within: Duration) -> Result<T, Error> {
+    exchange(client, Method::GET, path, Bytes::new(), within).await
+}
+
+pub(crate) async fn post<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<T, Error> {
+    exchange(client, Method::POST, path, json(body)?, within).await
+}
+
+pub(crate) async fn put<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<T, Error> {
+    exchange(client, Method::PUT, path, json(body)?, within).await
+}
+
+/// Opens a stream; its body goes on until one side ends it.
+pub(crate) async fn open(client: &Client, path: &str) -> Result<Incoming, Error> {
+    let request = request(Method::GET, path, Bytes::new())?;
+    accepted(send(client, request).await?).await.map(Response::into_body)
+}
+
+/// Opens a connection and turns it over to another protocol.
+pub(crate) async fn upgrade(
+    client: &Client,
+    path: &str,
+    protocol: &'static str,
+) -> Result<TokioIo<hyper::upgrade::Upgraded>, Error> {
+    let mut request = request(Method::GET, path, Bytes::new())?;
+    request.headers_mut().insert(CONNECTION, hyper::header::HeaderValue::from_static("upgrade"));
+    request.headers_mut().insert(UPGRADE, hyper::header::HeaderValue::from_static(protocol));
+    let response = send(client, request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        accepted(response).await?;
+        return Err(Error::NotUnderstood(format!("it does not turn over to {protocol}")));
+    }
+    Ok(TokioIo::new(hyper::upgrade::on(response).await?))
+}
+
+async fn exchange<T: DeserializeOwned>(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Bytes,
+    within: Duration,
+) -> Result<T, Error> {
+    let request = request(method, path, body)?;
+    let answered = async {
+        let response = accepted(send(client, request).await?).await?;
+        let body = collect(response.into_body()).await?;
+        serde_json::from_slice(&body).map_err(|wrong| Error::NotUnderstood(wrong.to_string()))
+    };
+    tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    let request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+    let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body));
+    request.map_err(|wrong| Error::NotUnderstood(wrong.to_string()))
+}
+
+fn json(body: &impl Serialize) -> Result<Bytes, Error> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|wrong| Error::NotUnderstood(wrong.to_string()))
+}
+
+async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    let stream = connect(&client.socket()).await.map_err(|failure| cannot_connect(client, failure))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // The connection ends by itself when the response, or what it was turned over to, is dropped.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender.send_request(request).await?)
+}
+
+fn cannot_connect(client: &Client, failure: io::Error) -> Error {
+    let data_dir = client.data_dir().to_owned();
+    match failure.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => Error::NoNode { data_dir },
+        ErrorKind::PermissionDenied => Error::NotOurs { data_dir, source: failure },
+        _ => Error::Broken(failure.to_string()),
+    }
+}
+
+/// Connects to a socket whose path may be longer than a socket address holds: then the folder is
+/// opened and the socket named through it.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    if socket.as_os_str().len() <= SOCKET_PATH_MAX {
+        return UnixStream::connect(socket).await;
+    }
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(ErrorKind::NotFound.into());
+    };
+    let folder = std::fs::File::open(folder)?;
+    let through = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder)));
+    UnixStream::connect(through.join(name)).await
+}
+
+/// The response, if it is not a problem.
+async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = collect(response.into_body()).await?;
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => Err(Error::Refused(problem)),
+        Err(_) => Err(Error::NotUnderstood(format!("HTTP status {status}"))),
+    }
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, Error> {
+    let body = Limited::new(body, ANSWER_MAX).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|broken| Error::Broken(broken.to_string()))
+}

@@ -1,0 +1,140 @@
+//! One Ed25519 key pair and the forms derived from it: node id, peer UUID, libp2p PeerId and the
+//! X25519 sealing keys. See "One key" in `protocols/identity.md`. Where the seed is kept is the
+//! body's business.
+
+use crate::id::{NodeId, PeerId};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// A node's key pair. Its secret is wiped from memory on drop and never shown by `Debug`.
+#[derive(Clone)]
+pub struct KeyPair {
+    signing: SigningKey,
+    node: NodeId,
+    peer: PeerId,
+}
+
+/// Bytes that are no public key, or one of the few points that anybody can sign for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a usable public key")]
+pub struct WeakKey;
+
+impl KeyPair {
+    /// The key pair of this secret seed.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        let seed = Zeroizing::new(seed);
+        let signing = SigningKey::from_bytes(&seed);
+        let node = NodeId::from_bytes(signing.verifying_key().to_bytes());
+        Self { signing, node, peer: node.peer() }
+    }
+
+    /// The public key, which is the node's id.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The UUID by which the local network knows this key.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The secret seed: for the key file and the TLS certificate, for nothing else.
+    pub fn seed(&self) -> &[u8; 32] {
+        self.signing.as_bytes()
+    }
+
+    /// The secret X25519 scalar (not yet clamped) that opens what is sealed for this node.
+    pub fn sealing_secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.signing.to_scalar_bytes())
+    }
+
+    /// Signs bytes that already name their context; [`crate::identity::signature`] does that.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.signing.sign(bytes).to_bytes()
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("KeyPair").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// The public key as a point, unless it is none, or of small order.
+pub(crate) fn verifying(node: &NodeId) -> Result<VerifyingKey, WeakKey> {
+    let key = VerifyingKey::from_bytes(node.as_bytes()).map_err(|_| WeakKey)?;
+    if key.is_weak() { Err(WeakKey) } else { Ok(key) }
+}
+
+/// The X25519 public key for which messages to this node are sealed.
+pub fn sealing_key(node: &NodeId) -> Result<[u8; 32], WeakKey> {
+    verifying(node).map(|key| key.to_montgomery().to_bytes())
+}
+
+/// The libp2p PeerId of a key: base58 of the identity multihash of the protobuf public key.
+pub fn libp2p_id(node: &NodeId) -> String {
+    // Multihash: identity (0x00), 36 bytes; protobuf: key type (field 1) Ed25519 (1), key (field 2), 32 bytes.
+    const HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    base58(&[&HEAD, node.as_bytes().as_slice()].concat())
+}
+
+/// Base58 in Bitcoin's alphabet: the bytes as one big number, leading zero bytes as `1`.
+fn base58(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut digits: Vec<u32> = Vec::new();
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit << 8;
+            *digit = carry % 58;
+            carry /= 58;
+        }
+        while carry > 0 {
+            digits.push(carry % 58);
+            carry /= 58;
+        }
+    }
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| '1');
+    zeros.chain(digits.iter().rev().map(|digit| char::from(ALPHABET[*digit as usize]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        let key = KeyPair::from_seed([7; 32]);
+        let shown = format!("{key:?}");
+        assert!(shown.contains(&key.node().to_string()));
+        assert!(!shown.contains("7, 7") && !shown.contains("0707"));
+    }
+
+    #[test]
+    fn the_public_key_is_that_of_rfc_8032() {
+        let seed = [
+            0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49,
+            0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+        ];
+        let key = KeyPair::from_seed(seed);
+        assert_eq!(key.node().to_string(), "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(key.seed(), &seed);
+        assert_eq!(key.node().peer(), key.peer());
+    }
+
+    #[test]
+    fn libp2p_ids_begin_with_12d3koow() {
+        assert!(libp2p_id(&KeyPair::from_seed([1; 32]).node()).starts_with("12D3KooW"));
+        assert_eq!(base58(&[0, 0, 1]), "112");
+        assert_eq!(base58(b"hello world"), "StV1DL6CwTryKyV");
+    }
+
+    #[test]
+    fn keys_of_small_order_are_refused() {
+        assert_eq!(sealing_key(&NodeId::from_bytes([0; 32])), Err(WeakKey));
+        let mut one = [0; 32];
+        one[0] = 1;
+        assert_eq!(sealing_key(&NodeId::from_bytes(one)), Err(WeakKey));
+    }
+}

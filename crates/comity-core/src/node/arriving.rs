@@ -1,0 +1,373 @@
+//! Taking messages in: who is it, may it, is it fresh and unseen, and where does attention send it.
+
+use super::keeping::{Sender as Bringer, Waiter};
+use super::{Answer, Effect, Event, ListenFilter, Node, Proof, Record, Refusal};
+use crate::envelope::{Address, Kind, Message, Received, Via};
+use crate::id::{LinkId, ListenerId, MessageId, NodeId, PeerId, Ticket};
+use crate::identity::trust::Trust;
+use crate::inbox::{Item, Place};
+use crate::ledger::FateKind;
+use crate::payload::Payload;
+use crate::peers::{Presence, Source};
+use crate::seen::Sight;
+use crate::throttle::Sender;
+use crate::time::{Now, Timestamp};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far in the future a message may have been written.
+const FUTURE_MAX: Duration = Duration::from_secs(60);
+
+/// Most records that may wait for the disk before new ones are refused.
+const UNCOMMITTED_MAX: usize = 8192;
+
+/// Who brought a message.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    key: Option<NodeId>,
+    trust: Trust,
+    via: Via,
+    address: IpAddr,
+    /// How far the sender's clock is ahead, in milliseconds.
+    skew_ms: i64,
+}
+
+impl Node {
+    pub(super) fn handle_messages(&mut self, id: LinkId, batch: Vec<Message>, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.heard(now);
+        let (key, skew_ms) = (link.key, link.skew_ms);
+        let origin = Origin {
+            key: Some(key),
+            trust: self.trust_of(Some(key)),
+            via: Via::Link,
+            address: link_ip(self, id),
+            skew_ms,
+        };
+        let peer = key.peer();
+        if let Some(peer) = self.book.find_mut(peer) {
+            peer.touch(now);
+        }
+        let wanted = batch.iter().filter(|message| message.kind != Kind::Heartbeat).count();
+        let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted, now.mono);
+        for message in batch {
+            if message.kind == Kind::Heartbeat {
+                continue;
+            }
+            let Some(link) = self.links.get_mut(&id) else { return };
+            link.received += u64::from(message.id.is_some());
+            let number = link.received;
+            let message_id = message.id;
+            let verdict = if granted == 0 {
+                Err(Refusal::RateLimited { retry_after })
+            } else {
+                granted -= 1;
+                self.admit(message, origin, Bringer::Link { link: id, number }, now)
+            };
+            match verdict {
+                Ok(Some(fate)) => self.report(id, number, message_id, fate, now),
+                Ok(None) => self.hold_report(id, number),
+                Err(refusal) => {
+                    let fate = refusal.fate();
+                    self.ledger_in.note(message_id, Some(peer), fate, now.wall);
+                    self.report(id, number, message_id, fate, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_arrived(&mut self, ticket: Ticket, message: Message, proof: Proof, now: Now) {
+        let trust = self.trust_of(proof.key);
+        let origin = Origin { key: proof.key, trust, via: proof.via, address: proof.address, skew_ms: 0 };
+        let (id, from) = (message.id, message.from);
+        let verdict =
+            self.charge(from, origin, now).and_then(|()| self.admit(message, origin, Bringer::Door { ticket }, now));
+        match verdict {
+            Ok(Some(_)) => self.answer(ticket, Answer::Accepted),
+            Ok(None) => {}
+            Err(refusal) => {
+                self.ledger_in.note(id, Some(from), refusal.fate(), now.wall);
+                self.refuse(ticket, refusal);
+            }
+        }
+    }
+
+    /// Takes one message from the buckets of whoever brought it.
+    fn charge(&mut self, from: PeerId, origin: Origin, now: Now) -> Result<(), Refusal> {
+        let senders = match origin.key {
+            Some(key) => vec![Sender::Key(key)],
+            None => vec![Sender::Address(origin.address), Sender::Claimed(origin.address, from)],
+        };
+        for sender in senders {
+            let (granted, retry_after) = self.throttle.take(sender, 1, now.mono);
+            if granted == 0 {
+                return Err(Refusal::RateLimited { retry_after });
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about one message: its fate, `None` when that waits for the disk, or the refusal.
+    fn admit(
+        &mut self,
+        message: Message,
+        origin: Origin,
+        bringer: Bringer,
+        now: Now,
+    ) -> Result<Option<FateKind>, Refusal> {
+        self.check_sender(&message, origin)?;
+        self.check_time(&message, origin, now)?;
+        if !self.is_for_us(&message)? {
+            return Err(Refusal::UnknownChannel(message.channel));
+        }
+        let until = message.expires_at() + message.ttl.duration();
+        if let Some(id) = message.id {
+            match self.seen.look(message.from, id, until) {
+                Sight::First => {}
+                Sight::Again => return Err(Refusal::Duplicate),
+                Sight::Full => return Err(Refusal::Full { what: "the memory of message ids" }),
+            }
+            if origin.via != Via::Link {
+                self.persist(Record::Seen { from: message.from, id, until });
+            }
+        }
+        self.note_sender(&message, origin, now);
+        if message.kind == Kind::Heartbeat {
+            return Ok(Some(FateKind::Delivered));
+        }
+        let received = Arc::new(Received {
+            message: Arc::new(message),
+            trust: origin.trust,
+            key: origin.key,
+            via: origin.via,
+            received_at: now.wall,
+        });
+        let message = &received.message;
+        if let Some(query) = message.reply_to.filter(|_| message.kind == Kind::Response) {
+            return self.take_response(query, &received, now).map(Some);
+        }
+        if message.kind == Kind::Query {
+            return self.take_query(&received, now).map(Some);
+        }
+        self.admitted += 1;
+        self.emit(Event::Message(received.clone()));
+        if message.kind == Kind::Status {
+            self.note_status(message);
+        }
+        self.place(received.clone(), bringer, now)
+    }
+
+    /// `from` must be the sender's own id, and the sender must be admitted.
+    fn check_sender(&self, message: &Message, origin: Origin) -> Result<(), Refusal> {
+        let owner = self.book.find(message.from).and_then(|peer| peer.key);
+        let own = match origin.key {
+            Some(key) => key.peer() == message.from,
+            None => owner.is_none() && message.from != self.me,
+        };
+        if !own || message.from == self.me {
+            return Err(Refusal::Forged);
+        }
+        let wanted = self.config.admission.wanted(origin.address);
+        let linked = origin.via == Via::Link;
+        if origin.trust < wanted && !linked { Err(Refusal::NotAdmitted { wanted: wanted.name() }) } else { Ok(()) }
+    }
+
+    fn check_time(&self, message: &Message, origin: Origin, now: Now) -> Result<(), Refusal> {
+        let skew = Duration::from_millis(origin.skew_ms.unsigned_abs());
+        let written = if origin.skew_ms > 0 { message.timestamp - skew } else { message.timestamp + skew };
+        // The compact header cuts times to whole seconds: up to one second may be missing.
+        if written + message.ttl.duration() + Duration::from_secs(1) < now.wall {
+            return Err(Refusal::Expired);
+        }
+        let ahead = written.since(now.wall);
+        if ahead > FUTURE_MAX {
+            let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
+            return Err(Refusal::FromTheFuture { ahead_ms });
+        }
+        Ok(())
+    }
+
+    /// What is addressed to this node is always for it; the rest only on a subscribed channel.
+    fn is_for_us(&self, message: &Message) -> Result<bool, Refusal> {
+        match message.to {
+            Address::Peer(peer) if peer != self.me => Err(Refusal::WrongDestination),
+            Address::Peer(_) => Ok(true),
+            Address::Broadcast | Address::Group => Ok(match self.subscriptions.get(&message.channel) {
+                None => message.kind == Kind::Heartbeat,
+                Some(quiet) => !(*quiet && message.priority == crate::envelope::Priority::Background),
+            }),
+        }
+    }
+
+    /// Remembers a sender that has no link.
+    fn note_sender(&mut self, message: &Message, origin: Origin, now: Now) {
+        if origin.via == Via::Link {
+            return;
+        }
+        let record = match origin.key {
+            Some(key) => Some(self.book.proven(key, now)),
+            None => self.book.claimed(message.from, Some(origin.address), now),
+        };
+        let Some(peer) = record else { return };
+        peer.key = origin.key;
+        peer.touch(now);
+        peer.sources.insert(Source::Inbound);
+        peer.reach.inbound = true;
+        let joined = !matches!(peer.presence, Presence::Online);
+        peer.presence = Presence::Online;
+        let (id, view) = (peer.id, peer.view(origin.trust));
+        if joined {
+            self.emit(Event::PeerJoined(Box::new(view)));
+        }
+        self.dial_back_if_unmet(id, now);
+    }
+
+    fn dial_back_if_unmet(&mut self, id: PeerId, now: Now) {
+        if self.book.find(id).is_some_and(|peer| peer.link.is_none() && !peer.candidates.is_empty()) {
+            self.dial_peer(id, now);
+        }
+    }
+
+    fn take_response(&mut self, query: MessageId, received: &Arc<Received>, now: Now) -> Result<FateKind, Refusal> {
+        if !self.requests.expects(query, received.message.from) {
+            return Err(Refusal::Late);
+        }
+        self.admitted += 1;
+        self.end_request(query, Answer::Response(received.clone()));
+        self.note_in(received, FateKind::Delivered, now.wall);
+        Ok(FateKind::Delivered)
+    }
+
+    /// Hands a query to whoever answers here; with nobody, says so to who asked us alone.
+    fn take_query(&mut self, received: &Arc<Received>, now: Now) -> Result<FateKind, Refusal> {
+        let answerer = self.listeners.iter().find(|(_, filter)| **filter == ListenFilter::Queries).map(|(id, _)| *id);
+        let Some(listener) = answerer else {
+            if received.message.to == Address::Peer(self.me) {
+                self.answer_that_nobody_answers(&received.message, now);
+            }
+            return Err(Refusal::NoAnswerer);
+        };
+        self.admitted += 1;
+        self.emit(Event::Message(received.clone()));
+        self.effects.push(Effect::Deliver { listener, received: received.clone() });
+        self.note_in(received, FateKind::Delivered, now.wall);
+        Ok(FateKind::Delivered)
+    }
+
+    fn answer_that_nobody_answers(&mut self, query: &Message, now: Now) {
+        let error = serde_json::json!({ "error": { "code": "no_answerer", "detail": "nobody answers queries here" } });
+        if let Ok(payload) = Payload::from_value(&error) {
+            let response = self.own_message(Kind::Response, Address::Peer(query.from), payload, now);
+            let response =
+                Message { reply_to: query.id, channel: query.channel.clone(), ..Arc::unwrap_or_clone(response) };
+            self.enqueue(query.from, Arc::new(response), now);
+        }
+    }
+
+    fn note_status(&mut self, message: &Message) {
+        let status = Some(message.payload.to_value()).filter(|status| !status.is_null());
+        if let Some(peer) = self.book.find_mut(message.from) {
+            peer.status.clone_from(&status);
+            self.emit(Event::PeerStatus { peer: message.from, status });
+        }
+    }
+
+    /// Sends an admitted message where attention wants it.
+    fn place(&mut self, received: Arc<Received>, bringer: Bringer, now: Now) -> Result<Option<FateKind>, Refusal> {
+        match self.mode.place(received.message.priority) {
+            Place::AtOnce => {
+                let listeners: Vec<ListenerId> = self.listeners_for(&received.message);
+                if listeners.is_empty() {
+                    return self.store(&received, bringer);
+                }
+                for listener in listeners {
+                    self.effects.push(Effect::Deliver { listener, received: received.clone() });
+                }
+                self.note_in(&received, FateKind::Delivered, now.wall);
+                Ok(Some(FateKind::Delivered))
+            }
+            Place::Inbox => self.store(&received, bringer),
+            Place::Digest => {
+                self.digest.count(&received.message, now.wall);
+                self.note_in(&received, FateKind::Digested, now.wall);
+                Ok(Some(FateKind::Digested))
+            }
+        }
+    }
+
+    fn listeners_for(&self, message: &Message) -> Vec<ListenerId> {
+        let wants = |filter: &ListenFilter| match filter {
+            ListenFilter::All => true,
+            ListenFilter::Channel(channel) => *channel == message.channel,
+            ListenFilter::Peer(peer) => *peer == message.from,
+            ListenFilter::Queries => false,
+        };
+        self.listeners.iter().filter(|(_, filter)| wants(filter)).map(|(id, _)| *id).collect()
+    }
+
+    /// Puts a message on its way into the inbox: it is there once the disk has it.
+    fn store(&mut self, received: &Arc<Received>, bringer: Bringer) -> Result<Option<FateKind>, Refusal> {
+        let message = &received.message;
+        let refusal = if !self.keeping.disk_ok() {
+            Some(Refusal::Disk)
+        } else if self.keeping.waiting() >= UNCOMMITTED_MAX {
+            Some(Refusal::Full { what: "the queue for the disk" })
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            if let Some(id) = message.id {
+                self.seen.forget(message.from, id);
+            }
+            return Err(refusal);
+        }
+        if let Some(id) = message.id.filter(|_| received.via == Via::Link) {
+            let until = message.expires_at() + message.ttl.duration();
+            self.persist(Record::Seen { from: message.from, id, until });
+        }
+        let arrival = self.queue.next_arrival();
+        let item = Arc::new(Item { arrival, received: Received::clone(received) });
+        let number = self.persist(Record::ItemAdded(item.clone()));
+        self.keeping.wait(number, Waiter::Item { item, bringer });
+        Ok(None)
+    }
+
+    pub(super) fn handle_overflow(&mut self, received: Arc<Received>) {
+        // With a full disk too, the message is lost to this listener; the count says so.
+        if self.store(&received, Bringer::Nobody).is_err() {
+            self.note_in(&received, FateKind::Unavailable, received.received_at);
+        }
+    }
+
+    pub(super) fn note_in(&mut self, received: &Received, fate: FateKind, at: Timestamp) {
+        self.ledger_in.note(received.message.id, Some(received.message.from), fate, at);
+    }
+}
+
+fn link_ip(node: &Node, link: LinkId) -> IpAddr {
+    node.links.get(&link).map_or(IpAddr::from([0, 0, 0, 0]), |link| link.remote.ip())
+}
+
+impl Refusal {
+    /// The fate of a message that was refused for this.
+    pub fn fate(&self) -> FateKind {
+        match self {
+            Self::NotAdmitted { .. } => FateKind::NotAdmitted,
+            Self::Forged => FateKind::Forged,
+            Self::Expired => FateKind::Expired,
+            Self::FromTheFuture { .. } => FateKind::FromTheFuture,
+            Self::Duplicate => FateKind::Duplicate,
+            Self::RateLimited { .. } => FateKind::RateLimited,
+            Self::UnknownChannel(_) => FateKind::NotSubscribed,
+            Self::WrongDestination => FateKind::WrongDestination,
+            Self::NoAnswerer => FateKind::NoAnswerer,
+            Self::Late => FateKind::Late,
+            Self::Full { .. } | Self::Disk | Self::Leaving => FateKind::Unavailable,
+            Self::Undelivered { fate } => *fate,
+            Self::UnknownPeer(_) | Self::Unreachable | Self::TimedOut { .. } | Self::NoKey | Self::TooLarge { .. } => {
+                FateKind::Failed
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What must survive a crash: records on their way to the disk, and who waits for them.
+
+use super::{Answer, Effect, Node, Record, Refusal, Restored};
+use crate::channel::Channel;
+use crate::id::{LinkId, Ticket};
+use crate::inbox::queue::Queue;
+use crate::inbox::{Digest, Item, Mode};
+use crate::ledger::FateKind;
+use crate::time::Now;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Records on their way to the disk.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    last: u64,
+    waiters: BTreeMap<u64, Waiter>,
+    /// Removals that the disk did not take.
+    redo: Vec<u64>,
+    disk_ok: bool,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { last: 0, waiters: BTreeMap::new(), redo: Vec::new(), disk_ok: true }
+    }
+}
+
+/// Who waits for a record to be safe.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// An item that enters the inbox.
+    Item { item: Arc<Item>, bringer: Sender },
+    /// Items that were taken out.
+    Taken { ticket: Ticket, items: Vec<Arc<Item>> },
+    /// Items that were acknowledged.
+    Acknowledged { ticket: Ticket, items: Vec<Arc<Item>> },
+    /// An item that was pushed out or ran out: its removal is tried again.
+    Gone { arrival: u64 },
+    /// A change that somebody asked for.
+    Done(Ticket),
+}
+
+/// Who brought an item and wants to hear of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sender {
+    Link { link: LinkId, number: u64 },
+    Door { ticket: Ticket },
+    Nobody,
+}
+
+impl Keeping {
+    pub(super) fn wait(&mut self, number: u64, waiter: Waiter) {
+        self.waiters.insert(number, waiter);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn disk_ok(&self) -> bool {
+        self.disk_ok
+    }
+}
+
+impl Node {
+    /// Puts a record on its way to the disk; its number.
+    pub(super) fn persist(&mut self, record: Record) -> u64 {
+        self.keeping.last += 1;
+        let number = self.keeping.last;
+        self.effects.push(Effect::Persist { number, record });
+        number
+    }
+
+    /// Answers a ticket once everything persisted so far is safe.
+    pub(super) fn done_when_safe(&mut self, ticket: Ticket, number: u64) {
+        self.keeping.wait(number, Waiter::Done(ticket));
+    }
+
+    pub(super) fn handle_committed(&mut self, upto: u64, now: Now) {
+        self.keeping.disk_ok = true;
+        for arrival in std::mem::take(&mut self.keeping.redo) {
+            self.remove_for_good(arrival);
+        }
+        let later = self.keeping.waiters.split_off(&(upto + 1));
+        for waiter in std::mem::replace(&mut self.keeping.waiters, later).into_values() {
+            match waiter {
+                Waiter::Item { item, bringer } => self.enter_inbox(item, bringer, now),
+                Waiter::Taken { ticket, items } => {
+                    for item in &items {
+                        self.note_left(item, FateKind::Read, now);
+                    }
+                    self.answer(ticket, Answer::Items(items));
+                }
+                Waiter::Acknowledged { ticket, items } => {
+                    for item in &items {
+                        self.note_left(item, FateKind::Read, now);
+                    }
+                    self.answer(ticket, Answer::Done);
+                }
+                Waiter::Gone { .. } => {}
+                Waiter::Done(ticket) => self.answer(ticket, Answer::Done),
+            }
+        }
+    }
+
+    pub(super) fn handle_not_committed(&mut self, from: u64, now: Now) {
+        self.keeping.disk_ok = false;
+        for waiter in self.keeping.waiters.split_off(&from).into_values() {
+            match waiter {
+                Waiter::Item { item, bringer } => self.refuse_item(&item, bringer, now),
+                Waiter::Taken { ticket, items } | Waiter::Acknowledged { ticket, items } => {
+                    for item in items {
+                        self.put_in(item, now);
+                    }
+                    self.refuse(ticket, Refusal::Disk);
+                }
+                Waiter::Gone { arrival } => self.keeping.redo.push(arrival),
+                Waiter::Done(ticket) => self.refuse(ticket, Refusal::Disk),
+            }
+        }
+    }
+
+    fn enter_inbox(&mut self, item: Arc<Item>, bringer: Sender, now: Now) {
+        let itself = self.put_in(item.clone(), now);
+        if !itself {
+            self.note_in(&item.received, FateKind::Inbox, now.wall);
+        }
+        let id = item.received.message.id;
+        match bringer {
+            Sender::Link { link, number } => {
+                self.report(link, number, id, if itself { FateKind::Evicted } else { FateKind::Inbox }, now);
+            }
+            Sender::Door { ticket } if itself => self.refuse(ticket, Refusal::Full { what: "the inbox" }),
+            Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
+            Sender::Nobody => {}
+        }
+    }
+
+    /// Puts an item into the queue; whether it was itself pushed out at once.
+    fn put_in(&mut self, item: Arc<Item>, now: Now) -> bool {
+        let arrival = item.arrival;
+        let evicted = self.queue.push(item);
+        for gone in &evicted {
+            self.remove_for_good(gone.arrival);
+            self.digest.evicted += 1;
+            if gone.arrival == arrival {
+                self.note_in(&gone.received, FateKind::Evicted, now.wall);
+            } else {
+                self.note_left(gone, FateKind::Evicted, now);
+            }
+        }
+        evicted.iter().any(|gone| gone.arrival == arrival)
+    }
+
+    fn remove_for_good(&mut self, arrival: u64) {
+        let number = self.persist(Record::ItemRemoved { arrival });
+        self.keeping.wait(number, Waiter::Gone { arrival });
+    }
+
+    fn refuse_item(&mut self, item: &Item, bringer: Sender, now: Now) {
+        let message = &item.received.message;
+        if let Some(id) = message.id {
+            self.seen.forget(message.from, id);
+        }
+        self.note_in(&item.received, FateKind::Unavailable, now.wall);
+        match bringer {
+            Sender::Link { link, number } => self.report(link, number, message.id, FateKind::Unavailable, now),
+            Sender::Door { ticket } => self.refuse(ticket, Refusal::Disk),
+            Sender::Nobody => {}
+        }
+    }
+
+    /// Notes that an item left the inbox, and tells its sender if it is linked.
+    pub(super) fn note_left(&mut self, item: &Item, fate: FateKind, now: Now) {
+        self.note_in(&item.received, fate, now.wall);
+        let message = &item.received.message;
+        let link = self.book.find(message.from).and_then(|peer| peer.link);
+        if let Some(link) = link {
+            self.report(link, 0, message.id, fate, now);
+        }
+    }
+
+    pub(super) fn expire_inbox(&mut self, now: Now) {
+        for arrival in self.queue.outdated(now.wall) {
+            if let Some(item) = self.queue.remove(arrival) {
+                self.remove_for_good(arrival);
+                self.note_left(&item, FateKind::Expired, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_digest_timer(&mut self, now: Now) {
+        self.digest.until = Some(now.wall);
+        if !self.digest.is_empty() {
+            self.persist(Record::Digest(Box::new(self.digest.clone())));
+        }
+        self.timers.set(super::Timer::Digest, now.mono + self.config.digest_every);
+    }
+
+    /// Keeps the settings that a person changed.
+    pub(super) fn keep_settings(&mut self) -> u64 {
+        let subscriptions: Vec<Value> = self
+            .subscriptions
+            .iter()
+            .map(|(channel, quiet)| json!({ "channel": channel.name(), "quiet": quiet }))
+            .collect();
+        let known: Vec<String> = self.known.iter().map(ToString::to_string).collect();
+        let mode = self.mode.name();
+        self.persist(Record::Setting { name: "subscriptions", value: json!(subscriptions) });
+        self.persist(Record::Setting { name: "known", value: json!(known) });
+        self.persist(Record::Setting { name: "mode", value: json!(mode) })
+    }
+
+    pub(super) fn restore(&mut self, restored: Restored, now: Now) {
+        for (from, id, until) in restored.seen {
+            self.seen.look(from, id, until);
+        }
+        for item in &restored.items {
+            let message = &item.received.message;
+            if let Some(id) = message.id {
+                self.seen.look(message.from, id, message.expires_at() + message.ttl.duration());
+            }
+        }
+        self.queue = Queue::new(self.config.inbox, restored.items, restored.last_arrival);
+        self.digest = restored.digest.unwrap_or_else(|| Digest::begin(now.wall));
+        for (name, value) in restored.settings {
+            match name.as_str() {
+                "subscriptions" => self.subscriptions = read_subscriptions(&value),
+                "known" => self.known = texts(&value).filter_map(|text| text.parse().ok()).collect(),
+                "mode" => {
+                    let mode = Mode::ALL.into_iter().find(|mode| value.as_str() == Some(mode.name()));
+                    self.mode = mode.unwrap_or_default();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read_subscriptions(value: &Value) -> BTreeMap<Channel, bool> {
+    let entries = value.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+    let read = |entry: &Value| {
+        let channel = Channel::new(entry["channel"].as_str()?).ok()?;
+        Some((channel, entry["quiet"].as_bool().unwrap_or(false)))
+    };
+    entries.filter_map(read).collect()
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str)
+}

@@ -1,0 +1,372 @@
+//! Links: coming up, one a peer, silence, control frames, receipts, going down.
+
+use super::meeting::Errand;
+use super::{Boot, Effect, Event, LinkLoss, LinkView, Node, Timer};
+use crate::card::Card;
+use crate::channel::Channel;
+use crate::id::{DialId, LinkId, MessageId, NodeId, PeerId};
+use crate::ledger::FateKind;
+use crate::limits::SUBSCRIPTIONS_MAX;
+use crate::peers::{Presence, Source};
+use crate::time::Now;
+use crate::wire::frame::{Frame, Receipt};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a link may be silent before it is asked whether it is there; also how long each
+/// answer is waited for.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How many pings may go unanswered.
+const PINGS_MAX: u32 = 3;
+
+/// How long receipts are gathered.
+const RECEIPTS_EVERY: Duration = Duration::from_millis(25);
+
+/// How many messages may wait for their receipt before one is sent at once.
+const RECEIPTS_MAX: u64 = 1024;
+
+/// Most fates in one receipt.
+const FATES_MAX: usize = 512;
+
+/// Most of a measured clock difference that is believed, in milliseconds.
+const SKEW_BELIEVED_MS: i64 = 30_000;
+
+/// One live link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: PeerId,
+    pub(super) key: NodeId,
+    pub(super) remote: SocketAddr,
+    pub(super) dialed: bool,
+    pub(super) skew_ms: i64,
+    /// Messages with an id that came, counted in their order.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    /// Those whose fate waits for the disk.
+    undecided: BTreeSet<u64>,
+    /// Fates to be told, with the number of their message; 0 for news of older messages.
+    fates: Vec<(u64, MessageId, FateKind)>,
+    reported: u64,
+    boot: Boot,
+    last_heard: Duration,
+    pings: u32,
+    ping_sent: Duration,
+    round_trip: Option<Duration>,
+    said_goodbye: bool,
+}
+
+/// What the other side of a new link said of itself.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) key: NodeId,
+    pub(super) remote: SocketAddr,
+    pub(super) card: Box<Card>,
+    pub(super) boot: Boot,
+    pub(super) subscriptions: Vec<(Channel, bool)>,
+}
+
+impl Link {
+    fn new(hello: &Hello, dialed: bool, now: Now) -> Self {
+        Self {
+            peer: hello.key.peer(),
+            key: hello.key,
+            remote: hello.remote,
+            dialed,
+            skew_ms: 0,
+            received: 0,
+            sent: 0,
+            undecided: BTreeSet::new(),
+            fates: Vec::new(),
+            reported: 0,
+            boot: hello.boot,
+            last_heard: now.mono,
+            pings: 0,
+            ping_sent: now.mono,
+            round_trip: None,
+            said_goodbye: false,
+        }
+    }
+
+    pub(super) fn view(&self, link: LinkId) -> LinkView {
+        LinkView {
+            link,
+            peer: self.peer,
+            remote: self.remote,
+            dialed: self.dialed,
+            round_trip: self.round_trip,
+            skew_ms: self.skew_ms,
+            received: self.received,
+            sent: self.sent,
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Now) {
+        self.last_heard = now.mono;
+        self.pings = 0;
+    }
+
+    /// Up to which message all fates are decided.
+    fn decided(&self) -> u64 {
+        self.undecided.first().map_or(self.received, |first| first - 1)
+    }
+}
+
+impl Node {
+    pub(super) fn handle_link_up(&mut self, id: LinkId, dial: Option<DialId>, hello: Hello, now: Now) {
+        let peer = hello.key.peer();
+        let trust = self.trust_of(Some(hello.key));
+        let admitted = trust >= self.config.admission.wanted(hello.remote.ip());
+        if self.leaving.is_some() || hello.key == self.config.node || !(admitted || dial.is_some()) {
+            self.effects.push(Effect::Close { link: id, goodbye: false });
+            return;
+        }
+        let link = Link::new(&hello, dial.is_some(), now);
+        self.note_proven(dial, &hello, now);
+        self.links.insert(id, link);
+        self.timers.set(Timer::Silence(id), now.mono + SILENCE);
+        let old = self.book.find(peer).and_then(|peer| peer.link);
+        match old {
+            Some(old) if !self.replaces(id, old) => self.close_link(id, now),
+            Some(old) => {
+                self.use_link(peer, id, hello.subscriptions);
+                self.close_link(old, now);
+            }
+            None => {
+                self.use_link(peer, id, hello.subscriptions);
+                if let Some(status) = self.status_message(now).filter(|status| self.lane(peer).wants(status)) {
+                    self.enqueue(peer, status, now);
+                }
+            }
+        }
+        self.pump(peer, now);
+        self.dial_back(peer, now);
+    }
+
+    /// Of two links between the same two nodes both keep the one that the lower id dialled; of two
+    /// that the same node dialled, the newer one.
+    fn replaces(&self, new: LinkId, old: LinkId) -> bool {
+        let (Some(new), Some(old)) = (self.links.get(&new), self.links.get(&old)) else { return true };
+        if new.boot != old.boot || new.dialed == old.dialed {
+            return true;
+        }
+        new.dialed == (self.config.node < new.key)
+    }
+
+    fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>) {
+        if let Some(record) = self.book.find_mut(peer) {
+            record.link = Some(id);
+        }
+        let lane = self.lane(peer);
+        lane.subscriptions = Some(subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect());
+    }
+
+    /// Takes over what a handshake proved and a card says.
+    fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
+        let peer = self.book.proven(hello.key, now);
+        let was_online = peer.presence == Presence::Online;
+        let claimant = (peer.key.is_none() && was_online).then(|| peer.name.clone());
+        peer.key = Some(hello.key);
+        peer.plain = None;
+        peer.take_card(hello.card.clone());
+        peer.touch(now);
+        peer.presence = Presence::Online;
+        peer.failures = 0;
+        peer.trouble = None;
+        if dial.is_some() {
+            peer.reach.outbound = true;
+            peer.last_good = Some(hello.remote);
+        } else {
+            peer.reach.inbound = true;
+            peer.sources.insert(Source::Inbound);
+        }
+        let (id, name, key) = (peer.id, peer.name.clone(), peer.key);
+        self.take_endpoints(id, hello, now);
+        if let Some(dial) = dial {
+            self.end_errand(dial, id);
+        }
+        let evicted = self.book.evict_claimants(id, &name).into_iter().map(|peer| (peer.id, peer.name));
+        let evicted: Vec<_> = evicted.chain(claimant.map(|name| (id, name))).collect();
+        for (peer, name) in evicted {
+            self.emit(Event::Evicted { peer, name });
+        }
+        let Some(peer) = self.book.find(id) else { return };
+        let view = Box::new(peer.view(self.trust_of(key)));
+        self.emit(if was_online { Event::PeerUpdated(view) } else { Event::PeerJoined(view) });
+    }
+
+    fn end_errand(&mut self, dial: DialId, peer: PeerId) {
+        match self.dials.remove(&dial) {
+            Some(Errand::Named(index)) => {
+                if let Some(named) = self.manual.get_mut(index) {
+                    named.peer = Some(peer);
+                    named.dial = None;
+                    let candidates = named.candidates.clone();
+                    if let Some(peer) = self.book.find_mut(peer) {
+                        peer.sources.insert(Source::Manual);
+                        peer.add_candidates(candidates);
+                    }
+                }
+            }
+            Some(Errand::Peer(dialed)) => {
+                if let Some(dialed) = self.book.find_mut(dialed) {
+                    dialed.dial = None;
+                }
+            }
+            None => {}
+        }
+        if let Some(peer) = self.book.find_mut(peer) {
+            peer.dial = None;
+        }
+    }
+
+    pub(super) fn close_link(&mut self, id: LinkId, now: Now) {
+        self.effects.push(Effect::Close { link: id, goodbye: false });
+        self.drop_link(id, now);
+    }
+
+    pub(super) fn handle_link_down(&mut self, id: LinkId, loss: LinkLoss, now: Now) {
+        let Some(link) = self.links.get(&id) else { return };
+        let (peer, goodbye) = (link.peer, link.said_goodbye || loss == LinkLoss::Goodbye);
+        if !self.drop_link(id, now) {
+            return;
+        }
+        if goodbye {
+            self.set_absent(peer, Presence::Offline, now);
+        } else if self.leaving.is_none() {
+            self.dial_peer(peer, now);
+        }
+    }
+
+    /// Forgets a link; whether it was the one in use.
+    fn drop_link(&mut self, id: LinkId, now: Now) -> bool {
+        let Some(link) = self.links.remove(&id) else { return false };
+        self.timers.cancel(Timer::Silence(id));
+        self.timers.cancel(Timer::Receipts(id));
+        self.effects.push(Effect::Pressure { peer: link.peer, on: false });
+        let Some(peer) = self.book.find_mut(link.peer).filter(|peer| peer.link == Some(id)) else { return false };
+        peer.link = None;
+        let given_up = self.lanes.get_mut(&link.peer).map(|lane| lane.queue.link_lost()).unwrap_or_default();
+        for message in given_up {
+            self.note_out(&message, link.peer, FateKind::Failed, now);
+        }
+        true
+    }
+
+    pub(super) fn handle_silence(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let silent = now.mono.saturating_sub(link.last_heard);
+        if silent < SILENCE {
+            let at = link.last_heard + SILENCE;
+            self.timers.set(Timer::Silence(id), at);
+        } else if link.pings < PINGS_MAX {
+            link.pings += 1;
+            link.ping_sent = now.mono;
+            let (nonce, ts) = (u64::from(link.pings), now.wall.millis());
+            self.effects.push(Effect::Control { link: id, frame: Frame::Ping { nonce, ts } });
+            self.timers.set(Timer::Silence(id), now.mono + SILENCE);
+        } else {
+            let peer = link.peer;
+            self.close_link(id, now);
+            self.set_absent(peer, Presence::Unreachable, now);
+            self.dial_peer(peer, now);
+        }
+    }
+
+    pub(super) fn handle_frame(&mut self, id: LinkId, frame: Frame, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.heard(now);
+        let peer = link.peer;
+        if let Some(peer) = self.book.find_mut(peer) {
+            peer.touch(now);
+        }
+        match frame {
+            Frame::Ping { nonce, .. } => {
+                let pong = Frame::Pong { nonce, ts: now.wall.millis() };
+                self.effects.push(Effect::Control { link: id, frame: pong });
+            }
+            Frame::Pong { ts, .. } => link.measure(ts, now),
+            Frame::Subscribe { channel, quiet } => {
+                let subscriptions = self.lane(peer).subscriptions.get_or_insert_default();
+                if subscriptions.len() < SUBSCRIPTIONS_MAX || subscriptions.contains_key(&channel) {
+                    subscriptions.insert(channel, quiet);
+                }
+            }
+            Frame::Unsubscribe(channel) => {
+                self.lane(peer).subscriptions.get_or_insert_default().remove(&channel);
+            }
+            Frame::Receipt(receipt) => self.handle_receipt(peer, id, receipt, now),
+            Frame::Goodbye { .. } => {
+                link.said_goodbye = true;
+                self.set_absent(peer, Presence::Offline, now);
+            }
+            Frame::Channels(_) => {}
+        }
+    }
+
+    /// Notes what became of a message that came over a link, to be told with the next receipt.
+    pub(super) fn report(&mut self, id: LinkId, number: u64, message: Option<MessageId>, fate: FateKind, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.undecided.remove(&number);
+        if let Some(message) = message.filter(|_| fate != FateKind::Delivered) {
+            link.fates.push((number, message, fate));
+        }
+        self.schedule_receipts(id, now);
+    }
+
+    /// Remembers that the fate of a message waits for the disk.
+    pub(super) fn hold_report(&mut self, id: LinkId, number: u64) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.undecided.insert(number);
+        }
+    }
+
+    pub(super) fn schedule_receipts(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get(&id) else { return };
+        if link.decided() - link.reported >= RECEIPTS_MAX || link.fates.len() >= FATES_MAX {
+            self.send_receipts(id);
+        } else if link.decided() > link.reported || !link.fates.is_empty() {
+            self.timers.set_if_idle(Timer::Receipts(id), now.mono + RECEIPTS_EVERY);
+        }
+    }
+
+    pub(super) fn send_receipts(&mut self, id: LinkId) {
+        self.timers.cancel(Timer::Receipts(id));
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let decided = link.decided();
+        let (ready, held) = std::mem::take(&mut link.fates).into_iter().partition(|(number, ..)| *number <= decided);
+        link.fates = held;
+        let ready: Vec<(u64, MessageId, FateKind)> = ready;
+        if ready.is_empty() && decided == link.reported {
+            return;
+        }
+        let mut rest: Vec<_> = ready.into_iter().map(|(_, message, fate)| (message, fate)).collect();
+        while rest.len() > FATES_MAX {
+            let later = rest.split_off(FATES_MAX);
+            let receipt = Receipt { received: link.reported, fates: std::mem::replace(&mut rest, later) };
+            self.effects.push(Effect::Control { link: id, frame: Frame::Receipt(receipt) });
+        }
+        link.reported = decided;
+        let receipt = Receipt { received: decided, fates: rest };
+        self.effects.push(Effect::Control { link: id, frame: Frame::Receipt(receipt) });
+    }
+
+    /// The median over all links of how far the other clock is ahead.
+    pub(super) fn median_skew_ms(&self) -> i64 {
+        let mut skews: Vec<i64> = self.links.values().map(|link| link.skew_ms).collect();
+        skews.sort_unstable();
+        skews.get(skews.len() / 2).copied().unwrap_or(0)
+    }
+}
+
+impl Link {
+    fn measure(&mut self, ts: u64, now: Now) {
+        let round_trip = now.mono.saturating_sub(self.ping_sent);
+        self.round_trip = Some(round_trip);
+        let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(0);
+        let theirs = i64::try_from(ts).unwrap_or(i64::MAX);
+        let ours = i64::try_from(now.wall.millis()).unwrap_or(0) - half;
+        self.skew_ms = theirs.saturating_sub(ours).clamp(-SKEW_BELIEVED_MS, SKEW_BELIEVED_MS);
+    }
+}

@@ -1,0 +1,360 @@
+//! Finding peers and keeping in touch: sightings, dials and their ends, presence, heartbeats.
+
+use super::linking::Hello;
+use super::{DialFailure, DialOutcome, Effect, Event, Node, Timer, is_named};
+use crate::channel::Channel;
+use crate::envelope::{Address, Kind, Message, Priority, Ttl};
+use crate::id::{DialId, MessageId, PeerId};
+use crate::identity::guard::Forbidden;
+use crate::identity::trust::Trust;
+use crate::payload::Payload;
+use crate::peers::{Candidate, Presence, Sighting, Source};
+use crate::time::Now;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often peers without a link are sent a heartbeat.
+pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
+
+/// How many heartbeats a peer without a link may miss.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+
+/// How long after the first failure a peer is dialled again; doubles with each failure.
+const REDIAL_FIRST: Duration = Duration::from_millis(250);
+
+/// The longest pause between two dials of one peer.
+const REDIAL_MAX: Duration = Duration::from_secs(30);
+
+/// Most addresses that people may name.
+const NAMED_MAX: usize = 256;
+
+/// Most sightings that wait because their teller told of too many new addresses at once.
+const DEFERRED_MAX: usize = 256;
+
+/// What a dial is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Errand {
+    /// To reach a peer of the book.
+    Peer(PeerId),
+    /// To learn who answers where a person said.
+    Named(usize),
+}
+
+/// Addresses that a person named, and who turned out to answer there.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) peer: Option<PeerId>,
+    pub(super) dial: Option<DialId>,
+    failures: u32,
+}
+
+impl Node {
+    pub(super) fn handle_sighting(&mut self, sighting: Sighting, now: Now) {
+        let id = sighting.key.map_or(sighting.peer, |key| key.peer());
+        let mut permitted = sighting.candidates.clone();
+        let mut too_many = false;
+        permitted.retain(|candidate| {
+            let permit = self.guard.permit(candidate, sighting.told_by, now.mono);
+            too_many |= permit == Err(Forbidden::TooMany);
+            permit.is_ok()
+        });
+        if too_many && self.deferred.len() < DEFERRED_MAX {
+            self.deferred.push(sighting.clone());
+        }
+        if id == self.me {
+            self.look_for_twin(permitted);
+            return;
+        }
+        if !self.book.merge(&sighting, permitted, now) {
+            return;
+        }
+        if let Some(peer) = self.book.find_mut(id).filter(|peer| peer.presence == Presence::Offline) {
+            peer.presence = Presence::Seen;
+        }
+        self.dial_peer(id, now);
+    }
+
+    /// Somebody is advertised under our own id: our own stale record, or another node with our key.
+    fn look_for_twin(&mut self, candidates: Vec<Candidate>) {
+        if candidates.is_empty()
+            || self.dials.values().any(|errand| matches!(errand, Errand::Peer(id) if *id == self.me))
+        {
+            return;
+        }
+        let dial = self.numbers.dial();
+        self.dials.insert(dial, Errand::Peer(self.me));
+        self.effects.push(Effect::Dial { dial, expect: Some(self.config.node), candidates });
+    }
+
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool, now: Now) {
+        let Some(record) = self.book.find_mut(peer) else { return };
+        record.sources.remove(&source);
+        if goodbye && record.link.is_none() && record.key.is_none() {
+            self.set_absent(peer, Presence::Offline, now);
+        }
+    }
+
+    /// A person named addresses: they are dialled until somebody answers.
+    pub(super) fn add_named(&mut self, candidates: Vec<Candidate>, now: Now) -> bool {
+        if self.manual.len() >= NAMED_MAX || !candidates.iter().all(is_named) {
+            return false;
+        }
+        self.manual.push(Named { candidates, peer: None, dial: None, failures: 0 });
+        self.dial_named(now);
+        true
+    }
+
+    pub(super) fn dial_named(&mut self, _now: Now) {
+        for index in 0..self.manual.len() {
+            let named = &mut self.manual[index];
+            if named.peer.is_some() || named.dial.is_some() {
+                continue;
+            }
+            let dial = self.numbers.dial();
+            named.dial = Some(dial);
+            let candidates = named.candidates.clone();
+            self.dials.insert(dial, Errand::Named(index));
+            self.effects.push(Effect::Dial { dial, expect: None, candidates });
+        }
+    }
+
+    /// Dials a peer unless it is linked, being dialled, or has no address.
+    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let Some(peer) = self.book.find(id) else { return };
+        let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
+        if !settled {
+            self.start_dial(id, now);
+        }
+    }
+
+    /// Dials a peer that reached us, to learn whether it can be reached.
+    pub(super) fn dial_back(&mut self, id: PeerId, now: Now) {
+        if self.book.find(id).is_some_and(|peer| peer.link.is_some() && !peer.reach.outbound) {
+            self.start_dial(id, now);
+        }
+    }
+
+    fn start_dial(&mut self, id: PeerId, _now: Now) {
+        let Some(peer) = self.book.find_mut(id).filter(|peer| peer.dial.is_none()) else { return };
+        let mut candidates = peer.candidates.clone();
+        if candidates.is_empty() {
+            return;
+        }
+        let near = |address: SocketAddr| self.interfaces.iter().any(|net| net.contains(&address.ip()));
+        candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
+        let dial = self.numbers.dial();
+        peer.dial = Some(dial);
+        let expect = peer.key.or(peer.claimed_key);
+        self.dials.insert(dial, Errand::Peer(id));
+        self.timers.cancel(Timer::Redial(id));
+        self.effects.push(Effect::Dial { dial, expect, candidates });
+    }
+
+    pub(super) fn handle_redial(&mut self, id: PeerId, now: Now) {
+        self.dial_peer(id, now);
+        self.dial_back(id, now);
+        self.pump(id, now);
+    }
+
+    pub(super) fn handle_dialed(&mut self, dial: DialId, outcome: DialOutcome, now: Now) {
+        let Some(errand) = self.dials.remove(&dial) else { return };
+        match errand {
+            Errand::Peer(id) => {
+                if let Some(peer) = self.book.find_mut(id) {
+                    peer.dial = None;
+                }
+            }
+            Errand::Named(index) => self.manual[index].dial = None,
+        }
+        match outcome {
+            DialOutcome::Linked(_) => {}
+            DialOutcome::Plain { address, sighting } => self.take_plain(errand, address, &sighting, now),
+            DialOutcome::Failed(failures) => self.take_failure(errand, &failures, now),
+        }
+    }
+
+    /// A peer without a key answered by plain HTTP: an original client, never trusted.
+    fn take_plain(&mut self, errand: Errand, address: SocketAddr, sighting: &Sighting, now: Now) {
+        let wanted = self.config.admission.wanted(address.ip());
+        let fits = match errand {
+            Errand::Peer(id) => id == sighting.peer,
+            Errand::Named(_) => true,
+        };
+        if wanted > Trust::Unverified || !fits || sighting.peer == self.me {
+            self.take_failure(errand, &[], now);
+            return;
+        }
+        if !self.book.merge(sighting, sighting.candidates.clone(), now) {
+            return;
+        }
+        let Some(peer) = self.book.find_mut(sighting.peer) else { return };
+        let joined = peer.presence != Presence::Online;
+        peer.plain = Some(address);
+        peer.last_good = Some(address);
+        peer.presence = Presence::Online;
+        peer.reach.outbound = true;
+        peer.failures = 0;
+        peer.trouble = None;
+        peer.touch(now);
+        if let Errand::Named(index) = errand {
+            peer.sources.insert(Source::Manual);
+            self.manual[index].peer = Some(sighting.peer);
+        }
+        if joined {
+            let view = Box::new(peer.view(Trust::Unverified));
+            self.emit(Event::PeerJoined(view));
+            self.greet(sighting.peer, now);
+        }
+        self.pump(sighting.peer, now);
+    }
+
+    fn take_failure(&mut self, errand: Errand, failures: &[(Candidate, DialFailure)], now: Now) {
+        if let Some((candidate, _)) = failures.iter().find(|(_, failure)| *failure == DialFailure::Twin) {
+            self.twin = Some(candidate.address);
+            self.emit(Event::Twin { address: candidate.address });
+        }
+        match errand {
+            Errand::Named(index) => {
+                let named = &mut self.manual[index];
+                let pause = backoff(named.failures);
+                named.failures += 1;
+                if failures.iter().any(|(_, failure)| *failure == DialFailure::Ourselves) {
+                    named.peer = Some(self.me);
+                } else {
+                    let jitter = self.numbers.jitter(pause / 2);
+                    self.timers.set_if_idle(Timer::Named, now.mono + pause + jitter);
+                }
+            }
+            Errand::Peer(id) => {
+                let Some(peer) = self.book.find_mut(id) else { return };
+                let ourselves: Vec<_> =
+                    failures.iter().filter(|(_, f)| *f == DialFailure::Ourselves).map(|(c, _)| *c).collect();
+                peer.candidates.retain(|candidate| !ourselves.contains(candidate));
+                let pause = backoff(peer.failures);
+                peer.failures += 1;
+                peer.trouble =
+                    failures.iter().map(|(c, failure)| format!("{}: {}", c.address, failure.text())).next_back();
+                if peer.link.is_none() && peer.presence != Presence::Offline {
+                    self.set_absent(id, Presence::Unreachable, now);
+                }
+                let jitter = self.numbers.jitter(pause / 2);
+                self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
+            }
+        }
+    }
+
+    /// Notes that a peer is not there (any more), and says so if it was.
+    pub(super) fn set_absent(&mut self, id: PeerId, presence: Presence, _now: Now) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        let was = std::mem::replace(&mut peer.presence, presence);
+        peer.reach.outbound = false;
+        peer.reach.inbound = false;
+        if presence == Presence::Offline {
+            peer.plain = None;
+            self.timers.cancel(Timer::Redial(id));
+        }
+        if matches!(was, Presence::Online | Presence::Stale) {
+            let (name, goodbye) = (crate::peers::book::clean(&peer.name), presence == Presence::Offline);
+            self.emit(Event::PeerLeft { peer: id, name, goodbye });
+        }
+    }
+
+    /// Takes the addresses of a card, as far as the guard permits.
+    pub(super) fn take_endpoints(&mut self, id: PeerId, hello: &Hello, now: Now) {
+        let addresses = hello.card.endpoints.iter().filter_map(|endpoint| address_of(endpoint));
+        let mut candidates: Vec<Candidate> =
+            addresses.map(|address| Candidate { address, source: Source::Inbound }).collect();
+        candidates.retain(|candidate| self.guard.permit(candidate, Some(hello.remote.ip()), now.mono).is_ok());
+        if let Some(peer) = self.book.find_mut(id) {
+            peer.add_candidates(candidates);
+        }
+    }
+
+    pub(super) fn handle_heartbeat(&mut self, now: Now) {
+        for sighting in std::mem::take(&mut self.deferred) {
+            self.handle_sighting(sighting, now);
+        }
+        for id in self.book.ids() {
+            let Some(peer) = self.book.find_mut(id).filter(|peer| peer.link.is_none()) else { continue };
+            let silent = now.mono.saturating_sub(peer.last_heard);
+            if peer.presence == Presence::Online && silent > HEARTBEAT_EVERY * HEARTBEATS_MISSED_MAX {
+                peer.presence = Presence::Stale;
+                let key = peer.key;
+                let view = Box::new(peer.view(Trust::Unverified));
+                let view = Box::new(crate::peers::PeerView { trust: self.trust_of(key), ..*view });
+                self.emit(Event::PeerUpdated(view));
+            } else if peer.plain.is_some() && self.lanes.get(&id).is_none_or(|lane| lane.queue.is_empty()) {
+                let heartbeat = self.own_message(Kind::Heartbeat, Address::Peer(id), Payload::Empty, now);
+                self.enqueue(id, heartbeat, now);
+            }
+        }
+        self.timers.set(Timer::Heartbeat, now.mono + HEARTBEAT_EVERY);
+    }
+
+    /// Tells a foreign peer that we are here.
+    fn greet(&mut self, id: PeerId, now: Now) {
+        if let Ok(payload) = Payload::from_value(&serde_json::json!({ "event": "join" })) {
+            let channel = Channel::of_kind(Kind::Heartbeat);
+            let join = self.own_message(Kind::Extended, Address::Broadcast, payload, now);
+            let join = Arc::new(Message { channel, ..Arc::unwrap_or_clone(join) });
+            self.enqueue(id, join, now);
+        }
+    }
+
+    /// A message that this node itself has to say.
+    pub(super) fn own_message(&mut self, kind: Kind, to: Address, payload: Payload, now: Now) -> Arc<Message> {
+        let id: MessageId = self.numbers.message();
+        let channel = Channel::of_kind(kind);
+        let priority = if kind == Kind::Heartbeat { Priority::Background } else { channel.priority() };
+        Arc::new(Message {
+            id: Some(id),
+            from: self.me,
+            to,
+            kind,
+            channel,
+            priority,
+            timestamp: now.wall,
+            ttl: Ttl::DEFAULT,
+            reply_to: None,
+            payload,
+            more: None,
+        })
+    }
+
+    pub(super) fn forget_peers(&mut self, now: Now) {
+        for peer in self.book.sweep(now) {
+            self.timers.cancel(Timer::Redial(peer.id));
+            self.forget_lane(peer.id, now);
+        }
+    }
+}
+
+impl DialFailure {
+    /// The failure in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Unreachable => "nobody answers",
+            Self::Handshake => "the handshake failed",
+            Self::WrongKey => "another key answered",
+            Self::Ourselves => "that is this node itself",
+            Self::Twin => "another node has this node's key",
+            Self::Incompatible => "it speaks another protocol version",
+            Self::Refused => "it refused us",
+        }
+    }
+}
+
+/// The address of an endpoint URL with an IP literal, as cards carry it.
+fn address_of(endpoint: &str) -> Option<SocketAddr> {
+    let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"))?;
+    rest.split('/').next()?.parse().ok()
+}
+
+fn backoff(failures: u32) -> Duration {
+    (REDIAL_FIRST * 2u32.saturating_pow(failures.min(10))).min(REDIAL_MAX)
+}

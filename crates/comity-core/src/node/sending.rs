@@ -1,0 +1,332 @@
+//! Putting messages out: to one peer or to all who listen, through bounded queues; what receipts
+//! and POSTs say became of them.
+
+use super::{Answer, Effect, Node, PostFailure, Refusal, Send, Timer};
+use crate::channel::Channel;
+use crate::envelope::{Address, Kind, Message, More, Priority};
+use crate::id::{LinkId, MessageId, PeerId, Ticket};
+use crate::ledger::FateKind;
+use crate::outbound::{Outbound, Pushed, TRIES_MAX};
+use crate::peers::Presence;
+use crate::request::Waiting;
+use crate::time::Now;
+use crate::wire::frame::Receipt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after a POST that did not work the message is tried again.
+const POST_RETRY: Duration = Duration::from_millis(500);
+
+/// What a node keeps of one peer to send to it.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) queue: Outbound,
+    /// What the peer listens to, and whether without background messages; `None` for peers that
+    /// cannot say, which get everything.
+    pub(super) subscriptions: Option<BTreeMap<Channel, bool>>,
+    /// The message that is being POSTed, and how often it was tried before.
+    posting: Option<(Arc<Message>, u8)>,
+    /// Messages in flight whose fate was told before their receipt.
+    told: BTreeSet<MessageId>,
+    /// How many more fates this peer may tell: four for every message it was sent.
+    fates_owed: usize,
+}
+
+impl Lane {
+    pub(super) fn wants(&self, message: &Message) -> bool {
+        let Some(subscriptions) = &self.subscriptions else { return true };
+        match subscriptions.get(&message.channel) {
+            None => false,
+            Some(quiet) => !(*quiet && message.priority == Priority::Background),
+        }
+    }
+}
+
+impl Node {
+    /// The lane to a peer, made if there is none.
+    pub(super) fn lane(&mut self, peer: PeerId) -> &mut Lane {
+        let config = self.config.outbound;
+        self.lanes.entry(peer).or_insert_with(|| Lane {
+            queue: Outbound::new(config),
+            subscriptions: None,
+            posting: None,
+            told: BTreeSet::new(),
+            fates_owed: 0,
+        })
+    }
+
+    /// Takes up a message for one peer or for all who listen.
+    pub(super) fn send(&mut self, ticket: Ticket, send: Send, now: Now) {
+        let id = send.id;
+        match self.put_out(send, now) {
+            Ok(peers) => self.answer(ticket, Answer::Sent { id, peers }),
+            Err(refusal) => self.refuse(ticket, refusal),
+        }
+    }
+
+    /// Takes up a query; the ticket is answered by its response.
+    pub(super) fn request(&mut self, ticket: Ticket, send: Send, timeout: Duration, now: Now) {
+        let (id, to) = (send.id, send.to);
+        let Some(peer) = to else { return self.refuse(ticket, Refusal::WrongDestination) };
+        if !self.requests.wait(id, Waiting { ticket, peer, timeout }) {
+            return self.refuse(ticket, Refusal::Full { what: "the list of open queries" });
+        }
+        self.timers.set(Timer::Request(id), now.mono + timeout);
+        if let Err(refusal) = self.put_out(send, now) {
+            self.end_request(id, Answer::Refused(refusal));
+        }
+    }
+
+    pub(super) fn handle_request_timeout(&mut self, query: MessageId) {
+        if let Some(waiting) = self.requests.end(query) {
+            self.refuse(waiting.ticket, Refusal::TimedOut { after: waiting.timeout });
+        }
+    }
+
+    /// Answers whoever waits for a query, if somebody does.
+    pub(super) fn end_request(&mut self, query: MessageId, answer: Answer) {
+        if let Some(waiting) = self.requests.end(query) {
+            self.timers.cancel(Timer::Request(query));
+            self.answer(waiting.ticket, answer);
+        }
+    }
+
+    fn put_out(&mut self, send: Send, now: Now) -> Result<usize, Refusal> {
+        if self.leaving.is_some() {
+            return Err(Refusal::Leaving);
+        }
+        let to = send.to;
+        let message = Arc::new(self.compose(send, now));
+        match to {
+            Some(peer) => {
+                let presence = self.book.find(peer).ok_or(Refusal::UnknownPeer(peer))?.presence;
+                if presence == Presence::Offline {
+                    return Err(Refusal::Unreachable);
+                }
+                if presence == Presence::Unreachable {
+                    self.dial_peer(peer, now);
+                }
+                if self.enqueue(peer, message, now) {
+                    Ok(1)
+                } else {
+                    Err(Refusal::Full { what: "the queue for the peer" })
+                }
+            }
+            None => Ok(self.broadcast(&message, now)),
+        }
+    }
+
+    fn compose(&self, send: Send, now: Now) -> Message {
+        let more = More { thread: send.thread, traceparent: send.traceparent, ..More::default() };
+        Message {
+            id: Some(send.id),
+            from: self.me,
+            to: send.to.map_or(Address::Broadcast, Address::Peer),
+            kind: send.kind,
+            channel: send.channel,
+            priority: send.priority,
+            timestamp: send.sealed_at.unwrap_or(now.wall),
+            ttl: send.ttl,
+            reply_to: send.reply_to,
+            payload: send.payload,
+            more: (more != More::default()).then(|| Box::new(more)),
+        }
+    }
+
+    /// Queues a message for everybody who listens; for how many.
+    pub(super) fn broadcast(&mut self, message: &Arc<Message>, now: Now) -> usize {
+        let listening = |(peer, lane): (&PeerId, &Lane)| {
+            let present = self.book.find(*peer).is_some_and(|peer| peer.presence != Presence::Offline);
+            (present && lane.wants(message)).then_some(*peer)
+        };
+        let peers: Vec<PeerId> = self.lanes.iter().filter_map(listening).collect();
+        for peer in &peers {
+            self.enqueue(*peer, message.clone(), now);
+        }
+        peers.len()
+    }
+
+    /// Queues a message for a peer and sends what can be sent; `false` when there was no room.
+    pub(super) fn enqueue(&mut self, peer: PeerId, message: Arc<Message>, now: Now) -> bool {
+        let at_once = self.book.find(peer).is_some_and(|peer| peer.link.is_some());
+        if !at_once {
+            self.note_out(&message, peer, FateKind::Queued, now);
+        }
+        match self.lane(peer).queue.push(message.clone()) {
+            Pushed::Taken => {}
+            Pushed::Evicted(evicted) => self.undelivered(&evicted, peer, FateKind::Evicted, now),
+            Pushed::Refused => {
+                self.undelivered(&message, peer, FateKind::Evicted, now);
+                return false;
+            }
+        }
+        self.pump(peer, now);
+        true
+    }
+
+    /// Sends what the way to the peer has room for.
+    pub(super) fn pump(&mut self, id: PeerId, now: Now) {
+        let Some(peer) = self.book.find(id) else { return };
+        let (link, plain, coded) = (peer.link, peer.plain, peer.coded);
+        if let Some(link) = link {
+            self.pump_link(id, link, now);
+        } else if let Some(address) = plain {
+            let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.posting.is_none()) else { return };
+            let Some((message, tries)) = lane.queue.next_for_post() else { return };
+            lane.posting = Some((message.clone(), tries));
+            self.note_out(&message, id, FateKind::Sent, now);
+            self.effects.push(Effect::Post { peer: id, address, coded, message });
+        }
+        if let Some(on) = self.lanes.get_mut(&id).and_then(|lane| lane.queue.pressure_change()) {
+            self.effects.push(Effect::Pressure { peer: id, on });
+        }
+    }
+
+    fn pump_link(&mut self, peer: PeerId, link: LinkId, now: Now) {
+        let Some(lane) = self.lanes.get_mut(&peer) else { return };
+        let mut sent = 0;
+        while let Some(message) = lane.queue.next_for_link() {
+            sent += u64::from(message.id.is_some());
+            lane.fates_owed += 4;
+            self.ledger_out.note(message.id, Some(peer), FateKind::Sent, now.wall);
+            self.effects.push(Effect::Transmit { link, message });
+        }
+        if let Some(link) = self.links.get_mut(&link) {
+            link.sent += sent;
+        }
+    }
+
+    pub(super) fn handle_written(&mut self, link: LinkId, weight: usize, now: Now) {
+        let Some(peer) = self.links.get(&link).map(|link| link.peer) else { return };
+        if self.book.find(peer).and_then(|peer| peer.link) != Some(link) {
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(&peer) {
+            lane.queue.written(weight);
+            self.pump(peer, now);
+        }
+    }
+
+    /// What the other side of a link says became of messages.
+    pub(super) fn handle_receipt(&mut self, peer: PeerId, link: LinkId, receipt: Receipt, now: Now) {
+        if self.book.find(peer).and_then(|peer| peer.link) != Some(link) {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&peer) else { return };
+        let mut ended = Vec::new();
+        for (id, fate) in receipt.fates {
+            if lane.fates_owed == 0 {
+                break;
+            }
+            lane.fates_owed -= 1;
+            lane.told.insert(id);
+            ended.push((id, fate));
+        }
+        let mut delivered = Vec::new();
+        for (id, tries) in lane.queue.receipted(receipt.received) {
+            match lane.told.remove(&id) {
+                false => delivered.push(id),
+                // What was sent again and had arrived the first time was delivered.
+                true if tries > 1 => {
+                    for (told, fate) in &mut ended {
+                        if *told == id && *fate == FateKind::Duplicate {
+                            *fate = FateKind::Delivered;
+                        }
+                    }
+                }
+                true => {}
+            }
+        }
+        if lane.queue.is_settled() {
+            lane.told.clear();
+        }
+        for id in delivered {
+            self.ledger_out.note(Some(id), Some(peer), FateKind::Delivered, now.wall);
+        }
+        for (id, fate) in ended {
+            self.ledger_out.note(Some(id), Some(peer), fate, now.wall);
+            if fate.is_refusal() && self.requests.expects(id, peer) {
+                self.end_request(id, Answer::Refused(Refusal::Undelivered { fate }));
+            }
+        }
+        self.pump(peer, now);
+    }
+
+    pub(super) fn handle_posted(
+        &mut self,
+        id: MessageId,
+        peer: PeerId,
+        coded: bool,
+        outcome: Result<(), PostFailure>,
+        now: Now,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&peer) else { return };
+        let Some((message, tries)) = lane.posting.take_if(|(message, _)| message.id == Some(id)) else { return };
+        match outcome {
+            Ok(()) => {
+                if let Some(record) = self.book.find_mut(peer) {
+                    record.touch(now);
+                    record.coded = coded;
+                    record.presence = Presence::Online;
+                }
+                self.note_out(&message, peer, FateKind::Delivered, now);
+                self.pump(peer, now);
+            }
+            Err(failure) if failure.is_passing() && tries + 1 < TRIES_MAX => {
+                lane.queue.put_back(message, tries + 1);
+                self.timers.set(Timer::Redial(peer), now.mono + POST_RETRY * (u32::from(tries) + 1));
+            }
+            Err(failure) => {
+                self.undelivered(&message, peer, FateKind::Failed, now);
+                if failure == PostFailure::Unreachable {
+                    if let Some(record) = self.book.find_mut(peer) {
+                        record.plain = None;
+                    }
+                    self.set_absent(peer, Presence::Unreachable, now);
+                    self.dial_peer(peer, now);
+                } else {
+                    self.pump(peer, now);
+                }
+            }
+        }
+    }
+
+    /// Looks for messages in the queues whose time has run out.
+    pub(super) fn expire_outbound(&mut self, now: Now) {
+        let mut expired = Vec::new();
+        for (peer, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.queue.is_empty()) {
+            expired.extend(lane.queue.expire(now.wall).into_iter().map(|message| (*peer, message)));
+        }
+        for (peer, message) in expired {
+            self.undelivered(&message, peer, FateKind::Expired, now);
+        }
+    }
+
+    pub(super) fn forget_lane(&mut self, peer: PeerId, now: Now) {
+        if let Some(mut lane) = self.lanes.remove(&peer) {
+            for message in lane.queue.clear() {
+                self.undelivered(&message, peer, FateKind::Failed, now);
+            }
+        }
+    }
+
+    /// Notes that a message will not reach a peer, and says so to whoever waits for its answer.
+    fn undelivered(&mut self, message: &Message, peer: PeerId, fate: FateKind, now: Now) {
+        self.note_out(message, peer, fate, now);
+        if let Some(query) = message.id.filter(|id| message.kind == Kind::Query && self.requests.expects(*id, peer)) {
+            self.end_request(query, Answer::Refused(Refusal::Undelivered { fate }));
+        }
+    }
+
+    pub(super) fn note_out(&mut self, message: &Message, peer: PeerId, fate: FateKind, now: Now) {
+        self.ledger_out.note(message.id, Some(peer), fate, now.wall);
+    }
+}
+
+impl PostFailure {
+    /// Whether trying again may help.
+    fn is_passing(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Status(408 | 429 | 500..=599))
+    }
+}

@@ -1,0 +1,300 @@
+//! The book itself: one record a peer, merged from all sources, bounded. A claim never overrides
+//! what was proven; what is proven evicts who claimed it.
+
+use super::{Candidate, PeerView, Presence, Reach, Sighting, Source};
+use crate::card::Card;
+use crate::id::{DialId, LinkId, NodeId, PeerId};
+use crate::identity::trust::Trust;
+use crate::limits::{PEER_LIST_MAX, PEER_TEXT_MAX, PEERS_MAX};
+use crate::time::{Now, Timestamp};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Most addresses kept of one peer.
+const CANDIDATES_MAX: usize = 16;
+
+/// Most unverified peers remembered of those that came from one address.
+const CLAIMED_PER_ADDRESS_MAX: usize = 64;
+
+/// How long a peer that never proved a key is remembered after it was last heard of.
+const UNVERIFIED_KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// How long a verified peer is remembered after it was last heard of.
+const VERIFIED_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Everybody this node has heard of.
+#[derive(Debug, Default)]
+pub struct Book {
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+/// One peer.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its UUID.
+    pub id: PeerId,
+    /// The key it proved.
+    pub key: Option<NodeId>,
+    /// The key it is said to have, which must answer when it is dialled.
+    pub claimed_key: Option<NodeId>,
+    /// Its name, as it was given.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it says it can do.
+    pub capabilities: Vec<String>,
+    /// What else it says.
+    pub metadata: BTreeMap<String, String>,
+    /// Its card.
+    pub card: Option<Box<Card>>,
+    /// What it says it is doing.
+    pub status: Option<Value>,
+    /// Who told of it.
+    pub sources: BTreeSet<Source>,
+    /// The address it came from, if it came by itself.
+    pub came_from: Option<IpAddr>,
+    /// Where it may answer.
+    pub candidates: Vec<Candidate>,
+    /// Where it answered last.
+    pub last_good: Option<SocketAddr>,
+    /// Where it takes POSTs, if it speaks only plain HTTP.
+    pub plain: Option<SocketAddr>,
+    /// Whether it wants the coded spelling.
+    pub coded: bool,
+    /// How present it is.
+    pub presence: Presence,
+    /// Which directions work.
+    pub reach: Reach,
+    /// Its link.
+    pub link: Option<LinkId>,
+    /// The dial under way.
+    pub dial: Option<DialId>,
+    /// Dials that failed one after the other.
+    pub failures: u32,
+    /// Why it cannot be reached.
+    pub trouble: Option<String>,
+    /// When it was first heard of.
+    pub discovered_at: Timestamp,
+    /// When it was last heard of, on the wall clock.
+    pub last_seen: Timestamp,
+    /// The same on the monotonic clock.
+    pub last_heard: Duration,
+}
+
+impl Peer {
+    fn new(id: PeerId, now: Now) -> Self {
+        Self {
+            id,
+            key: None,
+            claimed_key: None,
+            name: String::new(),
+            version: String::new(),
+            capabilities: Vec::new(),
+            metadata: BTreeMap::new(),
+            card: None,
+            status: None,
+            sources: BTreeSet::new(),
+            came_from: None,
+            candidates: Vec::new(),
+            last_good: None,
+            plain: None,
+            coded: false,
+            presence: Presence::Seen,
+            reach: Reach::default(),
+            link: None,
+            dial: None,
+            failures: 0,
+            trouble: None,
+            discovered_at: now.wall,
+            last_seen: now.wall,
+            last_heard: now.mono,
+        }
+    }
+
+    /// Notes that it was heard of just now.
+    pub fn touch(&mut self, now: Now) {
+        self.last_seen = now.wall;
+        self.last_heard = now.mono;
+    }
+
+    /// Adds addresses; the oldest of the same source go when there are too many.
+    pub fn add_candidates(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
+        for candidate in candidates {
+            if self.candidates.iter().any(|known| known.address == candidate.address) {
+                continue;
+            }
+            if self.candidates.len() >= CANDIDATES_MAX {
+                self.candidates.remove(0);
+            }
+            self.candidates.push(candidate);
+        }
+    }
+
+    /// Takes over what a verified card says.
+    pub fn take_card(&mut self, card: Box<Card>) {
+        if self.card.as_ref().is_some_and(|known| known.issued_at > card.issued_at) {
+            return;
+        }
+        self.name = cut(&card.name);
+        self.version = cut(&card.version);
+        self.capabilities = cut_all(&card.capabilities);
+        self.card = Some(card);
+    }
+
+    /// What others see of it, given whether its key is on the list of known nodes.
+    pub fn view(&self, trust: Trust) -> PeerView {
+        let mut addresses: Vec<SocketAddr> = self.last_good.into_iter().collect();
+        addresses
+            .extend(self.candidates.iter().map(|candidate| candidate.address).filter(|a| Some(*a) != self.last_good));
+        PeerView {
+            id: self.id,
+            key: self.key,
+            name: clean(&self.name),
+            version: clean(&self.version),
+            capabilities: self.capabilities.iter().map(|text| clean(text)).collect(),
+            trust,
+            presence: self.presence,
+            reach: self.reach,
+            sources: self.sources.clone(),
+            addresses,
+            status: self.status.clone(),
+            metadata: self.metadata.iter().map(|(key, value)| (clean(key), clean(value))).collect(),
+            discovered_at: self.discovered_at,
+            last_seen: self.last_seen,
+            card: self.card.clone(),
+            trouble: self.trouble.clone(),
+        }
+    }
+}
+
+impl Book {
+    /// The peer of this id.
+    pub fn find(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    /// The same, to change it.
+    pub fn find_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(&id)
+    }
+
+    /// Everybody, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values()
+    }
+
+    /// The ids of everybody.
+    pub fn ids(&self) -> Vec<PeerId> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// The record of a peer that proved its key, made if there is none.
+    pub fn proven(&mut self, key: NodeId, now: Now) -> &mut Peer {
+        let id = key.peer();
+        self.make_room(id);
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        peer.claimed_key = Some(key);
+        peer
+    }
+
+    /// The record of a peer that only claims an id, made if there is none and there is room.
+    /// `None` when the id belongs to a proven key, or too many claim ids from one address.
+    pub fn claimed(&mut self, id: PeerId, from: Option<IpAddr>, now: Now) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&id) {
+            let neighbours =
+                from.map_or(0, |from| self.peers.values().filter(|peer| peer.came_from == Some(from)).count());
+            if neighbours >= CLAIMED_PER_ADDRESS_MAX {
+                return None;
+            }
+            self.make_room(id);
+        }
+        let peer = self.peers.entry(id).or_insert_with(|| Peer { came_from: from, ..Peer::new(id, now) });
+        peer.key.is_none().then_some(peer)
+    }
+
+    /// Merges what a source saw. `false` when the sighting claims the id of a peer that proved
+    /// another key, or none is left for it.
+    pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> bool {
+        let id = sighting.key.map_or(sighting.peer, |key| key.peer());
+        if self.peers.get(&id).is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
+            return false;
+        }
+        self.make_room(id);
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        peer.sources.insert(sighting.source);
+        peer.claimed_key = sighting.key.or(peer.claimed_key);
+        peer.add_candidates(permitted);
+        if peer.card.is_none() {
+            take_text(&mut peer.name, &sighting.name);
+            take_text(&mut peer.version, &sighting.version);
+            if !sighting.capabilities.is_empty() {
+                peer.capabilities = cut_all(&sighting.capabilities);
+            }
+        }
+        let metadata = sighting.metadata.iter().take(PEER_LIST_MAX);
+        peer.metadata.extend(metadata.map(|(key, value)| (cut(key), cut(value))));
+        while peer.metadata.len() > PEER_LIST_MAX {
+            peer.metadata.pop_last();
+        }
+        true
+    }
+
+    /// Takes out every unverified peer that claims this name, because a proven peer has it.
+    pub fn evict_claimants(&mut self, proven: PeerId, name: &str) -> Vec<Peer> {
+        let claims =
+            |peer: &&Peer| peer.id != proven && peer.key.is_none() && peer.claimed_key.is_none() && peer.name == name;
+        let ids: Vec<PeerId> = self.peers.values().filter(claims).map(|peer| peer.id).collect();
+        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+    }
+
+    /// Forgets who has been silent for too long.
+    pub fn sweep(&mut self, now: Now) -> Vec<Peer> {
+        let outdated = |peer: &&Peer| {
+            let kept_for = if peer.key.is_some() { VERIFIED_KEPT_FOR } else { UNVERIFIED_KEPT_FOR };
+            let manual = peer.sources.contains(&Source::Manual);
+            !manual && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
+        };
+        let ids: Vec<PeerId> = self.peers.values().filter(outdated).map(|peer| peer.id).collect();
+        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+    }
+
+    /// Makes sure one more fits: the unverified peer that was silent longest goes, else the
+    /// verified one without a link.
+    fn make_room(&mut self, newcomer: PeerId) {
+        if self.peers.len() < PEERS_MAX || self.peers.contains_key(&newcomer) {
+            return;
+        }
+        let idle = self.peers.values().filter(|peer| peer.link.is_none());
+        let least = idle.min_by_key(|peer| (peer.key.is_some(), peer.last_heard, peer.id)).map(|peer| peer.id);
+        if let Some(id) = least {
+            self.peers.remove(&id);
+        }
+    }
+}
+
+fn take_text(kept: &mut String, given: &str) {
+    if !given.is_empty() {
+        *kept = cut(given);
+    }
+}
+
+/// The text cut to what is kept of a peer's texts.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(PEER_TEXT_MAX)].to_owned()
+}
+
+fn cut_all(texts: &[String]) -> Vec<String> {
+    texts.iter().take(PEER_LIST_MAX).map(|text| cut(text)).collect()
+}
+
+/// The text without control characters and without characters that change the direction of
+/// writing, so that it can be shown.
+pub fn clean(text: &str) -> String {
+    let hidden = |c: &char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().filter(|c| !hidden(c)).collect()
+}

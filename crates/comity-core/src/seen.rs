@@ -1,0 +1,146 @@
+//! The memory of message ids: each message is handled once within twice its ttl.
+//! See "Replay and clocks" in `protocols/identity.md`.
+
+use crate::id::{MessageId, PeerId};
+use crate::time::Timestamp;
+use foldhash::quality::FixedState;
+use hashbrown::HashSet;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+
+/// Ids that were seen, kept as keyed 64-bit fingerprints of sender and id: nobody without the key
+/// can make two that collide, and nobody can use up the id of another sender's message.
+#[derive(Debug)]
+pub struct Seen {
+    key: FixedState,
+    capacity: usize,
+    known: HashSet<u64, BuildHasherDefault<Identity>>,
+    /// Fingerprints by the Unix second in which they may be forgotten.
+    expiries: BTreeMap<u64, Vec<u64>>,
+}
+
+/// What asking about an id says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Never seen; remembered from now on.
+    First,
+    /// Seen before.
+    Again,
+    /// No room to remember it, so it must be refused: none is forgotten early.
+    Full,
+}
+
+impl Seen {
+    /// An empty memory for so many ids. `seed` keys the fingerprints; draw it at random.
+    pub fn new(capacity: usize, seed: u64) -> Self {
+        Self { key: FixedState::with_seed(seed), capacity, known: HashSet::default(), expiries: BTreeMap::new() }
+    }
+
+    /// Looks up a message and remembers it until `until`.
+    pub fn look(&mut self, from: PeerId, id: MessageId, until: Timestamp) -> Sight {
+        let fingerprint = self.fingerprint(from, id);
+        if self.known.contains(&fingerprint) {
+            return Sight::Again;
+        }
+        if self.known.len() >= self.capacity {
+            return Sight::Full;
+        }
+        self.known.insert(fingerprint);
+        self.expiries.entry(until.millis() / 1000 + 1).or_default().push(fingerprint);
+        Sight::First
+    }
+
+    /// Forgets one message, because it could not be kept and may be sent again.
+    pub fn forget(&mut self, from: PeerId, id: MessageId) {
+        let fingerprint = self.fingerprint(from, id);
+        self.known.remove(&fingerprint);
+    }
+
+    /// Forgets what may be forgotten by now.
+    pub fn sweep(&mut self, wall: Timestamp) {
+        let later = self.expiries.split_off(&(wall.millis() / 1000 + 1));
+        for fingerprint in std::mem::replace(&mut self.expiries, later).into_values().flatten() {
+            self.known.remove(&fingerprint);
+        }
+        if self.known.is_empty() {
+            self.known.shrink_to_fit();
+        }
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    fn fingerprint(&self, from: PeerId, id: MessageId) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write_u128(from.0.as_u128());
+        hasher.write_u128(id.0.as_u128());
+        hasher.finish()
+    }
+}
+
+/// Fingerprints are hashes already.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn an_id_is_remembered_until_its_time_and_no_longer() {
+        let (peer, id) = (PeerId(Uuid::from_u128(1)), MessageId(Uuid::from_u128(2)));
+        let mut seen = Seen::new(10, 7);
+        assert_eq!(seen.look(peer, id, at(100)), Sight::First);
+        seen.sweep(at(100));
+        assert_eq!(seen.look(peer, id, at(100)), Sight::Again);
+        seen.sweep(at(102));
+        assert_eq!(seen.look(peer, id, at(200)), Sight::First);
+    }
+
+    #[test]
+    fn one_sender_cannot_use_up_the_id_of_another() {
+        let id = MessageId(Uuid::from_u128(2));
+        let mut seen = Seen::new(10, 7);
+        assert_eq!(seen.look(PeerId(Uuid::from_u128(1)), id, at(100)), Sight::First);
+        assert_eq!(seen.look(PeerId(Uuid::from_u128(9)), id, at(100)), Sight::First);
+    }
+
+    #[test]
+    fn a_full_memory_refuses_the_new_and_forgets_nothing() {
+        let peer = PeerId(Uuid::from_u128(1));
+        let mut seen = Seen::new(2, 7);
+        for n in 0..2 {
+            assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(n)), at(100)), Sight::First);
+        }
+        assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(5)), at(100)), Sight::Full);
+        assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(0)), at(100)), Sight::Again);
+    }
+}

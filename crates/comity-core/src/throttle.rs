@@ -1,0 +1,126 @@
+//! How fast each sender may send: a token bucket (GCRA) by proven key, else by address and claimed
+//! id within a bucket for the address. See "Limits" in `protocols/identity.md`.
+
+use crate::id::{NodeId, PeerId};
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Who is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// A proven key.
+    Key(NodeId),
+    /// An address and the id claimed from there.
+    Claimed(IpAddr, PeerId),
+    /// All that is unproven from one address.
+    Address(IpAddr),
+}
+
+/// A rate and how far it may be exceeded for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages a second, sustained; at least 1.
+    pub per_second: u32,
+    /// Messages at once after a pause; at least 1.
+    pub burst: u32,
+}
+
+/// What the throttle obeys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// For each sender: 10 a second, bursts of 20. Too little slows honest peers; too much lets
+    /// one peer fill the inbox.
+    pub sender: Rate,
+    /// For all unverified senders of one address: 100 a second, bursts of 200.
+    pub address: Rate,
+    /// Most senders remembered at once; with none idle, new ones are refused.
+    pub senders_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sender: Rate { per_second: 10, burst: 20 },
+            address: Rate { per_second: 100, burst: 200 },
+            senders_max: 16_384,
+        }
+    }
+}
+
+/// The buckets of all senders heard lately.
+#[derive(Debug)]
+pub struct Throttle {
+    config: Config,
+    /// When each sender's bucket will be full again, in time since the start.
+    full_at: HashMap<Sender, Duration, FixedState>,
+}
+
+impl Throttle {
+    /// No sender heard yet. `seed` keys the table.
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self { config, full_at: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    /// Takes up to `wanted` messages from the sender's bucket: how many may pass, and when the
+    /// next one may, if not all did.
+    pub fn take(&mut self, sender: Sender, wanted: usize, now: Duration) -> (usize, Duration) {
+        let rate = match sender {
+            Sender::Address(_) => self.config.address,
+            Sender::Key(_) | Sender::Claimed(..) => self.config.sender,
+        };
+        let step = Duration::from_secs(1) / rate.per_second.max(1);
+        let depth = step * rate.burst.max(1);
+        if !self.full_at.contains_key(&sender) && self.full_at.len() >= self.config.senders_max {
+            self.sweep(now);
+            if self.full_at.len() >= self.config.senders_max {
+                return (0, Duration::from_secs(1));
+            }
+        }
+        let full_at = self.full_at.entry(sender).or_insert(now);
+        *full_at = (*full_at).max(now);
+        let room = (now + depth).saturating_sub(*full_at);
+        let granted = usize::try_from(room.as_nanos() / step.as_nanos().max(1)).unwrap_or(usize::MAX).min(wanted);
+        *full_at += step * u32::try_from(granted).unwrap_or(u32::MAX);
+        let retry_after = (*full_at + step).saturating_sub(now + depth);
+        (granted, retry_after)
+    }
+
+    /// Forgets senders whose buckets are full again.
+    pub fn sweep(&mut self, now: Duration) {
+        self.full_at.retain(|_, full_at| *full_at > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: Sender = Sender::Address(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    fn throttle(per_second: u32, burst: u32) -> Throttle {
+        let address = Rate { per_second, burst };
+        Throttle::new(Config { address, senders_max: 2, ..Config::default() }, 1)
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_sustained_rate() {
+        let mut throttle = throttle(10, 20);
+        let second = Duration::from_secs(1);
+        assert_eq!(throttle.take(SENDER, 25, second).0, 20);
+        assert_eq!(throttle.take(SENDER, 1, second), (0, Duration::from_millis(100)));
+        assert_eq!(throttle.take(SENDER, 25, second * 2).0, 10);
+        assert_eq!(throttle.take(SENDER, 25, second * 60).0, 20);
+    }
+
+    #[test]
+    fn more_senders_than_the_table_holds_are_refused_until_one_is_idle() {
+        let mut throttle = throttle(10, 20);
+        for last in 1..=2 {
+            assert_eq!(throttle.take(Sender::Address([10, 0, 0, last].into()), 1, Duration::ZERO).0, 1);
+        }
+        assert_eq!(throttle.take(SENDER, 1, Duration::ZERO).0, 0);
+        assert_eq!(throttle.take(SENDER, 1, Duration::from_secs(1)).0, 1);
+    }
+}

@@ -1,0 +1,499 @@
+//! The configuration of a node, read twice: first what was written and by whom (file, environment,
+//! flags), then what it means. This is the second reading; nothing here touches the network or
+//! creates a file.
+
+mod example;
+mod layers;
+#[cfg(test)]
+mod tests;
+mod written;
+
+pub use example::example;
+pub use layers::{Flag, Sources};
+pub use written::{KEYS, Key, Shape};
+
+use comity_core::id::NodeId;
+use comity_core::identity::trust::Admission;
+use comity_core::limits;
+use ipnet::IpNet;
+use layers::Layers;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use written::{Document, LimitKeys};
+
+/// The ports of the network door when none is set.
+pub const HTTP_PORTS: RangeInclusive<u16> = 8400..=8499;
+
+/// The ports of the metrics door when none is set.
+pub const METRICS_PORTS: RangeInclusive<u16> = 8500..=8599;
+
+/// What is meant. Each field is explained, with its default and its price, where it is written:
+/// [`KEYS`], or `deploy/comity.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The name people see; see [`Config::name_of`].
+    pub name: Option<String>,
+    /// What this node can do.
+    pub capabilities: Vec<String>,
+    /// What else is told about it.
+    pub metadata: BTreeMap<String, String>,
+    /// Nodes to connect to.
+    pub peers: Vec<PeerAddress>,
+    /// Proxies that are believed about addresses.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The network door.
+    pub http: Http,
+    /// Who is admitted.
+    pub admission: Admission,
+    /// mDNS; `None` when it is switched off.
+    pub mdns: Option<Mdns>,
+    /// The certificate for clients that are not nodes.
+    pub tls: Option<TlsFiles>,
+    /// What others may use.
+    pub limits: Limits,
+    /// What waits for the application.
+    pub inbox: Inbox,
+    /// The metrics door; `None` when it is closed.
+    pub metrics: Option<MetricsDoor>,
+    /// Where traces go; `None`: nowhere.
+    pub otlp: Option<Otlp>,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// The network door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Addresses to listen on; empty: all, IPv4 and IPv6.
+    pub listen: Vec<IpAddr>,
+    /// Ports to try in this order; `0..=0` lets the system choose.
+    pub ports: RangeInclusive<u16>,
+    /// Origins of web pages that may talk to this node, lower case, as browsers write them.
+    pub origins: Vec<String>,
+    /// Host names of this node, lower case.
+    pub hosts: Vec<String>,
+}
+
+/// A node to connect to, by name or address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Host name or address (IPv6 without brackets).
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// mDNS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mdns {
+    /// Interfaces by name; empty: all but loopback, and loopback when there is no other.
+    pub interfaces: Vec<String>,
+}
+
+/// PEM files of a certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What others may use of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages a second of one peer, sustained.
+    pub messages_per_second: u32,
+    /// Messages of one peer at once.
+    pub messages_burst: u32,
+    /// Messages a second of one address without proven keys.
+    pub unverified_per_second: u32,
+    /// HTTP requests a minute of one address.
+    pub requests_per_minute: u32,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address other than loopback.
+    pub connections_per_address: usize,
+    /// Request body, bytes.
+    pub body_bytes: usize,
+    /// Request head, bytes.
+    pub header_bytes: usize,
+    /// Time to send the head.
+    pub header_time: Duration,
+    /// Time to send the body.
+    pub body_time: Duration,
+    /// How far others' clocks may be ahead, and signed requests off.
+    pub clock_skew: Duration,
+    /// Message ids remembered.
+    pub seen: usize,
+    /// Messages that wait for one peer.
+    pub queue_messages: usize,
+    /// Bytes that wait for one peer.
+    pub queue_bytes: usize,
+}
+
+/// What waits for the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// Items kept.
+    pub items: usize,
+    /// How long an item is kept.
+    pub keep: Duration,
+}
+
+/// The metrics door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsDoor {
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// Ports to try in this order.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Where traces go.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Otlp {
+    /// The collector's URL, without `/v1/traces`.
+    pub endpoint: String,
+    /// Its bearer token.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Otlp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Otlp").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// For whom.
+    pub format: LogFormat,
+    /// Which lines, in the language of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// A value and where it came from, for `config show --origin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The key, as in `http.port`.
+    pub key: &'static str,
+    /// The value as TOML; `unset` when there is none, `(hidden)` when it is a secret.
+    pub value: String,
+    /// `default`, a file, a variable or a flag.
+    pub from: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::read(&Sources::default()).expect("the defaults are valid: a test reads them").0
+    }
+}
+
+impl Config {
+    /// Reads the configuration, and where each value came from.
+    pub fn read(sources: &Sources) -> Result<(Self, Vec<Origin>), ConfigError> {
+        let layers = Layers::read(sources)?;
+        let written = layers.document()?;
+        let origins = origins(&layers, &written);
+        Ok((mean(written, &layers)?, origins))
+    }
+
+    /// The name of a node with this key: the configured one, or `node-` and the beginning of the key.
+    pub fn name_of(&self, node: &NodeId) -> String {
+        self.name.clone().unwrap_or_else(|| format!("node-{}", node.short()))
+    }
+}
+
+fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
+    let reading = Reading { layers };
+    let ports = match (written.http.port, written.http.port_last) {
+        (None, None) => HTTP_PORTS,
+        (first, last) => {
+            let first = first.unwrap_or(*HTTP_PORTS.start());
+            first..=last.unwrap_or(first)
+        }
+    };
+    if ports.is_empty() || (*ports.start() == 0 && *ports.end() != 0) {
+        return Err(reading.wrong("http.port_last", "it must not be below http.port, and port 0 stands alone"));
+    }
+    Ok(Config {
+        name: reading.name(written.node.name)?,
+        capabilities: reading.words("capabilities", written.node.capabilities)?,
+        metadata: written.node.metadata,
+        peers: reading.each("peers", &written.node.peers, "host:port or http://host:port")?,
+        trusted_proxies: reading.nets("trusted_proxies", &written.node.trusted_proxies)?,
+        http: Http {
+            listen: reading.each("http.listen", &written.http.listen, "an IP address")?,
+            ports,
+            origins: reading.origins(written.http.origins)?,
+            hosts: reading.words("http.hosts", written.http.hosts)?.iter().map(|host| host.to_lowercase()).collect(),
+        },
+        admission: match written.local.trust.as_str() {
+            "open" => Admission::Open,
+            "verified" => Admission::Verified,
+            "known" => Admission::Known,
+            _ => return Err(reading.wrong("local.trust", "open, verified or known is wanted")),
+        },
+        mdns: written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces }),
+        tls: reading.tls(written.tls.cert, written.tls.key)?,
+        limits: reading.limits(&written.limits)?,
+        inbox: Inbox {
+            items: reading.size("inbox.items", written.inbox.items)?,
+            keep: Duration::from_secs(24 * 3600 * reading.small("inbox.days", written.inbox.days)?),
+        },
+        metrics: match written.metrics.enabled {
+            false => None,
+            true => Some(MetricsDoor {
+                listen: reading.one("metrics.listen", &written.metrics.listen, "an IP address")?,
+                ports: written.metrics.port.map_or(METRICS_PORTS, |port| port..=port),
+            }),
+        },
+        otlp: reading.otlp(written.otlp.endpoint, written.otlp.token)?,
+        log: Log {
+            format: match written.log.format.as_str() {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return Err(reading.wrong("log.format", "text or json is wanted")),
+            },
+            filter: written.log.filter,
+        },
+    })
+}
+
+/// The second reading of single values: each method names the key and its origin when it cannot.
+struct Reading<'a> {
+    layers: &'a Layers,
+}
+
+impl Reading<'_> {
+    fn wrong(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Wrong { key: key.to_owned(), from: self.layers.origin(key), problem: problem.into() }
+    }
+
+    fn one<T: FromStr>(&self, key: &str, text: &str, wanted: &str) -> Result<T, ConfigError> {
+        text.trim().parse().map_err(|_| self.wrong(key, format!("{wanted} is wanted, not {text:?}")))
+    }
+
+    fn each<T: FromStr>(&self, key: &str, texts: &[String], wanted: &str) -> Result<Vec<T>, ConfigError> {
+        texts.iter().map(|text| self.one(key, text, wanted)).collect()
+    }
+
+    fn nets(&self, key: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+        let net = |text: &String| match text.trim().parse::<IpAddr>() {
+            Ok(address) => Ok(IpNet::from(address)),
+            Err(_) => self.one(key, text, "an address or a network such as 10.0.0.0/8"),
+        };
+        texts.iter().map(net).collect()
+    }
+
+    fn name(&self, name: Option<String>) -> Result<Option<String>, ConfigError> {
+        match name {
+            Some(name) if !is_word(&name) => Err(self.wrong("name", "1 to 128 bytes of visible text are wanted")),
+            name => Ok(name),
+        }
+    }
+
+    fn words(&self, key: &str, words: Vec<String>) -> Result<Vec<String>, ConfigError> {
+        if words.len() > limits::PEER_LIST_MAX {
+            return Err(self.wrong(key, format!("at most {} are allowed", limits::PEER_LIST_MAX)));
+        }
+        match words.iter().find(|word| !is_word(word)) {
+            Some(word) => Err(self.wrong(key, format!("1 to 128 bytes of visible text are wanted, not {word:?}"))),
+            None => Ok(words),
+        }
+    }
+
+    fn origins(&self, origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
+        let origin = |text: String| {
+            let lower = text.trim().trim_end_matches('/').to_lowercase();
+            let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+            match host {
+                Some(host) if !host.is_empty() && !host.contains(['/', '@', '*', ' ']) => Ok(lower),
+                _ => Err(self.wrong("http.origins", format!("an origin such as https://host:port is wanted, not {text:?}"))),
+            }
+        };
+        origins.into_iter().map(origin).collect()
+    }
+
+    fn tls(&self, cert: Option<String>, key: Option<String>) -> Result<Option<TlsFiles>, ConfigError> {
+        let path = |name: &str, text: String| match self.layers.folder(name) {
+            Some(folder) => folder.join(text),
+            None => PathBuf::from(text),
+        };
+        match (cert, key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert: path("tls.cert", cert), key: path("tls.key", key) })),
+            (Some(_), None) => Err(self.wrong("tls.cert", "tls.key must be set too")),
+            (None, Some(_)) => Err(self.wrong("tls.key", "tls.cert must be set too")),
+        }
+    }
+
+    fn limits(&self, written: &LimitKeys) -> Result<Limits, ConfigError> {
+        let seconds = |key, value| self.small(key, value).map(Duration::from_secs);
+        let rate = |key, value| {
+            let value = self.small(key, value)?;
+            u32::try_from(value).map_err(|_| self.wrong(key, "a smaller number is wanted"))
+        };
+        Ok(Limits {
+            messages_per_second: rate("limits.messages_per_second", written.messages_per_second)?,
+            messages_burst: rate("limits.messages_burst", written.messages_burst)?,
+            unverified_per_second: rate("limits.unverified_per_second", written.unverified_per_second)?,
+            requests_per_minute: rate("limits.requests_per_minute", written.requests_per_minute)?,
+            connections: self.size("limits.connections", written.connections)?,
+            connections_per_address: self.size("limits.connections_per_address", written.connections_per_address)?,
+            body_bytes: self.size("limits.body_bytes", written.body_bytes)?,
+            header_bytes: self.size("limits.header_bytes", written.header_bytes)?,
+            header_time: seconds("limits.header_seconds", written.header_seconds)?,
+            body_time: seconds("limits.body_seconds", written.body_seconds)?,
+            clock_skew: seconds("limits.clock_skew_seconds", written.clock_skew_seconds)?,
+            seen: self.size("limits.seen", written.seen)?,
+            queue_messages: self.size("limits.queue_messages", written.queue_messages)?,
+            queue_bytes: self.size("limits.queue_bytes", written.queue_bytes)?,
+        })
+    }
+
+    /// A number that is neither nothing nor so large that sums of it overflow.
+    fn small(&self, key: &str, value: u64) -> Result<u64, ConfigError> {
+        const LARGEST: u64 = u32::MAX as u64;
+        if (1..=LARGEST).contains(&value) {
+            Ok(value)
+        } else {
+            Err(self.wrong(key, format!("1 to {LARGEST} is wanted, not {value}")))
+        }
+    }
+
+    fn size(&self, key: &str, value: u64) -> Result<usize, ConfigError> {
+        usize::try_from(self.small(key, value)?).map_err(|_| self.wrong(key, "a smaller number is wanted"))
+    }
+
+    fn otlp(&self, endpoint: Option<String>, token: Option<String>) -> Result<Option<Otlp>, ConfigError> {
+        let Some(endpoint) = endpoint else { return Ok(None) };
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted"));
+        }
+        Ok(Some(Otlp { endpoint: endpoint.trim_end_matches('/').to_owned(), token }))
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=limits::PEER_TEXT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn origins(layers: &Layers, written: &Document) -> Vec<Origin> {
+    let values = serde_json::to_value(written).expect("a struct of texts and numbers is JSON");
+    let origin = |key: &Key| {
+        let value = values.pointer(&format!("/{}", key.path.replace('.', "/"))).filter(|value| !value.is_null());
+        let value = match value {
+            None => "unset".to_owned(),
+            Some(_) if key.secret => "(hidden)".to_owned(),
+            Some(value) => without_passwords(&value.to_string()),
+        };
+        Origin { key: key.path, value, from: layers.origin(key.path) }
+    };
+    KEYS.iter().map(origin).collect()
+}
+
+/// The text with what stands between `://` and `@` in its URLs hidden.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '"']).unwrap_or(part.len());
+        let rest = part[..end].rfind('@').map_or(part, |at| &part[at..]);
+        out.push_str(if rest.len() == part.len() { "://" } else { "://(hidden)" });
+        out.push_str(rest);
+    }
+    out
+}
+
+/// A text that is not `host:port`, with or without `http://` before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not host:port or http://host:port")]
+pub struct NotAPeerAddress;
+
+impl FromStr for PeerAddress {
+    type Err = NotAPeerAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAPeerAddress> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if let Ok(address) = rest.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Ok(Self { host: address.to_string(), port: *HTTP_PORTS.start() });
+        }
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().map_err(|_| NotAPeerAddress)?),
+            None => (rest, *HTTP_PORTS.start()),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let named = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+        if port == 0 || host.is_empty() || host.len() > 253 || !(named || host.parse::<IpAddr>().is_ok()) {
+            return Err(NotAPeerAddress);
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(out, "[{}]:{}", self.host, self.port),
+            false => write!(out, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+
+/// Why the configuration cannot be used. The node does not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A key that does not exist: a typing error, or a key of another version.
+    #[error("there is no key `{key}` ({from}): did you mean `{nearest}`?")]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// The file, or the environment.
+        from: String,
+        /// The most similar key there is.
+        nearest: String,
+    },
+    /// A value that is not of its key's form or range.
+    #[error("`{key}` ({from}): {problem}")]
+    Wrong {
+        /// The key.
+        key: String,
+        /// The file, variable or flag.
+        from: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file that was named is not there.
+    #[error("there is no configuration file {}", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not TOML, or cannot be read.
+    #[error("{}: {error}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and in which line.
+        error: String,
+    },
+}

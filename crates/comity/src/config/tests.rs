@@ -1,0 +1,180 @@
+//! The configuration read from real files, variables and flags.
+
+use super::*;
+use crate::scratch::Scratch;
+
+fn with_file(text: &str) -> Result<(Config, Vec<Origin>), ConfigError> {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("comity.toml");
+    std::fs::write(&path, text).expect("a file");
+    Config::read(&Sources { usual_file: Some(path), ..Sources::default() })
+}
+
+fn variables(list: &[(&str, &str)]) -> Sources {
+    let variables = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sources { variables, ..Sources::default() }
+}
+
+fn from<'a>(origins: &'a [Origin], key: &str) -> &'a Origin {
+    origins.iter().find(|origin| origin.key == key).expect("every key has an origin")
+}
+
+#[test]
+fn a_node_without_any_configuration_is_useful() {
+    let (config, origins) = Config::read(&Sources::default()).expect("the defaults");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.http.ports, 8400..=8499);
+    assert_eq!(config.admission, Admission::Open);
+    assert_eq!(config.mdns, Some(Mdns::default()));
+    assert_eq!(config.limits.messages_per_second, 10);
+    assert_eq!(config.inbox.keep, Duration::from_secs(7 * 86_400));
+    assert_eq!(config.name_of(&NodeId::from_bytes([0; 32])), "node-AAAAAAAA");
+    assert!(origins.iter().all(|origin| origin.from == "default"), "{origins:?}");
+    assert_eq!(origins.len(), KEYS.len());
+}
+
+#[test]
+fn flags_beat_variables_and_variables_beat_the_file() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("comity.toml");
+    std::fs::write(&path, "name = \"file\"\n[http]\nport = 9000\n[limits]\nseen = 5\n").expect("a file");
+    let mut sources = variables(&[("COMITY_HTTP_PORT", "9001"), ("COMITY_NAME", "1234"), ("HOME", "/root")]);
+    sources.usual_file = Some(path.clone());
+    sources.flags = vec![Flag { name: "--port", key: "http.port", values: vec!["9002".to_owned()] }];
+    let (config, origins) = Config::read(&sources).expect("all is valid");
+    assert_eq!((config.http.ports, config.limits.seen), (9002..=9002, 5));
+    assert_eq!(config.name.as_deref(), Some("1234"), "a name of digits is a name");
+    assert_eq!(from(&origins, "http.port").from, "--port");
+    assert_eq!(from(&origins, "name").from, "COMITY_NAME");
+    assert_eq!(from(&origins, "limits.seen").from, path.display().to_string());
+    assert_eq!(from(&origins, "limits.connections").from, "default");
+}
+
+#[test]
+fn lists_and_tables_come_from_variables_and_flags_too() {
+    let mut sources = variables(&[
+        ("COMITY_PEERS", "http://a:1, b:2,[fd00::1]:3,fd00::2,10.0.0.1"),
+        ("COMITY_METADATA", "room=4, floor = 2"),
+        ("COMITY_TRUSTED_PROXIES", "10.0.0.0/8,192.168.1.1"),
+        ("COMITY_LOCAL_TRUST", "known"),
+    ]);
+    sources.flags = vec![
+        Flag { name: "--capability", key: "capabilities", values: vec!["a,b".to_owned(), "c".to_owned()] },
+        Flag { name: "--no-mdns", key: "mdns.enabled", values: vec!["false".to_owned()] },
+    ];
+    let (config, _) = Config::read(&sources).expect("all is valid");
+    let peers: Vec<String> = config.peers.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["a:1", "b:2", "[fd00::1]:3", "[fd00::2]:8400", "10.0.0.1:8400"]);
+    assert_eq!(config.metadata.get("floor").map(String::as_str), Some("2"));
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.capabilities, ["a,b", "c"]);
+    assert_eq!((config.mdns, config.admission), (None, Admission::Known));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_the_nearest_one_and_the_file() {
+    let check = |text: &str, key: &str, nearest: &str| {
+        let error = with_file(text).expect_err("the key does not exist").to_string();
+        assert!(error.contains(&format!("`{key}`")) && error.contains(&format!("`{nearest}`")), "{error}");
+        assert!(error.contains("comity.toml"), "{error}");
+    };
+    check("nmae = \"a\"", "nmae", "name");
+    check("[http]\nprot = 8400", "http.prot", "http.port");
+    check("[limit]\nseen = 3", "limit", "limits");
+    check("port = 8400", "port", "http.port");
+    check("[local.trust]\nlevel = 1", "local.trust", "local.trust");
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_that_names_the_nearest_one() {
+    let error = Config::read(&variables(&[("COMITY_HTTP_PROT", "1")])).expect_err("it does not exist").to_string();
+    assert!(error.contains("COMITY_HTTP_PORT"), "{error}");
+    Config::read(&variables(&[("COMITY_HOME", "/x"), ("COMITY_LOG", "debug")])).expect("these are no keys");
+}
+
+#[test]
+fn a_wrong_value_names_its_key_and_where_it_came_from() {
+    let check = |text: &str, key: &str| {
+        let error = with_file(text).expect_err("the value is wrong").to_string();
+        assert!(error.contains(&format!("`{key}`")) && error.contains("comity.toml"), "{error}");
+    };
+    check("name = 3", "name");
+    check("name = \"\"", "name");
+    check("[http]\nport = 70000", "http.port");
+    check("[http]\nport = 9\nport_last = 8", "http.port_last");
+    check("[http]\nlisten = [\"localhost\"]", "http.listen");
+    check("[http]\norigins = [\"*\"]", "http.origins");
+    check("[local]\ntrust = \"everybody\"", "local.trust");
+    check("[tls]\ncert = \"a.pem\"", "tls.cert");
+    check("[limits]\nseen = 0", "limits.seen");
+    check("[limits]\nseen = -1", "limits.seen");
+    check("[limits]\nseen = 1.5", "limits.seen");
+    check("[inbox]\ndays = 9223372036854775807", "inbox.days");
+    check("[log]\nformat = \"xml\"", "log.format");
+    check("[otlp]\nendpoint = \"collector\"", "otlp.endpoint");
+    check("peers = [\"ftp://a\"]", "peers");
+    check("peers = [\"a:0\"]", "peers");
+    check("trusted_proxies = [\"10.0.0.0/99\"]", "trusted_proxies");
+}
+
+#[test]
+fn a_file_that_is_not_toml_names_the_file_and_the_line() {
+    let error = with_file("name = \"a\"\nname\n").expect_err("it is not TOML").to_string();
+    assert!(error.contains("comity.toml") && error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_usual_one_need_not() {
+    let missing = Some(PathBuf::from("/nonexistent/comity.toml"));
+    Config::read(&Sources { usual_file: missing.clone(), ..Sources::default() }).expect("it is optional");
+    let named = Config::read(&Sources { named_file: missing, ..Sources::default() });
+    assert!(matches!(named, Err(ConfigError::NoFile { .. })));
+}
+
+#[test]
+fn paths_in_the_file_start_at_the_file() {
+    let (config, _) = with_file("[tls]\ncert = \"a.pem\"\nkey = \"/k.pem\"").expect("valid");
+    let tls = config.tls.expect("both are set");
+    assert!(tls.cert.is_absolute() && tls.cert.ends_with("a.pem"), "{:?}", tls.cert);
+    assert_eq!(tls.key, PathBuf::from("/k.pem"));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let text = "peers = [\"b:2\"]\n[otlp]\nendpoint = \"http://user:hush@c:4318\"\ntoken = \"hush\"";
+    let (config, origins) = with_file(text).expect("valid");
+    assert_eq!(from(&origins, "otlp.token").value, "(hidden)");
+    assert_eq!(from(&origins, "otlp.endpoint").value, "\"http://(hidden)@c:4318\"");
+    assert!(!format!("{:?}", origins).contains("hush"));
+    assert!(!format!("{:?}", config.otlp.map(|otlp| otlp.token.is_some())).contains("hush"));
+}
+
+#[test]
+fn the_example_file_is_what_the_keys_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/comity.toml");
+    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+        std::fs::write(path, example()).expect("the example can be written");
+    }
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(there == example(), "deploy/comity.toml is out of date: run this test with UPDATE_EXAMPLE=1");
+}
+
+#[test]
+fn every_line_of_the_example_can_be_uncommented() {
+    let text: String = example()
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.split_once(" = ").is_some_and(|(key, _)| is_key(key)) => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (config, origins) = with_file(&text).expect("the example is valid");
+    assert!(origins.iter().all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
+    let defaults = Config::default();
+    assert_eq!((config.limits, config.inbox, config.log), (defaults.limits, defaults.inbox, defaults.log));
+    assert_eq!((config.http.ports, config.admission), (defaults.http.ports, defaults.admission));
+}
+
+fn is_key(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}

@@ -1,0 +1,260 @@
+//! The configuration as it is written: every key once, with its type, its default and the text that
+//! explains it. The structs, the table of keys and the example file all come from this list; what
+//! the values mean is in the parent module.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A key that can be configured.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its full name, as in `http.port`.
+    pub path: &'static str,
+    /// What it means, line by line.
+    pub about: &'static [&'static str],
+    /// The form of its value.
+    pub shape: Shape,
+    /// A value to show where the default is empty, as TOML.
+    pub example: &'static str,
+    /// Whether its value is never shown.
+    pub secret: bool,
+}
+
+impl Key {
+    /// The environment variable that sets it: `COMITY_HTTP_PORT` for `http.port`.
+    pub fn variable(&self) -> String {
+        format!("COMITY_{}", self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A text.
+    Text,
+    /// A whole number, zero or more.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// A list of texts; in the environment separated by commas.
+    List,
+    /// Texts by name; in the environment `name=text` separated by commas.
+    Map,
+}
+
+/// A Rust type that a key can have.
+trait Written {
+    const SHAPE: Shape;
+}
+
+impl Written for String {
+    const SHAPE: Shape = Shape::Text;
+}
+impl Written for bool {
+    const SHAPE: Shape = Shape::Flag;
+}
+impl Written for u16 {
+    const SHAPE: Shape = Shape::Number;
+}
+impl Written for u64 {
+    const SHAPE: Shape = Shape::Number;
+}
+impl Written for Vec<String> {
+    const SHAPE: Shape = Shape::List;
+}
+impl Written for BTreeMap<String, String> {
+    const SHAPE: Shape = Shape::Map;
+}
+impl<T: Written> Written for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+}
+
+/// Turns the list below into one struct for each section and the tables [`KEYS`] and [`SECTIONS`].
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        section $section:ident $name:literal $prefix:literal {
+            $( $(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr, $example:literal $($secret:ident)?; )+
+        }
+    )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+            pub(super) struct $section { $( $(#[doc = $doc])+ pub(super) $key: $kind, )+ }
+
+            impl Default for $section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )+ }
+                }
+            }
+        )+
+
+        /// Every key, in the order of the example file.
+        pub const KEYS: &[Key] = &[ $( $( Key {
+            path: concat!($prefix, stringify!($key)),
+            about: &[$($doc),+],
+            shape: <$kind as Written>::SHAPE,
+            example: $example,
+            secret: settings!(@secret $($secret)?),
+        }, )+ )+ ];
+
+        /// Every section: its name in TOML (empty for the first), and what it is about.
+        pub(super) const SECTIONS: &[(&str, &[&str])] = &[ $( ($name, &[$($about),+]), )+ ];
+    };
+    (@secret secret) => { true };
+    (@secret) => { false };
+}
+
+settings! {
+    /// The node itself.
+    section NodeKeys "" "" {
+        /// The name that people see. Text of at most 128 bytes; unset: `node-` and the beginning of the key.
+        /// Nothing is taken from the machine or the user, because the name is told to everybody on the network.
+        name: Option<String> = None, "\"kitchen\"";
+        /// What this node can do, for `comity peers --capability`. At most 32 words of 128 bytes; default: none.
+        /// Each costs room in every announcement; what does not fit is read from the node itself.
+        capabilities: Vec<String> = Vec::new(), "[\"search\", \"translate\"]";
+        /// What else is told about this node, by name. Default: nothing, because everybody on the network reads it.
+        metadata: BTreeMap<String, String> = BTreeMap::new(), "{ room = \"4\" }";
+        /// Nodes to connect to by name, `host:port` or `http://host:port`. Default: none; those on the same network
+        /// are found without. They are tried even where the rules for learned addresses would forbid it.
+        peers: Vec<String> = Vec::new(), "[\"192.168.1.20:8400\"]";
+        /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed, as addresses or networks. Default: none.
+        /// One too many, and whoever sits there can claim any address; one too few, and all who come by it count
+        /// as coming from a public address, so that only known peers are admitted.
+        trusted_proxies: Vec<String> = Vec::new(), "[\"10.0.0.0/8\"]";
+    }
+
+    /// The network door: one port for HTTP/1.1, HTTP/2, TLS and links.
+    section HttpKeys "http" "http." {
+        /// Addresses to listen on. Default: all, IPv4 and IPv6. `["127.0.0.1"]` keeps the node to this machine.
+        listen: Vec<String> = Vec::new(), "[\"192.168.1.10\"]";
+        /// The first port to try; 0 lets the system choose. Unset: 8400, or the next free one up to 8499. A port
+        /// that is set is taken or is an error, because whoever set it has told it to others.
+        port: Option<u16> = None, "8400";
+        /// The last port to try when earlier ones are taken. Unset: the port that is set, else 8499.
+        port_last: Option<u16> = None, "8499";
+        /// Origins (scheme, host and port) of web pages that may talk to this node. Default: none but its own.
+        /// Every page served from a listed origin can then do what any program at the browser's address can.
+        origins: Vec<String> = Vec::new(), "[\"https://desk.example.org\"]";
+        /// Host names by which this node is called, besides addresses and `localhost`. Default: none. A name that
+        /// is missing is answered with 421; this is what keeps foreign pages out that rebind their name.
+        hosts: Vec<String> = Vec::new(), "[\"comity.example.org\"]";
+    }
+
+    /// Who is admitted.
+    section LocalKeys "local" "local." {
+        /// Who may talk to this node from private and loopback addresses: `open` (everybody), `verified` (who proves
+        /// a key) or `known` (whose key is on the list). From other addresses it is always `known`. Default: `open`,
+        /// so that plain programs on the network can take part; stricter shuts out all that speak plain HTTP.
+        trust: String = "open".to_owned(), "";
+    }
+
+    /// Finding others on the local network by mDNS.
+    section MdnsKeys "mdns" "mdns." {
+        /// Whether to announce this node and to look for others. Default: true. Off, peers must be named or told.
+        enabled: bool = true, "";
+        /// Interfaces to use. Default: all but loopback, and loopback when there is no other. Naming them keeps
+        /// announcements out of networks that are not yours, such as those of containers.
+        interfaces: Vec<String> = Vec::new(), "[\"eth0\"]";
+    }
+
+    /// The certificate shown to browsers and other clients that are not nodes.
+    section TlsKeys "tls" "tls." {
+        /// PEM file of the certificate chain; from this file's folder when relative. Unset: the node's own
+        /// certificate, which nodes check by its key but browsers warn about.
+        cert: Option<String> = None, "\"/etc/comity/cert.pem\"";
+        /// PEM file of its private key. Set both or none.
+        key: Option<String> = None, "\"/etc/comity/key.pem\"";
+    }
+
+    /// What others may use of this node. Each limit protects memory and patience; too small, and peers that do nothing
+    /// wrong are refused (they are told so, and it is counted).
+    section LimitKeys "limits" "limits." {
+        /// Messages a second that one peer may send for long. Default: 10, what a talkative agent needs. Too large, and
+        /// one peer can keep this node busy.
+        messages_per_second: u64 = 10, "";
+        /// Messages that one peer may send at once. Default: 20, two seconds' worth. Less than a second's worth makes
+        /// ordinary bursts fail.
+        messages_burst: u64 = 20, "";
+        /// Messages a second from one address whose senders prove no key. Default: 100, for many programs behind it.
+        unverified_per_second: u64 = 100, "";
+        /// HTTP requests a minute from one address. Default: 120. Pages that poll need more.
+        requests_per_minute: u64 = 120, "";
+        /// Connections in all. Default: 4096, about 160 MiB if every one were a TLS link. Keep it below the limit of
+        /// open files.
+        connections: u64 = 4096, "";
+        /// Connections from one address, except loopback. Default: 64. Offices behind one address need more.
+        connections_per_address: u64 = 64, "";
+        /// Largest request body, bytes. Default: 1 MiB, four times the largest message. Each open request may hold it.
+        body_bytes: u64 = 1024 * 1024, "";
+        /// Largest request head, bytes. Default: 16 KiB; browsers with many cookies come near it.
+        header_bytes: u64 = 16 * 1024, "";
+        /// Seconds to send the request head. Default: 10. Longer lets slow senders hold connections.
+        header_seconds: u64 = 10, "";
+        /// Seconds to send the request body. Default: 30, a slow phone's MiB.
+        body_seconds: u64 = 30, "";
+        /// Seconds by which others' clocks may be ahead, and signed requests off. Default: 60. Less refuses machines
+        /// without time synchronisation; more widens the time in which a stolen request can be replayed.
+        clock_skew_seconds: u64 = 60, "";
+        /// Message ids remembered, so that each message is handled once. Default: 1,000,000, at most about 64 MiB. When
+        /// it is full, new messages are refused until the oldest run out (twice their ttl): raise it for high rates.
+        seen: u64 = 1_000_000, "";
+        /// Messages that wait for one peer. Default: 1024. Fewer drop sooner when a peer is slow; more keep memory.
+        queue_messages: u64 = 1024, "";
+        /// Bytes that wait for one peer. Default: 4 MiB, sixteen of the largest messages.
+        queue_bytes: u64 = 4 * 1024 * 1024, "";
+    }
+
+    /// What waits for the application.
+    section InboxKeys "inbox" "inbox." {
+        /// Items kept. Default: 1000. When it is full, the oldest of the lowest priority goes first, and is counted.
+        items: u64 = 1000, "";
+        /// Days that an item is kept. Default: 7, so that a week away loses nothing.
+        days: u64 = 7, "";
+    }
+
+    /// The metrics door: `/metrics` and `/health`.
+    section MetricsKeys "metrics" "metrics." {
+        /// Whether it is open. Default: true.
+        enabled: bool = true, "";
+        /// The address to listen on. Default: 127.0.0.1, because the figures say whom this node knows and how busy it is.
+        listen: String = "127.0.0.1".to_owned(), "";
+        /// The port. Unset: 8500, or the next free one up to 8599; one that is set is taken or is an error.
+        port: Option<u16> = None, "8500";
+    }
+
+    /// Traces for an OpenTelemetry collector.
+    section OtlpKeys "otlp" "otlp." {
+        /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
+        /// Traces name peers, channels and sizes, never contents.
+        endpoint: Option<String> = None, "\"http://127.0.0.1:4318\"";
+        /// Bearer token for the collector. Unset: none. It is never shown.
+        token: Option<String> = None, "\"…\"" secret;
+    }
+
+    /// What is written to standard error.
+    section LogKeys "log" "log." {
+        /// `text` for people or `json` for programs. Default: `text`.
+        format: String = "text".to_owned(), "";
+        /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
+        /// Default: `info`. `debug` writes several lines for each message.
+        filter: String = "info".to_owned(), "";
+    }
+}
+
+/// The whole configuration as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Document {
+    #[serde(flatten)]
+    pub(super) node: NodeKeys,
+    pub(super) http: HttpKeys,
+    pub(super) local: LocalKeys,
+    pub(super) mdns: MdnsKeys,
+    pub(super) tls: TlsKeys,
+    pub(super) limits: LimitKeys,
+    pub(super) inbox: InboxKeys,
+    pub(super) metrics: MetricsKeys,
+    pub(super) otlp: OtlpKeys,
+    pub(super) log: LogKeys,
+}

@@ -1,0 +1,188 @@
+//! The control door: what commands, agents and browsers on this machine may ask of the node. It is
+//! never reachable from the network: a Unix socket in a folder of the user's own, and a port on
+//! loopback for those who show the node's token or a session cookie. See "Doors" in
+//! `protocols/identity.md`; the shapes are in `comity_core::wire::control`.
+
+mod checkup;
+mod denied;
+mod desk;
+mod feed;
+mod open;
+mod read;
+mod streams;
+pub(crate) mod target;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use denied::Denied;
+pub(crate) use desk::{Desk, subscriptions};
+pub(crate) use open::{Door, OpenError, open};
+pub(crate) use read::Body;
+
+use super::mcp;
+use super::session::Sessions;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use comity_core::wire::control::{self, path};
+use read::Params;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use streams::{arrivals, messages, peer_changes, queries};
+use uuid::Uuid;
+
+/// Largest body of a request, bytes (`protocols/identity.md`, "Limits").
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Items of the inbox in one answer when nobody says.
+const ITEMS: usize = 100;
+
+/// What the control door knows besides the node itself.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    /// The data directory.
+    pub(crate) data_dir: PathBuf,
+    /// The configuration the node runs with.
+    pub(crate) settings: Vec<control::Setting>,
+    /// Which tools each MCP client may use.
+    pub(crate) policy: mcp::Policy,
+    /// Where the door is open on loopback, if it is.
+    pub(crate) url: Option<String>,
+}
+
+type Reply<T> = Result<Json<T>, Denied>;
+
+/// Everything that both ways into the control door offer.
+fn routes(desk: Desk) -> Router {
+    let routes = Router::new()
+        .route(path::NODE, get(node))
+        .route(path::PEERS, get(peers))
+        .route(path::PEER_CHANGES, get(peer_changes))
+        .route(path::MESSAGES, get(messages).post(send))
+        .route(path::QUERIES, get(queries).post(ask))
+        .route(path::ANSWERS, post(respond))
+        .route(path::INBOX, get(inbox))
+        .route(path::ARRIVALS, get(arrivals))
+        .route(path::ACKNOWLEDGE, post(acknowledge))
+        .route(path::DIGEST, get(digest).post(take_digest))
+        .route(path::ATTENTION, put(attention))
+        .route(path::SUBSCRIBE, post(subscribe))
+        .route(path::UNSUBSCRIBE, post(unsubscribe))
+        .route(path::STATUS, put(status))
+        .route(path::WHY, get(why))
+        .route(path::CHECKUP, get(checkup))
+        .route(path::SETTINGS, get(settings))
+        .with_state(desk.clone())
+        .route_service(path::MCP, mcp::over_http(desk));
+    routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))
+}
+
+/// What the Unix socket offers besides: it is open only to the user whose node this is.
+fn socket_routes(desk: Desk, sessions: Arc<Sessions>) -> Router {
+    let own = Router::new().route(path::MCP_STDIO, get(mcp::over_stdio)).with_state(desk.clone());
+    let codes = Router::new().route(path::CODES, post(one_time_code)).with_state((desk.clone(), sessions));
+    routes(desk).merge(own).merge(codes)
+}
+
+async fn node(State(desk): State<Desk>) -> Json<control::Node> {
+    Json(desk.node().await)
+}
+
+async fn peers(State(desk): State<Desk>) -> Json<control::Peers> {
+    Json(control::Peers { peers: desk.peers().await })
+}
+
+async fn send(State(desk): State<Desk>, Body(wanted): Body<control::Send>) -> Reply<control::Sent> {
+    desk.send(wanted).await.map(Json)
+}
+
+async fn ask(State(desk): State<Desk>, Body(wanted): Body<control::Ask>) -> Reply<control::Message> {
+    desk.ask(wanted).await.map(Json)
+}
+
+async fn respond(State(desk): State<Desk>, Body(answer): Body<control::Respond>) -> Reply<control::Sent> {
+    desk.respond(answer).await.map(Json)
+}
+
+/// Which part of the inbox.
+#[derive(Debug, Deserialize)]
+struct Page {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn inbox(State(desk): State<Desk>, Params(page): Params<Page>) -> Reply<control::Inbox> {
+    let items = desk.peek(page.after.unwrap_or(0), page.limit.unwrap_or(ITEMS)).await?;
+    Ok(Json(control::Inbox { items }))
+}
+
+async fn acknowledge(State(desk): State<Desk>, Body(wanted): Body<control::Acknowledge>) -> Reply<control::Done> {
+    desk.acknowledge(wanted.arrivals).await.map(done)
+}
+
+async fn digest(State(desk): State<Desk>) -> Reply<control::Digest> {
+    desk.digest(false).await.map(Json)
+}
+
+async fn take_digest(State(desk): State<Desk>, Body(_): Body<control::Done>) -> Reply<control::Digest> {
+    desk.digest(true).await.map(Json)
+}
+
+async fn attention(State(desk): State<Desk>, Body(wanted): Body<control::Attention>) -> Reply<control::Done> {
+    desk.set_mode(wanted.mode.0).await.map(done)
+}
+
+async fn subscribe(State(desk): State<Desk>, Body(wanted): Body<control::Subscription>) -> Reply<control::Done> {
+    desk.subscribe(wanted).await.map(done)
+}
+
+async fn unsubscribe(State(desk): State<Desk>, Body(wanted): Body<control::Unsubscribe>) -> Reply<control::Done> {
+    desk.unsubscribe(wanted).await.map(done)
+}
+
+async fn status(State(desk): State<Desk>, Body(wanted): Body<control::OwnStatus>) -> Reply<control::Done> {
+    desk.set_status(wanted.status).await.map(done)
+}
+
+/// Which message.
+#[derive(Debug, Deserialize)]
+struct Which {
+    message: Uuid,
+}
+
+async fn why(State(desk): State<Desk>, Params(which): Params<Which>) -> Reply<control::Why> {
+    desk.why(which.message).await.map(Json)
+}
+
+async fn checkup(State(desk): State<Desk>) -> Json<control::Checkup> {
+    Json(desk.checkup().await)
+}
+
+async fn settings(State(desk): State<Desk>) -> Json<control::Settings> {
+    Json(control::Settings { settings: desk.surroundings.settings.clone() })
+}
+
+async fn one_time_code(
+    State((desk, sessions)): State<(Desk, Arc<Sessions>)>,
+    Body(_): Body<control::Done>,
+) -> Reply<control::OneTimeCode> {
+    let closed = || Denied::new(StatusCode::CONFLICT, "conflict", "this node opens no port for browsers (control.http)");
+    let url = desk.surroundings.url.clone().ok_or_else(closed)?;
+    let (code, good_for) = sessions.one_time_code();
+    Ok(Json(control::OneTimeCode { code, url: format!("{url}{}", path::SESSION), expires_in_seconds: good_for.as_secs() }))
+}
+
+async fn nothing_here() -> Denied {
+    Denied::new(StatusCode::NOT_FOUND, "not_found", "the control door has nothing at this path")
+}
+
+async fn wrong_method() -> Denied {
+    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", "the control door has no such method at this path")
+}
+
+fn done(_: ()) -> Json<control::Done> {
+    Json(control::Done {})
+}

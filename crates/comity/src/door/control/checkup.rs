@@ -1,0 +1,76 @@
+//! What `comity doctor` asks the running node: what works, what does not, and what to do. It
+//! reads the node's view and changes nothing.
+
+use comity_core::node::{NodeView, SourceHealth};
+use comity_core::peers::Presence;
+use comity_core::wire::control::{Check, Health};
+
+/// How far this clock may be off its peers' median, in milliseconds (`protocols/identity.md`).
+const SKEW_MAX_MS: u64 = 30_000;
+
+/// All checks, the same ones in the same order every time.
+pub(super) fn checks(view: &NodeView) -> Vec<Check> {
+    let mut checks = vec![identity(view), disk(view), clock(view), inbox(view)];
+    checks.extend(view.sources.iter().map(|(source, health)| discovery(source.name(), health)));
+    checks.push(peers(view));
+    checks.extend(view.peers.iter().filter_map(|peer| {
+        let trouble = peer.trouble.as_ref().filter(|_| peer.presence == Presence::Unreachable)?;
+        Some(check(&format!("peer {}", peer.name), Health::Noted, trouble.clone()))
+    }));
+    checks
+}
+
+fn check(name: &str, state: Health, detail: String) -> Check {
+    Check { name: name.to_owned(), state, detail }
+}
+
+fn identity(view: &NodeView) -> Check {
+    match view.twin {
+        None => check("identity", Health::Well, format!("{} is the only node with its key", view.name)),
+        Some(address) => {
+            let sentence = format!("the node at {address} has the same key: give one of them a data directory of its own");
+            check("identity", Health::Ill, sentence)
+        }
+    }
+}
+
+fn disk(view: &NodeView) -> Check {
+    if view.disk_ok {
+        return check("disk", Health::Well, "takes what must be kept".to_owned());
+    }
+    let sentence = "does not take what must be kept: free some space in the data directory, then restart the node";
+    check("disk", Health::Ill, sentence.to_owned())
+}
+
+fn clock(view: &NodeView) -> Check {
+    let off = view.skew_ms.unsigned_abs();
+    if off <= SKEW_MAX_MS {
+        return check("clock", Health::Well, format!("within {} s of the peers' clocks", off.div_ceil(1000)));
+    }
+    let direction = if view.skew_ms > 0 { "behind" } else { "ahead of" };
+    let sentence = format!("{} s {direction} the peers' clocks: set this machine's clock", off / 1000);
+    check("clock", Health::Ill, sentence)
+}
+
+fn inbox(view: &NodeView) -> Check {
+    let held: usize = view.inbox.values().sum();
+    let state = if held >= view.inbox_max { Health::Noted } else { Health::Well };
+    let advice = if state == Health::Noted { ": new items push out old ones; `comity inbox` takes them" } else { "" };
+    check("inbox", state, format!("{held} of {} items{advice}", view.inbox_max))
+}
+
+fn discovery(source: &str, health: &SourceHealth) -> Check {
+    let name = format!("discovery by {source}");
+    match health {
+        SourceHealth::Up => check(&name, Health::Well, "works".to_owned()),
+        SourceHealth::Off => check(&name, Health::Noted, "is switched off".to_owned()),
+        SourceHealth::Failed(why) => check(&name, Health::Ill, why.clone()),
+    }
+}
+
+fn peers(view: &NodeView) -> Check {
+    let online = view.peers.iter().filter(|peer| peer.presence == Presence::Online).count();
+    let sentence = format!("{online} online of {} known, {} links", view.peers.len(), view.links.len());
+    let state = if online == 0 { Health::Noted } else { Health::Well };
+    check("peers", state, sentence)
+}

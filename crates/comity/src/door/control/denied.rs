@@ -1,0 +1,108 @@
+//! Why the control door refuses, as `application/problem+json`. See "Errors" in
+//! `protocols/identity.md`.
+
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse;
+use comity_core::channel::{BadChannel, Channel};
+use comity_core::node::{Answer, Refusal};
+use comity_core::payload::BadPayload;
+use serde_json::json;
+use std::time::Duration;
+
+/// A refusal: a status, a stable code, and a sentence that names what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+    pub(crate) pointer: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Denied {
+    /// A refusal with this sentence.
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), pointer: None, retry_after: None }
+    }
+
+    /// A field of the request is wrong; `pointer` is its JSON pointer.
+    pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let pointer = Some(pointer.into());
+        Self { pointer, ..Self::new(StatusCode::BAD_REQUEST, "bad_request", detail) }
+    }
+
+    /// The peer is not in the peer book.
+    pub(crate) fn unknown_peer(named: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown_peer", format!("no peer {named} is known here"))
+    }
+
+    /// The rules answered something that does not belong to the question.
+    pub(crate) fn unexpected(answer: Answer) -> Self {
+        match answer {
+            Answer::Refused(refusal) => refusal.into(),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node answered another question"),
+        }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match &refusal {
+            Refusal::NotAdmitted { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Refusal::Forged => (StatusCode::UNAUTHORIZED, "bad_signature"),
+            Refusal::Expired => (StatusCode::GONE, "expired"),
+            Refusal::FromTheFuture { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "clock_skew"),
+            Refusal::Duplicate => (StatusCode::CONFLICT, "replayed"),
+            Refusal::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Refusal::UnknownChannel(_) => (StatusCode::NOT_FOUND, "unknown_channel"),
+            Refusal::WrongDestination => (StatusCode::FORBIDDEN, "wrong_destination"),
+            Refusal::UnknownPeer(_) => (StatusCode::NOT_FOUND, "unknown_peer"),
+            Refusal::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            Refusal::NoKey => (StatusCode::CONFLICT, "conflict"),
+            Refusal::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Refusal::Unreachable | Refusal::Full { .. } | Refusal::Disk | Refusal::Leaving => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+        };
+        let retry_after = match &refusal {
+            Refusal::RateLimited { retry_after } => Some(*retry_after),
+            _ => None,
+        };
+        Self { retry_after, ..Self::new(status, code, refusal.to_string()) }
+    }
+}
+
+impl From<BadPayload> for Denied {
+    fn from(bad: BadPayload) -> Self {
+        match bad {
+            BadPayload::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", bad.to_string()),
+            BadPayload::Malformed(_) => Self::field("/payload", bad.to_string()),
+        }
+    }
+}
+
+/// A channel's name from a request.
+pub(crate) fn channel(name: &str) -> Result<Channel, Denied> {
+    Channel::new(name).map_err(|bad: BadChannel| Denied::field("/channel", bad.to_string()))
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> axum::response::Response {
+        let title = self.status.canonical_reason().unwrap_or("refused");
+        let mut problem = json!({
+            "type": "about:blank", "title": title, "status": self.status.as_u16(), "code": self.code, "detail": self.detail,
+        });
+        if let Some(pointer) = self.pointer {
+            problem["pointer"] = pointer.into();
+        }
+        let mut response = Response::new(axum::body::Body::from(problem.to_string()));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

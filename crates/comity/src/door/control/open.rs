@@ -1,0 +1,180 @@
+//! Opens the control door: the Unix socket, the loopback port, the token file; and serves both
+//! until the node ends. Who may come in by the port is in `session.rs`.
+
+use super::desk::Desk;
+use super::{Surroundings, routes, socket_routes};
+use crate::door::guards;
+use crate::door::session::{self, Sessions};
+use crate::driver::Handle;
+use axum::Router;
+use comity_core::wire::control::{FOLDER, SOCKET, TOKEN};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+/// Most connections at once, over both ways in: commands are short, agents and dashboards few.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a client may take to send its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again when the system is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest path that a Unix socket address holds on every system we know, bytes.
+const SOCKET_PATH_MAX: usize = 100;
+
+/// The open door.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The Unix socket.
+    pub(crate) socket: PathBuf,
+    /// The address on loopback, if it is open there.
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// Why the control door cannot be opened. Nothing is open then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The folder, the socket or the token cannot be made.
+    #[error("the control door cannot be opened at {}: {source}", path.display())]
+    Disk {
+        /// What was to be made.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The port is taken.
+    #[error("the control door cannot listen on {address}: {source} (set control.http to another address, or to off)")]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The control door is for this machine only.
+    #[error("control.http is {0}, which is not a loopback address: the control door is never open to the network")]
+    NotLoopback(SocketAddr),
+}
+
+/// Opens the door and serves it in the background until the node ends. The caller holds the lock
+/// of the data directory, so a socket that is already there was left behind by a crash.
+pub(crate) async fn open(
+    handle: &Handle,
+    surroundings: Surroundings,
+    http: Option<SocketAddr>,
+) -> Result<Door, OpenError> {
+    let folder = surroundings.data_dir.join(FOLDER);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Disk { path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed(&folder))?;
+    let token = session::token(&folder.join(TOKEN)).map_err(failed(&folder.join(TOKEN)))?;
+    let sessions = Arc::new(Sessions::new(token));
+    let tcp = match http {
+        Some(address) if !address.ip().is_loopback() => return Err(OpenError::NotLoopback(address)),
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| OpenError::Port { address, source })?),
+        None => None,
+    };
+    let http = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+    let socket = folder.join(SOCKET);
+    let unix = bind(&socket).map_err(failed(&socket))?;
+    let url = http.map(|address| format!("http://{address}"));
+    let desk = Desk { handle: handle.clone(), surroundings: Arc::new(Surroundings { url, ..surroundings }) };
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    if let (Some(listener), Some(address)) = (tcp, http) {
+        let router = port_routes(desk.clone(), sessions.clone(), address);
+        tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
+    }
+    tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket.clone(), room));
+    Ok(Door { socket, http })
+}
+
+/// What the port offers: the routes to those who are admitted, and the way to be admitted. No web
+/// page of another origin gets past the guards.
+fn port_routes(desk: Desk, sessions: Arc<Sessions>, address: SocketAddr) -> Router {
+    let admitted = routes(desk).layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));
+    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback(address))
+}
+
+/// Binds the socket, for its owner only. A path longer than an address holds is bound through the
+/// opened folder.
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Err(failure) if failure.kind() != ErrorKind::NotFound => return Err(failure),
+        _ => {}
+    }
+    let listener = match (socket.parent(), socket.file_name()) {
+        (Some(folder), Some(name)) if socket.as_os_str().len() > SOCKET_PATH_MAX => {
+            let folder = std::fs::File::open(folder)?;
+            UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))?
+        }
+        _ => UnixListener::bind(socket)?,
+    };
+    std::fs::set_permissions(socket, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve_socket(handle: Handle, listener: UnixListener, router: Router, socket: PathBuf, room: Arc<Semaphore>) {
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { break };
+        tokio::select! {
+            () = handle.stop().cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let serving = serve(handle.clone(), stream, router.clone());
+                    tokio::spawn(async move { serving.await; drop(place) });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+    // It is gone already when the data directory was removed under the node.
+    let _ = std::fs::remove_file(socket);
+}
+
+async fn serve_port(handle: Handle, listener: TcpListener, router: Router, room: Arc<Semaphore>) {
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { break };
+        tokio::select! {
+            () = handle.stop().cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // It only makes answers slower when it cannot be set.
+                    let _ = stream.set_nodelay(true);
+                    let serving = serve(handle.clone(), stream, router.clone());
+                    tokio::spawn(async move { serving.await; drop(place) });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// Serves one connection until it closes or the node ends.
+async fn serve<S>(handle: Handle, stream: S, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::select! {
+        // Err: the client broke the connection; there is nobody to tell.
+        _ = connection => {}
+        () = handle.stop().cancelled() => {}
+    }
+}

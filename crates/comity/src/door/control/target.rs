@@ -1,0 +1,75 @@
+//! Whom a person or an agent means: a peer by name, UUID or key, or a channel.
+
+use super::denied::{Denied, channel};
+use axum::http::StatusCode;
+use comity_core::channel::Channel;
+use comity_core::id::{NodeId, PeerId};
+use comity_core::node::NodeView;
+use comity_core::peers::{PeerView, Presence};
+use uuid::Uuid;
+
+/// Where a message goes, or whose messages are watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// One peer.
+    Peer(PeerId),
+    /// Everybody who listens to the channel.
+    Channel(Channel),
+}
+
+/// What this text names. Channels begin with `_` or `custom:`; a peer's name comes before the name
+/// of any other channel that this node listens to.
+pub(crate) fn resolve(view: &NodeView, text: &str) -> Result<Target, Denied> {
+    if text.starts_with('!') {
+        let sentence = format!("this node takes part in no federated channel, and so not in {text}");
+        return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_channel", sentence));
+    }
+    if text.starts_with('_') || text.starts_with("custom:") {
+        return channel(text).map(Target::Channel);
+    }
+    match peer(view, text) {
+        Err(denied) if denied.code == "unknown_peer" => {
+            let own = Channel::new(text).ok().filter(|channel| view.subscriptions.contains_key(channel));
+            own.map(Target::Channel).ok_or(denied)
+        }
+        found => found.map(Target::Peer),
+    }
+}
+
+/// The peer that this text names: a UUID, a node id, its first eight characters, or a name. Of
+/// several with one name the most trusted counts, then one that is online.
+pub(crate) fn peer(view: &NodeView, text: &str) -> Result<PeerId, Denied> {
+    if let Some(id) = id(text) {
+        return known(view, id, text);
+    }
+    let named = |peer: &&PeerView| peer.name == text || peer.key.is_some_and(|key| key.short() == text);
+    let rank = |peer: &PeerView| (peer.trust, peer.presence == Presence::Online);
+    let best = view.peers.iter().filter(named).map(rank).max();
+    let found: Vec<_> = view.peers.iter().filter(named).filter(|peer| Some(rank(peer)) == best).collect();
+    match found.as_slice() {
+        [] if text == view.name => Err(ourselves()),
+        [] => Err(Denied::unknown_peer(text)),
+        [one] => Ok(one.id),
+        several => {
+            let ids: Vec<_> = several.iter().map(|peer| peer.id.to_string()).collect();
+            let sentence = format!("{} peers are called {text}: name one by its id, {}", ids.len(), ids.join(" or "));
+            Err(Denied::new(StatusCode::CONFLICT, "conflict", sentence))
+        }
+    }
+}
+
+fn id(text: &str) -> Option<PeerId> {
+    let of_key = text.parse::<NodeId>().ok().map(|key| key.peer());
+    of_key.or_else(|| Uuid::parse_str(text).ok().map(PeerId))
+}
+
+fn known(view: &NodeView, id: PeerId, text: &str) -> Result<PeerId, Denied> {
+    if id == view.peer {
+        return Err(ourselves());
+    }
+    view.peers.iter().find(|peer| peer.id == id).map(|peer| peer.id).ok_or_else(|| Denied::unknown_peer(text))
+}
+
+fn ourselves() -> Denied {
+    Denied::new(StatusCode::BAD_REQUEST, "bad_request", "that is this node itself")
+}

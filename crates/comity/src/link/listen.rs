@@ -1,0 +1,346 @@
+//! The one port: accepts connections within the limits, tells TLS from HTTP by the first byte, and
+//! serves a router that learns who is calling. It knows no path and no policy.
+//! See "TLS on the one port" and "Limits" in `protocols/identity.md`.
+
+use super::tls::Tls;
+use super::wire::Wire;
+use super::{Cause, Tally};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::Response;
+use bytes::Bytes;
+use comity_core::id::NodeId;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The first byte of a TLS connection: a handshake record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long answers that are under way may take once the node stops.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long to wait after the system could not give another socket: its own limit was reached, and
+/// only connections that end make room.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// How often an HTTP/2 connection is asked whether anybody is there.
+const HTTP2_PING: Duration = Duration::from_secs(15);
+
+/// The most requests that one HTTP/2 connection has under way.
+const HTTP2_STREAMS_MAX: u32 = 64;
+
+/// What a listener allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections in all. Each may cost some 40 KiB: too many starve the machine, too few keep
+    /// peers out.
+    pub(crate) connections: usize,
+    /// Connections from one address; loopback is exempt. Peers behind one router share it.
+    pub(crate) per_address: usize,
+    /// Bytes of a request's head.
+    pub(crate) head_bytes: usize,
+    /// How long a client may take to send the head of a request, the TLS handshake included.
+    pub(crate) head: Duration,
+    /// Bytes of a request's body.
+    pub(crate) body_bytes: usize,
+    /// How long a client may take to send the body of a request.
+    pub(crate) body: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            per_address: 64,
+            head_bytes: 16 * 1024,
+            head: Duration::from_secs(10),
+            body_bytes: 1024 * 1024,
+            body: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Who is calling: every request carries it as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The other end of the connection.
+    pub(crate) address: SocketAddr,
+    /// The key that the client proved in the TLS handshake, if any.
+    pub(crate) key: Option<NodeId>,
+    /// Whether the connection is TLS.
+    pub(crate) tls: bool,
+}
+
+/// Serves the router on this listener until `stop`; returns when every connection has ended.
+/// Without `tls` only plain HTTP is served.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    limits: Limits,
+    tally: Tally,
+    stop: CancellationToken,
+) {
+    let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
+    let port = Arc::new(Port { tls, router, limits, tally, stop });
+    let seats = Seats::new(limits);
+    let serving = TaskTracker::new();
+    while let Some(accepted) = port.stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((tcp, address)) => match seats.take(address.ip()) {
+                Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
+                Err(full) => port.tally.count(full),
+            },
+            Err(failure) => {
+                tracing::warn!(%failure, "no further connection can be accepted");
+                port.tally.count(Cause::NoSocket);
+                sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    serving.close();
+    serving.wait().await;
+}
+
+/// What all connections of one listener share.
+struct Port {
+    tls: Option<Tls>,
+    router: Router,
+    limits: Limits,
+    tally: Tally,
+    stop: CancellationToken,
+}
+
+impl Port {
+    async fn serve_socket(self: Arc<Self>, tcp: TcpStream, address: SocketAddr, seat: Seat) {
+        let stop = self.stop.clone();
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let deadline = Instant::now() + self.limits.head;
+        let opening = stop.run_until_cancelled(timeout(self.limits.head, self.open(tcp, seat)));
+        let opened = match opening.await {
+            None => return,
+            Some(Ok(Ok(opened))) => opened,
+            Some(Ok(Err(failure))) => {
+                tracing::debug!(%address, %failure, "a connection ended before its first request");
+                return self.tally.count(Cause::Handshake);
+            }
+            Some(Err(_)) => return self.tally.count(Cause::Slow),
+        };
+        match opened {
+            Opened::Nothing => {}
+            Opened::Plain(wire) => {
+                self.serve(wire, Caller { address, key: None, tls: false }, deadline).await;
+            }
+            Opened::Tls(accepted) => {
+                self.serve(accepted.stream, Caller { address, key: accepted.key, tls: true }, deadline).await;
+            }
+        }
+    }
+
+    async fn open(&self, tcp: TcpStream, seat: Seat) -> io::Result<Opened> {
+        let wire = Wire::accepted(tcp, seat);
+        match (wire.first_byte().await?, &self.tls) {
+            (None, _) => Ok(Opened::Nothing),
+            (Some(TLS_HANDSHAKE), Some(tls)) => Ok(Opened::Tls(Box::new(tls.accept(wire).await?))),
+            (Some(_), _) => Ok(Opened::Plain(wire)),
+        }
+    }
+
+    /// Serves one connection; `deadline` is when the head of its first request must be here.
+    async fn serve<S>(&self, stream: S, caller: Caller, deadline: Instant)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = {
+            let (asked, router, patience) = (Arc::clone(&asked), self.router.clone(), self.limits.body);
+            service_fn(move |request| {
+                asked.store(true, Ordering::Relaxed);
+                answer(router.clone(), request, caller, patience)
+            })
+        };
+        let builder = self.builder();
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut head = std::pin::pin!(tokio::time::sleep_until(deadline));
+        let mut farewell = std::pin::pin!(sleep(FAREWELL));
+        let (mut opening, mut stopping) = (true, false);
+        loop {
+            tokio::select! {
+                outcome = connection.as_mut() => {
+                    if let Err(failure) = outcome {
+                        self.note(caller, &*failure);
+                    }
+                    return;
+                }
+                () = head.as_mut(), if opening => {
+                    opening = false;
+                    if !asked.load(Ordering::Relaxed) {
+                        return self.tally.count(Cause::Slow);
+                    }
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    farewell.as_mut().reset(Instant::now() + FAREWELL);
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = farewell.as_mut(), if stopping => return,
+            }
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(self.limits.head_bytes);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HTTP2_PING)
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX));
+        builder
+    }
+
+    fn note(&self, caller: Caller, failure: &(dyn std::error::Error + 'static)) {
+        let slow = failure.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout);
+        self.tally.count(if slow { Cause::Slow } else { Cause::Http });
+        tracing::debug!(address = %caller.address, failure, "a connection broke");
+    }
+}
+
+/// A connection, once its first byte has told what it is.
+enum Opened {
+    /// Closed before it said anything.
+    Nothing,
+    Plain(Wire),
+    Tls(Box<super::tls::Accepted>),
+}
+
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    caller: Caller,
+    patience: Duration,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(|body| Body::new(Patient { body, patience, until: None }));
+    request.extensions_mut().insert(caller);
+    tower::ServiceExt::oneshot(router, request).await
+}
+
+/// A request's body that must be here in time; the clock runs from the first look at it.
+struct Patient {
+    body: Incoming,
+    patience: Duration,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a body reader is told when the client is too slow, or went away.
+#[derive(Debug, thiserror::Error)]
+enum BodyFailure {
+    #[error("the body took longer than {} s", .0.as_secs())]
+    Slow(Duration),
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+}
+
+impl hyper::body::Body for Patient {
+    type Data = Bytes;
+    type Error = BodyFailure;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyFailure::Broken)));
+        }
+        let until = this.until.get_or_insert_with(|| Box::pin(sleep(this.patience)));
+        until.as_mut().poll(cx).map(|()| Some(Err(BodyFailure::Slow(this.patience))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The places for connections, in all and by address.
+struct Seats {
+    limits: Limits,
+    // A lock and not a message: a seat is given back wherever its connection happens to be dropped.
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place, given back on drop.
+pub(crate) struct Seat {
+    address: IpAddr,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Seats {
+    fn new(limits: Limits) -> Self {
+        Self { limits, taken: Arc::default() }
+    }
+
+    fn take(&self, address: IpAddr) -> Result<Seat, Cause> {
+        let address = address.to_canonical();
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.all >= self.limits.connections {
+            return Err(Cause::Full);
+        }
+        if !address.is_loopback() {
+            let here = taken.by_address.entry(address).or_default();
+            if *here >= self.limits.per_address {
+                return Err(Cause::FullAddress);
+            }
+            *here += 1;
+        }
+        taken.all += 1;
+        drop(taken);
+        Ok(Seat { address, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        if let Some(here) = taken.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                taken.by_address.remove(&self.address);
+            }
+        }
+    }
+}

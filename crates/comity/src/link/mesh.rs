@@ -1,0 +1,425 @@
+//! A link: a WebSocket over mutual TLS between two nodes. One task reads and writes: frames become
+//! messages for the driver, what the driver hands over becomes frames, as many messages in one as
+//! are there. It knows the wire and no rule. See "Links" in `protocols/local-network.md`.
+
+use super::hello::{self, Greeted};
+use super::listen::Caller;
+use super::wire::Wire;
+use super::{Cause, Established, Links, WRITES_MAX, Write};
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use comity_core::channel::Channel;
+use comity_core::envelope::Message;
+use comity_core::id::{DialId, LinkId, NodeId};
+use comity_core::limits::FRAME_MAX;
+use comity_core::node::{DialFailure, Input, LinkLoss};
+use comity_core::wire::compact::{self, ChannelTable};
+use comity_core::wire::frame::{self, Frame, Incoming};
+use comity_core::wire::json::{self, Spelling};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::{TlsStream, client, server};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message as Packet};
+
+/// Where links are opened.
+pub(super) const PATH: &str = "/dashflow/link";
+
+/// Where a frame of messages is full enough to be sent, bytes: TLS writes as much in one system
+/// call, a receiver can start on it, and no kept payload holds more memory than this. One message
+/// may take the frame as far beyond it as one message is long, which stays below [`FRAME_MAX`].
+const FRAME_FULL: usize = 60 * 1024;
+
+/// Largest text frame, bytes: a JSON message with the largest payload, and its other fields.
+const TEXT_MAX: usize = FRAME_MAX + 16 * 1024;
+
+/// What an idle link keeps for reading, bytes. Frames larger than this get a buffer of their own.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Below this many bytes what is written waits for the flush that ends each batch.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Writes taken from the queue at once.
+const WRITES_AT_ONCE: usize = 64;
+
+/// How long a closing link is still read, so that what was written last is not lost to a reset,
+/// and how long that last writing may take.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The WebSocket of a link, whichever side dialled.
+pub(super) type Socket = WebSocketStream<TlsStream<Wire>>;
+
+fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(4 * FRAME_MAX)
+        .max_message_size(Some(TEXT_MAX))
+        .max_frame_size(Some(TEXT_MAX))
+}
+
+/// Opens the WebSocket on a TLS connection that this node dialled.
+pub(super) async fn open(
+    stream: client::TlsStream<Wire>,
+    address: SocketAddr,
+) -> Result<Socket, DialFailure> {
+    let request = format!("wss://{address}{PATH}").into_client_request().map_err(|_| DialFailure::Refused)?;
+    let shake = tokio_tungstenite::client_async_with_config(request, TlsStream::from(stream), Some(socket_config()));
+    match timeout(hello::HELLO_TIME, shake).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(SocketError::Http(response))) if response.status() == StatusCode::NOT_FOUND => {
+            Err(DialFailure::Incompatible)
+        }
+        Ok(Err(_)) | Err(_) => Err(DialFailure::Refused),
+    }
+}
+
+/// `GET /dashflow/link`: switches to a WebSocket when the client proved a key.
+pub(super) async fn accept(
+    State(links): State<Links>,
+    Extension(caller): Extension<Caller>,
+    mut request: Request,
+) -> Response {
+    let Some(key) = caller.key else {
+        return refusal(StatusCode::UNAUTHORIZED, "bad_signature", "a link needs mutual TLS with ALPN comity/1");
+    };
+    let (Some(accept), Some(upgrade)) =
+        (accept_key(request.headers()), request.extensions_mut().remove::<OnUpgrade>())
+    else {
+        let refused = refusal(StatusCode::UPGRADE_REQUIRED, "bad_request", "a link is a WebSocket, version 13");
+        return (upgrade_headers(), refused).into_response();
+    };
+    let task = links.clone();
+    links.spawn(async move { task.welcome(upgrade, key, caller.address).await });
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, upgrade_headers()).into_response();
+    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+fn upgrade_headers() -> [(header::HeaderName, HeaderValue); 2] {
+    [
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+    ]
+}
+
+fn refusal(status: StatusCode, code: &'static str, detail: &'static str) -> Response {
+    let body = serde_json::json!({ "status": status.as_u16(), "code": code, "detail": detail }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
+
+/// The answer to a WebSocket handshake (RFC 6455, 4.2); `None` when the request is none.
+fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(header::UPGRADE)?.to_str().ok()?;
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    let wanted = upgrade.eq_ignore_ascii_case("websocket") && version == "13";
+    wanted.then(|| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()).flatten()
+}
+
+impl Links {
+    /// Takes a link that another node opened.
+    async fn welcome(&self, upgrade: OnUpgrade, key: NodeId, remote: SocketAddr) {
+        let Ok(Ok(upgraded)) = timeout(hello::HELLO_TIME, upgrade).await else {
+            return self.0.tally.count(Cause::Hello);
+        };
+        let Ok(parts) = upgrade::downcast::<TokioIo<server::TlsStream<Wire>>>(upgraded) else {
+            return self.0.tally.count(Cause::Hello);
+        };
+        let stream = TlsStream::from(parts.io.into_inner());
+        let early = parts.read_buf.to_vec();
+        let mut socket =
+            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(socket_config())).await;
+        match hello::exchange(&mut socket, &self.0.handle, key).await {
+            Ok(greeted) => self.establish(socket, greeted, key, remote, None).await,
+            Err(failure) => {
+                self.note_hello(failure, remote);
+                let _ = timeout(LINGER, socket.close(None)).await;
+            }
+        }
+    }
+
+    pub(super) fn note_hello(&self, failure: DialFailure, remote: SocketAddr) {
+        if failure == DialFailure::Twin {
+            tracing::error!(%remote, "another node has this node's key: give one of them a key of its own");
+            return self.0.tally.count(Cause::Twin);
+        }
+        tracing::debug!(%remote, ?failure, "a link got no further than its hello");
+        self.0.tally.count(Cause::Hello);
+    }
+
+    /// Hands a link to the driver and runs it until it ends.
+    pub(super) async fn establish(
+        &self,
+        socket: Socket,
+        greeted: Greeted,
+        key: NodeId,
+        remote: SocketAddr,
+        dial: Option<DialId>,
+    ) {
+        let id = self.0.handle.new_link();
+        let (writer, queue) = mpsc::channel(WRITES_MAX);
+        let Greeted { card, theirs, ours } = greeted;
+        let (boot, subscriptions) = (theirs.boot, theirs.subscriptions);
+        let established = Established { id, dial, key, remote, card, boot, subscriptions, writer };
+        self.0.handle.linked(established).await;
+        let lanes = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
+        self.clone().spawn_link(id, socket, queue, lanes);
+    }
+
+    fn spawn_link(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
+        let links = self.clone();
+        // Not by `spawn`: a link that is stopped still tells the driver, and closes.
+        drop(self.0.tasks.spawn(async move { links.run(id, socket, queue, tables).await }));
+    }
+
+    async fn run(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
+        let (sink, mut stream) = socket.split();
+        let mut writer = Writer::new(&self, id, sink, tables.outgoing);
+        let loss = tokio::select! {
+            loss = read(&self, id, &mut stream, tables.incoming) => loss,
+            loss = writer.run(queue) => loss,
+            () = self.0.stop.cancelled() => LinkLoss::Closed,
+        };
+        if loss == LinkLoss::Malformed {
+            self.0.tally.count(Cause::Malformed);
+        }
+        let farewell = async {
+            if writer.close().await.is_ok() {
+                while let Some(Ok(_)) = stream.next().await {}
+            }
+        };
+        let inform = self.0.handle.inform(Input::LinkDown { link: id, loss });
+        // Err: the other side does not read, or the driver has more to do; the link is gone anyway.
+        let _ = tokio::join!(timeout(LINGER, farewell), inform);
+    }
+}
+
+/// The channel names of each direction.
+struct Tables {
+    incoming: ChannelTable,
+    outgoing: ChannelTable,
+}
+
+fn table(names: &[Channel]) -> ChannelTable {
+    let mut table = ChannelTable::default();
+    name_channels(&mut table, names.iter().cloned());
+    table
+}
+
+/// A name whose hash is taken, or for which there is no room, stays unnamed: its messages travel
+/// as extended.
+fn name_channels(table: &mut ChannelTable, names: impl IntoIterator<Item = Channel>) {
+    for name in names {
+        let _ = table.insert(name);
+    }
+}
+
+/// Reads until the link ends.
+async fn read(links: &Links, link: LinkId, stream: &mut SplitStream<Socket>, mut names: ChannelTable) -> LinkLoss {
+    loop {
+        let outcome = match stream.next().await {
+            Some(Ok(Packet::Binary(frame))) => read_messages(links, link, &frame, &names).await,
+            Some(Ok(Packet::Text(text))) => read_text(links, link, text.as_bytes(), &mut names).await,
+            Some(Ok(Packet::Ping(_) | Packet::Pong(_) | Packet::Frame(_))) => Ok(()),
+            Some(Ok(Packet::Close(_))) | None => Err(LinkLoss::Broken),
+            Some(Err(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_))) => {
+                Err(LinkLoss::Malformed)
+            }
+            Some(Err(_)) => Err(LinkLoss::Broken),
+        };
+        if let Err(loss) = outcome {
+            return loss;
+        }
+    }
+}
+
+async fn read_messages(links: &Links, link: LinkId, frame: &Bytes, names: &ChannelTable) -> Result<(), LinkLoss> {
+    let handle = &links.0.handle;
+    if frame.len() > FRAME_MAX {
+        return Err(LinkLoss::Malformed);
+    }
+    let mut batch = Vec::with_capacity(expected(frame));
+    let decoded = compact::decode(frame, names, handle.now().wall, &mut batch);
+    // What came before a broken place is sound: it is handed on before the link closes.
+    let dropped = decoded.as_ref().map_or(0, |dropped| dropped.total());
+    links.0.tally.add(Cause::Message, dropped.into());
+    if !batch.is_empty() || dropped > 0 {
+        handle.inform(Input::Messages { link, batch, dropped }).await;
+    }
+    decoded.map(drop).map_err(|_| LinkLoss::Malformed)
+}
+
+/// How many messages a frame may hold, so that a batch grows once: as many as are as long as its
+/// first. The length is the peer's word, so it is only a guess, and bounded by the frame.
+fn expected(frame: &Bytes) -> usize {
+    const HEADER: usize = 32;
+    const IDS: usize = 32;
+    let payload = frame.get(28..30).map_or(0, |length| usize::from(length[0]) | usize::from(length[1]) << 8);
+    (frame.len() / (HEADER + IDS + payload)).max(1)
+}
+
+async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut ChannelTable) -> Result<(), LinkLoss> {
+    let handle = &links.0.handle;
+    match frame::parse(text, handle.now().wall) {
+        Ok(Incoming::Message(message)) => {
+            handle.inform(Input::Messages { link, batch: vec![message], dropped: 0 }).await;
+        }
+        Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
+        Ok(Incoming::Control(frame)) => {
+            let goodbye = matches!(frame, Frame::Goodbye { .. });
+            handle.inform(Input::Frame { link, frame }).await;
+            if goodbye {
+                return Err(LinkLoss::Goodbye);
+            }
+        }
+        Ok(Incoming::Hello(_)) => return Err(LinkLoss::Malformed),
+        Err(refused) => {
+            tracing::debug!(?link, %refused, "a text frame of a link was dropped");
+            links.0.tally.count(Cause::Frame);
+        }
+    }
+    Ok(())
+}
+
+/// The writing half of a link.
+struct Writer<'a> {
+    links: &'a Links,
+    link: LinkId,
+    sink: SplitSink<Socket, Packet>,
+    names: ChannelTable,
+    /// The channel of the last message: most follow one on the same channel.
+    last: Option<Channel>,
+    frame: BytesMut,
+    messages: u32,
+    weight: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(links: &'a Links, link: LinkId, sink: SplitSink<Socket, Packet>, names: ChannelTable) -> Self {
+        Self { links, link, sink, names, last: None, frame: BytesMut::new(), messages: 0, weight: 0 }
+    }
+
+    /// Writes until it is told to close, everybody who could tell it is gone, or the link breaks.
+    async fn run(&mut self, mut queue: mpsc::Receiver<Write>) -> LinkLoss {
+        let mut writes = Vec::new();
+        while queue.recv_many(&mut writes, WRITES_AT_ONCE).await > 0 {
+            for write in writes.drain(..) {
+                let written = match write {
+                    Write::Messages(messages) => self.write_messages(&messages).await,
+                    Write::Frame(frame) => self.write_text(frame.encode()).await,
+                    Write::Close { goodbye } => return self.finish(goodbye).await,
+                };
+                if written.is_err() {
+                    return LinkLoss::Broken;
+                }
+            }
+            if self.flush().await.is_err() {
+                return LinkLoss::Broken;
+            }
+        }
+        self.finish(false).await
+    }
+
+    async fn write_messages(&mut self, messages: &[Arc<Message>]) -> Result<(), SocketError> {
+        let room: usize = messages.iter().map(|message| message.weight()).sum();
+        self.frame.reserve(room.min(FRAME_FULL));
+        for message in messages {
+            if self.last.as_ref() != Some(&message.channel) {
+                self.name(&message.channel).await?;
+            }
+            if compact::encode(message, &self.names, &mut self.frame) {
+                if self.frame.len() >= FRAME_FULL {
+                    self.write_frame().await?;
+                }
+            } else {
+                self.write_large(message).await?;
+            }
+            self.messages += 1;
+            self.weight += message.weight();
+        }
+        Ok(())
+    }
+
+    /// Names a channel to the other side before its first use.
+    async fn name(&mut self, channel: &Channel) -> Result<(), SocketError> {
+        if self.names.resolve(channel.hash()).is_none() && self.names.insert(channel.clone()).is_ok() {
+            // Ahead of the frame that is being filled, which uses the name.
+            self.feed_text(Frame::Channels(vec![channel.clone()]).encode()).await?;
+        }
+        self.last = Some(channel.clone());
+        Ok(())
+    }
+
+    /// A message that fits no compact form travels as JSON.
+    async fn write_large(&mut self, message: &Message) -> Result<(), SocketError> {
+        let text = json::encode(message, Spelling::Design);
+        if text.len() > TEXT_MAX {
+            self.links.0.tally.count(Cause::TooLarge);
+            return Ok(());
+        }
+        // JSON that was just written is UTF-8, so nothing is lost here.
+        self.write_text(String::from_utf8(text).unwrap_or_default()).await
+    }
+
+    /// A text frame, after the messages that came before it.
+    async fn write_text(&mut self, text: String) -> Result<(), SocketError> {
+        self.write_frame().await?;
+        self.feed_text(text).await
+    }
+
+    async fn feed_text(&mut self, text: String) -> Result<(), SocketError> {
+        self.sink.feed(Packet::text(text)).await
+    }
+
+    async fn write_frame(&mut self) -> Result<(), SocketError> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let frame = self.frame.split().freeze();
+        self.sink.feed(Packet::Binary(frame)).await
+    }
+
+    /// Puts everything on the wire and tells the rules that there is room again.
+    async fn flush(&mut self) -> Result<(), SocketError> {
+        self.write_frame().await?;
+        self.sink.flush().await?;
+        self.frame = BytesMut::new(); // an idle link keeps none
+        if self.messages > 0 {
+            let (messages, weight) = (std::mem::take(&mut self.messages), std::mem::take(&mut self.weight));
+            self.links.0.handle.inform(Input::Written { link: self.link, messages, weight }).await;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left, and a goodbye if this node is leaving.
+    async fn finish(&mut self, goodbye: bool) -> LinkLoss {
+        let last = async {
+            if goodbye {
+                self.write_text(Frame::Goodbye { reason: "leaving".to_owned() }.encode()).await?;
+            }
+            self.flush().await
+        };
+        match timeout(LINGER, last).await {
+            Ok(Ok(())) => LinkLoss::Closed,
+            Ok(Err(_)) | Err(_) => LinkLoss::Broken,
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), SocketError> {
+        self.sink.close().await
+    }
+}

@@ -1,0 +1,161 @@
+//! Single HTTP requests to peers: POSTs to those without links, and what is fetched from them.
+//! The address given is the address dialled; no redirect is followed and no name looked up.
+//! See "Network door" in `protocols/local-network.md`.
+
+use super::Links;
+use super::wire::Wire;
+use axum::http::{Method, Request, header};
+use bytes::Bytes;
+use comity_core::envelope::Message;
+use comity_core::id::{NodeId, PeerId};
+use comity_core::node::{Input, PostFailure};
+use comity_core::wire::json::{self, Spelling};
+use comity_core::wire::strict;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long one request may take, from the first packet to the end of the answer.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// Largest answer that is read, bytes.
+const ANSWER_MAX: usize = 1024 * 1024;
+
+/// Largest head of an answer, bytes.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whom {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// The key that must answer there, by TLS; `None` asks by plain HTTP.
+    pub(crate) key: Option<NodeId>,
+}
+
+/// Why there is no answer that could be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// Nobody answered in time, or the connection broke.
+    #[error("nobody answered")]
+    Unreachable,
+    /// Somebody with another key answered: nothing was sent to it.
+    #[error("another key answered")]
+    WrongKey,
+    /// The answer was this HTTP status, not 2xx.
+    #[error("the answer was HTTP status {0}")]
+    Status(u16),
+    /// The answer was larger than 1 MiB, or not JSON.
+    #[error("the answer is not JSON of at most 1 MiB")]
+    NotJson,
+}
+
+impl Links {
+    /// Performs `Effect::Post`; the driver is told the end.
+    pub(crate) fn post(&self, peer: PeerId, address: SocketAddr, coded: bool, message: Arc<Message>) {
+        let Some(id) = message.id else { return };
+        let links = self.clone();
+        self.spawn(async move {
+            let Ok(_seat) = links.0.posts.acquire().await else { return };
+            let (coded, outcome) = links.post_either(address, coded, &message).await;
+            links.0.handle.inform(Input::Posted { message: id, peer, coded, outcome }).await;
+        });
+    }
+
+    /// Posts in the spelling that the peer is known to want; in the other one if it cannot read it.
+    /// Returns which spelling was tried last.
+    async fn post_either(
+        &self,
+        address: SocketAddr,
+        coded: bool,
+        message: &Message,
+    ) -> (bool, Result<(), PostFailure>) {
+        let first = self.post_once(address, coded, message).await;
+        if coded || !matches!(first, Err(PostFailure::Status(400 | 422))) {
+            return (coded, first);
+        }
+        (true, self.post_once(address, true, message).await)
+    }
+
+    async fn post_once(&self, address: SocketAddr, coded: bool, message: &Message) -> Result<(), PostFailure> {
+        let mut message = message.clone();
+        json::sign(&mut message, self.0.handle.me().key());
+        let spelling = if coded { Spelling::Coded } else { Spelling::Design };
+        let body = serde_json::json!({ "message": json::to_value(&message, spelling) }).to_string();
+        let whom = Whom { address, key: None };
+        match self.request(whom, Method::POST, "/dashflow/message", Some(body)).await {
+            Ok(_) => Ok(()),
+            Err(Unanswered::Status(status)) => Err(PostFailure::Status(status)),
+            Err(_) => Err(PostFailure::Unreachable),
+        }
+    }
+
+    /// What a peer answers to a GET, as JSON.
+    pub(crate) async fn fetch(&self, whom: Whom, path: &str) -> Result<Value, Unanswered> {
+        let body = self.request(whom, Method::GET, path, None).await?;
+        strict::parse(&body).map_err(|_| Unanswered::NotJson)
+    }
+
+    async fn request(
+        &self,
+        whom: Whom,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+    ) -> Result<Bytes, Unanswered> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, whom.address.to_string())
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONNECTION, "close");
+        if json.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(Full::new(Bytes::from(json.unwrap_or_default())))
+            .map_err(|_| Unanswered::Unreachable)?;
+        let exchange = async {
+            let tcp = TcpStream::connect(whom.address).await.map_err(|_| Unanswered::Unreachable)?;
+            let wire = Wire::dialed(tcp);
+            let Some(expect) = whom.key else { return exchange(wire, request).await };
+            let shake = self.0.tls.connect(wire, whom.address.ip()).await;
+            match shake.map_err(|_| Unanswered::Unreachable)? {
+                (stream, key) if key == expect => exchange(stream, request).await,
+                _ => Err(Unanswered::WrongKey),
+            }
+        };
+        timeout(REQUEST_TIME, exchange).await.unwrap_or(Err(Unanswered::Unreachable))
+    }
+}
+
+/// Sends one request and reads the whole answer.
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Bytes, Unanswered>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    let shake = builder.max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shake.map_err(|_| Unanswered::Unreachable)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|_| Unanswered::Unreachable)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        if !status.is_success() {
+            return Err(Unanswered::Status(status.as_u16()));
+        }
+        body.map(|body| body.to_bytes()).map_err(|_| Unanswered::NotJson)
+    };
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        outcome = answer.as_mut() => outcome,
+        // The connection ends first when it answered completely, or broke: either way it is known.
+        _ = connection => answer.await,
+    }
+}

@@ -1,0 +1,345 @@
+//! TLS for the one port: the node's self-signed certificate, the check of the other side by its
+//! key alone, and which of two configurations answers a ClientHello.
+//! It decides who holds a key, never who is trusted. See "TLS on the one port" in
+//! `protocols/identity.md`.
+
+use super::wire::Wire;
+use comity_core::id::NodeId;
+use comity_core::identity::key::KeyPair;
+use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, PeerMisbehaved,
+    ServerConfig, SignatureScheme,
+};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+/// The application protocol of links: both certificates are checked by key alone.
+pub(crate) const ALPN_LINK: &[u8] = b"comity/1";
+
+/// RFC 8410: the bytes before the seed in the PKCS#8 form of an Ed25519 key.
+const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+/// The TLS of one node: cheap to clone, the same for every connection.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    link: Arc<ServerConfig>,
+    web: Arc<ServerConfig>,
+    connector: TlsConnector,
+}
+
+/// The certificate of the organisation, for browsers and other HTTPS clients (`tls.cert`, `tls.key`).
+#[derive(Debug, Clone)]
+pub(crate) struct OriginCertificate {
+    /// The chain, PEM.
+    pub(crate) cert: PathBuf,
+    /// Its private key, PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// Why there can be no TLS: always our own configuration, found at start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadTls {
+    /// The node's own certificate could not be made.
+    #[error("the node certificate cannot be made: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// `tls.cert` or `tls.key` cannot be read as PEM.
+    #[error("{path} cannot be read as PEM: {cause}")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What was found instead.
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// `tls.key` does not belong to `tls.cert`, or is of a kind that TLS cannot use.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] Error),
+}
+
+/// A TLS connection that somebody opened to this node.
+pub(crate) struct Accepted {
+    /// The connection.
+    pub(crate) stream: server::TlsStream<Wire>,
+    /// The key that the other side proved; always there on links.
+    pub(crate) key: Option<NodeId>,
+}
+
+impl Tls {
+    /// The TLS of the node with this key; browsers see `origin`, or the node's own certificate.
+    pub(crate) fn new(key: &KeyPair, origin: Option<&OriginCertificate>) -> Result<Self, BadTls> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let own = Arc::new(SingleCertAndKey::from(own_certificate(key)?));
+        let web_certificate = match origin {
+            Some(origin) => Arc::new(SingleCertAndKey::from(read_origin(origin, &provider)?)),
+            None => Arc::clone(&own),
+        };
+
+        let mut link = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(ByKey))
+            .with_cert_resolver(Arc::clone(&own) as _);
+        link.alpn_protocols = vec![ALPN_LINK.to_vec()];
+        link.send_tls13_tickets = 0; // a link proves its key anew every time
+
+        let any = AnyCertificate(provider.signature_verification_algorithms);
+        let mut web = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(Arc::new(any))
+            .with_cert_resolver(web_certificate);
+        web.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        web.send_tls13_tickets = 0; // no session outlives its connection, so none is kept
+
+        let mut connect = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ByKey))
+            .with_client_cert_resolver(own);
+        connect.alpn_protocols = vec![ALPN_LINK.to_vec()];
+        connect.resumption = rustls::client::Resumption::disabled();
+        Ok(Self { link: Arc::new(link), web: Arc::new(web), connector: TlsConnector::from(Arc::new(connect)) })
+    }
+
+    /// Answers a ClientHello: mutual and by key alone when it asks for a link, else as any HTTPS server.
+    pub(crate) async fn accept(&self, wire: Wire) -> io::Result<Accepted> {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
+        let wants_link = start.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == ALPN_LINK));
+        let config = if wants_link { &self.link } else { &self.web };
+        let stream = start.into_stream(Arc::clone(config)).await?;
+        let key = stream.get_ref().1.peer_certificates().and_then(|chain| key_of(chain.first()?));
+        Ok(Accepted { stream, key })
+    }
+
+    /// Opens a link's TLS; the other side has proved the key that is returned.
+    pub(crate) async fn connect(&self, wire: Wire, address: IpAddr) -> io::Result<(client::TlsStream<Wire>, NodeId)> {
+        let stream = self.connector.connect(ServerName::IpAddress(address.into()), wire).await?;
+        let session = stream.get_ref().1;
+        if session.alpn_protocol() != Some(ALPN_LINK) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, Error::NoApplicationProtocol));
+        }
+        let key = session.peer_certificates().and_then(|chain| key_of(chain.first()?));
+        let key = key.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, Error::NoCertificatesPresented))?;
+        Ok((stream, key))
+    }
+}
+
+/// Whether a failed handshake leaves open that the other side speaks no TLS at all.
+pub(crate) fn speaks_no_tls(failure: &io::Error) -> bool {
+    let Some(cause) = failure.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return true; // it hung up on the ClientHello
+    };
+    matches!(cause, Error::InvalidMessage(_))
+}
+
+/// The Ed25519 key of a certificate; `None` when it has another kind of key, or is no certificate.
+fn key_of(certificate: &CertificateDer<'_>) -> Option<NodeId> {
+    let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let info = parsed.public_key();
+    let bytes: [u8; 32] = info.subject_public_key.data.as_ref().try_into().ok()?;
+    let ours = rest.is_empty() && info.algorithm.algorithm == OID_SIG_ED25519;
+    ours.then(|| NodeId::from_bytes(bytes))
+}
+
+/// Checks a TLS 1.3 signature strictly: small-order keys, which anybody could sign for, are refused.
+fn check_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    if signed.scheme != SignatureScheme::ED25519 {
+        return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+    }
+    let node = key_of(certificate).ok_or(CertificateError::BadEncoding)?;
+    let key = VerifyingKey::from_bytes(node.as_bytes()).map_err(|_| CertificateError::BadEncoding)?;
+    let signature = Signature::from_slice(signed.signature()).map_err(|_| CertificateError::BadSignature)?;
+    key.verify_strict(message, &signature).map_err(|_| CertificateError::BadSignature)?;
+    Ok(HandshakeSignatureValid::assertion())
+}
+
+/// Takes any certificate with an Ed25519 key: names and dates say nothing, the signature all.
+#[derive(Debug)]
+struct ByKey;
+
+impl ServerCertVerifier for ByKey {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        key_of(end_entity).map(|_| ServerCertVerified::assertion()).ok_or(CertificateError::BadEncoding.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl ClientCertVerifier for ByKey {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        key_of(end_entity).map(|_| ClientCertVerified::assertion()).ok_or(CertificateError::BadEncoding.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Asks HTTPS clients for a certificate and requires none; one with a node key proves that key,
+/// any other proves nothing that this node knows, and does no harm.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match key_of(certificate) {
+            Some(_) => check_signature(message, certificate, signed),
+            None => rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match key_of(certificate) {
+            Some(_) => check_signature(message, certificate, signed),
+            None => rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+/// The node's certificate: its key, signed by itself; the rest is there because X.509 wants it.
+fn own_certificate(key: &KeyPair) -> Result<CertifiedKey, BadTls> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, key.node().to_string());
+    let certificate = params.self_signed(&CertificateKey::new(key))?;
+
+    let mut pkcs8 = Zeroizing::new(PKCS8_PREFIX.to_vec());
+    pkcs8.extend_from_slice(key.seed());
+    let signer = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()))?;
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
+}
+
+fn read_origin(origin: &OriginCertificate, provider: &CryptoProvider) -> Result<CertifiedKey, BadTls> {
+    let bad_cert = |cause| BadTls::Pem { path: origin.cert.clone(), cause };
+    let chain = CertificateDer::pem_file_iter(&origin.cert).map_err(bad_cert)?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad_cert)?;
+    let key = PrivateKeyDer::from_pem_file(&origin.key)
+        .map_err(|cause| BadTls::Pem { path: origin.key.clone(), cause })?;
+    Ok(CertifiedKey::from_der(chain, key, provider)?)
+}
+
+/// The node key as `rcgen` wants to see it.
+struct CertificateKey {
+    secret: SigningKey,
+    public: [u8; 32],
+}
+
+impl CertificateKey {
+    fn new(key: &KeyPair) -> Self {
+        Self { secret: SigningKey::from_bytes(key.seed()), public: *key.node().as_bytes() }
+    }
+}
+
+impl rcgen::PublicKeyData for CertificateKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ED25519
+    }
+}
+
+impl rcgen::SigningKey for CertificateKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(ed25519_dalek::Signer::sign(&self.secret, message).to_vec())
+    }
+}
