@@ -35,7 +35,10 @@ pub(crate) fn run(wanted: Wanted) -> Result<(), Failed> {
     if stale.is_empty() {
         return Ok(());
     }
-    Err(Failed(format!("{}\nthe program says something else than docs/: `cargo xtask docs` writes it anew", stale.join("\n"))))
+    Err(Failed(format!(
+        "{}\nthe program says something else than docs/: `cargo xtask docs` writes it anew",
+        stale.join("\n")
+    )))
 }
 
 /// The first line in which two texts differ.

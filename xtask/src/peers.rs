@@ -36,7 +36,8 @@ pub(crate) struct Missing {
 impl Missing {
     /// Looks at this machine.
     pub(crate) fn look() -> Result<Self, Failed> {
-        let mut apt: Vec<_> = SYSTEM.iter().filter(|(name, _)| program::find(name).is_none()).map(|(_, of)| *of).collect();
+        let mut apt: Vec<_> =
+            SYSTEM.iter().filter(|(name, _)| program::find(name).is_none()).map(|(_, of)| *of).collect();
         let folder = folder()?;
         let python = !folder.join("venv").join(FINISHED).exists();
         if python && !python_makes_environments() {
@@ -49,7 +50,11 @@ impl Missing {
     /// One line for each thing that is missing.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.apt.iter().map(|package| format!("apt package {package}")).collect();
-        let mut add = |missing, line: &str| if missing { lines.push(line.to_owned()) };
+        let mut add = |missing, line: &str| {
+            if missing {
+                lines.push(line.to_owned())
+            }
+        };
         add(self.python, "Python packages of tests/peers/requirements.txt");
         add(self.javascript, "npm packages of tests/peers/package.json");
         add(self.nextest, "cargo-nextest");
@@ -83,16 +88,19 @@ pub(crate) fn folder() -> Result<PathBuf, Failed> {
     let lists = crate::root().join("tests/peers");
     let python = fs::read(lists.join("requirements.txt"))?;
     let javascript = fs::read(lists.join("package.json"))?;
-    let key = python.iter().chain(&javascript).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let key = python
+        .iter()
+        .chain(&javascript)
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     Ok(cache()?.join(format!("peers-{key:016x}")))
 }
 
 fn cache() -> Result<PathBuf, Failed> {
     let set = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = set.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    cache.map(|cache| cache.join("comity-tests")).ok_or_else(|| Failed("neither XDG_CACHE_HOME nor HOME is set".to_owned()))
+    cache
+        .map(|cache| cache.join("comity-tests"))
+        .ok_or_else(|| Failed("neither XDG_CACHE_HOME nor HOME is set".to_owned()))
 }
 
 fn python_makes_environments() -> bool {

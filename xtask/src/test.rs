@@ -43,6 +43,6 @@ pub(crate) fn build() -> Result<PathBuf, Failed> {
     cargo.args(["build", "--package", "comity-cli", "--message-format=json-render-diagnostics"]);
     let messages = program::output(cargo.stderr(Stdio::inherit()))?;
     let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let executable = executable.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+    let executable = executable.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
     executable.ok_or_else(|| Failed("cargo built no comity".to_owned()))
 }

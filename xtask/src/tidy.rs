@@ -39,7 +39,8 @@ impl Text {
 
     /// Whether all of it is tests, or tools that are no part of the product.
     fn is_test(&self) -> bool {
-        let folder = |name: &str| self.path.starts_with(&format!("{name}/")) || self.path.contains(&format!("/{name}/"));
+        let folder =
+            |name: &str| self.path.starts_with(&format!("{name}/")) || self.path.contains(&format!("/{name}/"));
         folder("tests") || self.path.ends_with("/tests.rs")
     }
 
@@ -100,7 +101,8 @@ fn texts() -> Result<Vec<Text>, Failed> {
     let root = crate::root();
     let mut git = program::program("git");
     let names = program::output(git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
-    let mut paths: Vec<&str> = names.split('\0').filter(|path| !path.is_empty() && !path.ends_with("Cargo.lock")).collect();
+    let mut paths: Vec<&str> =
+        names.split('\0').filter(|path| !path.is_empty() && !path.ends_with("Cargo.lock")).collect();
     paths.sort_unstable();
     paths.dedup();
     let texts = paths.into_iter().filter_map(|path| {

@@ -64,7 +64,8 @@ fn doors(subject: &Subject) -> Result<String, Failed> {
     let port = subject.status["endpoints"][0].as_str().and_then(|url| url.rsplit(':').next());
     let port = port.ok_or_else(|| Failed("the node names no endpoint".to_owned()))?;
     let description = subject::get(&format!("127.0.0.1:{}", port.trim_end_matches('/')), "/openapi.json")?;
-    let description: Value = serde_json::from_str(&description).map_err(|error| Failed(format!("/openapi.json: {error}")))?;
+    let description: Value =
+        serde_json::from_str(&description).map_err(|error| Failed(format!("/openapi.json: {error}")))?;
     page += "\n## Network door\n\n| call | what it is |\n| --- | --- |\n";
     for (path, calls) in description["paths"].as_object().into_iter().flatten() {
         for (method, call) in calls.as_object().into_iter().flatten().filter(|(name, _)| *name != "parameters") {

@@ -79,7 +79,8 @@ impl Subject {
         output.read_line(&mut line)?;
         drop(input);
         mcp.wait()?;
-        let answer: Value = serde_json::from_str(&line).map_err(|error| Failed(format!("tools/list: {error}: {line}")))?;
+        let answer: Value =
+            serde_json::from_str(&line).map_err(|error| Failed(format!("tools/list: {error}: {line}")))?;
         Ok(answer["result"]["tools"].as_array().cloned().unwrap_or_default())
     }
 }

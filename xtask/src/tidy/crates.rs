@@ -28,7 +28,10 @@ fn edges(text: &Text, name: &str) -> Vec<Finding> {
     let allowed = GRAPH.iter().find(|(package, _)| *package == name).map(|(_, allowed)| *allowed);
     let finding = |line, message| Finding { check: "graph", path: text.path.clone(), line, weight: 1, message };
     let Some(allowed) = allowed else {
-        return vec![finding(1, format!("the package {name} is not in the graph: add it to xtask/src/tidy/crates.rs and ARCHITECTURE.md"))];
+        return vec![finding(
+            1,
+            format!("the package {name} is not in the graph: add it to xtask/src/tidy/crates.rs and ARCHITECTURE.md"),
+        )];
     };
     let mut findings = Vec::new();
     for (line, dependency) in dependencies(text) {
@@ -53,7 +56,8 @@ fn dependencies(text: &Text) -> impl Iterator<Item = (usize, &str)> {
     let mut inside = false;
     text.lines().filter_map(move |(number, line)| {
         if line.starts_with('[') {
-            inside = line.trim_matches(['[', ']']).split('.').next_back() == Some("dependencies") && !line.contains("workspace");
+            inside = line.trim_matches(['[', ']']).split('.').next_back() == Some("dependencies")
+                && !line.contains("workspace");
             return None;
         }
         let name = line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;

@@ -71,7 +71,9 @@ pub(super) fn judge(findings: Vec<Finding>, records: &Records) -> Vec<String> {
     for (what @ (check, path), most) in records {
         let now = sums.get(what).copied().unwrap_or_default();
         if now < *most {
-            lines.push(format!("{FILE}: {check} {path} excepts {most} where {now} is left: `cargo xtask tidy --ratchet`"));
+            lines.push(format!(
+                "{FILE}: {check} {path} excepts {most} where {now} is left: `cargo xtask tidy --ratchet`"
+            ));
         }
     }
     lines

@@ -14,8 +14,22 @@ const EMPTY_WORDS: &[&str] =
 
 /// What the rules never touch: the world, the time, chance, and collections in random order.
 const IMPURE: &[&str] = &[
-    "std::fs", "std::process", "std::thread", "std::env", "TcpStream", "TcpListener", "UdpSocket", "Utc::now",
-    "Local::now", "Instant::now", "SystemTime::now", "new_v4()", "now_v7()", "thread_rng", "OsRng", "tokio::",
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "Utc::now",
+    "Local::now",
+    "Instant::now",
+    "SystemTime::now",
+    "new_v4()",
+    "now_v7()",
+    "thread_rng",
+    "OsRng",
+    "tokio::",
 ];
 
 /// What marks work that was not done.
@@ -39,9 +53,15 @@ pub(super) fn lengths(texts: &[Text]) -> Vec<Finding> {
     for text in rust(texts) {
         let (production, all) = (text.production().count(), text.lines().count());
         if all > FILE_MAX {
-            findings.push(finding("length", text, FILE_MAX, format!("{all} lines: {FILE_MAX} with tests at most, split it")));
+            findings.push(finding(
+                "length",
+                text,
+                FILE_MAX,
+                format!("{all} lines: {FILE_MAX} with tests at most, split it"),
+            ));
         } else if production > PRODUCTION_MAX {
-            let message = format!("{production} lines before its tests: {PRODUCTION_MAX} at most, find the second noun in it");
+            let message =
+                format!("{production} lines before its tests: {PRODUCTION_MAX} at most, find the second noun in it");
             findings.push(Finding { weight: production, ..finding("length", text, PRODUCTION_MAX, message) });
         }
     }
@@ -60,7 +80,12 @@ pub(super) fn names(texts: &[Text]) -> Vec<Finding> {
         for (number, line) in text.lines() {
             let Some(name) = type_named(line) else { continue };
             for word in camel_words(name).filter(|word| EMPTY_WORDS.contains(&word.as_str())) {
-                findings.push(finding("name", text, number, format!("`{word}` in the type `{name}` says nothing: name the thing")));
+                findings.push(finding(
+                    "name",
+                    text,
+                    number,
+                    format!("`{word}` in the type `{name}` says nothing: name the thing"),
+                ));
             }
         }
     }
@@ -109,7 +134,10 @@ pub(super) fn exceptions_are_expected(texts: &[Text]) -> Vec<Finding> {
 pub(super) fn nothing_unfinished(texts: &[Text]) -> Vec<Finding> {
     let ours = |text: &&Text| !text.path.starts_with("xtask/src/tidy");
     let message = "is unfinished: do it, or leave it out";
-    rust(texts).filter(ours).flat_map(|text| containing("unfinished", text, text.lines(), UNFINISHED, message)).collect()
+    rust(texts)
+        .filter(ours)
+        .flat_map(|text| containing("unfinished", text, text.lines(), UNFINISHED, message))
+        .collect()
 }
 
 pub(super) fn tests_await_events(texts: &[Text]) -> Vec<Finding> {

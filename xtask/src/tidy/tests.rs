@@ -61,14 +61,16 @@ fn a_path_that_is_not_there_is_found() {
 #[test]
 fn a_name_that_the_program_does_not_have_is_found() {
     let reference = text("docs/doors.md", "`/health`, `network_peers`, `comity_p2p_peers`, `http.port`\n");
-    let readme = text("README.md", "`/health` `/healthy`\n`network_peer`\n`comity_p2p_peer`\n`http.ports` `http.port`\n");
+    let readme =
+        text("README.md", "`/health` `/healthy`\n`network_peer`\n`comity_p2p_peer`\n`http.ports` `http.port`\n");
     let findings = documents::what_is_named_exists(&[reference, readme]);
     assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), [1, 2, 3, 4]);
 }
 
 #[test]
 fn the_ratchet_only_shrinks() {
-    let finding = |weight| Finding { check: "length", path: "a.rs".to_owned(), line: 1, weight, message: String::new() };
+    let finding =
+        |weight| Finding { check: "length", path: "a.rs".to_owned(), line: 1, weight, message: String::new() };
     let records = ratchet::read("# head\nlength a.rs 600\n").expect("a good file");
     assert_eq!(ratchet::judge(vec![finding(600)], &records), [""; 0]);
     assert_eq!(ratchet::judge(vec![finding(601)], &records).len(), 1, "more than recorded");
