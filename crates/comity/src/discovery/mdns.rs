@@ -36,7 +36,7 @@ const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 const LEAVE_TIME: Duration = Duration::from_millis(300);
 
 /// What a node says of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Advertised {
     /// The TXT record.
     pub(crate) txt: Txt,
@@ -45,7 +45,7 @@ pub(crate) struct Advertised {
 }
 
 /// The running source. Dropped without [`Mdns::leave`], it stops without a goodbye.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mdns {
     orders: mpsc::Sender<Order>,
 }

@@ -84,8 +84,8 @@ impl PartialSchema for MessageBody {
                 "id": nullable(uuid()),
                 "from": uuid(),
                 "to": to,
-                "type": { "type": "string", "enum": [kinds, coded].concat() },
-                "msg_type": { "type": "string", "enum": [kinds, coded].concat() },
+                "type": { "type": "string", "enum": ([kinds, coded].concat()) },
+                "msg_type": { "type": "string", "enum": ([kinds, coded].concat()) },
                 "channel": nullable(channel()),
                 "topic": nullable(channel()),
                 "payload": { "description": "Any JSON, up to 256 KiB" },
@@ -180,7 +180,7 @@ fn refusals(all: &[(u16, &str)], schema: &str) -> BTreeMap<String, RefOr<Describ
 
 fn seconds() -> Header {
     let schema = ObjectBuilder::new().schema_type(Type::Integer).build();
-    HeaderBuilder::new().schema(schema).description(Some("Seconds")).build()
+    HeaderBuilder::new().schema(Some(schema)).description(Some("Seconds")).build()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use comity_core::id::{LinkId, ListenerId};
 use comity_core::node::{Ask, Input, ListenFilter, Node, NodeView, Record};
 use comity_core::time::Now;
 use comity_core::wire::frame::Hello;
+use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -48,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) counters: Counters,
     /// Where the network door listens.
     pub(crate) doors: Vec<SocketAddr>,
+    /// The addresses of this machine.
+    pub(crate) interfaces: Vec<IpNet>,
     /// Ends every task of the node.
     pub(crate) stop: CancellationToken,
 }
@@ -73,11 +76,13 @@ pub(crate) struct Driver {
 impl Driver {
     /// A driver that does not run yet, and the handle to it. What is told meanwhile waits.
     pub(crate) fn new(setup: Setup) -> (Self, Handle) {
-        let Setup { me, node, clock, counters, doors, stop } = setup;
+        let Setup { me, mut node, clock, counters, doors, interfaces, stop } = setup;
         let now = clock.now();
+        let addresses: Vec<IpAddr> = interfaces.iter().map(IpNet::addr).collect();
+        node.handle(Input::Interfaces(interfaces), now);
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (report_sender, reports) = mpsc::channel(REPORTS_MAX);
-        let (hello, hello_receiver) = watch::channel(Arc::new(hello_of(&me, &node, &doors, &[], now)));
+        let (hello, hello_receiver) = watch::channel(Arc::new(hello_of(&me, &node, &doors, &addresses, now)));
         let (views, view_receiver) = watch::channel(Arc::new(node.view(now)));
         let shared = Arc::new(Shared {
             me,
@@ -105,7 +110,7 @@ impl Driver {
             views,
             viewed: true,
             doors,
-            interfaces: Vec::new(),
+            interfaces: addresses,
             wake: Box::pin(sleep_until(Instant::now())),
             renewal: Box::pin(sleep_until(Instant::now() + CARD_RENEWED_AFTER)),
         };
@@ -208,7 +213,7 @@ impl Driver {
                 self.body.remove_link(link);
             }
             Input::Interfaces(nets) => {
-                self.interfaces = nets.iter().map(ipnet::IpNet::addr).collect();
+                self.interfaces = nets.iter().map(IpNet::addr).collect();
                 self.tell(Input::Interfaces(nets));
                 self.body.announce();
             }
