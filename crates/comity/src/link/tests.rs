@@ -47,9 +47,13 @@ impl Side {
     }
 
     async fn with(seed: u8, limits: Limits) -> Self {
+        let tls = Tls::new(&key(seed), None).expect("TLS of a good key");
+        Self::over(seed, limits, tls).await
+    }
+
+    async fn over(seed: u8, limits: Limits, tls: Tls) -> Self {
         let key = key(seed);
         let (handle, events, view) = handle(&key);
-        let tls = Tls::new(&key, None).expect("TLS of a good key");
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         let links = Links::new(handle, tls.clone());
         let router = links.router().merge(doors());
