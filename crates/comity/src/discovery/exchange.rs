@@ -6,8 +6,7 @@
 mod tests;
 
 use crate::driver::Handle;
-use crate::link::Links;
-use crate::link::post::Whom;
+use crate::link::{Links, Whom};
 use comity_core::id::{NodeId, PeerId};
 use comity_core::identity::trust::Trust;
 use comity_core::limits;
@@ -67,7 +66,7 @@ pub(crate) async fn run(handle: Handle, links: Links) {
 async fn ask(handle: &Handle, links: &Links, whom: Whom) {
     match links.fetch(whom, "/dashflow/peers").await {
         Ok(answer) => {
-            for sighting in sightings(&answer, whom.address.ip(), handle.me().key().peer()) {
+            for sighting in sightings(&answer, whom.address.ip(), handle.me().peer()) {
                 handle.inform(Input::Sighted(sighting)).await;
             }
         }

@@ -50,9 +50,9 @@ pub(super) struct Status {
 /// What a node or peer says it is doing.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(super) struct Doing {
-    working_on: Option<String>,
+    pub(super) working_on: Option<String>,
     /// From 0 to 1.
-    progress: Option<f64>,
+    pub(super) progress: Option<f64>,
     #[schema(format = DateTime)]
     updated_at: Option<String>,
     /// Whatever else it says, up to 4 KiB.

@@ -150,7 +150,7 @@ impl Door {
 fn server_sent(watch: Watch, first: Utf8Bytes) -> Response {
     let stream = stream::unfold((watch, Some(first)), |(mut watch, first)| async {
         let event = match first {
-            Some(status) => sse::Event::default().event("status").data(status),
+            Some(status) => sse::Event::default().event("status").data(status.as_str()),
             None => sse_event(&mut watch).await?,
         };
         Some((Ok::<_, Infallible>(event), (watch, None)))
@@ -164,7 +164,7 @@ async fn sse_event(watch: &mut Watch) -> Option<sse::Event> {
     match watch.next().await {
         Ok(shown) => {
             let id = shown.seq.to_string();
-            Some(event.event(shown.kind).id(id).data(shown.text(watch.with_payload())))
+            Some(event.event(shown.kind).id(id).data(shown.text(watch.with_payload()).as_str()))
         }
         Err(Missed::Some { seq, skipped }) => {
             Some(event.event("lagged").id(seq.to_string()).data(shape::lagged(seq, skipped)))

@@ -180,7 +180,7 @@ fn refusals(all: &[(u16, &str)], schema: &str) -> BTreeMap<String, RefOr<Describ
 
 fn seconds() -> Header {
     let schema = ObjectBuilder::new().schema_type(Type::Integer).build();
-    HeaderBuilder::new().schema(schema).description(Some("Seconds")).build()
+    HeaderBuilder::new().schema(Some(schema)).description(Some("Seconds")).build()
 }
 
 #[cfg(test)]
