@@ -48,7 +48,7 @@ impl Identity {
     }
 
     /// Its key pair.
-    pub(crate) fn key(&self) -> &KeyPair {
+    pub(crate) fn keys(&self) -> &KeyPair {
         &self.keys
     }
 

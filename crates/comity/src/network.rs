@@ -27,7 +27,7 @@ use assembly::Running;
 use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::inbox::Mode;
 use comity_core::ledger::Fate;
-use comity_core::node::{Answer, Ask};
+use comity_core::node::{Answer, Ask, Event};
 use comity_core::peers::{Candidate, PeerView, Source};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
 
 /// What an application says about itself when it joins.
 ///
@@ -198,6 +199,24 @@ impl Network {
         PeerChanges::new(self.0.handle.events())
     }
 
+    /// Waits until another node answers with this node's key, and says where: two nodes must not
+    /// share a key, and neither accepts the other. `None` when this node has ended before.
+    pub async fn twin(&self) -> Option<SocketAddr> {
+        let mut events = self.0.handle.events();
+        let mut known = self.0.handle.look().await.twin;
+        while known.is_none() {
+            known = tokio::select! {
+                () = self.0.handle.stop().cancelled() => return None,
+                event = events.recv() => match event {
+                    Ok(event) => twin_in(&event),
+                    Err(RecvError::Lagged(_)) => self.0.handle.look().await.twin,
+                    Err(RecvError::Closed) => return None,
+                },
+            };
+        }
+        known
+    }
+
     /// Says what this node is doing, to everybody now and to every peer that comes later, until it
     /// is said anew or cleared.
     ///
@@ -258,5 +277,12 @@ impl Network {
             Answer::Done => Ok(()),
             other => Err(error::unexpected(other)),
         }
+    }
+}
+
+fn twin_in(event: &Event) -> Option<SocketAddr> {
+    match event {
+        Event::Twin { address } => Some(*address),
+        _ => None,
     }
 }

@@ -151,9 +151,8 @@ impl Ports {
     }
 
     /// What must never be dialled.
-    fn own(&self) -> Vec<u16> {
-        let ports = self.metrics.iter().chain(&self.control);
-        ports.filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect()
+    fn own(&self) -> Vec<SocketAddr> {
+        self.metrics.iter().chain(&self.control).filter_map(|listener| listener.local_addr().ok()).collect()
     }
 }
 
@@ -229,7 +228,7 @@ fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Resu
 fn tls(me: &Identity, config: &Config) -> Result<Tls, JoinError> {
     let origin = config.tls.as_ref();
     let origin = origin.map(|files| OriginCertificate { cert: files.cert.clone(), key: files.key.clone() });
-    Tls::new(me.key(), origin.as_ref()).map_err(|failure| JoinError::Tls(Box::new(failure)))
+    Tls::new(me.keys(), origin.as_ref()).map_err(|failure| JoinError::Tls(Box::new(failure)))
 }
 
 fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
@@ -246,7 +245,7 @@ fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
     rules.outbound =
         outbound::Config { messages_max: limits.queue_messages, weight_max: limits.queue_bytes, ..rules.outbound };
     rules.seen_max = limits.seen;
-    rules.own_ports = ports.own();
+    rules.guard.own_doors = ports.own();
     rules
 }
 
