@@ -14,6 +14,7 @@ mod wire;
 mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
+pub(crate) use post::Whom;
 pub(crate) use tls::{BadTls, OriginCertificate, Tls};
 
 use crate::driver::Handle;
