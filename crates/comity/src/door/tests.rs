@@ -62,7 +62,7 @@ impl Home {
         let clock = Clock::start();
         let about = About { name: "home".to_owned(), version: "1.2.3".to_owned(), ..About::default() };
         let me = Identity::start(KeyPair::from_seed([1; 32]), about, clock.now().wall);
-        let tls = Tls::new(me.key(), None).expect("TLS of a good key");
+        let tls = Tls::new(me.keys(), None).expect("TLS of a good key");
         let mut config = Config::from(&crate::config::Config::default());
         change(&mut config);
         let mut rules = node::Config::new(me.node(), me.name(), me.boot(), 1);

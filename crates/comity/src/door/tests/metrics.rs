@@ -4,9 +4,13 @@ use super::*;
 use crate::door::guards::Names;
 use crate::door::health::{Checks, first_checks};
 
+/// What Prometheus asks for.
+const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+
 async fn scrape(home: &Home, checks: &Checks, path: &str) -> Reply {
     let router = crate::door::metrics(home.handle.clone(), checks.clone(), Names::loopback());
-    let request = Request::get(path).header("host", "localhost").body(Body::empty()).expect("a request");
+    let request = Request::get(path).header("host", "localhost").header("accept", OPENMETRICS);
+    let request = request.body(Body::empty()).expect("a request");
     Reply::of(router.oneshot(request).await.expect("routers do not fail")).await
 }
 
