@@ -94,6 +94,7 @@ struct Often {
 /// What is counted for each connection, request, group of records or failure.
 struct Seldom {
     dropped: Family<Label, Counter>,
+    turned_away: Family<Label, Counter>,
     dials: Family<Label, Counter>,
     dial_seconds: Histogram,
     requests: Family<Labels, Counter>,
@@ -158,6 +159,11 @@ impl Counters {
         if messages > 0 {
             self.0.seldom.dropped.get_or_create(&[("cause", cause)]).inc_by(messages);
         }
+    }
+
+    /// A connection was refused or cut, for a cause of the port's own list.
+    pub(crate) fn turned_away(&self, cause: &'static str) {
+        self.0.seldom.turned_away.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// A dial ended.
@@ -240,6 +246,7 @@ impl Seldom {
     fn register(registry: &mut Registry) -> Self {
         let this = Self {
             dropped: Family::default(),
+            turned_away: Family::default(),
             dials: Family::default(),
             dial_seconds: Histogram::new(SECONDS),
             requests: Family::default(),
@@ -251,6 +258,7 @@ impl Seldom {
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
+        registry.register("system_refused_connections", "Connections refused or cut", this.turned_away.clone());
         registry.register("p2p_dials", "Dials that ended", this.dials.clone());
         registry.register_with_unit("p2p_dial", "How long dials took", Unit::Seconds, this.dial_seconds.clone());
         registry.register("system_requests", "Requests that a door answered", this.requests.clone());
