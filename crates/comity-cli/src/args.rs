@@ -31,6 +31,9 @@ pub(crate) struct Everywhere {
     /// The node's folder: its key, its database, its control socket
     #[arg(long, global = true, value_name = "DIR", env = "COMITY_HOME")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file [default: comity.toml in the node's folder]
+    #[arg(long, global = true, value_name = "FILE", env = "COMITY_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// Write JSON for programs: one value, or one a line for what goes on
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -103,7 +106,7 @@ pub(crate) struct Up {
     /// The name that peers see
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The port of the network door; the next free one up to 8499 when it is taken [default: 8400]
+    /// The port of the network door [default: 8400, or the next free one up to 8499]
     #[arg(long)]
     pub(crate) port: Option<u16>,
     /// Do not look for peers by mDNS, and do not be found by it

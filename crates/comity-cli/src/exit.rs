@@ -78,7 +78,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         "unknown_peer" => "`comity peers` lists whom this node knows",
         "unknown_channel" => "`comity status` lists the channels; `comity subscribe` adds one",
         "rate_limited" => "wait a moment and try again",
-        "timed_out" => "the peer may have nobody who answers: there, `comity answer --exec CMD` does",
+        "no_answerer" | "timed_out" => "the peer may have nobody who answers: there, `comity answer --exec CMD` does",
         "unavailable" => "`comity doctor` says what does not work",
         _ => return None,
     })

@@ -2,6 +2,7 @@
 //! cleaned here, so that no text of theirs can move the cursor or pass for something else.
 
 use crate::exit::Failure;
+use comity_core::peers::book;
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{IsTerminal, Stdout, Write};
@@ -131,20 +132,13 @@ fn width(text: &str) -> usize {
 /// Text of a peer without control characters and without the marks that turn the direction of
 /// writing, on one line, and not endless.
 pub(crate) fn clean(text: &str) -> String {
-    let kept = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-    let mut kept = kept.filter(|c| !c.is_control() && !is_format(*c));
-    let mut shown: String = kept.by_ref().take(SHOWN_MAX).collect();
-    if kept.next().is_some() {
-        shown.push('…');
+    let one_line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let mut kept = book::clean(&one_line);
+    if let Some((end, _)) = kept.char_indices().nth(SHOWN_MAX) {
+        kept.truncate(end);
+        kept.push('…');
     }
-    shown
-}
-
-/// Characters that are not seen but change what is: bidirectional marks, zero-width characters,
-/// line and paragraph separators, tags.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    kept
 }
 
 /// What a peer said, for people: a text as it is, anything else as JSON; cleaned.

@@ -4,12 +4,14 @@
 
 mod example;
 mod layers;
+mod peer_address;
 #[cfg(test)]
 mod tests;
 mod written;
 
 pub use example::example;
 pub use layers::{Flag, Sources};
+pub use peer_address::{NotAPeerAddress, PeerAddress};
 pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
@@ -31,6 +33,9 @@ pub const HTTP_PORTS: RangeInclusive<u16> = 8400..=8499;
 
 /// The ports of the metrics door when none is set.
 pub const METRICS_PORTS: RangeInclusive<u16> = 8500..=8599;
+
+/// The ports of the control door on loopback when none is set.
+pub const CONTROL_PORTS: RangeInclusive<u16> = 8600..=8699;
 
 /// What is meant. Each field is explained, with its default and its price, where it is written:
 /// [`KEYS`], or `deploy/comity.toml`.
@@ -60,6 +65,10 @@ pub struct Config {
     pub inbox: Inbox,
     /// The metrics door; `None` when it is closed.
     pub metrics: Option<MetricsDoor>,
+    /// The ports on loopback that the control door tries; `None` when it has no port.
+    pub control: Option<RangeInclusive<u16>>,
+    /// What each MCP client may use: `all`, `none` or names of tools; `*` is everybody else.
+    pub mcp_clients: BTreeMap<String, String>,
     /// Where traces go; `None`: nowhere.
     pub otlp: Option<Otlp>,
     /// What is written to standard error.
@@ -77,15 +86,6 @@ pub struct Http {
     pub origins: Vec<String>,
     /// Host names of this node, lower case.
     pub hosts: Vec<String>,
-}
-
-/// A node to connect to, by name or address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerAddress {
-    /// Host name or address (IPv6 without brackets).
-    pub host: String,
-    /// Port.
-    pub port: u16,
 }
 
 /// mDNS.
@@ -264,6 +264,8 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
                 ports: written.metrics.port.map_or(METRICS_PORTS, |port| port..=port),
             }),
         },
+        control: written.control.http.then(|| written.control.port.map_or(CONTROL_PORTS, |port| port..=port)),
+        mcp_clients: written.mcp.clients,
         otlp: reading.otlp(written.otlp.endpoint, written.otlp.token)?,
         log: Log {
             format: match written.log.format.as_str() {
@@ -384,8 +386,8 @@ impl Reading<'_> {
 
     fn otlp(&self, endpoint: Option<String>, token: Option<String>) -> Result<Option<Otlp>, ConfigError> {
         let Some(endpoint) = endpoint else { return Ok(None) };
-        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted"));
+        if !endpoint.starts_with("http://") {
+            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted (no https)"));
         }
         Ok(Some(Otlp { endpoint: endpoint.trim_end_matches('/').to_owned(), token }))
     }
@@ -421,43 +423,6 @@ fn without_passwords(text: &str) -> String {
     }
     out
 }
-
-/// A text that is not `host:port`, with or without `http://` before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not host:port or http://host:port")]
-pub struct NotAPeerAddress;
-
-impl FromStr for PeerAddress {
-    type Err = NotAPeerAddress;
-
-    fn from_str(text: &str) -> Result<Self, NotAPeerAddress> {
-        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if let Ok(address) = rest.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(Self { host: address.to_string(), port: *HTTP_PORTS.start() });
-        }
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| NotAPeerAddress)?),
-            None => (rest, *HTTP_PORTS.start()),
-        };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let named = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-        if port == 0 || host.is_empty() || host.len() > 253 || !(named || host.parse::<IpAddr>().is_ok()) {
-            return Err(NotAPeerAddress);
-        }
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for PeerAddress {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(out, "[{}]:{}", self.host, self.port),
-            false => write!(out, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
 
 /// Why the configuration cannot be used. The node does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -84,6 +84,8 @@ pub(crate) enum Event {
     },
     /// Somebody wants to see the node.
     Look(oneshot::Sender<Arc<NodeView>>),
+    /// The node has left: let the links write their last words, then end.
+    End(oneshot::Sender<()>),
 }
 
 /// What doors, links and discovery hold of the node. Cloning shares it.
@@ -123,7 +125,7 @@ impl Handle {
 
     /// Sends a message: waits first while the peer asks senders to wait.
     pub(crate) async fn send(&self, send: node::Send) -> Answer {
-        self.0.gate.pass(send.to).await;
+        self.pass(send.to).await;
         self.ask(Ask::Send(send)).await
     }
 
@@ -182,7 +184,7 @@ impl Handle {
     }
 
     /// Waits while the peer (or, for everybody, any peer) asks senders to wait, 5 s at most.
-    pub(crate) async fn pass_gate(&self, to: Option<PeerId>) {
+    pub(crate) async fn pass(&self, to: Option<PeerId>) {
         self.0.gate.pass(to).await;
     }
 
@@ -210,6 +212,14 @@ impl Handle {
     /// Cancelled when the node ends: every task of the body ends then.
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.0.stop
+    }
+
+    /// Ends the node: the links write what they were given, the store keeps what it was given, and
+    /// every task ends. A node that has ended already is fine.
+    pub(crate) async fn end(&self) {
+        let (reply, ended) = oneshot::channel();
+        self.put(Event::End(reply)).await;
+        let _ = ended.await;
     }
 
     async fn answered(&self, event: impl FnOnce(oneshot::Sender<Answer>) -> Event) -> Answer {

@@ -5,10 +5,25 @@
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
 pub mod config;
+pub(crate) mod discovery;
+pub(crate) mod door;
 pub(crate) mod driver;
 pub mod home;
+pub(crate) mod identity;
 pub(crate) mod link;
+pub mod network;
+pub mod observe;
 #[cfg(test)]
 mod scratch;
+pub(crate) mod store;
 
-pub use network::Network;
+pub use comity_core::card::Card;
+pub use comity_core::channel::Channel;
+pub use comity_core::envelope::{Kind, Priority, Via};
+pub use comity_core::id::{MessageId, NodeId, PeerId};
+pub use comity_core::identity::trust::Trust;
+pub use comity_core::inbox::{Digest, Mode, Sample};
+pub use comity_core::ledger::{Fate, FateKind};
+pub use comity_core::node::Refusal;
+pub use comity_core::peers::{PeerView, Presence, Reach, Source};
+pub use network::{AppConfig, Message, Network};

@@ -2,6 +2,7 @@
 //! time, in how many run at once, and in how much it may say. A question never becomes part of a
 //! command line: it comes on standard input.
 
+use super::stopped;
 use crate::args::Answer;
 use crate::exit::Failure;
 use crate::page::{Look, Page, clean, said};
@@ -11,6 +12,7 @@ use comity_client::control::{Message, Watched};
 use comity_core::limits::PAYLOAD_JSON_MAX;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,11 @@ pub(crate) async fn run(client: &Client, flags: Answer, page: &mut Page) -> Resu
     let room = Arc::new(Semaphore::new(flags.at_once.into()));
     let program = Arc::new(Program { shell_command: flags.exec, time_limit: flags.time_limit });
     let mut running = JoinSet::new();
+    let mut stopped = pin!(stopped());
     loop {
         tokio::select! {
+            // What still runs ends with its process group when `running` is dropped.
+            asked = &mut stopped => return asked,
             watched = queries.next() => match watched? {
                 None => return Err(Failure::Other("the node stopped".to_owned())),
                 Some(Watched::Lagged { skipped }) => eprintln!("comity: {skipped} queries came too fast to be answered"),

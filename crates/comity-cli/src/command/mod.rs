@@ -24,6 +24,7 @@ use crate::page::Page;
 use comity::home::Place;
 use comity_client::Client;
 use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the command of this line.
 pub(crate) fn run(line: Line) -> Result<(), Failure> {
@@ -83,5 +84,20 @@ fn client(everywhere: &Everywhere) -> Result<Client, Failure> {
 
 /// Runs something that only waits for the node, on this thread.
 fn caller(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(work);
+    // A thread may still wait for standard input; nobody waits for that thread.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Ends when somebody asks this process to stop: SIGINT or SIGTERM.
+async fn stopped() -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn ages_have_one_unit() {
         let now = Timestamp::from_millis(1_000_000_000_000);
-        let ago = |seconds| age(Timestamp::from_millis(1_000_000_000_000 - seconds * 1000), now);
+        let ago = |seconds: u64| age(Timestamp::from_millis(1_000_000_000_000 - seconds * 1000), now);
         assert_eq!([ago(0), ago(119), ago(120), ago(7200), ago(172_800)], ["0s", "119s", "2m", "2h", "2d"]);
     }
 

@@ -30,8 +30,11 @@ pub struct Guard {
     config: Config,
     interfaces: Vec<IpNet>,
     /// Addresses let through lately, by who told of them.
-    lately: BTreeMap<(Source, Option<IpAddr>), Vec<(SocketAddr, Duration)>>,
+    lately: BTreeMap<Teller, Vec<(SocketAddr, Duration)>>,
 }
+
+/// Who told of an address: a source, and there the address the news came from.
+type Teller = (Source, Option<IpAddr>);
 
 /// Why an address is not dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +113,7 @@ impl Guard {
         }
     }
 
-    fn count(&mut self, teller: (Source, Option<IpAddr>), address: SocketAddr, now: Duration) -> Result<(), Forbidden> {
+    fn count(&mut self, teller: Teller, address: SocketAddr, now: Duration) -> Result<(), Forbidden> {
         let lately = |(_, at): &(SocketAddr, Duration)| now.saturating_sub(*at) < PERIOD;
         if !self.lately.contains_key(&teller) && self.lately.len() >= TELLERS_MAX {
             self.lately.retain(|_, dials| dials.iter().any(lately));

@@ -676,19 +676,19 @@ pub enum Health {
 }
 
 /// The configuration the node runs with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Every key, sorted.
     pub settings: Vec<Setting>,
 }
 
 /// One value of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// Its key, with dots.
     pub key: String,
-    /// Its value.
-    pub value: Value,
+    /// Its value as TOML; `unset` when there is none, `(hidden)` when it is a secret.
+    pub value: String,
     /// Where it comes from: `default`, a file, an environment variable, a flag.
     pub origin: String,
 }

@@ -105,6 +105,8 @@ impl Layers {
             limits: section!("limits"),
             inbox: section!("inbox"),
             metrics: section!("metrics"),
+            control: section!("control"),
+            mcp: section!("mcp"),
             otlp: section!("otlp"),
             log: section!("log"),
         })

@@ -224,12 +224,31 @@ settings! {
         port: Option<u16> = None, "8500";
     }
 
+    /// The control door: what commands, agents and browsers on this machine may ask. Commands use a socket in the data
+    /// directory, which is always there.
+    section ControlKeys "control" "control." {
+        /// Whether browsers, and agents that speak MCP over HTTP, reach it by a port on loopback. Default: true. They must
+        /// show the token in the data directory, or a session opened by a code of `comity code`.
+        http: bool = true, "";
+        /// The port. Unset: 8600, or the next free one up to 8699; one that is set is taken or is an error.
+        port: Option<u16> = None, "8600";
+    }
+
+    /// Agents that speak MCP with this node.
+    section McpKeys "mcp" "mcp." {
+        /// What each may use, by the name it gives itself: `all`, `none`, or names of tools; `*` is everybody else.
+        /// Default: all may use all. It keeps tools from agents that should not have them by mistake; an agent that
+        /// lies about its name is not stopped by it.
+        clients: BTreeMap<String, String> = BTreeMap::new(), "{ \"*\" = \"all\", guest = \"network_status network_peers\" }";
+    }
+
     /// Traces for an OpenTelemetry collector.
     section OtlpKeys "otlp" "otlp." {
         /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
-        /// Traces name peers, channels and sizes, never contents.
+        /// Traces name peers, channels and sizes, never contents. Only `http://`, because a collector belongs beside
+        /// the node; it passes them on as far and as safely as wanted.
         endpoint: Option<String> = None, "\"http://127.0.0.1:4318\"";
-        /// Bearer token for the collector. Unset: none. It is never shown.
+        /// Bearer token for the collector. Unset: none. It is never shown, but it travels as plainly as the traces.
         token: Option<String> = None, "\"…\"" secret;
     }
 
@@ -255,6 +274,8 @@ pub(super) struct Document {
     pub(super) limits: LimitKeys,
     pub(super) inbox: InboxKeys,
     pub(super) metrics: MetricsKeys,
+    pub(super) control: ControlKeys,
+    pub(super) mcp: McpKeys,
     pub(super) otlp: OtlpKeys,
     pub(super) log: LogKeys,
 }

@@ -4,7 +4,7 @@
 
 use super::shown;
 use axum::Json;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use comity_core::identity::signature::BadSignature;
@@ -159,6 +159,11 @@ impl Problem {
     /// More bytes than allowed.
     pub(crate) fn too_large(detail: &str) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, detail)
+    }
+
+    /// The body did not arrive in time.
+    pub(crate) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, "the body did not arrive in time")
     }
 
     /// The answer to a path that does not exist.

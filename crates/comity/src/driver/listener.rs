@@ -6,6 +6,7 @@ use comity_core::envelope::Received;
 use comity_core::id::ListenerId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 /// Most messages that wait for one listener; about 3 MB of small ones.
@@ -57,22 +58,20 @@ impl Mailbox {
 impl Listener {
     /// The next message, opened if it was sealed for this node; `None` when the node has ended.
     pub(crate) async fn recv(&mut self) -> Option<Arc<Received>> {
-        loop {
-            if let Some(received) = self.current.next() {
-                return Some(self.handle.me().open(received, self.handle.counters()));
-            }
-            let batch = self.batches.recv().await?;
-            self.hold(batch);
-        }
+        std::future::poll_fn(|context| self.poll_recv(context)).await
     }
 
-    /// The next message if there is one already.
-    pub(crate) fn try_recv(&mut self) -> Option<Arc<Received>> {
-        if self.current.as_slice().is_empty() {
-            let batch = self.batches.try_recv().ok()?;
-            self.hold(batch);
+    /// The same, for streams.
+    pub(crate) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Arc<Received>>> {
+        loop {
+            if let Some(received) = self.current.next() {
+                return Poll::Ready(Some(self.handle.me().open(received, self.handle.counters())));
+            }
+            match ready!(self.batches.poll_recv(context)) {
+                Some(batch) => self.hold(batch),
+                None => return Poll::Ready(None),
+            }
         }
-        self.current.next().map(|received| self.handle.me().open(received, self.handle.counters()))
     }
 
     fn hold(&mut self, batch: Vec<Arc<Received>>) {

@@ -42,11 +42,11 @@ impl Links {
     }
 
     async fn race(&self, dial: DialId, expect: Option<NodeId>, candidates: Vec<Candidate>) -> DialOutcome {
+        let turn = Mutex::new(());
         let mut waiting = candidates.into_iter();
         let mut flying = FuturesUnordered::new();
         let mut failures = Vec::new();
         let mut next_start = Instant::now();
-        let turn = Mutex::new(());
         loop {
             let may_start = flying.len() < IN_FLIGHT_MAX && waiting.len() > 0;
             tokio::select! {

@@ -290,7 +290,7 @@ impl hyper::body::Body for Patient {
 }
 
 /// The places for connections, in all and by address.
-struct Seats {
+pub(super) struct Seats {
     limits: Limits,
     // A lock and not a message: a seat is given back wherever its connection happens to be dropped.
     taken: Arc<Mutex<Taken>>,
@@ -309,11 +309,11 @@ pub(crate) struct Seat {
 }
 
 impl Seats {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self { limits, taken: Arc::default() }
     }
 
-    fn take(&self, address: IpAddr) -> Result<Seat, Cause> {
+    pub(super) fn take(&self, address: IpAddr) -> Result<Seat, Cause> {
         let address = address.to_canonical();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.limits.connections {

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use comity_core::channel::Channel;
 use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
-use comity_core::limits::FRAME_MAX;
+use comity_core::limits::{FRAME_MAX, PAYLOAD_JSON_MAX};
 use comity_core::node::{DialFailure, Input, LinkLoss};
 use comity_core::wire::compact::{self, ChannelTable};
 use comity_core::wire::frame::{self, Frame, Incoming};
@@ -44,7 +44,7 @@ pub(super) const PATH: &str = "/dashflow/link";
 const FRAME_FULL: usize = 60 * 1024;
 
 /// Largest text frame, bytes: a JSON message with the largest payload, and its other fields.
-const TEXT_MAX: usize = FRAME_MAX + 16 * 1024;
+const TEXT_MAX: usize = PAYLOAD_JSON_MAX + 16 * 1024;
 
 /// What an idle link keeps for reading, bytes. Frames larger than this get a buffer of their own.
 const READ_BUFFER: usize = 4 * 1024;
@@ -173,11 +173,11 @@ impl Links {
         let id = self.0.handle.new_link();
         let (writer, queue) = mpsc::channel(WRITES_MAX);
         let Greeted { card, theirs, ours } = greeted;
+        let tables = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
         let (boot, subscriptions) = (theirs.boot, theirs.subscriptions);
-        let established = Established { id, dial, key, remote, card, boot, subscriptions, writer };
+        let established = Established { id, dial, key, remote, card, boot, subscriptions, ours, writer };
         self.0.handle.linked(established).await;
-        let lanes = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
-        self.clone().spawn_link(id, socket, queue, lanes);
+        self.clone().spawn_link(id, socket, queue, tables);
     }
 
     fn spawn_link(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
@@ -249,18 +249,12 @@ async fn read(links: &Links, link: LinkId, stream: &mut SplitStream<Socket>, mut
 
 async fn read_messages(links: &Links, link: LinkId, frame: &Bytes, names: &ChannelTable) -> Result<(), LinkLoss> {
     let handle = &links.0.handle;
-    if frame.len() > FRAME_MAX {
-        return Err(LinkLoss::Malformed);
-    }
     let mut batch = Vec::with_capacity(expected(frame));
     let decoded = compact::decode(frame, names, handle.now().wall, &mut batch);
-    // What came before a broken place is sound: it is handed on before the link closes.
-    let dropped = decoded.as_ref().map_or(0, |dropped| dropped.total());
+    let dropped = decoded.map_err(|_| LinkLoss::Malformed)?.total();
     links.0.tally.add(Cause::Message, dropped.into());
-    if !batch.is_empty() || dropped > 0 {
-        handle.inform(Input::Messages { link, batch, dropped }).await;
-    }
-    decoded.map(drop).map_err(|_| LinkLoss::Malformed)
+    handle.inform(Input::Messages { link, batch, dropped }).await;
+    Ok(())
 }
 
 /// How many messages a frame may hold, so that a batch grows once: as many as are as long as its

@@ -24,7 +24,7 @@ use comity_core::channel::Channel;
 use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::Boot;
-use comity_core::wire::frame::Frame;
+use comity_core::wire::frame::{Frame, Hello};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -59,6 +59,8 @@ pub(crate) struct Established {
     pub(crate) boot: Boot,
     /// What the other side listens to, and whether without background messages.
     pub(crate) subscriptions: Vec<(Channel, bool)>,
+    /// What this node said of itself: the driver tells what has changed since.
+    pub(crate) ours: Arc<Hello>,
     /// Takes what is to be written. When the last sender is dropped, the link closes.
     pub(crate) writer: mpsc::Sender<Write>,
 }

@@ -85,7 +85,11 @@ impl Links {
 
     async fn post_once(&self, address: SocketAddr, coded: bool, message: &Message) -> Result<(), PostFailure> {
         let mut message = message.clone();
-        json::sign(&mut message, self.0.handle.me().key());
+        let me = self.0.handle.me();
+        let signed = message.more.as_ref().is_some_and(|more| more.signature.is_some());
+        if !signed && message.from == me.keys().peer() {
+            json::sign(&mut message, me.keys());
+        }
         let spelling = if coded { Spelling::Coded } else { Spelling::Design };
         let body = serde_json::json!({ "message": json::to_value(&message, spelling) }).to_string();
         let whom = Whom { address, key: None };

@@ -161,10 +161,17 @@ fn check_signature(
         return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
     }
     let node = key_of(certificate).ok_or(CertificateError::BadEncoding)?;
-    let key = VerifyingKey::from_bytes(node.as_bytes()).map_err(|_| CertificateError::BadEncoding)?;
-    let signature = Signature::from_slice(signed.signature()).map_err(|_| CertificateError::BadSignature)?;
-    key.verify_strict(message, &signature).map_err(|_| CertificateError::BadSignature)?;
-    Ok(HandshakeSignatureValid::assertion())
+    if signs(node, message, signed.signature()) {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
+    }
+}
+
+fn signs(node: NodeId, message: &[u8], signature: &[u8]) -> bool {
+    let key = VerifyingKey::from_bytes(node.as_bytes());
+    let signature = Signature::from_slice(signature);
+    matches!((key, signature), (Ok(key), Ok(signature)) if key.verify_strict(message, &signature).is_ok())
 }
 
 /// Takes any certificate with an Ed25519 key: names and dates say nothing, the signature all.
@@ -341,5 +348,28 @@ impl rcgen::PublicKeyData for CertificateKey {
 impl rcgen::SigningKey for CertificateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         Ok(ed25519_dalek::Signer::sign(&self.secret, message).to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_certificate_carries_the_node_key() {
+        let key = KeyPair::from_seed([5; 32]);
+        let certified = own_certificate(&key).expect("a certificate");
+        assert_eq!(key_of(&certified.cert[0]), Some(key.node()));
+        assert_eq!(key_of(&CertificateDer::from(&certified.cert[0][1..])), None);
+        certified.keys_match().expect("the key of the certificate");
+    }
+
+    #[test]
+    fn a_key_that_anybody_can_sign_for_proves_nothing() {
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1; // R neutral, S zero: right for every message under the neutral key
+        assert!(!signs(NodeId::from_bytes(neutral), b"anything", &signature));
     }
 }

@@ -1,6 +1,7 @@
 //! Why the control door refuses, as `application/problem+json`. See "Errors" in
 //! `protocols/identity.md`.
 
+use crate::door::problem::Problem;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
@@ -47,22 +48,14 @@ impl Denied {
 }
 
 impl From<Refusal> for Denied {
+    /// As at the network door, but for what only askers of this node meet.
     fn from(refusal: Refusal) -> Self {
         let (status, code) = match &refusal {
-            Refusal::NotAdmitted { .. } => (StatusCode::FORBIDDEN, "forbidden"),
-            Refusal::Forged => (StatusCode::UNAUTHORIZED, "bad_signature"),
-            Refusal::Expired => (StatusCode::GONE, "expired"),
-            Refusal::FromTheFuture { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "clock_skew"),
-            Refusal::Duplicate => (StatusCode::CONFLICT, "replayed"),
-            Refusal::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-            Refusal::UnknownChannel(_) => (StatusCode::NOT_FOUND, "unknown_channel"),
-            Refusal::WrongDestination => (StatusCode::FORBIDDEN, "wrong_destination"),
-            Refusal::UnknownPeer(_) => (StatusCode::NOT_FOUND, "unknown_peer"),
             Refusal::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
-            Refusal::NoKey => (StatusCode::CONFLICT, "conflict"),
-            Refusal::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            Refusal::Unreachable | Refusal::Full { .. } | Refusal::Disk | Refusal::Leaving => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            Refusal::NoAnswerer => (StatusCode::NOT_FOUND, "no_answerer"),
+            other => {
+                let problem = Problem::of_refusal(other, true);
+                (problem.status(), problem.code().name())
             }
         };
         let retry_after = match &refusal {

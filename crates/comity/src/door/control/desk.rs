@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Kind, Priority, Ttl};
 use comity_core::id::{MessageId, PeerId};
+use comity_core::identity::seal::CannotSeal;
 use comity_core::inbox::Mode;
 use comity_core::node::{self, Answer, NodeView, SourceHealth};
 use comity_core::payload::Payload;
@@ -123,7 +124,8 @@ impl Desk {
         };
         let key = view.peers.iter().find(|peer| peer.id == to).and_then(|peer| peer.key);
         let key = key.ok_or_else(|| Denied::from(node::Refusal::NoKey))?;
-        Ok(self.handle.me().seal(send, key, self.handle.now().wall)?)
+        let now = self.handle.now().wall;
+        self.handle.me().seal(send, &key, now).map_err(cannot_seal)
     }
 
     /// Asks a peer and waits for its answer.
@@ -239,7 +241,8 @@ impl Desk {
 
     /// How the node is.
     pub(crate) async fn checkup(&self) -> control::Checkup {
-        control::Checkup { checks: checkup::checks(&self.handle.look().await) }
+        let view = self.handle.look().await;
+        control::Checkup { checks: checkup::checks(&view) }
     }
 
     async fn done(&self, ask: node::Ask) -> Result<(), Denied> {
@@ -247,6 +250,14 @@ impl Desk {
             Answer::Done => Ok(()),
             other => Err(Denied::unexpected(other)),
         }
+    }
+}
+
+fn cannot_seal(why: CannotSeal) -> Denied {
+    match why {
+        CannotSeal::TooLarge => Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", why.to_string()),
+        CannotSeal::WeakKey => Denied::from(node::Refusal::NoKey),
+        CannotSeal::NoId | CannotSeal::WrongAddressee | CannotSeal::Sealed => Denied::field("/sealed", why.to_string()),
     }
 }
 

@@ -3,17 +3,20 @@
 
 use super::desk::Desk;
 use super::{Surroundings, routes, socket_routes};
+use crate::config::{Config, Origin};
 use crate::door::guards;
+use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
 use crate::driver::Handle;
 use axum::Router;
-use comity_core::wire::control::{FOLDER, SOCKET, TOKEN};
+use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,8 +43,8 @@ const SOCKET_PATH_MAX: usize = 100;
 pub(crate) struct Door {
     /// The Unix socket.
     pub(crate) socket: PathBuf,
-    /// The address on loopback, if it is open there.
-    pub(crate) http: Option<SocketAddr>,
+    /// Where it is open on loopback, if it is.
+    pub(crate) url: Option<String>,
 }
 
 /// Why the control door cannot be opened. Nothing is open then.
@@ -55,27 +58,40 @@ pub(crate) enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// The port is taken.
-    #[error("the control door cannot listen on {address}: {source} (set control.http to another address, or to off)")]
+    /// No port is free.
+    #[error("the control door cannot listen on 127.0.0.1:{port}: {source} (set control.port, or control.http = false)")]
     Port {
-        /// The address.
-        address: SocketAddr,
+        /// The last port that was tried.
+        port: u16,
         /// What the system said.
         source: io::Error,
     },
-    /// The control door is for this machine only.
-    #[error("control.http is {0}, which is not a loopback address: the control door is never open to the network")]
-    NotLoopback(SocketAddr),
+    /// `mcp.clients` names a tool which is none.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
 }
 
-/// Opens the door and serves it in the background until the node ends. The caller holds the lock
-/// of the data directory, so a socket that is already there was left behind by a crash.
+/// The listener on loopback, where the configuration wants one: bound before the rules start, which
+/// must never dial it.
+pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, OpenError> {
+    match &config.control {
+        Some(ports) => listen(ports.clone()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
+/// holds the lock of the data directory, so a socket that is already there was left behind by a
+/// crash.
 pub(crate) async fn open(
     handle: &Handle,
-    surroundings: Surroundings,
-    http: Option<SocketAddr>,
+    data_dir: &Path,
+    config: &Config,
+    origins: &[Origin],
+    tcp: Option<TcpListener>,
 ) -> Result<Door, OpenError> {
-    let folder = surroundings.data_dir.join(FOLDER);
+    let policy = Policy::read(&config.mcp_clients)?;
+    let folder = data_dir.join(FOLDER);
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Disk { path, source }
@@ -84,30 +100,44 @@ pub(crate) async fn open(
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed(&folder))?;
     let token = session::token(&folder.join(TOKEN)).map_err(failed(&folder.join(TOKEN)))?;
     let sessions = Arc::new(Sessions::new(token));
-    let tcp = match http {
-        Some(address) if !address.ip().is_loopback() => return Err(OpenError::NotLoopback(address)),
-        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| OpenError::Port { address, source })?),
-        None => None,
-    };
     let http = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
     let socket = folder.join(SOCKET);
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
-    let desk = Desk { handle: handle.clone(), surroundings: Arc::new(Surroundings { url, ..surroundings }) };
+    let settings = origins.iter().map(setting).collect();
+    let surroundings = Surroundings { data_dir: data_dir.to_owned(), settings, policy, url: url.clone() };
+    let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    if let (Some(listener), Some(address)) = (tcp, http) {
-        let router = port_routes(desk.clone(), sessions.clone(), address);
+    if let Some(listener) = tcp {
+        let router = port_routes(desk.clone(), sessions.clone());
         tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
     }
     tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket.clone(), room));
-    Ok(Door { socket, http })
+    Ok(Door { socket, url })
+}
+
+/// A listener on loopback, at the first free of these ports. IPv4 only, so that there is one URL.
+async fn listen(ports: RangeInclusive<u16>) -> Result<TcpListener, OpenError> {
+    let last = *ports.end();
+    for port in ports {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(taken) if taken.kind() == ErrorKind::AddrInUse && port < last => {}
+            Err(source) => return Err(OpenError::Port { port, source }),
+        }
+    }
+    Err(OpenError::Port { port: last, source: ErrorKind::AddrInUse.into() })
+}
+
+fn setting(origin: &Origin) -> Setting {
+    Setting { key: origin.key.to_owned(), value: origin.value.clone(), origin: origin.from.clone() }
 }
 
 /// What the port offers: the routes to those who are admitted, and the way to be admitted. No web
 /// page of another origin gets past the guards.
-fn port_routes(desk: Desk, sessions: Arc<Sessions>, address: SocketAddr) -> Router {
+fn port_routes(desk: Desk, sessions: Arc<Sessions>) -> Router {
     let admitted = routes(desk).layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));
-    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback(address))
+    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback())
 }
 
 /// Binds the socket, for its owner only. A path longer than an address holds is bound through the

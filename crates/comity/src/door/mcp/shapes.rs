@@ -31,16 +31,14 @@ fn yes() -> bool {
     true
 }
 
-/// How urgent a message is.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+/// `critical` interrupts whoever listens, `normal` waits in the inbox, `background` is counted in a digest.
+// The variants have no words of their own: so the schema is a plain list, which every client reads.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Priority {
-    /// Interrupts whoever listens.
     Critical,
-    /// Waits in the inbox.
     #[default]
     Normal,
-    /// Is counted in a digest.
     Background,
 }
 
@@ -128,15 +126,13 @@ pub(super) struct OneChannel {
     pub(super) channel: String,
 }
 
-/// How much to be interrupted.
+/// `realtime`: everything at once; `focused`: critical at once, normal to the inbox, background to the digest; `minimal`:
+/// critical at once, the rest to the digest.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// Everything at once.
     Realtime,
-    /// Critical at once, normal to the inbox, background to the digest.
     Focused,
-    /// Critical at once, the rest to the digest.
     Minimal,
 }
 

@@ -58,10 +58,11 @@ where
     In: JsonSchema + 'static,
     Out: JsonSchema + 'static,
 {
-    Tool::new(name, description, JsonObject::new())
-        .with_input_schema::<In>()
-        .with_output_schema::<Out>()
-        .with_annotations(annotations)
+    let tool = Tool::new(name, description, JsonObject::new()).with_input_schema::<In>();
+    let mut input = JsonObject::clone(&tool.input_schema);
+    // Some clients take a schema without this member for no schema.
+    input.entry("properties").or_insert_with(|| Value::Object(JsonObject::new()));
+    Tool::new(name, description, input).with_output_schema::<Out>().with_annotations(annotations)
 }
 
 /// Calls the tool of this name, which is one of [`NAMES`].

@@ -1,0 +1,14 @@
+//! Start it twice, with the names `asker` and `answerer`: one asks, the other counts letters.
+use comity::{AppConfig, Kind, Network};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let name = std::env::args().nth(1).unwrap_or("answerer".into());
+    let network = Network::join(AppConfig { name, ..AppConfig::default() }).await?;
+    network.answer(|query| async move { Ok::<_, String>(query.payload().as_str().map_or(0, str::len)) }).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    if let Some(peer) = network.peer_named("answerer").await {
+        println!("{}", network.request(peer.id, Kind::Query, "how long is this?").await?.payload());
+    }
+    Ok(std::future::pending().await)
+}

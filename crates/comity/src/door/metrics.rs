@@ -1,0 +1,37 @@
+//! `GET /metrics`, and the counting of what a door answers. What is counted, and under which names,
+//! is in `observe::Counters`. See "Health and metrics" in `protocols/pubsub.md`.
+
+use super::problem::Code;
+use crate::driver::Handle;
+use crate::observe::Door;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::time::Instant;
+
+/// The media type of the OpenMetrics text format.
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// `GET /metrics`: everything that is counted, and the node as it is now.
+pub(super) async fn metrics(State(handle): State<Handle>) -> Response {
+    let view = handle.look().await;
+    ([(CONTENT_TYPE, OPENMETRICS)], handle.counters().render(&view)).into_response()
+}
+
+/// Counts every request of a door, how it was answered and how long that took.
+pub(super) async fn count(
+    State((handle, door)): State<(Handle, Door)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let counters = handle.counters();
+    counters.answered(door, response.status().as_u16(), begun.elapsed());
+    if let Some(code) = response.extensions().get::<Code>() {
+        counters.refused(door, code.name());
+    }
+    response
+}

@@ -1,0 +1,225 @@
+//! The doors of a node, and what is reachable by whom: this file lists it all.
+//!
+//! | door | open to | paths |
+//! | --- | --- | --- |
+//! | network | peers, within `local.trust` | [`NETWORK`] |
+//! | metrics | this machine by default | [`METRICS`] |
+//! | control | this user, never the network | `comity_core::wire::control::path` |
+//!
+//! Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
+
+pub(crate) mod control;
+pub(crate) mod dashflow;
+mod events;
+pub(crate) mod guards;
+pub(crate) mod health;
+pub(crate) mod mcp;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+mod pace;
+pub(crate) mod problem;
+pub(crate) mod session;
+mod shown;
+
+#[cfg(test)]
+mod tests;
+
+use crate::driver::Handle;
+use crate::observe;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
+use axum::middleware;
+use axum::routing::{get, post};
+use comity_core::envelope::Via;
+use comity_core::identity::trust::{Admission, Trust};
+use comity_core::node::{NodeView, Refusal};
+use dashflow::Limits;
+use events::Feed;
+use guards::{Names, Source};
+use health::Checks;
+use ipnet::IpNet;
+use pace::Pace;
+use problem::Problem;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What peers reach. A link is for nodes that prove their key by TLS; all else is for whoever
+/// `local.trust` admits, and every message is judged by itself.
+pub(crate) const NETWORK: [(&str, &str); 7] = [
+    ("GET", "/dashflow/status"),
+    ("GET", "/dashflow/peers"),
+    ("GET", "/dashflow/introspect"),
+    ("GET", "/dashflow/events"),
+    ("GET", "/dashflow/link"),
+    ("POST", "/dashflow/message"),
+    ("GET", "/openapi.json"),
+];
+
+/// What monitoring reaches.
+pub(crate) const METRICS: [(&str, &str); 7] = [
+    ("GET", "/metrics"),
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/livez"),
+    ("GET", "/health/ready"),
+    ("GET", "/readyz"),
+    ("GET", "/health/checks"),
+];
+
+/// What the network door obeys.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Under which names it answers, and which web pages may talk to it.
+    pub(crate) names: Names,
+    /// Proxies that are believed about addresses.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Who is admitted at all.
+    pub(crate) admission: Admission,
+    /// What others may use.
+    pub(crate) limits: Limits,
+}
+
+impl From<&crate::config::Config> for Config {
+    fn from(config: &crate::config::Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            names: Names { hosts: config.http.hosts.clone(), origins: config.http.origins.clone() },
+            trusted_proxies: config.trusted_proxies.clone(),
+            admission: config.admission,
+            limits: Limits {
+                body_bytes: limits.body_bytes,
+                messages_per_second: limits.messages_per_second,
+                messages_burst: limits.messages_burst,
+                unverified_per_second: limits.unverified_per_second,
+                requests_per_minute: limits.requests_per_minute,
+                connections: limits.connections,
+                connections_per_address: limits.connections_per_address,
+            },
+        }
+    }
+}
+
+/// The network door: [`NETWORK`]. `links` is the route of `link::Links`. Needs a tokio runtime.
+pub(crate) fn network(handle: Handle, links: Router, config: Config) -> Router {
+    let counted = (handle.clone(), observe::Door::Network);
+    let body_max = config.limits.body_bytes;
+    let names = config.names.clone();
+    let router = Router::new()
+        .route("/dashflow/status", get(dashflow::status))
+        .route("/dashflow/peers", get(dashflow::peers))
+        .route("/dashflow/introspect", get(dashflow::introspect))
+        .route("/dashflow/events", get(events::events))
+        .route("/dashflow/message", post(dashflow::message))
+        .route("/openapi.json", get(openapi::document))
+        .with_state(Door::new(handle, config))
+        .merge(links)
+        .layer(DefaultBodyLimit::max(body_max));
+    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
+}
+
+/// The metrics door: [`METRICS`].
+pub(crate) fn metrics(handle: Handle, checks: Checks, names: Names) -> Router {
+    let counted = (handle.clone(), observe::Door::Metrics);
+    let health = Router::new()
+        .route("/health", get(health::all))
+        .route("/health/live", get(health::live))
+        .route("/livez", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/readyz", get(health::ready))
+        .route("/health/checks", get(health::history))
+        .with_state(checks);
+    let router = Router::new().route("/metrics", get(metrics::metrics)).with_state(handle).merge(health);
+    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
+}
+
+/// The router with a problem for every other path and method.
+fn closed(router: Router) -> Router {
+    router
+        .fallback(|| async { Problem::no_such_path() })
+        .method_not_allowed_fallback(|| async { Problem::no_such_method() })
+}
+
+/// What the calls of the network door share. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Door(Arc<Shared>);
+
+struct Shared {
+    handle: Handle,
+    config: Config,
+    feed: Feed,
+    pace: Pace,
+}
+
+impl Door {
+    fn new(handle: Handle, config: Config) -> Self {
+        let feed = Feed::start(handle.clone());
+        let pace = Pace::new(config.limits.requests_per_minute);
+        Self(Arc::new(Shared { handle, config, feed, pace }))
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.config.limits
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.0.feed
+    }
+
+    /// The node's signed card, and the first endpoint it names.
+    fn card(&self) -> (Value, Option<String>) {
+        let card = self.handle().hello().borrow().card.clone();
+        let endpoint = card["endpoints"][0].as_str().map(str::to_owned);
+        (card, endpoint)
+    }
+}
+
+impl FromRequestParts<Door> for Source {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
+        match parts.extensions.get() {
+            Some(caller) => Ok(Self::of(caller, &parts.headers, &door.0.config.trusted_proxies)),
+            None => Err(Problem::unavailable("the connection does not say who calls", Duration::from_secs(1))),
+        }
+    }
+}
+
+/// Somebody who looks at this node, admitted and within the pace; and what there is to see.
+struct Visit {
+    source: Source,
+    trust: Trust,
+    view: Arc<NodeView>,
+}
+
+impl Visit {
+    fn is_known(&self) -> bool {
+        self.trust == Trust::Known
+    }
+}
+
+impl FromRequestParts<Door> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
+        let source = Source::from_request_parts(parts, door).await?;
+        door.0.pace.take(source, door.handle().now().mono)?;
+        let view = door.handle().look().await;
+        let trust = match source.key {
+            Some(key) if view.known.contains(&key) => Trust::Known,
+            Some(_) => Trust::Verified,
+            None => Trust::Unverified,
+        };
+        let wanted = door.0.config.admission.wanted(source.address);
+        if trust < wanted {
+            let refusal = Refusal::NotAdmitted { wanted: wanted.name() };
+            return Err(Problem::of_refusal(&refusal, source.key.is_some()));
+        }
+        Ok(Self { source, trust, view })
+    }
+}

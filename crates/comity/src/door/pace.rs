@@ -1,0 +1,58 @@
+//! How often one caller may look: requests other than messages, a minute, by proven key or else by
+//! address. Messages are limited by the rules. See "Limits" in `protocols/identity.md`.
+
+use super::guards::Source;
+use super::problem::Problem;
+use comity_core::throttle::{Config, Rate, Sender, Throttle};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Callers remembered at once, 64 bytes each; with none idle, new ones are told to wait.
+const CALLERS_MAX: usize = 16_384;
+
+/// The pace of all callers.
+#[derive(Debug)]
+pub(super) struct Pace {
+    // A lock and not a message: every request asks and wants the answer before it goes on.
+    throttle: Mutex<Throttle>,
+}
+
+impl Pace {
+    /// So many requests a minute, at least one a second; a whole minute's worth at once.
+    pub(super) fn new(per_minute: u32) -> Self {
+        let rate = Rate { per_second: (per_minute / 60).max(1), burst: per_minute.max(1) };
+        let config = Config { sender: rate, address: rate, senders_max: CALLERS_MAX };
+        Self { throttle: Mutex::new(Throttle::new(config, rand::random())) }
+    }
+
+    /// One request of this caller; loopback is exempt, as for connections.
+    pub(super) fn take(&self, source: Source, now: Duration) -> Result<(), Problem> {
+        let sender = match source.key {
+            _ if source.address.is_loopback() => return Ok(()),
+            Some(key) => Sender::Key(key),
+            None => Sender::Address(source.address),
+        };
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        match throttle.take(sender, 1, now) {
+            (0, wait) => Err(Problem::rate_limited("too many requests", wait)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_worth_passes_at_once_and_then_so_many_a_second() {
+        let pace = Pace::new(120);
+        let caller = |last| Source { address: [10, 0, 0, last].into(), key: None };
+        let passed = |last, at| (0..500).filter(|_| pace.take(caller(last), Duration::from_secs(at)).is_ok()).count();
+        assert_eq!(passed(1, 0), 120);
+        assert_eq!(passed(1, 1), 2);
+        assert_eq!(passed(2, 1), 120);
+        let own = Source { address: [127, 0, 0, 1].into(), key: None };
+        assert!((0..500).all(|_| pace.take(own, Duration::ZERO).is_ok()));
+    }
+}

@@ -1,0 +1,170 @@
+//! Tests of the links over real sockets on loopback: two sides with a channel for a driver.
+
+mod dials;
+mod doors;
+mod meshes;
+mod requests;
+
+use super::*;
+use crate::driver::{Clock, Driver, Event, Setup};
+use crate::identity::{About, Identity};
+use crate::observe::Counters;
+use axum::extract::Extension;
+use axum::routing::{get, post};
+use comity_core::card::{self, Card};
+use comity_core::envelope::{Address, Kind, Priority, Ttl};
+use comity_core::id::MessageId;
+use comity_core::identity::key::KeyPair;
+use comity_core::node::{Config, Input, Node, Restored};
+use comity_core::payload::Payload;
+use comity_core::time::Timestamp;
+use comity_core::wire::frame::Hello;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long anything in these tests may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A node as far as links know one: it listens, and what its driver would hear is in `events`.
+struct Side {
+    key: KeyPair,
+    links: Links,
+    events: mpsc::Receiver<Event>,
+    address: SocketAddr,
+    tally: Tally,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Side {
+    async fn start(seed: u8) -> Self {
+        Self::with(seed, Limits::default()).await
+    }
+
+    async fn with(seed: u8, limits: Limits) -> Self {
+        let key = key(seed);
+        let (handle, events) = handle(&key);
+        let tls = Tls::new(&key, None).expect("TLS of a good key");
+        let (tally, stop) = (Tally::default(), CancellationToken::new());
+        let links = Links::new(handle, tls.clone(), tally.clone(), stop.clone());
+        let router = links.router().merge(doors());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let serving = tokio::spawn(listen(listener, Some(tls), router, limits, tally.clone(), stop.clone()));
+        Self { key, links, events, address, tally, stop, serving }
+    }
+
+    async fn event(&mut self) -> Event {
+        timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a driver that lives")
+    }
+
+    async fn link(&mut self) -> Established {
+        match self.event().await {
+            Event::Link(established) => *established,
+            other => panic!("a link was wanted, not {other:?}"),
+        }
+    }
+
+    async fn input(&mut self) -> Input {
+        match self.event().await {
+            Event::Input(input) => input,
+            other => panic!("an input was wanted, not {other:?}"),
+        }
+    }
+
+    /// The messages of the next `count`, however they were cut into frames.
+    async fn messages(&mut self, count: usize) -> Vec<Message> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            match self.input().await {
+                Input::Messages { batch, dropped: 0, .. } => all.extend(batch),
+                other => panic!("messages were wanted, not {other:?}"),
+            }
+        }
+        all
+    }
+
+    /// Ends everything; fails if a connection, link or dial is left behind.
+    async fn end(mut self) {
+        self.stop.cancel();
+        let drained = async { while self.events.recv().await.is_some() {} };
+        let ended = async {
+            self.serving.await.expect("serving does not panic");
+            self.links.ended().await;
+            drop(self.links);
+        };
+        timeout(PATIENCE, async { tokio::join!(drained, ended) }).await.expect("everything ends when told to");
+    }
+}
+
+fn key(seed: u8) -> KeyPair {
+    KeyPair::from_seed([seed; 32])
+}
+
+/// A handle, and what its driver would hear.
+fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>) {
+    let clock = Clock::start();
+    let name = key.node().short();
+    let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
+    let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
+    let stop = CancellationToken::new();
+    let setup = Setup { me, node, clock, counters: Counters::default(), doors: Vec::new(), stop };
+    let (driver, handle) = Driver::new(setup);
+    (handle, driver.into_events())
+}
+
+fn hello_of(key: &KeyPair, boot: Boot) -> Hello {
+    let now = wall();
+    let card = Card {
+        node: Some(key.node()),
+        name: format!("node {}", key.node().short()),
+        protocol: card::PROTOCOL.to_owned(),
+        started_at: now,
+        issued_at: now,
+        expires_at: now + card::LIFETIME_MAX,
+        ..Card::default()
+    };
+    Hello {
+        card: comity_core::wire::card::sign(&card, key),
+        boot,
+        protocol: card::PROTOCOL.to_owned(),
+        subscriptions: vec![(channel("_errors"), false), (channel("_status"), true)],
+        channels: vec![channel("_status")],
+    }
+}
+
+fn doors() -> Router {
+    let who = |Extension(caller): Extension<Caller>| async move {
+        let key = caller.key.map(|key| key.to_string());
+        axum::Json(serde_json::json!({ "key": key, "tls": caller.tls, "ip": caller.address.ip() }))
+    };
+    Router::new().route("/who", get(who)).route("/echo", post(|body: String| async { body }))
+}
+
+fn wall() -> Timestamp {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    Timestamp::from_millis(u64::try_from(wall.as_millis()).expect("a year we live to see"))
+}
+
+fn channel(name: &str) -> Channel {
+    Channel::new(name).expect("a channel name")
+}
+
+fn message(key: &KeyPair, on: &str, payload: &serde_json::Value) -> Message {
+    Message {
+        id: Some(MessageId(Uuid::new_v4())),
+        from: key.peer(),
+        to: Address::Broadcast,
+        kind: Kind::Status,
+        channel: channel(on),
+        priority: Priority::Normal,
+        timestamp: wall().whole_seconds(),
+        ttl: Ttl::DEFAULT,
+        reply_to: None,
+        payload: Payload::from_value(payload).expect("a small payload"),
+        more: None,
+    }
+}

@@ -1,0 +1,352 @@
+//! Puts a node together: data directory, store, ports, rules, links, doors; then, in the
+//! background, discovery. What must be open before anybody may rely on the node comes first.
+
+use super::ground;
+use super::{AppConfig, Inner, JoinError, Network};
+use crate::config::{Config, Flag, Origin, PeerAddress, Sources};
+use crate::discovery::mdns::{self, Advertised, Mdns};
+use crate::discovery::exchange;
+use crate::door::control;
+use crate::door::guards::Names;
+use crate::door::health::{Checks, OnFailure, first_checks};
+use crate::door;
+use crate::driver::{Clock, Driver, Handle, Setup};
+use crate::home::{Home, Place};
+use crate::identity::{About, Identity};
+use crate::link::{self, Links, OriginCertificate, Tally, Tls};
+use crate::observe::Counters;
+use crate::store::Store;
+use comity_core::node::{self, Ask, Input, Node, SourceHealth};
+use comity_core::peers::{Candidate, Source};
+use comity_core::wire::txt::Txt;
+use comity_core::{inbox, outbound, throttle};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Records on their way to the store: as many as it takes in one group.
+const RECORDS_MAX: usize = 1024;
+
+/// How long the parts of a node that is told to end may take; then they are left to themselves.
+const END_TIME: Duration = Duration::from_secs(5);
+
+/// How long after a name could not be resolved it is asked for again.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a running node must be given back when it ends.
+pub(super) struct Running {
+    mdns: Option<Mdns>,
+    links: Links,
+    store: JoinHandle<()>,
+    driver: JoinHandle<()>,
+    doors: Vec<JoinHandle<()>>,
+    /// Held for its lock: the data directory is this node's until all else has ended.
+    _home: Home,
+}
+
+impl Running {
+    /// Says goodbye everywhere, lets everything finish, and frees the data directory.
+    pub(super) async fn end(self, handle: &Handle, reason: &str) {
+        let farewell = async {
+            if let Some(mdns) = self.mdns {
+                mdns.leave().await;
+            }
+        };
+        let leave = handle.ask(Ask::Leave { reason: reason.to_owned() });
+        let _ = tokio::join!(timeout(END_TIME, leave), timeout(END_TIME, farewell));
+        let rest = async {
+            handle.end().await;
+            self.links.ended().await;
+            for task in self.doors.into_iter().chain([self.driver, self.store]) {
+                // Err: the task panicked, and the log says where.
+                let _ = task.await;
+            }
+        };
+        if timeout(END_TIME, rest).await.is_err() {
+            tracing::warn!("a part of the node did not end in time");
+        }
+        handle.stop().cancel();
+    }
+}
+
+/// The data directory of an application: beside the usual one, under its name.
+pub(super) fn place_of(name: &str) -> Result<Place, JoinError> {
+    let place = Place::find(None)?;
+    Ok(match place {
+        Place::Usual(base) if !name.is_empty() => {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+            let mut folder = base.into_os_string();
+            folder.push("-");
+            folder.push(name.chars().map(plain).take(64).collect::<String>());
+            Place::Usual(PathBuf::from(folder))
+        }
+        place => place,
+    })
+}
+
+/// Opens the data directory and reads the configuration there and in the environment; what the
+/// application says comes before both.
+pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, Vec<Origin>), JoinError> {
+    let (home, notice) = Home::open(place)?;
+    if let Some(notice) = notice {
+        tracing::warn!("{notice}");
+    }
+    let flag = |key: &'static str, values: Vec<String>| {
+        (!values.is_empty()).then_some(Flag { name: "the application", key, values })
+    };
+    let name = Some(app.name.clone()).filter(|name| !name.is_empty());
+    let port = app.http_port.map(|port| port.to_string());
+    let flags = [
+        flag("name", name.into_iter().collect()),
+        flag("capabilities", app.capabilities.clone()),
+        flag("http.port", port.into_iter().collect()),
+    ];
+    let sources = Sources {
+        usual_file: Some(home.config()),
+        variables: Sources::environment(),
+        flags: flags.into_iter().flatten().collect(),
+        ..Sources::default()
+    };
+    let (mut config, origins) = Config::read(&sources)?;
+    config.metadata.extend(app.metadata.clone());
+    let unsaid = |key: &str| origins.iter().any(|origin| origin.key == key && origin.from == "default");
+    if unsaid("http.port") {
+        config.http.ports = 0..=0;
+    }
+    if unsaid("control.http") && unsaid("control.port") {
+        config.control = None;
+    }
+    if unsaid("metrics.enabled") && unsaid("metrics.port") {
+        // An application that wants the node's metrics says where; by itself it opens few ports.
+        config.metrics = None;
+    }
+    Ok((home, config, origins))
+}
+
+/// The ports of a node, bound and not yet served.
+struct Ports {
+    network: Vec<TcpListener>,
+    control: Option<TcpListener>,
+    metrics: Vec<TcpListener>,
+}
+
+impl Ports {
+    async fn bind(config: &Config) -> Result<Self, JoinError> {
+        let network = ground::listen(&config.http.listen, config.http.ports.clone())
+            .map_err(|(address, cause)| JoinError::Door { address, cause })?;
+        let control = control::bind_port(config).await.map_err(|failure| JoinError::Control(Box::new(failure)))?;
+        let metrics = match &config.metrics {
+            Some(door) => ground::listen(&[door.listen], door.ports.clone())
+                .map_err(|(address, cause)| JoinError::Metrics { address, cause })?,
+            None => Vec::new(),
+        };
+        Ok(Self { network, control, metrics })
+    }
+
+    /// What must never be dialled.
+    fn own(&self) -> Vec<SocketAddr> {
+        self.metrics.iter().chain(&self.control).filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+/// Puts the node together and starts it.
+pub(super) async fn assemble(
+    home: Home,
+    config: Config,
+    origins: Vec<Origin>,
+    version: String,
+) -> Result<Network, JoinError> {
+    let clock = Clock::start();
+    let now = clock.now();
+    let (store, restored) = Store::open(&home.database(), now.wall).await?;
+    let ports = Ports::bind(&config).await?;
+    let me = identity(&home, &config, version, clock)?;
+    let tls = tls(&me, &config)?;
+    let (stop, counters, tally) = (CancellationToken::new(), Counters::new(&me.about().version), Tally::default());
+    let interfaces = ground::interfaces();
+    let setup = Setup {
+        node: Node::new(rules(&me, &config, &ports), restored, now),
+        me,
+        clock,
+        counters,
+        doors: ports.network.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+        interfaces: interfaces.clone(),
+        stop: stop.clone(),
+    };
+    let (driver, handle) = Driver::new(setup);
+    let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
+    let control = control::open(&handle, home.folder(), &config, &origins, control).await;
+    let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
+    let links = Links::new(handle.clone(), tls.clone(), tally.clone(), stop.clone());
+    let (records, taken) = mpsc::channel(RECORDS_MAX);
+    let reports = handle.clone();
+    let store = tokio::spawn(store.write(taken, move |input| {
+        let handle = reports.clone();
+        async move { handle.inform(input).await }
+    }));
+    let driver = tokio::spawn(driver.run(links.clone(), records));
+    let router = door::network(handle.clone(), links.router(), (&config).into());
+    let limits = limits(&config);
+    let mut doors = Vec::new();
+    for listener in network {
+        let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, tally.clone(), stop.clone());
+        doors.push(tokio::spawn(served));
+    }
+    let checks = Checks::new(first_checks(&handle, home.folder().to_owned()));
+    tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), OnFailure::CarryOn));
+    for listener in metrics {
+        let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
+        doors.push(tokio::spawn(link::listen(listener, None, router, limits, tally.clone(), stop.clone())));
+    }
+    let mdns = discover(&handle, &links, &config, interfaces);
+    Ok(Network(Arc::new(Inner {
+        data_dir: home.folder().to_owned(),
+        control_url: control.url,
+        running: Mutex::new(Some(Running { mdns, links, store, driver, doors, _home: home })),
+        handle,
+    })))
+}
+
+fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Result<Identity, JoinError> {
+    let keys = home.key()?;
+    let about = About {
+        name: config.name_of(&keys.node()),
+        version: if version.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { version },
+        capabilities: config.capabilities.clone(),
+        metadata: config.metadata.clone(),
+    };
+    Ok(Identity::start(keys, about, clock.now().wall))
+}
+
+fn tls(me: &Identity, config: &Config) -> Result<Tls, JoinError> {
+    let origin = config.tls.as_ref();
+    let origin = origin.map(|files| OriginCertificate { cert: files.cert.clone(), key: files.key.clone() });
+    Tls::new(me.keys(), origin.as_ref()).map_err(|failure| JoinError::Tls(Box::new(failure)))
+}
+
+fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
+    let limits = &config.limits;
+    let mut rules = node::Config::new(me.node(), me.name(), me.boot(), rand::random());
+    rules.version.clone_from(&me.about().version);
+    rules.capabilities.clone_from(&config.capabilities);
+    rules.metadata.clone_from(&config.metadata);
+    rules.admission = config.admission;
+    rules.throttle.sender = throttle::Rate { per_second: limits.messages_per_second, burst: limits.messages_burst };
+    rules.throttle.address =
+        throttle::Rate { per_second: limits.unverified_per_second, burst: limits.unverified_per_second.saturating_mul(2) };
+    rules.inbox = inbox::queue::Config { items_max: config.inbox.items, kept_for: config.inbox.keep, ..rules.inbox };
+    rules.outbound =
+        outbound::Config { messages_max: limits.queue_messages, weight_max: limits.queue_bytes, ..rules.outbound };
+    rules.seen_max = limits.seen;
+    rules.guard.own_doors = ports.own();
+    rules
+}
+
+fn limits(config: &Config) -> link::Limits {
+    let limits = &config.limits;
+    link::Limits {
+        connections: limits.connections,
+        per_address: limits.connections_per_address,
+        head_bytes: limits.header_bytes,
+        head: limits.header_time,
+        body_bytes: limits.body_bytes,
+        body: limits.body_time,
+    }
+}
+
+/// Starts every source of discovery, in the background.
+fn discover(handle: &Handle, links: &Links, config: &Config, interfaces: Vec<IpNet>) -> Option<Mdns> {
+    tokio::spawn(ground::watch_interfaces(handle.clone(), interfaces));
+    tokio::spawn(exchange::run(handle.clone(), links.clone()));
+    tokio::spawn(name_peers(handle.clone(), config.peers.clone()));
+    let Some(mdns) = &config.mdns else {
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            handle.inform(Input::Source { source: Source::Mdns, health: SourceHealth::Off }).await;
+        });
+        return None;
+    };
+    let informed = handle.clone();
+    let inform = move |input| {
+        let handle = informed.clone();
+        async move { handle.inform(input).await }
+    };
+    let started = mdns::start(mdns.interfaces.clone(), advertised(handle), inform);
+    tokio::spawn(advertise(handle.clone(), started.clone()));
+    Some(started)
+}
+
+/// Publishes what mDNS says about this node whenever it has changed.
+async fn advertise(handle: Handle, mdns: Mdns) {
+    let mut hello = handle.hello();
+    let mut said = advertised(&handle);
+    loop {
+        tokio::select! {
+            () = handle.stop().cancelled() => return,
+            changed = hello.changed() => if changed.is_err() { return },
+        }
+        let now = advertised(&handle);
+        if now != said {
+            said = now.clone();
+            mdns.announce(now).await;
+        }
+    }
+}
+
+fn advertised(handle: &Handle) -> Advertised {
+    let (me, hello) = (handle.me(), handle.hello().borrow().clone());
+    let endpoint = hello.card["endpoints"][0].as_str().unwrap_or_default();
+    let port = endpoint.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default();
+    let txt = Txt {
+        id: Some(me.peer()),
+        name: me.about().name.clone(),
+        version: me.about().version.clone(),
+        capabilities: me.about().capabilities.clone(),
+        endpoint: endpoint.replacen("https://", "http://", 1),
+        key: Some(me.node()),
+        metadata: me.about().metadata.clone(),
+        more: false,
+    };
+    Advertised { txt, port }
+}
+
+/// Hands the rules the addresses of the peers that the configuration names, each as soon as its
+/// name can be resolved.
+async fn name_peers(handle: Handle, mut unresolved: Vec<PeerAddress>) {
+    handle.inform(Input::Source { source: Source::Manual, health: SourceHealth::Up }).await;
+    while !unresolved.is_empty() {
+        let mut failed = Vec::new();
+        for peer in unresolved {
+            match resolve(&peer).await {
+                Ok(candidates) => drop(handle.ask(Ask::AddPeer(candidates)).await),
+                Err(failure) => {
+                    tracing::warn!(%peer, %failure, "a named peer's address cannot be found");
+                    failed.push(peer);
+                }
+            }
+        }
+        unresolved = failed;
+        if unresolved.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = handle.stop().cancelled() => return,
+            () = tokio::time::sleep(RESOLVE_AGAIN) => {}
+        }
+    }
+}
+
+async fn resolve(peer: &PeerAddress) -> std::io::Result<Vec<Candidate>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((peer.host.as_str(), peer.port)).await?.collect();
+    if found.is_empty() {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    Ok(found.into_iter().map(|address| Candidate { address, source: Source::Manual }).collect())
+}

@@ -1,0 +1,119 @@
+//! How a node is watched: its log on standard error, traces for an OpenTelemetry collector, and the
+//! counters behind `/metrics`. It observes and never decides. See "Health and metrics" in
+//! `protocols/pubsub.md`.
+
+mod collector;
+mod counters;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub(crate) use counters::{Counters, DialEnd, Direction, Door};
+pub(crate) use trace::{follow, traceparent};
+
+use crate::config::{Log, LogFormat, Otlp};
+use collector::Collector;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// The variable that is read before `log.filter`.
+const FILTER_VARIABLE: &str = "COMITY_LOG";
+
+/// How long the last traces may take to leave when the node ends.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+/// The running log and traces. Dropping it sends the last traces.
+#[derive(Debug)]
+#[must_use = "the last traces are sent when this is dropped"]
+pub struct Observed(Option<SdkTracerProvider>);
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if let Some(provider) = self.0.take() {
+            // Err: the collector is gone, and nobody is left to be told.
+            let _ = provider.shutdown_with_timeout(FLUSH_TIME);
+        }
+    }
+}
+
+/// Why the log cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The filter is not one.
+    #[error("{from} is not a log filter such as `info` or `warn,comity::link=debug`: {problem}")]
+    Filter {
+        /// `COMITY_LOG` or `log.filter`.
+        from: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The collector's address is not one.
+    #[error("traces cannot be sent to {endpoint}: {problem}")]
+    Collector {
+        /// The configured endpoint.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// This program has a log already.
+    #[error("this program has started its log already")]
+    Twice,
+}
+
+/// Starts the log of this process and, where one is configured, traces to a collector. For programs
+/// that are a node; an application that embeds one has its own log.
+///
+/// Must be called inside the tokio runtime, which does the sending.
+pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str) -> Result<Observed, ObserveError> {
+    let provider = otlp.map(|otlp| provider(otlp, name)).transpose()?;
+    let traces = provider.as_ref().map(|provider| {
+        // Whatever the log leaves out, a trace has every span of the node's own.
+        let own = Targets::new().with_target("comity", LevelFilter::TRACE);
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("comity")).with_filter(own)
+    });
+    let started = tracing_subscriber::registry().with(lines(log)?).with(traces).try_init();
+    started.map_err(|_| ObserveError::Twice)?;
+    Ok(Observed(provider))
+}
+
+fn lines<S>(log: &Log) -> Result<Box<dyn Layer<S> + Send + Sync>, ObserveError>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let variable = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
+    let (from, text) = variable.as_deref().map_or(("log.filter", log.filter.as_str()), |text| (FILTER_VARIABLE, text));
+    let filter =
+        EnvFilter::try_new(text).map_err(|error| ObserveError::Filter { from, problem: error.to_string() })?;
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    Ok(match log.format {
+        LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+fn provider(otlp: &Otlp, name: &str) -> Result<SdkTracerProvider, ObserveError> {
+    let headers = otlp.token.iter().map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Collector::new())
+        .with_endpoint(format!("{}/v1/traces", otlp.endpoint))
+        .with_headers(headers.collect::<HashMap<_, _>>())
+        .build()
+        .map_err(|error| ObserveError::Collector { endpoint: otlp.endpoint.clone(), problem: error.to_string() })?;
+    let resource = Resource::builder()
+        .with_service_name("comity")
+        .with_attribute(opentelemetry::KeyValue::new("service.instance.id", name.to_owned()))
+        .build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
