@@ -4,7 +4,9 @@
 use super::hello::{self, Greeted};
 use super::mesh::{self, Socket};
 use super::wire::Wire;
-use super::{Links, Unanswered, Whom, tls};
+use super::post::{Unanswered, Whom};
+use super::{Links, tls};
+use crate::observe::DialEnd;
 use comity_core::id::{DialId, NodeId, PeerId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::{Candidate, Sighting};
@@ -36,7 +38,14 @@ impl Links {
     pub(crate) fn dial(&self, dial: DialId, expect: Option<NodeId>, candidates: Vec<Candidate>) {
         let links = self.clone();
         self.spawn(async move {
+            let start = Instant::now();
             let outcome = links.race(dial, expect, candidates).await;
+            let end = match outcome {
+                DialOutcome::Linked(_) => DialEnd::Linked,
+                DialOutcome::Plain { .. } => DialEnd::Plain,
+                DialOutcome::Failed(_) => DialEnd::Failed,
+            };
+            links.0.handle.counters().dialled(end, start.elapsed());
             links.0.handle.inform(Input::Dialed { dial, outcome }).await;
         });
     }

@@ -4,7 +4,8 @@
 
 use super::tls::Tls;
 use super::wire::Wire;
-use super::{Cause, Tally};
+use super::Cause;
+use crate::observe::Counters;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -95,22 +96,22 @@ pub(crate) async fn listen(
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
-    tally: Tally,
+    counters: Counters,
     stop: CancellationToken,
 ) {
     let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
-    let port = Arc::new(Port { tls, router, limits, tally, stop });
+    let port = Arc::new(Port { tls, router, limits, counters, stop });
     let seats = Seats::new(limits);
     let serving = TaskTracker::new();
     while let Some(accepted) = port.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((tcp, address)) => match seats.take(address.ip()) {
                 Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
-                Err(full) => port.tally.count(full),
+                Err(full) => port.refused(full),
             },
             Err(failure) => {
                 tracing::warn!(%failure, "no further connection can be accepted");
-                port.tally.count(Cause::NoSocket);
+                port.refused(Cause::NoSocket);
                 sleep(BREATH).await;
             }
         }
@@ -125,7 +126,7 @@ struct Port {
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
-    tally: Tally,
+    counters: Counters,
     stop: CancellationToken,
 }
 
@@ -140,9 +141,9 @@ impl Port {
             Some(Ok(Ok(opened))) => opened,
             Some(Ok(Err(failure))) => {
                 tracing::debug!(%address, %failure, "a connection ended before its first request");
-                return self.tally.count(Cause::Handshake);
+                return self.refused(Cause::Handshake);
             }
-            Some(Err(_)) => return self.tally.count(Cause::Slow),
+            Some(Err(_)) => return self.refused(Cause::Slow),
         };
         match opened {
             Opened::Nothing => {}
@@ -193,7 +194,7 @@ impl Port {
                 () = head.as_mut(), if opening => {
                     opening = false;
                     if !asked.load(Ordering::Relaxed) {
-                        return self.tally.count(Cause::Slow);
+                        return self.refused(Cause::Slow);
                     }
                 }
                 () = self.stop.cancelled(), if !stopping => {
@@ -222,9 +223,13 @@ impl Port {
         builder
     }
 
+    fn refused(&self, cause: Cause) {
+        self.counters.turned_away(cause.name());
+    }
+
     fn note(&self, caller: Caller, failure: &(dyn std::error::Error + 'static)) {
         let slow = failure.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout);
-        self.tally.count(if slow { Cause::Slow } else { Cause::Http });
+        self.refused(if slow { Cause::Slow } else { Cause::Http });
         tracing::debug!(address = %caller.address, failure, "a connection broke");
     }
 }

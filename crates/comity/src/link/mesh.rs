@@ -6,6 +6,7 @@ use super::hello::{self, Greeted};
 use super::listen::Caller;
 use super::wire::Wire;
 use super::{Cause, Established, Links, WRITES_MAX, Write};
+use crate::observe::Direction;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -134,10 +135,10 @@ impl Links {
     /// Takes a link that another node opened.
     async fn welcome(&self, upgrade: OnUpgrade, key: NodeId, remote: SocketAddr) {
         let Ok(Ok(upgraded)) = timeout(hello::HELLO_TIME, upgrade).await else {
-            return self.0.tally.count(Cause::Hello);
+            return self.refused(Cause::Hello);
         };
         let Ok(parts) = upgrade::downcast::<TokioIo<server::TlsStream<Wire>>>(upgraded) else {
-            return self.0.tally.count(Cause::Hello);
+            return self.refused(Cause::Hello);
         };
         let stream = TlsStream::from(parts.io.into_inner());
         let early = parts.read_buf.to_vec();
@@ -155,10 +156,10 @@ impl Links {
     pub(super) fn note_hello(&self, failure: DialFailure, remote: SocketAddr) {
         if failure == DialFailure::Twin {
             tracing::error!(%remote, "another node has this node's key: give one of them a key of its own");
-            return self.0.tally.count(Cause::Twin);
+            return self.refused(Cause::Twin);
         }
         tracing::debug!(%remote, ?failure, "a link got no further than its hello");
-        self.0.tally.count(Cause::Hello);
+        self.refused(Cause::Hello);
     }
 
     /// Hands a link to the driver and runs it until it ends.
@@ -192,10 +193,10 @@ impl Links {
         let loss = tokio::select! {
             loss = read(&self, id, &mut stream, tables.incoming) => loss,
             loss = writer.run(queue) => loss,
-            () = self.0.stop.cancelled() => LinkLoss::Closed,
+            () = self.0.handle.stop().cancelled() => LinkLoss::Closed,
         };
         if loss == LinkLoss::Malformed {
-            self.0.tally.count(Cause::Malformed);
+            self.refused(Cause::Malformed);
         }
         let farewell = async {
             if writer.close().await.is_ok() {
@@ -251,8 +252,12 @@ async fn read_messages(links: &Links, link: LinkId, frame: &Bytes, names: &Chann
     let handle = &links.0.handle;
     let mut batch = Vec::with_capacity(expected(frame));
     let decoded = compact::decode(frame, names, handle.now().wall, &mut batch);
-    let dropped = decoded.map_err(|_| LinkLoss::Malformed)?.total();
-    links.0.tally.add(Cause::Message, dropped.into());
+    let lost = decoded.map_err(|_| LinkLoss::Malformed)?;
+    let dropped = lost.total();
+    handle.counters().frame(Direction::In, frame.len(), batch.len());
+    if dropped > 0 {
+        lost.by_cause().iter().for_each(|(cause, count)| handle.counters().dropped(cause, (*count).into()));
+    }
     handle.inform(Input::Messages { link, batch, dropped }).await;
     Ok(())
 }
@@ -283,7 +288,7 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
         Ok(Incoming::Hello(_)) => return Err(LinkLoss::Malformed),
         Err(refused) => {
             tracing::debug!(?link, %refused, "a text frame of a link was dropped");
-            links.0.tally.count(Cause::Frame);
+            handle.counters().dropped("bad_frame", 1);
         }
     }
     Ok(())
@@ -298,13 +303,15 @@ struct Writer<'a> {
     /// The channel of the last message: most follow one on the same channel.
     last: Option<Channel>,
     frame: BytesMut,
+    in_frame: usize,
+    /// What was written since the rules were told.
     messages: u32,
     weight: usize,
 }
 
 impl<'a> Writer<'a> {
     fn new(links: &'a Links, link: LinkId, sink: SplitSink<Socket, Packet>, names: ChannelTable) -> Self {
-        Self { links, link, sink, names, last: None, frame: BytesMut::new(), messages: 0, weight: 0 }
+        Self { links, link, sink, names, last: None, frame: BytesMut::new(), in_frame: 0, messages: 0, weight: 0 }
     }
 
     /// Writes until it is told to close, everybody who could tell it is gone, or the link breaks.
@@ -336,6 +343,7 @@ impl<'a> Writer<'a> {
                 self.name(&message.channel).await?;
             }
             if compact::encode(message, &self.names, &mut self.frame) {
+                self.in_frame += 1;
                 if self.frame.len() >= FRAME_FULL {
                     self.write_frame().await?;
                 }
@@ -362,7 +370,7 @@ impl<'a> Writer<'a> {
     async fn write_large(&mut self, message: &Message) -> Result<(), SocketError> {
         let text = json::encode(message, Spelling::Design);
         if text.len() > TEXT_MAX {
-            self.links.0.tally.count(Cause::TooLarge);
+            self.links.0.handle.counters().dropped("too_large", 1);
             return Ok(());
         }
         // JSON that was just written is UTF-8, so nothing is lost here.
@@ -384,6 +392,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let frame = self.frame.split().freeze();
+        self.links.0.handle.counters().frame(Direction::Out, frame.len(), std::mem::take(&mut self.in_frame));
         self.sink.feed(Packet::Binary(frame)).await
     }
 

@@ -6,7 +6,7 @@ mod dial;
 mod hello;
 mod listen;
 mod mesh;
-mod post;
+pub(crate) mod post;
 mod tls;
 mod wire;
 
@@ -14,7 +14,7 @@ mod wire;
 mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
-pub(crate) use post::{Unanswered, Whom};
+pub(crate) use post::Whom;
 pub(crate) use tls::{BadTls, OriginCertificate, Tls};
 
 use crate::driver::Handle;
@@ -25,14 +25,9 @@ use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::Boot;
 use comity_core::wire::frame::{Frame, Hello};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Writes that wait for one link's writer, at most. Each may hold many messages: how many messages
@@ -86,17 +81,15 @@ pub(crate) struct Links(Arc<Shared>);
 struct Shared {
     handle: Handle,
     tls: Tls,
-    tally: Tally,
     posts: Semaphore,
     tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Links {
-    /// The links of the node behind `handle`. They end when `stop` is cancelled.
-    pub(crate) fn new(handle: Handle, tls: Tls, tally: Tally, stop: CancellationToken) -> Self {
-        let posts = Semaphore::new(POSTS_MAX);
-        Self(Arc::new(Shared { handle, tls, tally, posts, tasks: TaskTracker::new(), stop }))
+    /// The links of the node behind `handle`. They end when the node does.
+    pub(crate) fn new(handle: Handle, tls: Tls) -> Self {
+        let (posts, tasks) = (Semaphore::new(POSTS_MAX), TaskTracker::new());
+        Self(Arc::new(Shared { handle, tls, posts, tasks }))
     }
 
     /// The route by which other nodes open links to this one.
@@ -104,33 +97,28 @@ impl Links {
         Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone())
     }
 
-    /// Waits until every link, dial and POST has ended; the caller has cancelled `stop`.
+    /// Waits until every link, dial and POST has ended; the node was stopped before.
     pub(crate) async fn ended(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Runs a task that ends with the links.
+    fn refused(&self, cause: Cause) {
+        self.0.handle.counters().turned_away(cause.name());
+    }
+
+    /// Runs a task that ends with the node.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.0.stop.clone();
+        let stop = self.0.handle.stop().clone();
         drop(self.0.tasks.spawn(async move {
             stop.run_until_cancelled(task).await;
         }));
     }
 }
 
-/// What connections and links refused, dropped or lost since the start, by cause.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tally(Family<Label, Counter>);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Label {
-    cause: Cause,
-}
-
-/// Why something was refused, dropped or lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Cause {
+/// Why a connection was refused or cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
     /// All seats for connections were taken.
     Full,
     /// All seats for one address were taken.
@@ -147,35 +135,23 @@ pub(crate) enum Cause {
     Hello,
     /// A node with our own key answered.
     Twin,
-    /// A link sent what is not the link protocol, and was closed.
+    /// A link sent what is not the link protocol.
     Malformed,
-    /// Messages of a link that could not be understood, and were dropped.
-    Message,
-    /// Control frames of a link that could not be understood, and were dropped.
-    Frame,
-    /// Messages that fit no frame, and were not sent.
-    TooLarge,
 }
 
-impl Tally {
-    /// Shows the counts in this registry.
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Connections, links and messages refused, dropped or lost, by cause";
-        registry.register("comity_errors_links", help, self.0.clone());
-    }
-
-    fn count(&self, cause: Cause) {
-        self.add(cause, 1);
-    }
-
-    fn add(&self, cause: Cause, times: u64) {
-        if times > 0 {
-            self.0.get_or_create(&Label { cause }).inc_by(times);
+impl Cause {
+    /// The name in the metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::FullAddress => "full_address",
+            Self::NoSocket => "no_socket",
+            Self::Slow => "slow",
+            Self::Handshake => "handshake",
+            Self::Http => "http",
+            Self::Hello => "hello",
+            Self::Twin => "twin",
+            Self::Malformed => "malformed",
         }
-    }
-
-    #[cfg(test)]
-    fn of(&self, cause: Cause) -> u64 {
-        self.0.get_or_create(&Label { cause }).get()
     }
 }

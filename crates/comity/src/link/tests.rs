@@ -15,7 +15,7 @@ use comity_core::card::{self, Card};
 use comity_core::envelope::{Address, Kind, Priority, Ttl};
 use comity_core::id::MessageId;
 use comity_core::identity::key::KeyPair;
-use comity_core::node::{Config, Input, Node, Restored};
+use comity_core::node::{Config, Input, Node, NodeView, Restored};
 use comity_core::payload::Payload;
 use comity_core::time::Timestamp;
 use comity_core::wire::frame::Hello;
@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long anything in these tests may take.
@@ -34,7 +35,8 @@ struct Side {
     links: Links,
     events: mpsc::Receiver<Event>,
     address: SocketAddr,
-    tally: Tally,
+    counters: Counters,
+    view: NodeView,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -46,15 +48,15 @@ impl Side {
 
     async fn with(seed: u8, limits: Limits) -> Self {
         let key = key(seed);
-        let (handle, events) = handle(&key);
+        let (handle, events, view) = handle(&key);
         let tls = Tls::new(&key, None).expect("TLS of a good key");
-        let (tally, stop) = (Tally::default(), CancellationToken::new());
-        let links = Links::new(handle, tls.clone(), tally.clone(), stop.clone());
+        let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
+        let links = Links::new(handle, tls.clone());
         let router = links.router().merge(doors());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let serving = tokio::spawn(listen(listener, Some(tls), router, limits, tally.clone(), stop.clone()));
-        Self { key, links, events, address, tally, stop, serving }
+        let serving = tokio::spawn(listen(listener, Some(tls), router, limits, counters.clone(), stop.clone()));
+        Self { key, links, events, address, counters, view, stop, serving }
     }
 
     async fn event(&mut self) -> Event {
@@ -87,6 +89,21 @@ impl Side {
         all
     }
 
+    /// How many connections were refused or cut for this cause.
+    fn refused(&self, cause: Cause) -> u64 {
+        self.count(&format!("comity_system_refused_connections_total{{cause=\"{}\"}} ", cause.name()))
+    }
+
+    /// How many messages or frames were dropped for this cause.
+    fn dropped(&self, cause: &str) -> u64 {
+        self.count(&format!("comity_pubsub_dropped_messages_total{{cause=\"{cause}\"}} "))
+    }
+
+    fn count(&self, metric: &str) -> u64 {
+        let text = self.counters.render(&self.view);
+        text.lines().find_map(|line| line.strip_prefix(metric)?.parse().ok()).unwrap_or(0)
+    }
+
     /// Ends everything; fails if a connection, link or dial is left behind.
     async fn end(mut self) {
         self.stop.cancel();
@@ -104,16 +121,16 @@ fn key(seed: u8) -> KeyPair {
     KeyPair::from_seed([seed; 32])
 }
 
-/// A handle, and what its driver would hear.
-fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>) {
+/// A handle, what its driver would hear, and how its node looks.
+fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>, NodeView) {
     let clock = Clock::start();
     let name = key.node().short();
     let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
     let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
-    let stop = CancellationToken::new();
-    let setup = Setup { me, node, clock, counters: Counters::default(), doors: Vec::new(), stop };
+    let (stop, view) = (CancellationToken::new(), node.view(clock.now()));
+    let setup = Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
-    (handle, driver.into_events())
+    (handle, driver.into_events(), view)
 }
 
 fn hello_of(key: &KeyPair, boot: Boot) -> Hello {

@@ -12,9 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,6 +76,12 @@ impl Door {
 #[derive(Clone)]
 pub(crate) struct Counters(Arc<Families>);
 
+impl fmt::Debug for Counters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
+
 struct Families {
     registry: Registry,
     often: Often,
@@ -94,6 +100,7 @@ struct Often {
 /// What is counted for each connection, request, group of records or failure.
 struct Seldom {
     dropped: Family<Label, Counter>,
+    turned_away: Family<Label, Counter>,
     dials: Family<Label, Counter>,
     dial_seconds: Histogram,
     requests: Family<Labels, Counter>,
@@ -135,8 +142,10 @@ impl Counters {
         let often = Often::register(&mut registry);
         let seldom = Seldom::register(&mut registry);
         let read = Read::register(&mut registry);
-        let info = Info::new(vec![("version", version.to_owned())]);
-        registry.register("system_build", "The program", info);
+        // A gauge, because the type `info` of OpenMetrics is unknown to older tools.
+        let build = Family::<Vec<(&'static str, String)>, Gauge>::default();
+        build.get_or_create(&vec![("version", version.to_owned())]).set(1);
+        registry.register("system_build_info", "The program", build);
         Self(Arc::new(Families { registry, often, seldom, read }))
     }
 
@@ -158,6 +167,11 @@ impl Counters {
         if messages > 0 {
             self.0.seldom.dropped.get_or_create(&[("cause", cause)]).inc_by(messages);
         }
+    }
+
+    /// A connection was refused or cut, for a cause of the port's own list.
+    pub(crate) fn turned_away(&self, cause: &'static str) {
+        self.0.seldom.turned_away.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// A dial ended.
@@ -213,6 +227,30 @@ impl Counters {
         text::encode(&mut out, &self.0.registry).expect("writing to a String has no way to fail");
         out
     }
+
+    /// The same in the older Prometheus text format, for whoever does not ask for OpenMetrics.
+    pub(crate) fn render_plain(&self, view: &NodeView) -> String {
+        plain(&self.render(view))
+    }
+}
+
+/// OpenMetrics as the older Prometheus text format (0.0.4), in which a counter is described under
+/// the name of its figure, and neither units nor an end are written.
+fn plain(text: &str) -> String {
+    let is_counter = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), _) => continue,
+            (Some("#"), Some(what), Some(name)) if is_counter(name) => {
+                out.push_str(&format!("# {what} {name}_total {}", words.next().unwrap_or_default()));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
 }
 
 impl Often {
@@ -240,6 +278,7 @@ impl Seldom {
     fn register(registry: &mut Registry) -> Self {
         let this = Self {
             dropped: Family::default(),
+            turned_away: Family::default(),
             dials: Family::default(),
             dial_seconds: Histogram::new(SECONDS),
             requests: Family::default(),
@@ -251,6 +290,7 @@ impl Seldom {
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
+        registry.register("system_refused_connections", "Connections refused or cut", this.turned_away.clone());
         registry.register("p2p_dials", "Dials that ended", this.dials.clone());
         registry.register_with_unit("p2p_dial", "How long dials took", Unit::Seconds, this.dial_seconds.clone());
         registry.register("system_requests", "Requests that a door answered", this.requests.clone());

@@ -46,7 +46,7 @@ impl Feed {
     pub(super) async fn join(&self, filter: Filter) -> Option<Watch> {
         let (reply, joined) = oneshot::channel();
         self.joins.send(reply).await.ok()?;
-        joined.await.ok().map(|(events, last)| Watch { events, filter, last })
+        joined.await.ok().map(|(events, last)| Watch::new(events, filter, last))
     }
 }
 
@@ -120,6 +120,11 @@ pub(super) enum Missed {
 }
 
 impl Watch {
+    /// A place behind the event with the number `last`.
+    pub(super) fn new(events: broadcast::Receiver<Arc<Shown>>, filter: Filter, last: u64) -> Self {
+        Self { events, filter, last }
+    }
+
     /// The next event that passes the filter. Nothing is lost when the wait is given up.
     pub(super) async fn next(&mut self) -> Result<Arc<Shown>, Missed> {
         loop {

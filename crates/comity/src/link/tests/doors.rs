@@ -139,7 +139,7 @@ async fn slow_clients_are_cut() {
     for opening in ["", "G", "PRI * HT", "GET /who HTTP/1.1\r\nhost:", "\u{16}\u{3}\u{1}"] {
         assert_eq!(talk(connect(&side).await, opening).await, "", "{opening:?}");
     }
-    assert_eq!(side.tally.of(Cause::Slow), 5);
+    assert_eq!(side.refused(Cause::Slow), 5);
     let slow_body = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf";
     let answer = talk(connect(&side).await, slow_body).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer:?}");
@@ -180,7 +180,7 @@ async fn a_full_port_turns_newcomers_away_until_somebody_leaves() {
     let side = Side::with(1, Limits { connections: 2, ..Limits::default() }).await;
     let (first, second) = (connect(&side).await, connect(&side).await);
     assert_eq!(ending(connect(&side).await).await, "");
-    assert_eq!(side.tally.of(Cause::Full), 1);
+    assert_eq!(side.refused(Cause::Full), 1);
     drop(first);
     let mut admitted = false;
     for _ in 0..100 {

@@ -216,7 +216,7 @@ async fn a_frame_that_is_too_large_or_a_second_hello_closes_the_link() {
         let _ = socket.send(packet).await;
         assert_eq!(loss(&mut side).await, LinkLoss::Malformed);
     }
-    assert_eq!(side.tally.of(Cause::Malformed), 3);
+    assert_eq!(side.refused(Cause::Malformed), 3);
     side.end().await;
 }
 
@@ -233,7 +233,7 @@ async fn what_cannot_be_understood_is_dropped_and_counted_and_the_link_lives() {
     socket.send(Packet::Binary(frame(&[unnamed, good.clone()]))).await.expect("a link");
     let Input::Messages { batch, dropped, .. } = side.input().await else { panic!("messages were wanted") };
     assert_eq!((batch.len(), dropped, batch[0].id), (1, 1, good.id));
-    assert_eq!((side.tally.of(Cause::Frame), side.tally.of(Cause::Message)), (5, 1));
+    assert_eq!((side.dropped("bad_frame"), side.dropped("unknown_channel")), (5, 1));
     drop(socket);
     assert_eq!(loss(&mut side).await, LinkLoss::Broken);
     side.end().await;
@@ -266,7 +266,7 @@ async fn a_card_of_somebody_else_or_of_another_version_gets_no_link() {
         socket.send(Packet::text(hello.encode())).await.expect("a link that takes a hello");
         assert!(is_closed(&mut socket).await);
     }
-    assert_eq!(side.tally.of(Cause::Hello), 3);
+    assert_eq!(side.refused(Cause::Hello), 3);
     assert!(side.events.try_recv().is_err());
     side.end().await;
 }
@@ -290,10 +290,10 @@ async fn a_twin_is_told_from_ourselves() {
         };
         assert_eq!(failures, vec![(at(address)[0], wanted)]);
     }
-    while twin.tally.of(Cause::Twin) == 0 {
+    while twin.refused(Cause::Twin) == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(one.tally.of(Cause::Twin), 1);
+    assert_eq!(one.refused(Cause::Twin), 1);
     assert!(one.events.try_recv().is_err() && twin.events.try_recv().is_err());
     one.end().await;
     twin.end().await;

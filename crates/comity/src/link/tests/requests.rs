@@ -1,6 +1,7 @@
 //! POSTs and GETs to peers: spellings, refusals, bounds.
 
 use super::*;
+use crate::link::post::{Unanswered, Whom};
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::Redirect;
