@@ -2,7 +2,7 @@
 
 use super::{Clock, Driver, Handle, Setup};
 use crate::identity::{About, Identity};
-use crate::link::{Links, Tally, Tls};
+use crate::link::{Links, Tls};
 use crate::observe::Counters;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl, Via};
@@ -29,7 +29,7 @@ fn start() -> Handle {
     let node = Node::new(config, Restored::default(), clock.now());
     let counters = Counters::new("1");
     let setup =
-        Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop: stop.clone() };
+        Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
     let (records, mut taken) = mpsc::channel(16);
     let reports = handle.clone();
@@ -38,7 +38,7 @@ fn start() -> Handle {
             reports.inform(Input::Committed { upto }).await;
         }
     });
-    tokio::spawn(driver.run(Links::new(handle.clone(), tls, Tally::default(), stop), records));
+    tokio::spawn(driver.run(Links::new(handle.clone(), tls), records));
     handle
 }
 
