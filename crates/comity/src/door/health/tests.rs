@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::door::guards::Names;
-use crate::door::{METRICS, closed};
+use crate::door::closed;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -101,9 +101,4 @@ async fn a_critical_check_stops_the_node_only_after_three_strikes_and_only_where
         stop.cancel();
         running.await.expect("the checks end");
     }
-}
-
-#[test]
-fn every_health_path_is_listed() {
-    assert_eq!(METRICS.iter().filter(|(_, path)| *path != "/metrics").count(), 6);
 }
