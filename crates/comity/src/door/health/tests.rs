@@ -1,8 +1,8 @@
 //! Checks that pass, fail, hang and are told, and the answers of the health paths.
 
 use super::*;
-use crate::door::guards::Names;
 use crate::door::closed;
+use crate::door::guards::Names;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;

@@ -75,7 +75,9 @@ async fn what_is_not_json_is_a_bad_request() {
     refuses(deep(34), 400, "bad_request", Some(&"/0".repeat(33))).await;
     let home = Home::open().await;
     assert_eq!(home.post(deep(100_000)).await.problem(), (400, "bad_request".to_owned()));
-    let message = |levels| with(suggestion(Uuid::from_u128(5)), "payload", serde_json::from_str::<Value>(&deep(levels)).expect("JSON"));
+    let message = |levels| {
+        with(suggestion(Uuid::from_u128(5)), "payload", serde_json::from_str::<Value>(&deep(levels)).expect("JSON"))
+    };
     assert_eq!(home.post(message(31).to_string()).await.status, 202);
     assert_eq!(home.post(message(32).to_string()).await.problem(), (400, "bad_request".to_owned()));
     refuses(r#"{"from":"a","from":"b"}"#, 400, "bad_request", Some("/from")).await;
