@@ -136,8 +136,9 @@ impl Node {
         match old {
             Some(old) if !self.replaces(id, old) => self.close_link(id, now),
             Some(old) => {
-                self.use_link(peer, id, hello.subscriptions);
+                // The old one first: what was in flight on it waits again, for the new one.
                 self.close_link(old, now);
+                self.use_link(peer, id, hello.subscriptions);
             }
             None => {
                 self.use_link(peer, id, hello.subscriptions);
