@@ -87,8 +87,8 @@ impl Links {
         let mut message = message.clone();
         let me = self.0.handle.me();
         let signed = message.more.as_ref().is_some_and(|more| more.signature.is_some());
-        if !signed && message.from == me.key().peer() {
-            json::sign(&mut message, me.key());
+        if !signed && message.from == me.keys().peer() {
+            json::sign(&mut message, me.keys());
         }
         let spelling = if coded { Spelling::Coded } else { Spelling::Design };
         let body = serde_json::json!({ "message": json::to_value(&message, spelling) }).to_string();

@@ -85,8 +85,8 @@ impl Side {
     async fn messages(&mut self, count: usize) -> Vec<Message> {
         let mut all = Vec::new();
         while all.len() < count {
-            match self.input().await {
-                Input::Messages { batch, dropped: 0, .. } => all.extend(batch),
+            match self.event().await {
+                Event::Messages { batch, dropped: 0, .. } => all.extend(batch),
                 other => panic!("messages were wanted, not {other:?}"),
             }
         }
@@ -132,7 +132,8 @@ fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>, NodeView) {
     let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
     let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
     let (stop, view) = (CancellationToken::new(), node.view(clock.now()));
-    let setup = Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), stop };
+    let setup =
+        Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), interfaces: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
     (handle, driver.into_events(), view)
 }

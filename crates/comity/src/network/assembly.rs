@@ -13,7 +13,7 @@ use crate::door;
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
-use crate::link::{self, Links, OriginCertificate, Tally, Tls};
+use crate::link::{self, Links, OriginCertificate, Tls};
 use crate::observe::Counters;
 use crate::store::Store;
 use comity_core::node::{self, Ask, Input, Node, SourceHealth};
@@ -169,13 +169,13 @@ pub(super) async fn assemble(
     let ports = Ports::bind(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
-    let (stop, counters, tally) = (CancellationToken::new(), Counters::new(&me.about().version), Tally::default());
+    let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     let interfaces = ground::interfaces();
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
         me,
         clock,
-        counters,
+        counters: counters.clone(),
         doors: ports.network.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
         interfaces: interfaces.clone(),
         stop: stop.clone(),
@@ -184,7 +184,7 @@ pub(super) async fn assemble(
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
-    let links = Links::new(handle.clone(), tls.clone(), tally.clone(), stop.clone());
+    let links = Links::new(handle.clone(), tls.clone());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
     let store = tokio::spawn(store.write(taken, move |input| {
@@ -196,14 +196,14 @@ pub(super) async fn assemble(
     let limits = limits(&config);
     let mut doors = Vec::new();
     for listener in network {
-        let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, tally.clone(), stop.clone());
+        let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, counters.clone(), stop.clone());
         doors.push(tokio::spawn(served));
     }
     let checks = Checks::new(first_checks(&handle, home.folder().to_owned()));
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), OnFailure::CarryOn));
     for listener in metrics {
         let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
-        doors.push(tokio::spawn(link::listen(listener, None, router, limits, tally.clone(), stop.clone())));
+        doors.push(tokio::spawn(link::listen(listener, None, router, limits, counters.clone(), stop.clone())));
     }
     let mdns = discover(&handle, &links, &config, interfaces);
     Ok(Network(Arc::new(Inner {
