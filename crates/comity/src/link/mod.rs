@@ -15,7 +15,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
 pub(crate) use post::Whom;
-pub(crate) use tls::{BadTls, OriginCertificate, Tls};
+pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
 use axum::Router;

@@ -304,7 +304,8 @@ async fn a_receiver_that_takes_nothing_makes_the_sender_wait() {
     let (dialed, accepted) = linked(&mut one, &mut other).await;
     let noise: Vec<u8> = std::iter::repeat_with(rand::random).take(30_000).collect();
     let text = comity_core::id::encode_base64(&noise);
-    let batch = vec![Arc::new(message(&one.key, "_status", &json!(text))); 50];
+    let large = Arc::new(message(&one.key, "_status", &json!(text)));
+    let batch: Vec<_> = std::iter::repeat_n(large, 50).collect();
     let mut taken = 0;
     let waits = loop {
         match timeout(Duration::from_millis(500), dialed.writer.send(Write::Messages(batch.clone()))).await {
