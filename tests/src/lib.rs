@@ -1,1 +1,30 @@
+//! What the process-level tests stand on: nodes as processes, networks of their own, and the real
+//! peers that `cargo xtask test` installed. The tests themselves are in `tests/it/`.
+//!
+//! Everything that is started is ended by its process id, and every folder and network namespace is
+//! removed, when the value that stands for it is dropped.
 
+pub mod folder;
+pub mod http;
+pub mod lab;
+pub mod lines;
+pub mod node;
+pub mod peers;
+
+use std::time::{Duration, Instant};
+
+/// How long an event may take that is not itself what is measured. Machines that run tests are
+/// busy; a test that waits for events is none the slower for it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer. For what can only be asked: every attempt is a
+/// process of its own, so nothing spins.
+pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+    }
+    panic!("no {what} within {within:?}");
+}

@@ -1,1 +1,56 @@
-fn main() {}
+//! Developer tasks: `cargo xtask test|tidy|docs|sim|bench`.
+//! It runs programs and reads files of this repository; it is no part of the product.
+
+mod docs;
+mod measure;
+mod peers;
+mod program;
+mod test;
+mod tidy;
+
+use program::Failed;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  test [--offline] [FILTER]...  install what the tests need, build, run every test (or those that match)
+                                --offline: only say what is missing
+  tidy [--ratchet]              check the habits of this repository
+                                --ratchet: lower the recorded exceptions to what is there now
+  docs [--check]                write docs/ from what the program says of itself, or compare
+  sim --seeds N [--first N]     simulate N worlds, one a seed
+  bench messages|discovery      measure side by side with real peers
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy::run(tidy::Ratchet::Keep),
+        ["tidy", "--ratchet"] => tidy::run(tidy::Ratchet::Lower),
+        ["docs"] => docs::run(docs::Wanted::Write),
+        ["docs", "--check"] => docs::run(docs::Wanted::Compare),
+        ["sim", rest @ ..] => measure::sim(rest),
+        ["bench", what @ ("messages" | "discovery"), rest @ ..] => measure::bench(what, rest),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(sentence)) => {
+            eprintln!("xtask: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of this repository.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask/ is a folder of the repository").to_owned()
+}

@@ -8,6 +8,7 @@ use crate::exit::Failure;
 use crate::page::Page;
 use comity::Network;
 use comity::home::Home;
+use comity::observe::{self, Observed};
 use comity_client::Client;
 use serde_json::json;
 use std::future::Future;
@@ -17,9 +18,11 @@ const GOODBYE: &str = "stopped by its user";
 
 pub(crate) fn run(everywhere: &Everywhere, flags: Up, page: &mut Page) -> Result<(), Failure> {
     running(async {
-        let network = start(everywhere, &flags).await?;
-        ready(&network, page)?;
-        let asked = stopped().await;
+        let (network, _observed) = start(everywhere, &flags).await?;
+        let asked = match ready(&network, page) {
+            Ok(()) => stopped().await,
+            failed => failed,
+        };
         network.leave(GOODBYE).await;
         asked
     })
@@ -31,7 +34,7 @@ where
     F: Future<Output = Result<(), Failure>>,
 {
     running(async {
-        let network = start(everywhere, &flags).await?;
+        let (network, _observed) = start(everywhere, &flags).await?;
         let client = Client::new(network.data_dir());
         let ended = tokio::select! {
             ended = work(client) => ended,
@@ -50,13 +53,21 @@ fn running(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
     ended
 }
 
-async fn start(everywhere: &Everywhere, flags: &Up) -> Result<Network, Failure> {
-    let (home, notice) = Home::open(&place(everywhere)?).map_err(|wrong| Failure::Other(wrong.to_string()))?;
+/// The node, and its log, which must outlive it.
+async fn start(everywhere: &Everywhere, flags: &Up) -> Result<(Network, Observed), Failure> {
+    let (home, notice) = Home::open(&place(everywhere)?).map_err(failed)?;
     if let Some(notice) = notice {
         eprintln!("comity: {notice}");
     }
     let (config, origins) = read(&sources(everywhere, home.folder(), flags))?;
-    Network::run(home, config, origins).await.map_err(|wrong| Failure::Other(wrong.to_string()))
+    let name = config.name.clone().unwrap_or_else(|| "comity".to_owned());
+    let observed = observe::start(&config.log, config.otlp.as_ref(), &name).map_err(failed)?;
+    let network = Network::run(home, config, origins).await.map_err(failed)?;
+    Ok((network, observed))
+}
+
+fn failed(wrong: impl ToString) -> Failure {
+    Failure::Other(wrong.to_string())
 }
 
 /// The one line that says that peers and commands can reach the node.

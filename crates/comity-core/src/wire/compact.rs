@@ -144,7 +144,7 @@ pub fn encode(message: &Message, table: &ChannelTable, out: &mut BytesMut) -> bo
 }
 
 /// Reads the messages of a frame and appends them to `out`, sharing the frame's memory. What cannot be understood is
-/// dropped and counted; on an error `out` is as before. `table` holds the names the other side has sent.
+/// dropped and counted; what stands before a broken place is read. `table` holds the names the other side has sent.
 pub fn decode(
     frame: &Bytes,
     table: &ChannelTable,
@@ -157,14 +157,10 @@ pub fn decode(
     if frame.len() > limits::FRAME_MAX {
         return Err(BrokenFrame::TooLarge);
     }
-    let before = out.len();
     let mut reading = Reading { frame, table, now, dropped: Dropped::default(), decompressed: 0 };
     let mut at = 0;
     while at < frame.len() {
-        let Some(raw) = Raw::parse(&frame[at..]) else {
-            out.truncate(before);
-            return Err(BrokenFrame::Cut { at });
-        };
+        let raw = Raw::parse(&frame[at..]).ok_or(BrokenFrame::Cut { at })?;
         out.extend(reading.message(&raw, at));
         at += raw.end;
     }

@@ -32,6 +32,10 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(96);
 /// How long the library takes to repeat a goodbye that may have been lost, with some margin.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 
+/// When a change is published once more. The library sends no record twice within a second, and drops
+/// what comes too early instead of sending it later; this is after both of its own announcements.
+const REPEAT_AFTER: Duration = Duration::from_millis(2500);
+
 /// How long the library may take to answer when the node leaves.
 const LEAVE_TIME: Duration = Duration::from_millis(300);
 
@@ -68,7 +72,7 @@ where
     let (orders, waiting) = mpsc::channel(4);
     tokio::spawn(async move {
         match open(&interfaces, &advertised) {
-            Ok(open) => Task { open, instances: HashMap::new(), health: None, inform }.run(waiting).await,
+            Ok(open) => Task { open, instances: HashMap::new(), health: None, again: None, inform }.run(waiting).await,
             Err(error) => inform(failed(&format!("mDNS cannot start ({error})"))).await,
         }
     });
@@ -145,6 +149,8 @@ struct Task<F> {
     instances: HashMap<String, Instance>,
     /// What was said of this source last: `Some(true)` when it works.
     health: Option<bool>,
+    /// A change that is published once more, and when.
+    again: Option<(Instant, Advertised)>,
     inform: F,
 }
 
@@ -167,7 +173,10 @@ where
                 },
                 Ok(event) = self.open.monitor.recv_async() => self.handle_monitor(event),
                 order = orders.recv() => match order {
-                    Some(Order::Announce(advertised)) => self.announce(&advertised),
+                    Some(Order::Announce(advertised)) => {
+                        self.announce(&advertised);
+                        self.again = Some((Instant::now() + REPEAT_AFTER, advertised));
+                    }
                     Some(Order::Leave(done)) => {
                         self.leave().await;
                         // Err: nobody waits.
@@ -177,6 +186,11 @@ where
                     None => return,
                 },
                 () = sleep_until(echo_by), if self.health.is_none() => self.miss_echo().await,
+                () = sleep_until(self.again.as_ref().map_or(echo_by, |(at, _)| *at)), if self.again.is_some() => {
+                    if let Some((_, advertised)) = self.again.take() {
+                        self.announce(&advertised);
+                    }
+                }
             }
         }
     }

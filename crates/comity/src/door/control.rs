@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) use denied::Denied;
 pub(crate) use desk::{Desk, subscriptions};
-pub(crate) use open::{Door, OpenError, bind_port, open};
+pub(crate) use open::{bind_port, open};
 pub(crate) use read::Body;
 
 use super::mcp;

@@ -13,7 +13,7 @@ pub(super) use feed::Feed;
 pub(super) use shape::EventBody;
 
 use super::problem::{Code, Problem};
-use super::{Door, Source, Visit};
+use super::{Door, Visit};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};

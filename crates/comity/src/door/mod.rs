@@ -31,7 +31,6 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware;
 use axum::routing::{get, post};
-use comity_core::envelope::Via;
 use comity_core::identity::trust::{Admission, Trust};
 use comity_core::node::{NodeView, Refusal};
 use dashflow::Limits;

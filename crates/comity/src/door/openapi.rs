@@ -66,8 +66,10 @@ impl PartialSchema for MessageBody {
         let uuid = || json!({ "type": "string", "format": "uuid" });
         let text = || json!({ "type": "string", "maxLength": 256 });
         let channel = || json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
-        let kinds = ["status", "suggestion", "bug", "error", "query", "response", "heartbeat", "extended"];
-        let coded = ["Status", "Suggestion", "BugReport", "Error", "Query", "Response", "Heartbeat", "Extended"];
+        let names = [
+            "status", "suggestion", "bug", "error", "query", "response", "heartbeat", "extended", "Status", "Suggestion",
+            "BugReport", "Error", "Query", "Response", "Heartbeat", "Extended",
+        ];
         let priorities = ["critical", "normal", "background", "Critical", "Normal", "Background"];
         let to = json!({ "anyOf": [
             { "type": "string", "enum": ["broadcast", "Broadcast"] },
@@ -84,8 +86,8 @@ impl PartialSchema for MessageBody {
                 "id": nullable(uuid()),
                 "from": uuid(),
                 "to": to,
-                "type": { "type": "string", "enum": ([kinds, coded].concat()) },
-                "msg_type": { "type": "string", "enum": ([kinds, coded].concat()) },
+                "type": { "type": "string", "enum": names },
+                "msg_type": { "type": "string", "enum": names },
                 "channel": nullable(channel()),
                 "topic": nullable(channel()),
                 "payload": { "description": "Any JSON, up to 256 KiB" },

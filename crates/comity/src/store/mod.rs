@@ -8,6 +8,7 @@ mod stored;
 mod tests;
 mod writer;
 
+use crate::observe::Counters;
 use comity_core::id::{MessageId, PeerId};
 use comity_core::inbox::Item;
 use comity_core::node::Restored;
@@ -33,11 +34,11 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 24;
 
 /// A node's database, open and of the newest schema.
-#[derive(Debug)]
 pub(crate) struct Store {
     connection: SqliteConnection,
     last_arrival: u64,
     health: watch::Sender<DiskHealth>,
+    counters: Option<Counters>,
 }
 
 /// How the disk is.
@@ -70,7 +71,12 @@ impl Store {
         schema::upgrade(&mut connection, schema::STEPS, path).await?;
         let restored = restore(&mut connection, now).await.map_err(failed)?;
         let health = watch::Sender::new(DiskHealth::Working);
-        Ok((Self { connection, last_arrival: restored.last_arrival, health }, restored))
+        Ok((Self { connection, last_arrival: restored.last_arrival, health, counters: None }, restored))
+    }
+
+    /// The same store, counting what it commits.
+    pub(crate) fn counted_by(self, counters: Counters) -> Self {
+        Self { counters: Some(counters), ..self }
     }
 
     /// How the disk is, now and from now on.

@@ -30,6 +30,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 #[derive(Default)]
 struct Group {
     upto: u64,
+    records: usize,
     added: BTreeMap<u64, Vec<u8>>,
     removed: BTreeSet<u64>,
     seen: Vec<(PeerId, MessageId, Timestamp)>,
@@ -43,6 +44,7 @@ impl Group {
         let mut group = Self::default();
         for (number, record) in records {
             group.upto = number;
+            group.records += 1;
             group.add(record);
         }
         group
@@ -168,6 +170,16 @@ impl Store {
     }
 
     async fn commit(&mut self, group: &Group) -> Result<(), sqlx::Error> {
+        let started = Instant::now();
+        self.commit_rows(group).await?;
+        self.last_arrival = self.last_arrival.max(group.last_arrival);
+        if let Some(counters) = &self.counters {
+            counters.committed(group.records, started.elapsed());
+        }
+        Ok(())
+    }
+
+    async fn commit_rows(&mut self, group: &Group) -> Result<(), sqlx::Error> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         remove_items(&mut transaction, &group.removed).await?;
         let items: Vec<_> = group.added.iter().collect();
@@ -191,9 +203,7 @@ impl Store {
         for (name, value) in &group.settings {
             keep(&mut transaction, &format!("setting:{name}"), value).await?;
         }
-        transaction.commit().await?;
-        self.last_arrival = self.last_arrival.max(group.last_arrival);
-        Ok(())
+        transaction.commit().await
     }
 
     /// Writes something that matters to nobody, to see whether the disk takes it.

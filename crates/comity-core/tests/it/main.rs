@@ -1,0 +1,5 @@
+//! The tests that see `comity-core` from outside, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod vectors;

@@ -1,0 +1,507 @@
+#!/usr/bin/env python3
+"""Makes or checks every test vector in this folder from the text of protocols/identity.md and
+protocols/local-network.md and the RFCs they name. Shares no code with Comity: primitives come from Python
+`cryptography`, zstd from the system's libzstd. Exits with 1 and says where on the first difference.
+
+Usage: reproduce.py [FOLDER]
+"""
+
+import base64
+import ctypes
+import ctypes.util
+import datetime
+import hashlib
+import hmac
+import json
+import pathlib
+import re
+import struct
+import sys
+import uuid
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+NAMESPACE = uuid.UUID("6f3c9a52-6c1d-5b7e-9d0a-8f5e2b1c4d70")
+FOLDER = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else __file__).resolve()
+FOLDER = FOLDER if FOLDER.is_dir() else FOLDER.parent
+checks = 0
+
+
+def same(what, made, stored):
+    """Ends the program unless both are the same."""
+    global checks
+    checks += 1
+    if made != stored:
+        sys.exit(f"{what} differs:\n  made here: {made!r}\n  stored:    {stored!r}")
+
+
+def vectors(name):
+    return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+# RFC 8785
+
+
+def canonical(value):
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, (int, float)):
+        return number(float(value))
+    if isinstance(value, str):
+        return string(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+    return "{" + ",".join(string(key) + ":" + canonical(value[key]) for key in keys) + "}"
+
+
+def string(text):
+    short = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+    return '"' + "".join(short.get(c) or (f"\\u{ord(c):04x}" if c < " " else c) for c in text) + '"'
+
+
+def number(value):
+    """ECMAScript's Number::toString: `repr` gives the shortest digits, this puts the point."""
+    if value == 0:
+        return "0"
+    if value < 0:
+        return "-" + number(-value)
+    mantissa, _, exponent = repr(value).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    point = len(whole) + int(exponent or 0)
+    digits = whole + fraction
+    point -= len(digits) - len(digits.lstrip("0"))
+    digits = digits.strip("0")
+    if len(digits) <= point <= 21:
+        return digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return "0." + "0" * -point + digits
+    exponent = f"e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return digits[0] + ("." + digits[1:] if len(digits) > 1 else "") + exponent
+
+
+def canonical_vectors():
+    stored = vectors("canonical")
+    for one in stored["numbers"]:
+        same("number", number(struct.unpack(">d", bytes.fromhex(one["bits"]))[0]), one["text"])
+    for one in stored["documents"]:
+        same("canonical document", canonical(json.loads(one["document"])), one["canonical"])
+
+
+# One key
+
+
+class Key:
+    def __init__(self, seed):
+        self.private = Ed25519PrivateKey.from_private_bytes(seed)
+        raw = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        self.public = self.private.public_key().public_bytes(*raw)
+        self.node = "ed25519:" + b64(self.public)
+        self.peer = str(peer_of(self.public))
+        # RFC 8032: the scalar is the clamped first half of SHA-512(seed); X25519 clamps by itself.
+        self.sealing = X25519PrivateKey.from_private_bytes(hashlib.sha512(seed).digest()[:32])
+        self.sealing_public = self.sealing.public_key().public_bytes(*raw)
+
+    def sign(self, context, value):
+        return b64(self.private.sign(signed(context, value)))
+
+
+def peer_of(name):
+    """UUIDv5 of bytes (the `uuid` module takes only text)."""
+    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(digest))
+
+
+def montgomery(public):
+    """The birational map of RFC 7748: u = (1 + y) / (1 - y)."""
+    p = 2**255 - 19
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    return ((1 + y) * pow(1 - y, -1, p) % p).to_bytes(32, "little")
+
+
+def base58(data):
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    value, text = int.from_bytes(data, "big"), ""
+    while value:
+        value, digit = divmod(value, 58)
+        text = alphabet[digit] + text
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
+
+
+def identity_vectors():
+    stored = vectors("identity")
+    for one in stored["keys"]:
+        key = Key(bytes.fromhex(one["seed"]))
+        protobuf = b"\x08\x01\x12\x20" + key.public
+        made = {
+            "seed": one["seed"],
+            "public_key": key.public.hex(),
+            "node": key.node,
+            "short": b64(key.public)[:8],
+            "peer": key.peer,
+            "libp2p": base58(bytes([0, len(protobuf)]) + protobuf),
+            "sealing_public_key": montgomery(key.public).hex(),
+        }
+        same("identity", made, one)
+        same("sealing key of the secret", key.sealing_public.hex(), one["sealing_public_key"])
+    for one in stored["foreign"]:
+        same("foreign peer", str(uuid.uuid5(NAMESPACE, one["foreign_id"])), one["peer"])
+
+
+# Signatures
+
+
+CONTEXTS = [
+    f"comity/{name}/1"
+    for name in "card message announce signal request response event order rotation basin knowledge journal claim"
+    " candidate vote grant".split()
+]
+
+
+def signed(context, value):
+    return context.encode() + b"\0" + canonical(value).encode()
+
+
+def verify(node, context, value, signature):
+    assert node.startswith("ed25519:")
+    key = Ed25519PublicKey.from_public_bytes(unb64(node.removeprefix("ed25519:")))
+    key.verify(unb64(signature), signed(context, value))
+
+
+def signature_vectors():
+    stored = vectors("signature")
+    key = Key(bytes.fromhex(stored["seed"]))
+    same("canonical", canonical(stored["value"]), stored["canonical"])
+    same("contexts", CONTEXTS, [one["context"] for one in stored["signatures"]])
+    for one in stored["signatures"]:
+        same(one["context"], key.sign(one["context"], stored["value"]), one["sig"])
+
+
+def unsigned(value):
+    return {name: field for name, field in value.items() if name != "sig"}
+
+
+def card_vectors():
+    stored = vectors("card")
+    key = Key(bytes.fromhex(stored["seed"]))
+    wanted = "node name service version protocol capabilities roles expertise reports_to protocols endpoints started_at"
+    wanted = set(f"{wanted} issued_at expires_at sig".split())
+    for card in stored["cards"]:
+        same("card fields", wanted - set(card), set())
+        same("card fields", set(card) - wanted - {"origin", "detail"}, set())
+        same("card node", card["node"], key.node)
+        same("card signature", key.sign("comity/card/1", unsigned(card)), card["sig"])
+        life = moment(card["expires_at"]) - moment(card["issued_at"])
+        same("card lifetime", datetime.timedelta(0) < life <= datetime.timedelta(hours=24), True)
+
+
+# Messages
+
+
+def moment(text):
+    same("time", bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)), True)
+    return datetime.datetime.fromisoformat(text)
+
+
+KINDS = "status suggestion bug error query response heartbeat extended".split()
+CODED_KINDS = dict(zip("Status Suggestion BugReport Error Query Response Heartbeat Extended".split(), KINDS))
+
+
+def design(coded):
+    """The coded spelling in the design's."""
+    value = {name: field for name, field in coded.items() if name not in ("msg_type", "to")}
+    to = coded["to"]
+    value["type"] = CODED_KINDS[coded["msg_type"]]
+    value["priority"] = coded["priority"].lower()
+    value["to"] = "broadcast" if to == "Broadcast" else f"group:{to['Channel']}" if "Channel" in to else to["Peer"]
+    return value
+
+
+def message_vectors():
+    stored = vectors("message")
+    key = Key(bytes.fromhex(stored["seed"]))
+    for one in stored["messages"]:
+        message = one["design"]
+        check_message(message)
+        same("the coded spelling", design(one["coded"]), message)
+        same("signed fields", unsigned(one["signed"]), {**message, "from_key": key.node})
+        same("message signature", key.sign("comity/message/1", unsigned(one["signed"])), one["signed"]["sig"])
+        same("from", one["signed"]["from"], key.peer)
+
+
+def check_message(message):
+    same("type", message["type"] in KINDS, True)
+    same("priority", message["priority"] in ("critical", "normal", "background"), True)
+    same("ttl", 1 <= message["ttl"] <= 3600, True)
+    for name in ("id", "from", "reply_to"):
+        if name in message:
+            same(name, str(uuid.UUID(message[name])), message[name])
+    moment(message["timestamp"])
+    same("nothing is null but payload", [name for name in message if message[name] is None and name != "payload"], [])
+
+
+# Sealed messages: RFC 9180, base mode
+
+
+KEM = b"KEM" + struct.pack(">H", 0x0020)
+SUITE = b"HPKE" + struct.pack(">HHH", 0x0020, 0x0001, 0x0003)
+
+
+def extract(salt, ikm):
+    return hmac.digest(salt or bytes(32), ikm, "sha256")
+
+
+def expand(prk, info, length):
+    out, block, counter = b"", b"", 1
+    while len(out) < length:
+        block = hmac.digest(prk, block + info + bytes([counter]), "sha256")
+        out, counter = out + block, counter + 1
+    return out[:length]
+
+
+def labeled_extract(suite, salt, label, ikm):
+    return extract(salt, b"HPKE-v1" + suite + label + ikm)
+
+
+def labeled_expand(suite, prk, label, info, length):
+    return expand(prk, struct.pack(">H", length) + b"HPKE-v1" + suite + label + info, length)
+
+
+def cipher_of(shared, encapsulated, receiver):
+    """The AEAD and nonce of the first message, from the Diffie-Hellman result."""
+    prk = labeled_extract(KEM, b"", b"eae_prk", shared)
+    secret = labeled_expand(KEM, prk, b"shared_secret", encapsulated + receiver, 32)
+    context = b"\0" + labeled_extract(SUITE, b"", b"psk_id_hash", b"")
+    context += labeled_extract(SUITE, b"", b"info_hash", b"comity/seal/1")
+    prk = labeled_extract(SUITE, secret, b"secret", b"")
+    key = labeled_expand(SUITE, prk, b"key", context, 32)
+    return ChaCha20Poly1305(key), labeled_expand(SUITE, prk, b"base_nonce", context, 12)
+
+
+def seal(entropy, receiver, plain, bound):
+    prk = labeled_extract(KEM, b"", b"dkp_prk", entropy)
+    ephemeral = X25519PrivateKey.from_private_bytes(labeled_expand(KEM, prk, b"sk", b"", 32))
+    raw = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    encapsulated = ephemeral.public_key().public_bytes(*raw)
+    shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(receiver))
+    aead, nonce = cipher_of(shared, encapsulated, receiver)
+    return encapsulated + aead.encrypt(nonce, plain, bound)
+
+
+def unseal(key, sealed, bound):
+    shared = key.sealing.exchange(X25519PublicKey.from_public_bytes(sealed[:32]))
+    aead, nonce = cipher_of(shared, sealed[:32], key.sealing_public)
+    return aead.decrypt(nonce, sealed[32:], bound)
+
+
+def bound_to(message, sender, receiver):
+    names = "channel id priority reply_to timestamp ttl type".split()
+    fields = {name: message[name] for name in names if name in message}
+    return canonical({**fields, "from_key": sender.node, "to_key": receiver.node}).encode()
+
+
+def seal_vectors():
+    stored = vectors("seal")
+    sender, receiver = (Key(bytes.fromhex(stored[name])) for name in ("from_seed", "to_seed"))
+    for one in stored["messages"]:
+        message = one["message"]
+        check_message(message)
+        same("whole seconds", moment(message["timestamp"]).microsecond, 0)
+        same("addressee", message["to"], receiver.peer)
+        bound = bound_to(message, sender, receiver)
+        plain = bytes.fromhex(one["plain"])
+        same("plain text", unpack(plain), one["payload"])
+        sealed = seal(bytes.fromhex(one["entropy"]), montgomery(receiver.public), plain, bound)
+        same("sealed", sealed.hex(), one["sealed"])
+        same("sealed in JSON", message["payload"], {"sealed": b64(sealed)})
+        same("opened", unseal(receiver, sealed, bound), plain)
+        verify(sender.node, "comity/message/1", unsigned(message), message["sig"])
+        same("signature over the sealed form", sender.sign("comity/message/1", unsigned(message)), message["sig"])
+
+
+# Compact messages
+
+
+def unpack(data):
+    value, end = unpack_at(data, 0)
+    same("end of MessagePack", end, len(data))
+    return value
+
+
+def unpack_at(data, at):
+    """The MessagePack specification, without extension types."""
+    marker, at = data[at], at + 1
+    if marker < 0x80:
+        return marker, at
+    if marker >= 0xE0:
+        return marker - 256, at
+    if marker < 0x90:
+        return unpack_map(data, at, marker & 15)
+    if marker < 0xA0:
+        return unpack_array(data, at, marker & 15)
+    if marker < 0xC0:
+        return data[at : at + (marker & 31)].decode(), at + (marker & 31)
+    if marker in (0xC0, 0xC2, 0xC3):
+        return {0xC0: None, 0xC2: False, 0xC3: True}[marker], at
+    form = dict(zip(range(0xCA, 0xD4), "f d B H I Q b h i q".split())).get(marker)
+    if form:
+        return struct.unpack_from(">" + form, data, at)[0], at + struct.calcsize(form)
+    form = {0xD9: "B", 0xDA: "H", 0xDB: "I", 0xDC: "H", 0xDD: "I", 0xDE: "H", 0xDF: "I"}[marker]
+    (length,) = struct.unpack_from(">" + form, data, at)
+    at += struct.calcsize(form)
+    if marker <= 0xDB:
+        return data[at : at + length].decode(), at + length
+    return (unpack_array if marker <= 0xDD else unpack_map)(data, at, length)
+
+
+def unpack_array(data, at, length):
+    items = []
+    for _ in range(length):
+        item, at = unpack_at(data, at)
+        items.append(item)
+    return items, at
+
+
+def unpack_map(data, at, length):
+    members = {}
+    for _ in range(length):
+        key, at = unpack_at(data, at)
+        same("key", isinstance(key, str) and key not in members, True)
+        members[key], at = unpack_at(data, at)
+    return members, at
+
+
+def unzstd(data):
+    name = ctypes.util.find_library("zstd") or "libzstd.so.1"
+    library = ctypes.CDLL(name)
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    out = ctypes.create_string_buffer(256 * 1024)
+    size = library.ZSTD_decompress(out, len(out), data, len(data))
+    same("zstd", library.ZSTD_isError(ctypes.c_size_t(size)), 0)
+    return out.raw[:size]
+
+
+def fnv1a(text):
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return value
+
+
+CODES = {1: "heartbeat", 2: "status", 3: "suggestion", 4: "bug", 5: "error", 0x10: "query", 0x11: "response"}
+HEADER = struct.Struct("<BB16sHIIHH")
+
+
+def read_compact(frame, channels):
+    """A frame of one message, as the JSON message it means."""
+    code, priority, sender, ttl, channel, seconds, length, flags = HEADER.unpack_from(frame)
+    same("flags", flags & ~15, 0)
+    at = HEADER.size
+    ids = []
+    for _ in range((1 if flags & 4 else 0) + (2 if flags & 8 else 0)):
+        ids.append(uuid.UUID(bytes=frame[at : at + 16]))
+        at += 16
+    same("length", len(frame), at + length)
+    payload = frame[at:]
+    if flags & 2:
+        payload = unzstd(payload)
+    if code == 0xFF:
+        return json.loads(payload)
+    time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    message = {
+        "from": str(uuid.UUID(bytes=sender)),
+        "to": str(ids.pop(0)) if flags & 4 else "broadcast",
+        "type": CODES[code],
+        "channel": channels[channel],
+        "payload": {"sealed": b64(payload)} if flags & 1 else unpack(payload) if payload else None,
+        "priority": ("background", "normal", "critical")[priority],
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "ttl": ttl or 60,
+    }
+    return message | {name: str(one) for name, one in zip(("id", "reply_to"), ids) if one.int}
+
+
+def compact_vectors():
+    stored = vectors("compact")
+    same("header", HEADER.size, 32)
+    channels = {fnv1a(name): name for name in stored["channels"]}
+    for one in stored["frames"]:
+        message, frame = one["message"], bytes.fromhex(one["frame"])
+        check_message(message)
+        same(one["name"], read_compact(frame, channels), message)
+        if one["name"] == "collision":
+            same("collision", channels[fnv1a(message["channel"])] in (message["channel"], None), False)
+        named = channels.get(fnv1a(message["channel"])) == message["channel"]
+        plain = named and not {"topic", "thread", "traceparent", "sig"} & set(message)
+        same(f"{one['name']} is extended", frame[0] == 0xFF, not plain)
+
+
+# TXT records
+
+
+def read_txt(strings):
+    pairs = [text.partition("=") for text in strings]
+    found = {}
+    for key, _, value in pairs:
+        found.setdefault(key.lower(), value)
+    plain = lambda text: re.sub(r"%([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text)
+    meta = [pair.partition(":") for pair in found.get("meta", "").split(";") if ":" in pair]
+    return found, {
+        "id": found.get("id"),
+        "name": found.get("name", ""),
+        "version": found.get("v", found.get("version", "")),
+        "capabilities": [plain(one) for one in found.get("caps", found.get("capabilities", "")).split(",") if one],
+        "endpoint": found.get("endpoint", ""),
+        "key": found.get("key"),
+        "metadata": {plain(key): plain(value) for key, _, value in meta},
+        "more": found.get("more") == "1",
+    }
+
+
+def txt_vectors():
+    for one in vectors("txt")["records"]:
+        sizes = [len(text.encode()) for text in one["strings"]]
+        same("string length", max(sizes) <= 255, True)
+        same("record length", sum(sizes) + len(sizes) <= 1300, True)
+        found, read = read_txt(one["strings"])
+        same("txtvers", found["txtvers"], "1")
+        # A reader keeps at most 128 bytes of a name.
+        read["name"] = read["name"].encode()[:128].decode("utf-8", "ignore")
+        same("TXT", read, one["read"])
+        said = one["said"]
+        for name in ("id", "key", "endpoint", "version"):
+            same(name, read[name], said[name])
+        if read["more"]:
+            same("the first capabilities", read["capabilities"], said["capabilities"][: len(read["capabilities"])])
+            same("metadata", read["metadata"].items() <= said["metadata"].items(), True)
+        else:
+            same("all is said", read, said)
+        for short, long in (("v", "version"), ("caps", "capabilities")):
+            if long in found:
+                same(long, found[long], found[short])
+
+
+canonical_vectors()
+identity_vectors()
+signature_vectors()
+card_vectors()
+message_vectors()
+seal_vectors()
+compact_vectors()
+txt_vectors()
+print(f"{checks} checks, all the same")

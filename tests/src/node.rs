@@ -1,0 +1,224 @@
+//! A node as a process: started, asked by its own command, stopped or killed.
+
+use crate::PATIENCE;
+use crate::folder::Folder;
+use crate::lab::Host;
+use crate::lines::Lines;
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+/// The `comity` command with nothing of this machine's settings.
+pub fn comity(words: &[&str]) -> Command {
+    let program = std::env::var_os("COMITY_BIN").map(PathBuf::from);
+    let mut command = Command::new(program.expect("COMITY_BIN is set: run these tests by `cargo xtask test`"));
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("COMITY_"));
+    ours.for_each(|name| {
+        command.env_remove(name);
+    });
+    command.env("HOME", "/nonexistent").env_remove("XDG_DATA_HOME").args(words);
+    command
+}
+
+/// A running node with a data directory of its own.
+#[derive(Debug)]
+pub struct Node {
+    process: Lines,
+    folder: Folder,
+    name: String,
+    /// The line that said it is ready.
+    pub ready: String,
+    /// What `comity status --json` said when it was ready.
+    pub status: Value,
+    metrics: u16,
+}
+
+impl Node {
+    /// A node on loopback, which looks for nobody: peers are named by `--peer`.
+    pub fn alone(name: &str, words: &[&str]) -> Self {
+        Self::alone_in(Folder::new(), name, words, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn alone_with(name: &str, variables: &[(&str, &str)]) -> Self {
+        Self::alone_in(Folder::new(), name, &[], variables)
+    }
+
+    fn alone_in(folder: Folder, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
+        let metrics = free_port();
+        let mut command = up(name, folder.path(), &[&["--no-mdns", "--port", "0"], words].concat());
+        command.env("COMITY_HTTP_LISTEN", "127.0.0.1").env("COMITY_METRICS_PORT", metrics.to_string());
+        command.envs(variables.iter().copied());
+        Self::start(command, folder, name, metrics)
+    }
+
+    /// A node on a host of a lab, as anybody would start it.
+    pub fn on(host: &Host, name: &str, words: &[&str]) -> Self {
+        let folder = Folder::new();
+        let mut command = host.run(&up(name, folder.path(), words));
+        command.env("COMITY_METRICS_PORT", "8500");
+        Self::start(command, folder, name, 8500)
+    }
+
+    fn start(mut command: Command, folder: Folder, name: &str, metrics: u16) -> Self {
+        let mut process = Lines::start(&mut command);
+        let ready = process.wait_for("ready line", PATIENCE, |line| line.contains("ready").then(|| line.to_owned()));
+        let name = name.to_owned();
+        let mut node = Self { process, folder, name, ready, status: Value::Null, metrics };
+        node.status = node.json(&["status"]);
+        node
+    }
+
+    /// Its UUID.
+    pub fn id(&self) -> String {
+        text(&self.status["id"])
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its network door on loopback, as in `http://127.0.0.1:8400`.
+    pub fn url(&self) -> String {
+        let port = self.port();
+        format!("http://127.0.0.1:{port}")
+    }
+
+    /// The port of its network door.
+    pub fn port(&self) -> u16 {
+        let endpoint = text(&self.status["endpoints"][0]);
+        let port = endpoint.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in {endpoint}"))
+    }
+
+    /// Its metrics door.
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.metrics)
+    }
+
+    /// Its control door on loopback.
+    pub fn control_url(&self) -> String {
+        text(&self.status["control_url"]).trim_end_matches('/').to_owned()
+    }
+
+    /// The token of its control door.
+    pub fn token(&self) -> String {
+        let file = self.folder.path().join("control/token");
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
+    }
+
+    /// A command to this node.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = comity(words);
+        command.arg("--data-dir").arg(self.folder.path());
+        command
+    }
+
+    /// What such a command does.
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("the program is there")
+    }
+
+    /// What such a command prints; it must succeed.
+    pub fn says(&self, words: &[&str]) -> String {
+        crate::peers::output(&mut self.command(words))
+    }
+
+    /// The same, as JSON.
+    pub fn json(&self, words: &[&str]) -> Value {
+        let printed = self.says(&[words, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("comity {words:?}: {error}: {printed}"))
+    }
+
+    /// A command to this node that goes on, line by line as JSON.
+    pub fn follow(&self, words: &[&str]) -> Lines {
+        Lines::start(&mut self.command(&[words, &["--json"]].concat()))
+    }
+
+    /// What this node knows of the peer with this id.
+    pub fn peer(&self, id: &str) -> Option<Value> {
+        let peers = self.json(&["peers"]);
+        peers["peers"].as_array().into_iter().flatten().find(|peer| peer["id"] == id).cloned()
+    }
+
+    /// Waits until what this node knows of this peer is as wanted, looking after every change.
+    pub fn sees(&self, what: &str, id: &str, within: Duration, wanted: impl Fn(&Value) -> bool) {
+        let mut changes = self.follow(&["peers", "--watch"]);
+        if self.peer(id).is_some_and(|peer| wanted(&peer)) {
+            return;
+        }
+        self.sees_in(&mut changes, what, id, within, wanted);
+    }
+
+    /// The same, in a stream of changes that began earlier.
+    pub fn sees_in(
+        &self,
+        changes: &mut Lines,
+        what: &str,
+        id: &str,
+        within: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) {
+        changes.wait_for(what, within, |line| {
+            let change: Value = serde_json::from_str(line).expect("changes are JSON, one a line");
+            let named = change["peer"]["id"] == id || change["id"] == id;
+            let as_wanted = if change["peer"].is_object() {
+                wanted(&change["peer"])
+            } else {
+                self.peer(id).is_some_and(|peer| wanted(&peer))
+            };
+            (named && as_wanted).then_some(())
+        });
+    }
+
+    /// Waits until this node and the other know each other: verified, reachable both ways.
+    pub fn knows(&self, other: &Self) {
+        self.sees("verified peer, reachable both ways", &other.id(), PATIENCE, |peer| {
+            peer["trust"] == "verified" && peer["reach"] == "both" && peer["presence"] == "online"
+        });
+    }
+
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Asks it to stop, and waits until it has; its data directory is handed back.
+    pub fn stop(self) -> (ExitStatus, Folder) {
+        self.process.signal("TERM");
+        self.stop_after_signal()
+    }
+
+    /// Kills it, and starts it again, alone, in the same data directory.
+    pub fn killed_and_started_again(mut self) -> Self {
+        self.process.signal("KILL");
+        self.process.ended(PATIENCE);
+        Self::alone_in(self.folder, &self.name, &[], &[])
+    }
+
+    /// Waits until it has stopped, after a signal that asked for it.
+    pub fn stop_after_signal(mut self) -> (ExitStatus, Folder) {
+        (self.process.ended(PATIENCE), self.folder)
+    }
+}
+
+/// `comity up` in this folder.
+pub fn up(name: &str, folder: &Path, words: &[&str]) -> Command {
+    let mut command = comity(&["up", "--name", name]);
+    command.args(words).arg("--data-dir").arg(folder);
+    command
+}
+
+/// A text in JSON.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("a text is wanted: {value}")).to_owned()
+}
+
+/// A port of loopback that nobody uses.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    listener.local_addr().expect("it is bound").port()
+}

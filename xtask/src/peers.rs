@@ -1,0 +1,141 @@
+//! The real peers that the tests run against: what is missing here, and how it is installed.
+//! System packages come from apt, the others into a folder outside the clone that is named by the
+//! pinned lists in `tests/peers/`.
+
+use crate::program::{self, Failed};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The file that says an installation was finished.
+const FINISHED: &str = "finished";
+
+/// Programs that Debian packages bring: the program, its package.
+const SYSTEM: &[(&str, &str)] = &[
+    ("avahi-daemon", "avahi-daemon"),
+    ("avahi-browse", "avahi-utils"),
+    ("chromium", "chromium"),
+    ("curl", "curl"),
+    ("dbus-daemon", "dbus"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("npm", "npm"),
+    ("promtool", "prometheus"),
+    ("python3", "python3"),
+    ("unshare", "util-linux"),
+];
+
+/// What the tests need and is not here.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    apt: Vec<&'static str>,
+    python: bool,
+    javascript: bool,
+    nextest: bool,
+}
+
+impl Missing {
+    /// Looks at this machine.
+    pub(crate) fn look() -> Result<Self, Failed> {
+        let mut apt: Vec<_> =
+            SYSTEM.iter().filter(|(name, _)| program::find(name).is_none()).map(|(_, of)| *of).collect();
+        let folder = folder()?;
+        let python = !folder.join("venv").join(FINISHED).exists();
+        if python && !python_makes_environments() {
+            apt.push("python3-venv");
+        }
+        let javascript = !folder.join("node_modules").join(FINISHED).exists();
+        Ok(Self { apt, python, javascript, nextest: program::find("cargo-nextest").is_none() })
+    }
+
+    /// One line for each thing that is missing.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.apt.iter().map(|package| format!("apt package {package}")).collect();
+        let mut add = |missing, line: &str| {
+            if missing {
+                lines.push(line.to_owned())
+            }
+        };
+        add(self.python, "Python packages of tests/peers/requirements.txt");
+        add(self.javascript, "npm packages of tests/peers/package.json");
+        add(self.nextest, "cargo-nextest");
+        lines
+    }
+
+    /// Installs all of it. Two runs at once wait for each other.
+    pub(crate) fn install(&self) -> Result<(), Failed> {
+        let folder = folder()?;
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        if !self.apt.is_empty() {
+            apt(&self.apt)?;
+        }
+        if self.nextest {
+            program::run(program::cargo().args(["install", "--locked", "cargo-nextest"]))?;
+        }
+        if self.python {
+            python(&folder)?;
+        }
+        if self.javascript {
+            javascript(&folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the Python and npm packages: another one whenever the pinned lists change.
+pub(crate) fn folder() -> Result<PathBuf, Failed> {
+    let lists = crate::root().join("tests/peers");
+    let python = fs::read(lists.join("requirements.txt"))?;
+    let javascript = fs::read(lists.join("package.json"))?;
+    let key = python
+        .iter()
+        .chain(&javascript)
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    Ok(cache()?.join(format!("peers-{key:016x}")))
+}
+
+fn cache() -> Result<PathBuf, Failed> {
+    let set = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = set.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    cache
+        .map(|cache| cache.join("comity-tests"))
+        .ok_or_else(|| Failed("neither XDG_CACHE_HOME nor HOME is set".to_owned()))
+}
+
+fn python_makes_environments() -> bool {
+    let mut python = program::program("python3");
+    program::output(python.args(["-c", "import ensurepip, venv"])).is_ok()
+}
+
+fn apt(packages: &[&str]) -> Result<(), Failed> {
+    let root = program::output(program::program("id").arg("-u"))?.trim() == "0";
+    let apt = |words: &[&str]| {
+        let mut command = program::program(if root { "apt-get" } else { "sudo" });
+        if !root {
+            command.arg("apt-get");
+        }
+        command.args(words).env("DEBIAN_FRONTEND", "noninteractive");
+        program::run(&mut command)
+    };
+    apt(&["update", "-q"])?;
+    apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn python(folder: &Path) -> Result<(), Failed> {
+    let environment = folder.join("venv");
+    program::run(program::program("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let list = crate::root().join("tests/peers/requirements.txt");
+    let mut pip = program::program(environment.join("bin/pip"));
+    program::run(pip.args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(list))?;
+    fs::write(environment.join(FINISHED), "")?;
+    Ok(())
+}
+
+fn javascript(folder: &Path) -> Result<(), Failed> {
+    fs::copy(crate::root().join("tests/peers/package.json"), folder.join("package.json"))?;
+    let mut npm = program::program("npm");
+    program::run(npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder))?;
+    fs::write(folder.join("node_modules").join(FINISHED), "")?;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Running other programs: every one is printed before it runs.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Why a task ended; the sentence is for whoever ran it.
+#[derive(Debug)]
+pub(crate) struct Failed(pub(crate) String);
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A program in the root of the repository.
+pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.current_dir(crate::root());
+    command
+}
+
+/// The cargo that runs this task.
+pub(crate) fn cargo() -> Command {
+    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Prints the command, runs it, and fails if it does.
+pub(crate) fn run(command: &mut Command) -> Result<(), Failed> {
+    let line = line(command);
+    println!("$ {line}");
+    let status = command.status().map_err(|error| Failed(format!("`{line}` did not start: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failed(format!("`{line}` failed: {status}"))) }
+}
+
+/// What the command prints on standard output; it fails with what it says on standard error.
+pub(crate) fn output(command: &mut Command) -> Result<String, Failed> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| Failed(format!("`{line}`: {error}")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failed(format!("`{line}` failed: {}\n{why}", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Where a program of this name is on the search path.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
+    std::env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|file| file.is_file())
+}

@@ -1,0 +1,48 @@
+//! `cargo xtask test`: everything that the tests need, then every test.
+
+use crate::peers::{self, Missing};
+use crate::program::{self, Failed};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
+    let (flags, filters): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with("--"));
+    if let Some(unknown) = flags.iter().find(|flag| **flag != "--offline") {
+        return Err(Failed(format!("there is no flag {unknown}: only --offline")));
+    }
+    let missing = Missing::look()?;
+    let lines = missing.lines();
+    if !flags.is_empty() {
+        return if lines.is_empty() {
+            println!("Nothing is missing.");
+            Ok(())
+        } else {
+            Err(Failed(format!("missing here:\n  {}\n`cargo xtask test` installs them", lines.join("\n  "))))
+        };
+    }
+    if !lines.is_empty() {
+        println!("Installing what the tests need:\n  {}", lines.join("\n  "));
+        missing.install()?;
+    }
+    let comity = build()?;
+    let mut nextest = program::cargo();
+    nextest.args(["nextest", "run", "--workspace"]).args(&filters);
+    nextest.env("COMITY_BIN", comity).env("COMITY_TEST_PEERS", peers::folder()?);
+    nextest.env("COMITY_XTASK", std::env::current_exe()?);
+    program::run(&mut nextest)?;
+    if filters.is_empty() {
+        program::run(program::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    }
+    Ok(())
+}
+
+/// Builds the command and says where it is.
+pub(crate) fn build() -> Result<PathBuf, Failed> {
+    let mut cargo = program::cargo();
+    cargo.args(["build", "--package", "comity-cli", "--message-format=json-render-diagnostics"]);
+    let messages = program::output(cargo.stderr(Stdio::inherit()))?;
+    let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let executable = executable.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    executable.ok_or_else(|| Failed("cargo built no comity".to_owned()))
+}
