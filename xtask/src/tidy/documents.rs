@@ -6,13 +6,19 @@ use std::collections::BTreeSet;
 /// The documents written by hand in which names of the program stand.
 const WRITTEN: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 
-/// Every path that a document names is there.
+/// Every path that a document names is there: from the root, or as the end of a longer path.
 pub(super) fn paths_exist(texts: &[Text]) -> Vec<Finding> {
     let root = crate::root();
+    let there = |name: &str| {
+        let inside = format!("/{name}");
+        let part =
+            |text: &Text| if name.ends_with('/') { text.path.contains(&inside) } else { text.path.ends_with(&inside) };
+        root.join(name).exists() || texts.iter().any(part)
+    };
     let written = texts.iter().filter(|text| WRITTEN.contains(&text.path.as_str()));
     let mut findings = Vec::new();
     for (text, line, name) in written.flat_map(named) {
-        if is_path(name) && !root.join(name).exists() {
+        if is_path(name) && !there(name) {
             findings.push(finding("path", text, line, format!("`{name}` is not there")));
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::args::Status;
 use crate::exit::Failure;
-use crate::page::{Look, Page, cell, clean, looking, said};
+use crate::page::{Look, Page, cell, looking, said};
 use crate::payload;
 use comity_client::Client;
 use comity_client::control::Node;
@@ -43,7 +43,7 @@ fn show(node: &Node, page: &mut Page) -> Result<(), Failure> {
     let waiting = node.inbox.iter().filter(|(_, count)| **count > 0);
     let waiting: Vec<_> = waiting.map(|(priority, count)| format!("{count} {priority}")).collect();
     let channels: Vec<_> = node.subscriptions.iter().map(|one| one.channel.as_str()).collect();
-    page.pairs(&[
+    let mut pairs = vec![
         ("name", looking(&node.name, Look::Strong)),
         ("id", cell(node.id.to_string())),
         ("node", cell(&node.node)),
@@ -56,16 +56,15 @@ fn show(node: &Node, page: &mut Page) -> Result<(), Failure> {
         ("endpoints", cell(node.endpoints.join(" "))),
         ("control", cell(node.control_url.as_deref().unwrap_or("Unix socket only"))),
         ("data", cell(&node.data_dir)),
-    ])?;
-    for source in &node.sources {
-        let state = clean(&source.state);
+    ];
+    pairs.extend(node.sources.iter().map(|source| {
         let text = match &source.detail {
-            Some(detail) => format!("{state}: {detail}"),
-            None => state.clone(),
+            Some(detail) => format!("{}: {detail}", source.state),
+            None => source.state.clone(),
         };
-        page.pairs(&[(source.source.0.name(), looking(text, health(&state)))])?;
-    }
-    Ok(())
+        (source.source.0.name(), looking(text, health(&source.state)))
+    }));
+    page.pairs(&pairs)
 }
 
 fn health(state: &str) -> Look {

@@ -62,7 +62,8 @@ pub(crate) fn failure(folder: &Path, arguments: &[&str]) -> (i32, String) {
 /// Runs a command with this on its standard input.
 pub(crate) fn with_input(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = command(folder, arguments);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
@@ -93,7 +94,10 @@ impl Node {
     pub(crate) fn up(name: &str, more: &[&str]) -> Self {
         let folder = Folder::new();
         let arguments = [&["up", "--json", "--name", name, "--port", "0", "--no-mdns"], more].concat();
-        let mut process = command(&folder.0, &arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut command = command(&folder.0, &arguments);
+        // On loopback only: what other addresses this machine has is not the test's business.
+        command.env("COMITY_HTTP_LISTEN", "127.0.0.1");
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says something");
         let ready = serde_json::from_str(&line).expect("the ready line is JSON");
@@ -109,7 +113,7 @@ impl Node {
             until("the peers know each other", || {
                 let peers = json(node.path(), &["peers"]);
                 let mut peers = peers["peers"].as_array()?.iter();
-                peers.any(|peer| peer["name"] == other && peer["presence"] == "online").then_some(())
+                peers.any(|peer| peer["name"] == other && peer["reach"] == "both").then_some(())
             });
         }
         (alice, bob)

@@ -257,8 +257,8 @@ settings! {
         /// `text` for people or `json` for programs. Default: `text`.
         format: String = "text".to_owned(), "";
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
-        /// Default: `info`. `debug` writes several lines for each message.
-        filter: String = "info".to_owned(), "";
+        /// Default: `info`, without what the MCP library says of every call. `debug` writes several lines for each message.
+        filter: String = "info,rmcp=warn".to_owned(), "";
     }
 }
 

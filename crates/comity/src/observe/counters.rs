@@ -12,9 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,9 +23,8 @@ use std::time::Duration;
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The protocol's size buckets, bytes: 64 B to 16 MiB, each four times the one before.
-const BYTES: [f64; 10] = [
-    64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
-];
+const BYTES: [f64; 10] =
+    [64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
@@ -75,6 +74,12 @@ impl Door {
 /// The counters of a node. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Counters(Arc<Families>);
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
 
 struct Families {
     registry: Registry,
@@ -136,8 +141,10 @@ impl Counters {
         let often = Often::register(&mut registry);
         let seldom = Seldom::register(&mut registry);
         let read = Read::register(&mut registry);
-        let info = Info::new(vec![("version", version.to_owned())]);
-        registry.register("system_build", "The program", info);
+        // A gauge, because the type `info` of OpenMetrics is unknown to older tools.
+        let build = Family::<Vec<(&'static str, String)>, Gauge>::default();
+        build.get_or_create(&vec![("version", version.to_owned())]).set(1);
+        registry.register("system_build_info", "The program", build);
         Self(Arc::new(Families { registry, often, seldom, read }))
     }
 
@@ -219,14 +226,37 @@ impl Counters {
         text::encode(&mut out, &self.0.registry).expect("writing to a String has no way to fail");
         out
     }
+
+    /// The same in the older Prometheus text format, for whoever does not ask for OpenMetrics.
+    pub(crate) fn render_plain(&self, view: &NodeView) -> String {
+        plain(&self.render(view))
+    }
+}
+
+/// OpenMetrics as the older Prometheus text format (0.0.4), in which a counter is described under
+/// the name of its figure, and neither units nor an end are written.
+fn plain(text: &str) -> String {
+    let is_counter = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("#"), Some("UNIT" | "EOF"), _) => continue,
+            (Some("#"), Some(what), Some(name)) if is_counter(name) => {
+                out.push_str(&format!("# {what} {name}_total {}", words.next().unwrap_or_default()));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
 }
 
 impl Often {
     fn register(registry: &mut Registry) -> Self {
         let messages = Family::<Label, Counter>::default();
         let bytes = Family::<Label, Counter>::default();
-        let frame_bytes =
-            Family::<Label, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BYTES));
+        let frame_bytes = Family::<Label, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BYTES));
         let unreadable = Counter::default();
         registry.register("pubsub_link_messages", "Messages over links", messages.clone());
         registry.register_with_unit("p2p_link", "Bytes of frames over links", Unit::Bytes, bytes.clone());
@@ -356,8 +386,7 @@ impl Read {
                 *by_trust.entry(peer.trust).or_default() += 1;
             }
         }
-        let presences =
-            [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];
+        let presences = [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];
         for presence in presences {
             let peers = by_presence.get(&presence).copied().unwrap_or(0);
             set(&self.peers.get_or_create(&[("presence", presence.name())]), peers);

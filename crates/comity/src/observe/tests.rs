@@ -95,9 +95,13 @@ mod metrics {
     use comity_core::time::{Now, Timestamp};
 
     fn text(counters: &Counters) -> String {
+        counters.render(&view())
+    }
+
+    fn view() -> comity_core::node::NodeView {
         let config = Config::new(NodeId::from_bytes([1; 32]), "kitchen", Boot(uuid::Uuid::nil()), 1);
         let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(1_700_000_000_000) };
-        counters.render(&Node::new(config, Restored::default(), now).view(now))
+        Node::new(config, Restored::default(), now).view(now)
     }
 
     #[test]
@@ -145,6 +149,18 @@ mod metrics {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("unknown_flag"));
+    }
+
+    #[test]
+    fn older_tools_read_the_same_figures() {
+        let counters = Counters::new("1");
+        counters.frame(Direction::Out, 64, 1);
+        let text = counters.render_plain(&view());
+        assert!(text.contains("# HELP comity_pubsub_link_messages_total Messages over links.\n"), "{text}");
+        assert!(text.contains("# TYPE comity_pubsub_link_messages_total counter\n"), "{text}");
+        assert!(text.contains("comity_pubsub_link_messages_total{direction=\"out\"} 1\n"), "{text}");
+        assert!(text.contains("# TYPE comity_p2p_frame_size_bytes histogram\n"), "{text}");
+        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
     }
 
     #[test]

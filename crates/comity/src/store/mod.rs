@@ -34,6 +34,7 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 24;
 
 /// A node's database, open and of the newest schema.
+#[derive(Debug)]
 pub(crate) struct Store {
     connection: SqliteConnection,
     last_arrival: u64,

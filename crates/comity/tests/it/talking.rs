@@ -22,7 +22,8 @@ async fn a_message_arrives_once_with_what_is_proven_of_its_sender() {
     assert_eq!((message.id(), message.from(), message.payload()), (Some(sent.id), one.id(), payload));
     assert_eq!((message.trust(), message.key(), message.via()), (Trust::Verified, Some(one.node_id()), Via::Link));
     assert_eq!((message.channel().name(), message.is_direct()), ("custom:room", true));
-    eventually("its fate is told to the sender", async || fates(&one, sent.id).await.contains(&FateKind::Delivered)).await;
+    eventually("its fate is told to the sender", async || fates(&one, sent.id).await.contains(&FateKind::Delivered))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +99,16 @@ async fn why_knows_what_became_of_messages() {
     let counted = one.send_to(other.id(), "custom:a", 2, Priority::Background).await.expect("it is sent").id;
     let end = tokio::time::Instant::now() + Duration::from_secs(4);
     while !fates(&one, kept).await.contains(&FateKind::Inbox) {
-        if tokio::time::Instant::now() > end { eprintln!("XX {:?} {:?} / {:?} {:?}", one.why(kept).await, fates(&one, counted).await, other.why(kept).await, one.peers().await); panic!(); }
+        if tokio::time::Instant::now() > end {
+            eprintln!(
+                "XX {:?} {:?} / {:?} {:?}",
+                one.why(kept).await,
+                fates(&one, counted).await,
+                other.why(kept).await,
+                one.peers().await
+            );
+            panic!();
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     eventually("counted", async || fates(&one, counted).await.contains(&FateKind::Digested)).await;

@@ -46,7 +46,7 @@ impl Feed {
     pub(super) async fn join(&self, filter: Filter) -> Option<Watch> {
         let (reply, joined) = oneshot::channel();
         self.joins.send(reply).await.ok()?;
-        joined.await.ok().map(|(events, last)| Watch { events, filter, last })
+        joined.await.ok().map(|(events, last)| Watch::new(events, filter, last))
     }
 }
 
@@ -70,9 +70,7 @@ impl Shown {
         let seen = Seen::of(event, seq)?;
         let channel = seen.channel();
         let (kind, short, message) = match seen {
-            Seen::Message(received) => {
-                ("message_received", shape::message(&received, seq, false), Some(received))
-            }
+            Seen::Message(received) => ("message_received", shape::message(&received, seq, false), Some(received)),
             Seen::Other(kind, body) => (kind, shape::text(&body), None),
         };
         Some(Self { seq, kind, channel, short: short.into(), message, long: OnceLock::new() })
@@ -81,9 +79,7 @@ impl Shown {
     /// The event as JSON.
     pub(super) fn text(&self, with_payload: bool) -> &Utf8Bytes {
         match &self.message {
-            Some(received) if with_payload => {
-                self.long.get_or_init(|| shape::message(received, self.seq, true).into())
-            }
+            Some(received) if with_payload => self.long.get_or_init(|| shape::message(received, self.seq, true).into()),
             _ => &self.short,
         }
     }
@@ -120,6 +116,11 @@ pub(super) enum Missed {
 }
 
 impl Watch {
+    /// A place behind the event with the number `last`.
+    pub(super) fn new(events: broadcast::Receiver<Arc<Shown>>, filter: Filter, last: u64) -> Self {
+        Self { events, filter, last }
+    }
+
     /// The next event that passes the filter. Nothing is lost when the wait is given up.
     pub(super) async fn next(&mut self) -> Result<Arc<Shown>, Missed> {
         loop {

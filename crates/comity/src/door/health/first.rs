@@ -51,7 +51,8 @@ where
 async fn driver(handle: Handle) -> Verdict {
     let view = handle.look().await;
     let age = handle.now().mono.saturating_sub(view.uptime);
-    if age < VIEW_AGE_MAX { Verdict::Healthy } else { Verdict::Failed("the node has ended".to_owned()) }
+    let lives = age < VIEW_AGE_MAX && !handle.stop().is_cancelled();
+    if lives { Verdict::Healthy } else { Verdict::Failed("the node has ended".to_owned()) }
 }
 
 async fn store(handle: Handle) -> Verdict {

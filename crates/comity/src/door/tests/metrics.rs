@@ -1,0 +1,62 @@
+//! The metrics door.
+
+use super::*;
+use crate::door::guards::Names;
+use crate::door::health::{Checks, first_checks};
+
+/// What Prometheus asks for.
+const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+
+async fn scrape(home: &Home, checks: &Checks, path: &str) -> Reply {
+    let router = crate::door::metrics(home.handle.clone(), checks.clone(), Names::loopback());
+    let request = Request::get(path).header("host", "localhost").header("accept", OPENMETRICS);
+    let request = request.body(Body::empty()).expect("a request");
+    Reply::of(router.oneshot(request).await.expect("routers do not fail")).await
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics_text_and_count_refusals_by_code() {
+    let home = Home::open().await;
+    let checks = Checks::new(Vec::new());
+    assert_eq!(home.post("{").await.status, 400);
+    assert_eq!(home.get("/dashflow/status").await.status, 200);
+    let reply = scrape(&home, &checks, "/metrics").await;
+    assert_eq!(reply.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(reply.text.ends_with("# EOF\n"));
+    for line in [
+        r#"comity_errors_refused_requests_total{door="network",code="bad_request"} 1"#,
+        r#"comity_system_requests_total{door="network",status="2xx"} 1"#,
+        r#"comity_system_requests_total{door="network",status="4xx"} 1"#,
+    ] {
+        assert!(reply.text.lines().any(|written| written == line), "{line}\n{}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_node_passes_its_first_checks_and_says_when_the_disk_refuses() {
+    let home = Home::open().await;
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir()));
+    checks.carry_out().await;
+    for (_, path) in METRICS {
+        let reply = scrape(&home, &checks, path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+    }
+    home.disk.send_replace(Disk::Refuses);
+    home.post(suggestion(Uuid::from_u128(5)).to_string()).await;
+    checks.carry_out().await;
+    let reply = scrape(&home, &checks, "/health").await;
+    assert_eq!(reply.status, 503);
+    let store = reply.json()["checks"].as_array().into_iter().flatten().find(|check| check["name"] == "store").cloned();
+    assert_eq!(store.expect("the check")["status"], "failed");
+}
+
+#[tokio::test]
+async fn a_node_that_has_ended_is_not_ready() {
+    let home = Home::open().await;
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir()));
+    home.stop.cancel();
+    checks.carry_out().await;
+    assert_eq!(scrape(&home, &checks, "/readyz").await.status, 503);
+    assert_eq!(scrape(&home, &checks, "/livez").await.status, 200);
+    assert_eq!(scrape(&home, &checks, "/nothing").await.problem().0, 404);
+}
