@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        let problem = Problem { status: 404, code: "unknown_peer".to_owned(), detail: "no peer bob".to_owned(), pointer: None };
+        let problem =
+            Problem { status: 404, code: "unknown_peer".to_owned(), detail: "no peer bob".to_owned(), pointer: None };
         let text = Failure::from(Error::Refused(problem)).to_string();
         assert_eq!(text, "no peer bob\n  `comity peers` lists whom this node knows");
     }

@@ -93,7 +93,9 @@ impl Page {
     pub(crate) fn table(&mut self, headings: &[&str], rows: &[Vec<Cell>]) -> Result<(), Failure> {
         let top = headings.iter().map(|heading| looking(heading, Look::Faint)).collect();
         let widths: Vec<usize> = (0..headings.len())
-            .map(|column| rows.iter().map(|row| width(&row[column].text)).chain([width(headings[column])]).max().unwrap_or(0))
+            .map(|column| {
+                rows.iter().map(|row| width(&row[column].text)).chain([width(headings[column])]).max().unwrap_or(0)
+            })
             .collect();
         for row in std::iter::once(&top).chain(rows) {
             let cells = row.iter().zip(&widths).map(|(cell, width)| self.fill(cell, *width));

@@ -22,7 +22,9 @@ fn bounded(from: impl Read) -> Result<Value, Failure> {
     let limit = u64::try_from(PAYLOAD_JSON_MAX).unwrap_or(u64::MAX);
     from.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() > PAYLOAD_JSON_MAX {
-        return Err(Failure::Usage(format!("standard input holds more than the {PAYLOAD_JSON_MAX} bytes of a message")));
+        return Err(Failure::Usage(format!(
+            "standard input holds more than the {PAYLOAD_JSON_MAX} bytes of a message"
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|_| Failure::Usage("standard input is not UTF-8 text".to_owned()))?;
     Ok(value(text.strip_suffix('\n').unwrap_or(&text)))

@@ -9,6 +9,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(message) = network.next_message().await? {
         println!("{} from {}: {}", message.priority().name(), message.from(), message.payload());
     }
-    println!("{:?}", network.take_digest().await?.by_channel);
+    println!("{}", network.take_digest().await?);
     Ok(network.leave("done").await)
 }

@@ -322,14 +322,16 @@ impl Reading<'_> {
     }
 
     fn origins(&self, origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
-        let origin = |text: String| {
-            let lower = text.trim().trim_end_matches('/').to_lowercase();
-            let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-            match host {
-                Some(host) if !host.is_empty() && !host.contains(['/', '@', '*', ' ']) => Ok(lower),
-                _ => Err(self.wrong("http.origins", format!("an origin such as https://host:port is wanted, not {text:?}"))),
-            }
-        };
+        let origin =
+            |text: String| {
+                let lower = text.trim().trim_end_matches('/').to_lowercase();
+                let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+                match host {
+                    Some(host) if !host.is_empty() && !host.contains(['/', '@', '*', ' ']) => Ok(lower),
+                    _ => Err(self
+                        .wrong("http.origins", format!("an origin such as https://host:port is wanted, not {text:?}"))),
+                }
+            };
         origins.into_iter().map(origin).collect()
     }
 

@@ -197,14 +197,13 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = name.to_owned();
     temporary.push(format!(".{:08x}.tmp", rand::random::<u32>()));
     let temporary = folder.join(temporary);
-    let written = OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(&temporary).and_then(
-        |mut file| {
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(&temporary).and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&temporary, path)?;
             File::open(folder)?.sync_all()
-        },
-    );
+        });
     if written.is_err() {
         // The original failure is the one to report; a left-over temporary file is harmless.
         let _ = fs::remove_file(&temporary);

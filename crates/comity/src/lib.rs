@@ -27,3 +27,4 @@ pub use comity_core::ledger::{Fate, FateKind};
 pub use comity_core::node::Refusal;
 pub use comity_core::peers::{PeerView, Presence, Reach, Source};
 pub use network::{AppConfig, Message, Network};
+pub use store::StoreError;

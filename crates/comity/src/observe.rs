@@ -93,8 +93,7 @@ where
 {
     let variable = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
     let (from, text) = variable.as_deref().map_or(("log.filter", log.filter.as_str()), |text| (FILTER_VARIABLE, text));
-    let filter =
-        EnvFilter::try_new(text).map_err(|error| ObserveError::Filter { from, problem: error.to_string() })?;
+    let filter = EnvFilter::try_new(text).map_err(|error| ObserveError::Filter { from, problem: error.to_string() })?;
     let layer = fmt::layer().with_writer(std::io::stderr);
     Ok(match log.format {
         LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),

@@ -25,7 +25,9 @@ fn every_command_of_the_documentation_is_there() {
 fn up_takes_its_flags_several_times_where_that_makes_sense() {
     let line = "comity up --name n --port 0 --data-dir /d --no-mdns --peer http://a:1 --peer http://b:2 \
                 --capability x --capability y --log-format json";
-    let Line { everywhere, command: Command::Up(up) } = read(line).expect("a good line") else { panic!("another command") };
+    let Line { everywhere, command: Command::Up(up) } = read(line).expect("a good line") else {
+        panic!("another command")
+    };
     assert_eq!(everywhere.data_dir, Some(PathBuf::from("/d")));
     assert_eq!((up.name.as_deref(), up.port, up.no_mdns), (Some("n"), Some(0), true));
     assert_eq!((up.peer.len(), up.capability.len()), (2, 2));
@@ -55,7 +57,9 @@ fn a_payload_may_begin_with_a_dash() {
         let Command::Send(send) = read(&line).expect("a good line").command else { panic!("another command") };
         assert_eq!(send.payload, payload);
     }
-    let Command::Send(send) = read("comity send bob -5").expect("a good line").command else { panic!("another command") };
+    let Command::Send(send) = read("comity send bob -5").expect("a good line").command else {
+        panic!("another command")
+    };
     assert_eq!(send.payload, "-5");
 }
 
@@ -98,7 +102,9 @@ fn progress_lies_between_nothing_and_all() {
 
 #[test]
 fn wrong_lines_are_usage_errors() {
-    for line in ["comity peers extra", "comity send bob", "comity why not-a-uuid", "comity fly", "comity up --port 70000"] {
+    for line in
+        ["comity peers extra", "comity send bob", "comity why not-a-uuid", "comity fly", "comity up --port 70000"]
+    {
         assert_eq!(read(line).expect_err(line).exit_code(), 2, "{line}");
     }
 }

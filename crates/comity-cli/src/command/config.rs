@@ -25,7 +25,8 @@ pub(crate) async fn run(everywhere: &Everywhere, command: ConfigCommand, page: &
         return page.value(&Settings { settings });
     }
     let row = |one: &Setting| {
-        let mut row = vec![cell(&one.key), looking(&one.value, if one.origin == "default" { Look::Faint } else { Look::Plain })];
+        let mut row =
+            vec![cell(&one.key), looking(&one.value, if one.origin == "default" { Look::Faint } else { Look::Plain })];
         row.extend(origin.then(|| looking(&one.origin, Look::Faint)));
         row
     };

@@ -12,7 +12,8 @@ pub(crate) async fn run(client: &Client, flags: Digest, page: &mut Page) -> Resu
     }
     page.line(&digest.text)?;
     if !digest.by_channel.is_empty() {
-        let rows: Vec<_> = digest.by_channel.iter().map(|(name, count)| vec![cell(name), cell(count.to_string())]).collect();
+        let rows: Vec<_> =
+            digest.by_channel.iter().map(|(name, count)| vec![cell(name), cell(count.to_string())]).collect();
         page.line("")?;
         page.table(&["CHANNEL", "MESSAGES"], &rows)?;
     }
@@ -22,7 +23,8 @@ pub(crate) async fn run(client: &Client, flags: Digest, page: &mut Page) -> Resu
     for sample in &digest.samples {
         let from = sample.from_name.clone().unwrap_or_else(|| sample.from.to_string());
         let time = sample.at.to_string();
-        let row = vec![cell(time.get(11..19).unwrap_or_default()), cell(from), cell(&sample.channel), cell(&sample.text)];
+        let row =
+            vec![cell(time.get(11..19).unwrap_or_default()), cell(from), cell(&sample.channel), cell(&sample.text)];
         page.plain_row(&row)?;
     }
     Ok(())

@@ -10,9 +10,9 @@ use tokio::io::AsyncWriteExt;
 pub(crate) fn run(everywhere: &Everywhere, flags: Mcp) -> Result<(), Failure> {
     let client = client(everywhere)?;
     match caller(carry(&client)) {
-        Err(Failure::Node(Error::NoNode { .. })) if flags.up => up::run_while(everywhere, Up::default(), |node| async move {
-            carry(&node).await
-        }),
+        Err(Failure::Node(Error::NoNode { .. })) if flags.up => {
+            up::run_while(everywhere, Up::default(), |node| async move { carry(&node).await })
+        }
         Err(Failure::Node(error @ Error::NoNode { .. })) => {
             eprintln!("comity: or let this command run one: `comity mcp --up`");
             Err(error.into())

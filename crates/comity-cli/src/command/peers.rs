@@ -21,7 +21,8 @@ pub(crate) async fn run(client: &Client, flags: Peers, page: &mut Page) -> Resul
         return page.value(&json!({ "peers": peers }));
     }
     if peers.is_empty() {
-        return page.line("No peers yet. They appear by themselves on this network; `comity doctor` says if they cannot.");
+        return page
+            .line("No peers yet. They appear by themselves on this network; `comity doctor` says if they cannot.");
     }
     let now = now();
     let rows: Vec<_> = peers.iter().map(|peer| row(peer, now)).collect();
@@ -74,7 +75,9 @@ fn sentence(change: &PeerChange, page: &Page) -> String {
             let how = if *goodbye { "said goodbye" } else { "was lost" };
             format!("{}  {}  {id}  {how}", page.paint("left   ", Look::Warning), clean(name))
         }
-        PeerChange::Lagged { skipped } => format!("{}  {skipped} changes were missed", page.paint("lagged ", Look::Bad)),
+        PeerChange::Lagged { skipped } => {
+            format!("{}  {skipped} changes were missed", page.paint("lagged ", Look::Bad))
+        }
     }
 }
 
@@ -105,7 +108,9 @@ fn row(peer: &Peer, now: Timestamp) -> Vec<Cell> {
 fn doing(status: &serde_json::Value) -> String {
     let Some(working_on) = status.get("working_on").and_then(serde_json::Value::as_str) else { return said(status) };
     match status.get("progress").and_then(serde_json::Value::as_f64) {
-        Some(progress) if (0.0..=1.0).contains(&progress) => format!("{} ({:.0} %)", clean(working_on), progress * 100.0),
+        Some(progress) if (0.0..=1.0).contains(&progress) => {
+            format!("{} ({:.0} %)", clean(working_on), progress * 100.0)
+        }
         _ => clean(working_on),
     }
 }

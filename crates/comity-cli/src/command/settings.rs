@@ -23,7 +23,11 @@ pub(crate) async fn subscribe(client: &Client, wanted: Subscribe, page: &mut Pag
     if page.json {
         return page.value(&json!({ "channel": wanted.channel, "subscribed": true, "quiet": wanted.quiet }));
     }
-    page.line(&format!("listening to {}{}", wanted.channel, if wanted.quiet { ", without background messages" } else { "" }))
+    page.line(&format!(
+        "listening to {}{}",
+        wanted.channel,
+        if wanted.quiet { ", without background messages" } else { "" }
+    ))
 }
 
 pub(crate) async fn unsubscribe(client: &Client, wanted: Unsubscribe, page: &mut Page) -> Result<(), Failure> {

@@ -12,7 +12,8 @@ pub(crate) async fn run(client: &Client, wanted: Why, page: &mut Page) -> Result
         page.value(&why)?;
     }
     if why.fates.is_empty() {
-        let sentence = "nothing is known of this message here: fates are kept for ten minutes, and only by the nodes it touched";
+        let sentence =
+            "nothing is known of this message here: fates are kept for ten minutes, and only by the nodes it touched";
         return Err(Failure::Unknown(sentence.to_owned()));
     }
     if page.json {

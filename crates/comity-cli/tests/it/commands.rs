@@ -34,7 +34,8 @@ fn with_no_node_running_every_command_says_how_to_start_one() {
 #[test]
 fn a_wrong_line_is_a_usage_error_and_needs_no_node() {
     let folder = Folder::new();
-    for line in [&["peers", "extra"][..], &["send", "bob", "x", "--priority", "urgent"], &["up", "--log-format", "xml"]] {
+    for line in [&["peers", "extra"][..], &["send", "bob", "x", "--priority", "urgent"], &["up", "--log-format", "xml"]]
+    {
         assert_eq!(failure(&folder.0, line).0, 2, "{line:?}");
     }
     assert!(!folder.0.exists(), "a wrong line makes no folder");
@@ -58,7 +59,8 @@ fn config_show_says_where_each_value_comes_from() {
     assert!(from_default, "{settings}");
     let node = Node::up("shown", &[]);
     let settings = json(node.path(), &["config", "show"]);
-    let find = |key: &str| settings["settings"].as_array().expect("settings").iter().find(|one| one["key"] == key).cloned();
+    let find =
+        |key: &str| settings["settings"].as_array().expect("settings").iter().find(|one| one["key"] == key).cloned();
     assert_eq!(find("mdns.enabled").expect("the key")["origin"], "--no-mdns");
 }
 

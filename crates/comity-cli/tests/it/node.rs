@@ -62,7 +62,8 @@ pub(crate) fn failure(folder: &Path, arguments: &[&str]) -> (i32, String) {
 /// Runs a command with this on its standard input.
 pub(crate) fn with_input(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = command(folder, arguments);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);

@@ -11,7 +11,8 @@ fn ask(node: &Node, line: &str, headers: &str, body: &str) -> (u16, String) {
     let address = url.strip_prefix("http://").expect("plain HTTP on loopback");
     let host = if headers.contains("host:") { String::new() } else { format!("host: {address}\r\n") };
     let length = body.len();
-    let request = format!("{line} HTTP/1.1\r\n{host}{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let request =
+        format!("{line} HTTP/1.1\r\n{host}{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut response = String::new();

@@ -55,7 +55,8 @@ impl Layers {
         let mut figment = Figment::from(Serialized::defaults(Document::default()));
         if let Some(path) = file(sources)? {
             let file = Toml::file_exact(path);
-            let data = file.data().map_err(|error| ConfigError::Syntax { path: path.to_owned(), error: error.to_string() })?;
+            let data =
+                file.data().map_err(|error| ConfigError::Syntax { path: path.to_owned(), error: error.to_string() })?;
             for table in data.values() {
                 refuse_unknown(table, "", path)?;
             }
@@ -67,7 +68,11 @@ impl Layers {
             }
             let Some(key) = KEYS.iter().find(|key| key.variable() == *variable) else {
                 let nearest = nearest(variable, KEYS.iter().map(Key::variable));
-                return Err(ConfigError::UnknownKey { key: variable.clone(), from: "the environment".to_owned(), nearest });
+                return Err(ConfigError::UnknownKey {
+                    key: variable.clone(),
+                    from: "the environment".to_owned(),
+                    nearest,
+                });
             };
             let texts: Vec<String> = match key.shape {
                 Shape::List | Shape::Map => text.split(',').map(|part| part.trim().to_owned()).collect(),
@@ -154,7 +159,8 @@ fn refuse_unknown(table: &Dict, prefix: &str, file: &Path) -> Result<(), ConfigE
                 refuse_unknown(table, &inside, file)?;
             }
             _ => {
-                let sections = SECTIONS.iter().map(|(section, _)| (*section).to_owned()).filter(|_| value.as_dict().is_some());
+                let sections =
+                    SECTIONS.iter().map(|(section, _)| (*section).to_owned()).filter(|_| value.as_dict().is_some());
                 let nearest = nearest(&path, KEYS.iter().map(|key| key.path.to_owned()).chain(sections));
                 return Err(ConfigError::UnknownKey { key: path, from: file.display().to_string(), nearest });
             }

@@ -6,9 +6,9 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use comity_core::id::PeerId;
 use comity_core::limits;
 use comity_core::node::{Input, SourceHealth};
-use comity_core::id::PeerId;
 use comity_core::peers::Source;
 use comity_core::wire::txt::Txt;
 use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};

@@ -169,10 +169,15 @@ async fn one_time_code(
     State((desk, sessions)): State<(Desk, Arc<Sessions>)>,
     Body(_): Body<control::Done>,
 ) -> Reply<control::OneTimeCode> {
-    let closed = || Denied::new(StatusCode::CONFLICT, "conflict", "this node opens no port for browsers (control.http)");
+    let closed =
+        || Denied::new(StatusCode::CONFLICT, "conflict", "this node opens no port for browsers (control.http)");
     let url = desk.surroundings.url.clone().ok_or_else(closed)?;
     let (code, good_for) = sessions.one_time_code();
-    Ok(Json(control::OneTimeCode { code, url: format!("{url}{}", path::SESSION), expires_in_seconds: good_for.as_secs() }))
+    Ok(Json(control::OneTimeCode {
+        code,
+        url: format!("{url}{}", path::SESSION),
+        expires_in_seconds: good_for.as_secs(),
+    }))
 }
 
 async fn nothing_here() -> Denied {

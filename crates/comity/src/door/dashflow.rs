@@ -280,11 +280,7 @@ pub(super) async fn introspect(State(door): State<Door>, visit: Visit) -> Json<I
         (status = 202, description = "It is delivered, digested, or safe on disk", body = Accepted),
         super::openapi::MessageRefusals,
     ))]
-pub(super) async fn message(
-    State(door): State<Door>,
-    source: Source,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+pub(super) async fn message(State(door): State<Door>, source: Source, body: Result<Bytes, BytesRejection>) -> Response {
     let taken = match body {
         Ok(text) => door.take(&text, source, Via::Post).await,
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -428,8 +424,10 @@ impl Doing {
 
 impl Inside {
     fn of(view: &NodeView, limits: &Limits) -> Self {
-        let subscription =
-            |(channel, quiet): (&comity_core::channel::Channel, &bool)| Subscription { channel: channel.to_string(), quiet: *quiet };
+        let subscription = |(channel, quiet): (&comity_core::channel::Channel, &bool)| Subscription {
+            channel: channel.to_string(),
+            quiet: *quiet,
+        };
         Self {
             channels: view.subscriptions.iter().map(subscription).collect(),
             links: view.links.iter().map(Link::of).collect(),
@@ -478,7 +476,8 @@ mod tests {
     #[test]
     fn a_status_is_shown_in_the_protocols_form_whatever_was_said() {
         let said = json!({ "working_on": "a\u{202e}b", "progress": 0.5, "updated_at": "2023-11-14T22:13:20Z", "x": 1 });
-        let shown = json!({ "working_on": "ab", "progress": 0.5, "updated_at": "2023-11-14T22:13:20.000Z", "details": null });
+        let shown =
+            json!({ "working_on": "ab", "progress": 0.5, "updated_at": "2023-11-14T22:13:20.000Z", "details": null });
         assert_eq!(doing(said), shown);
         let nothing = json!({ "working_on": null, "progress": null, "updated_at": null, "details": null });
         assert_eq!(doing(json!({ "working_on": 7, "progress": "half", "updated_at": "soon" })), nothing);

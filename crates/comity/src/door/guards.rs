@@ -113,7 +113,8 @@ async fn pass(State(names): State<Arc<Names>>, request: Request, next: Next) -> 
 }
 
 fn parse_host(host: &HeaderValue) -> Result<Authority, Problem> {
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Problem::bad_request("Host is not a host name"))?;
+    let authority =
+        Authority::try_from(host.as_bytes()).map_err(|_| Problem::bad_request("Host is not a host name"))?;
     if authority.as_str().contains('@') { Err(Problem::bad_request("Host is not a host name")) } else { Ok(authority) }
 }
 
@@ -174,11 +175,7 @@ fn beyond(nearest: IpAddr, chain: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpA
 }
 
 /// The hops that a header names, the client first; `None` for the whole when the header is absent.
-fn hops(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    read: impl Fn(&str) -> Option<IpAddr>,
-) -> Option<Vec<Option<IpAddr>>> {
+fn hops(headers: &HeaderMap, name: &HeaderName, read: impl Fn(&str) -> Option<IpAddr>) -> Option<Vec<Option<IpAddr>>> {
     headers.contains_key(name).then(|| {
         let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
         lines.flat_map(|line| line.split(',')).map(read).collect()

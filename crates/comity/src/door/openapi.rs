@@ -67,8 +67,22 @@ impl PartialSchema for MessageBody {
         let text = || json!({ "type": "string", "maxLength": 256 });
         let channel = || json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
         let names = [
-            "status", "suggestion", "bug", "error", "query", "response", "heartbeat", "extended", "Status", "Suggestion",
-            "BugReport", "Error", "Query", "Response", "Heartbeat", "Extended",
+            "status",
+            "suggestion",
+            "bug",
+            "error",
+            "query",
+            "response",
+            "heartbeat",
+            "extended",
+            "Status",
+            "Suggestion",
+            "BugReport",
+            "Error",
+            "Query",
+            "Response",
+            "Heartbeat",
+            "Extended",
         ];
         let priorities = ["critical", "normal", "background", "Critical", "Normal", "Background"];
         let to = json!({ "anyOf": [
@@ -199,17 +213,23 @@ mod tests {
             std::fs::write(GOLDEN, written()).expect("the file can be written");
         }
         let golden = std::fs::read_to_string(GOLDEN).expect("openapi.json is there");
-        assert!(golden == written(), "openapi.json differs: review it after COMITY_GOLDEN=write cargo test -p comity openapi");
+        assert!(
+            golden == written(),
+            "openapi.json differs: review it after COMITY_GOLDEN=write cargo test -p comity openapi"
+        );
     }
 
     #[test]
     fn every_listed_path_is_described_and_no_other() {
         let document: Value = serde_json::from_str(&written()).expect("JSON");
         let paths = document["paths"].as_object().expect("paths");
-        let mut described: Vec<_> = paths.iter().flat_map(|(path, item)| {
-            let methods = item.as_object().into_iter().flat_map(|item| item.keys());
-            methods.map(move |method| (method.to_uppercase(), path.clone()))
-        }).collect();
+        let mut described: Vec<_> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().into_iter().flat_map(|item| item.keys());
+                methods.map(move |method| (method.to_uppercase(), path.clone()))
+            })
+            .collect();
         described.sort();
         // Links speak a protocol of their own, and not HTTP.
         let listed = NETWORK.iter().filter(|(_, path)| *path != "/dashflow/link");

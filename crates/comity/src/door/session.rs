@@ -155,7 +155,8 @@ pub(crate) async fn admit(State(sessions): State<Arc<Sessions>>, request: Reques
     if sessions.admits(request.headers()) {
         return next.run(request).await;
     }
-    let sentence = "show the token (`Authorization: Bearer`, from control/token in the node's data directory) or a session";
+    let sentence =
+        "show the token (`Authorization: Bearer`, from control/token in the node's data directory) or a session";
     let mut response = Denied::new(StatusCode::UNAUTHORIZED, "forbidden", sentence).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"comity\""));
     response
@@ -170,7 +171,13 @@ async fn open_session(
     State(sessions): State<Arc<Sessions>>,
     control::Body(redeem): control::Body<Redeem>,
 ) -> Result<Response<Body>, Denied> {
-    let used = || Denied::new(StatusCode::UNAUTHORIZED, "expired", "the code is used, too old, or wrong: `comity code` gives another");
+    let used = || {
+        Denied::new(
+            StatusCode::UNAUTHORIZED,
+            "expired",
+            "the code is used, too old, or wrong: `comity code` gives another",
+        )
+    };
     let cookie = sessions.redeem(&redeem.code).ok_or_else(used)?;
     let seconds = SESSION_LIFETIME.as_secs();
     let cookie = format!("{COOKIE_NAME}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");

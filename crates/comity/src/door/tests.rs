@@ -89,8 +89,11 @@ impl Home {
     async fn ask(&self, caller: Caller, request: axum::http::request::Builder, body: impl Into<Body>) -> Reply {
         let headers = request.headers_ref().cloned().unwrap_or_default();
         let request = if headers.contains_key("host") { request } else { request.header("host", "127.0.0.1:8400") };
-        let request =
-            if headers.contains_key("content-type") { request } else { request.header("content-type", "application/json") };
+        let request = if headers.contains_key("content-type") {
+            request
+        } else {
+            request.header("content-type", "application/json")
+        };
         let mut request = request.body(body.into()).expect("a request");
         request.extensions_mut().insert(caller);
         Reply::of(self.router.clone().oneshot(request).await.expect("routers do not fail")).await
@@ -116,11 +119,12 @@ impl Home {
 async fn run_disk(mut records: mpsc::Receiver<(u64, Record)>, mut doing: watch::Receiver<Disk>, handle: Handle) {
     while let Some((number, _)) = records.recv().await {
         let decided = doing.wait_for(|disk| *disk != Disk::Waits).await.map(|disk| *disk);
-        handle.inform(match decided {
-            Ok(Disk::Refuses) => Input::NotCommitted { from: number },
-            _ => Input::Committed { upto: number },
-        })
-        .await;
+        handle
+            .inform(match decided {
+                Ok(Disk::Refuses) => Input::NotCommitted { from: number },
+                _ => Input::Committed { upto: number },
+            })
+            .await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 /// Most messages that wait for one listener; about 3 MB of small ones.
-const WAITING_MAX: usize = 8192;
+pub(super) const WAITING_MAX: usize = 8192;
 
 /// The driver's side of a listener.
 #[derive(Debug)]

@@ -183,11 +183,7 @@ impl Body {
     }
 
     /// Takes a listener out and returns all that it did not take: `left`, and what waits here.
-    pub(super) fn remove_listener(
-        &mut self,
-        listener: ListenerId,
-        mut left: Vec<Arc<Received>>,
-    ) -> Vec<Arc<Received>> {
+    pub(super) fn remove_listener(&mut self, listener: ListenerId, mut left: Vec<Arc<Received>>) -> Vec<Arc<Received>> {
         left.extend(self.listeners.remove(&listener).into_iter().flat_map(|inlet| inlet.waiting));
         left
     }

@@ -9,8 +9,8 @@ use crate::identity::Identity;
 use crate::link;
 use crate::observe::Counters;
 use comity_core::card;
-use comity_core::channel::WELL_KNOWN;
 use comity_core::channel::Channel;
+use comity_core::channel::WELL_KNOWN;
 use comity_core::id::{LinkId, ListenerId};
 use comity_core::node::{Ask, Input, ListenFilter, Node, NodeView, Record};
 use comity_core::time::Now;
@@ -234,7 +234,8 @@ impl Driver {
         let current = self.node.subscriptions();
         let gone = told.subscriptions.iter().filter(|(channel, _)| !current.contains_key(channel));
         let gone = gone.map(|(channel, _)| Frame::Unsubscribe(channel.clone()));
-        let new = current.iter().filter(|(channel, quiet)| !told.subscriptions.contains(&((*channel).clone(), **quiet)));
+        let new =
+            current.iter().filter(|(channel, quiet)| !told.subscriptions.contains(&((*channel).clone(), **quiet)));
         let new = new.map(|(channel, quiet)| Frame::Subscribe { channel: channel.clone(), quiet: *quiet });
         gone.chain(new).for_each(|frame| self.body.write_frame(link, frame));
     }

@@ -3,8 +3,8 @@
 
 use super::hello::{self, Greeted};
 use super::mesh::{self, Socket};
-use super::wire::Wire;
 use super::post::{Unanswered, Whom};
+use super::wire::Wire;
 use super::{Links, tls};
 use crate::observe::DialEnd;
 use comity_core::id::{DialId, NodeId, PeerId};

@@ -2,9 +2,9 @@
 //! serves a router that learns who is calling. It knows no path and no policy.
 //! See "TLS on the one port" and "Limits" in `protocols/identity.md`.
 
+use super::Cause;
 use super::tls::Tls;
 use super::wire::Wire;
-use super::Cause;
 use crate::observe::Counters;
 use axum::Router;
 use axum::body::Body;
@@ -273,10 +273,7 @@ impl hyper::body::Body for Patient {
     type Data = Bytes;
     type Error = BodyFailure;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyFailure::Broken)));

@@ -73,10 +73,7 @@ fn socket_config() -> WebSocketConfig {
 }
 
 /// Opens the WebSocket on a TLS connection that this node dialled.
-pub(super) async fn open(
-    stream: client::TlsStream<Wire>,
-    address: SocketAddr,
-) -> Result<Socket, DialFailure> {
+pub(super) async fn open(stream: client::TlsStream<Wire>, address: SocketAddr) -> Result<Socket, DialFailure> {
     let request = format!("wss://{address}{PATH}").into_client_request().map_err(|_| DialFailure::Refused)?;
     let shake = tokio_tungstenite::client_async_with_config(request, TlsStream::from(stream), Some(socket_config()));
     match timeout(hello::HELLO_TIME, shake).await {
@@ -97,8 +94,7 @@ pub(super) async fn accept(
     let Some(key) = caller.key else {
         return refusal(StatusCode::UNAUTHORIZED, "bad_signature", "a link needs mutual TLS with ALPN comity/1");
     };
-    let (Some(accept), Some(upgrade)) =
-        (accept_key(request.headers()), request.extensions_mut().remove::<OnUpgrade>())
+    let (Some(accept), Some(upgrade)) = (accept_key(request.headers()), request.extensions_mut().remove::<OnUpgrade>())
     else {
         let refused = refusal(StatusCode::UPGRADE_REQUIRED, "bad_request", "a link is a WebSocket, version 13");
         return (upgrade_headers(), refused).into_response();
@@ -142,8 +138,7 @@ impl Links {
         };
         let stream = TlsStream::from(parts.io.into_inner());
         let early = parts.read_buf.to_vec();
-        let mut socket =
-            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(socket_config())).await;
+        let mut socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(socket_config())).await;
         match hello::exchange(&mut socket, &self.0.handle, key).await {
             Ok(greeted) => self.establish(socket, greeted, key, remote, None).await,
             Err(failure) => {

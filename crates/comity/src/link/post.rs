@@ -106,13 +106,7 @@ impl Links {
         strict::parse(&body).map_err(|_| Unanswered::NotJson)
     }
 
-    async fn request(
-        &self,
-        whom: Whom,
-        method: Method,
-        path: &str,
-        json: Option<String>,
-    ) -> Result<Bytes, Unanswered> {
+    async fn request(&self, whom: Whom, method: Method, path: &str, json: Option<String>) -> Result<Bytes, Unanswered> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -122,9 +116,8 @@ impl Links {
         if json.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request
-            .body(Full::new(Bytes::from(json.unwrap_or_default())))
-            .map_err(|_| Unanswered::Unreachable)?;
+        let request =
+            request.body(Full::new(Bytes::from(json.unwrap_or_default()))).map_err(|_| Unanswered::Unreachable)?;
         let exchange = async {
             let tcp = TcpStream::connect(whom.address).await.map_err(|_| Unanswered::Unreachable)?;
             let wire = Wire::dialed(tcp);

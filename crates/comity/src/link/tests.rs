@@ -47,9 +47,13 @@ impl Side {
     }
 
     async fn with(seed: u8, limits: Limits) -> Self {
+        let tls = Tls::new(&key(seed), None).expect("TLS of a good key");
+        Self::over(seed, limits, tls).await
+    }
+
+    async fn over(seed: u8, limits: Limits, tls: Tls) -> Self {
         let key = key(seed);
         let (handle, events, view) = handle(&key);
-        let tls = Tls::new(&key, None).expect("TLS of a good key");
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         let links = Links::new(handle, tls.clone());
         let router = links.router().merge(doors());
@@ -128,7 +132,8 @@ fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>, NodeView) {
     let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
     let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
     let (stop, view) = (CancellationToken::new(), node.view(clock.now()));
-    let setup = Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), stop };
+    let setup =
+        Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), interfaces: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
     (handle, driver.into_events(), view)
 }

@@ -303,7 +303,7 @@ impl ClientCertVerifier for AnyCertificate {
 }
 
 /// The node's certificate: its key, signed by itself; the rest is there because X.509 wants it.
-fn own_certificate(key: &KeyPair) -> Result<CertifiedKey, BadTls> {
+pub(super) fn own_certificate(key: &KeyPair) -> Result<CertifiedKey, BadTls> {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, key.node().to_string());
     let certificate = params.self_signed(&CertificateKey::new(key))?;
@@ -318,8 +318,8 @@ fn read_origin(origin: &OriginCertificate, provider: &CryptoProvider) -> Result<
     let bad_cert = |cause| BadTls::Pem { path: origin.cert.clone(), cause };
     let chain = CertificateDer::pem_file_iter(&origin.cert).map_err(bad_cert)?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad_cert)?;
-    let key = PrivateKeyDer::from_pem_file(&origin.key)
-        .map_err(|cause| BadTls::Pem { path: origin.key.clone(), cause })?;
+    let key =
+        PrivateKeyDer::from_pem_file(&origin.key).map_err(|cause| BadTls::Pem { path: origin.key.clone(), cause })?;
     Ok(CertifiedKey::from_der(chain, key, provider)?)
 }
 

@@ -4,12 +4,12 @@
 use super::ground;
 use super::{AppConfig, Inner, JoinError, Network};
 use crate::config::{Config, Flag, Origin, PeerAddress, Sources};
-use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::discovery::exchange;
+use crate::discovery::mdns::{self, Advertised, Mdns};
+use crate::door;
 use crate::door::control;
 use crate::door::guards::Names;
 use crate::door::health::{Checks, OnFailure, first_checks};
-use crate::door;
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
@@ -239,8 +239,10 @@ fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
     rules.metadata.clone_from(&config.metadata);
     rules.admission = config.admission;
     rules.throttle.sender = throttle::Rate { per_second: limits.messages_per_second, burst: limits.messages_burst };
-    rules.throttle.address =
-        throttle::Rate { per_second: limits.unverified_per_second, burst: limits.unverified_per_second.saturating_mul(2) };
+    rules.throttle.address = throttle::Rate {
+        per_second: limits.unverified_per_second,
+        burst: limits.unverified_per_second.saturating_mul(2),
+    };
     rules.inbox = inbox::queue::Config { items_max: config.inbox.items, kept_for: config.inbox.keep, ..rules.inbox };
     rules.outbound =
         outbound::Config { messages_max: limits.queue_messages, weight_max: limits.queue_bytes, ..rules.outbound };

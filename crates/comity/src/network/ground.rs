@@ -55,9 +55,7 @@ fn listen_on(
                 listeners.push(listener);
             }
             // A machine without IPv6 is reached by IPv4.
-            Err(cause)
-                if without_ipv6_is_fine && address.is_ipv6() && cause.kind() != io::ErrorKind::AddrInUse =>
-            {
+            Err(cause) if without_ipv6_is_fine && address.is_ipv6() && cause.kind() != io::ErrorKind::AddrInUse => {
                 tracing::debug!(%cause, "no IPv6 here");
             }
             Err(cause) => return Err((address, cause)),

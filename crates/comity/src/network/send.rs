@@ -35,12 +35,7 @@ impl Network {
     /// # Errors
     /// [`Error::Channel`], [`Error::Payload`] and [`Error::NotJson`] are the caller's;
     /// [`Error::Refused`] says what else. That nobody listens is no error: [`Sent::peers`] is 0.
-    pub async fn broadcast(
-        &self,
-        channel: &str,
-        payload: impl Serialize,
-        priority: Priority,
-    ) -> Result<Sent, Error> {
+    pub async fn broadcast(&self, channel: &str, payload: impl Serialize, priority: Priority) -> Result<Sent, Error> {
         let channel = Channel::new(channel)?;
         let kind = channel.kind();
         self.send(self.compose(None, kind, channel, priority, &payload)?).await

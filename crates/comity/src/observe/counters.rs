@@ -23,9 +23,8 @@ use std::time::Duration;
 const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The protocol's size buckets, bytes: 64 B to 16 MiB, each four times the one before.
-const BYTES: [f64; 10] = [
-    64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
-];
+const BYTES: [f64; 10] =
+    [64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
 
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
@@ -257,8 +256,7 @@ impl Often {
     fn register(registry: &mut Registry) -> Self {
         let messages = Family::<Label, Counter>::default();
         let bytes = Family::<Label, Counter>::default();
-        let frame_bytes =
-            Family::<Label, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BYTES));
+        let frame_bytes = Family::<Label, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BYTES));
         let unreadable = Counter::default();
         registry.register("pubsub_link_messages", "Messages over links", messages.clone());
         registry.register_with_unit("p2p_link", "Bytes of frames over links", Unit::Bytes, bytes.clone());
@@ -388,8 +386,7 @@ impl Read {
                 *by_trust.entry(peer.trust).or_default() += 1;
             }
         }
-        let presences =
-            [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];
+        let presences = [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];
         for presence in presences {
             let peers = by_presence.get(&presence).copied().unwrap_or(0);
             set(&self.peers.get_or_create(&[("presence", presence.name())]), peers);

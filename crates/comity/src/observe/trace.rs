@@ -14,9 +14,9 @@ pub(crate) fn traceparent() -> Option<String> {
     }
     let context = span.context();
     let context = context.span().span_context().clone();
-    context.is_valid().then(|| {
-        format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
-    })
+    context
+        .is_valid()
+        .then(|| format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8()))
 }
 
 /// Makes the span a child of the one that a message names. What is not a `traceparent` is passed

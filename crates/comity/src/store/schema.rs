@@ -15,7 +15,11 @@ pub(super) const STEPS: &[&str] = &[
 ];
 
 /// Brings a file to the newest version, each step whole or not at all.
-pub(super) async fn upgrade(connection: &mut SqliteConnection, steps: &[&'static str], path: &Path) -> Result<(), StoreError> {
+pub(super) async fn upgrade(
+    connection: &mut SqliteConnection,
+    steps: &[&'static str],
+    path: &Path,
+) -> Result<(), StoreError> {
     let failed = |error| StoreError::of(error, path);
     let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?.get(0);
     let done = usize::try_from(version).ok().filter(|done| *done <= steps.len());

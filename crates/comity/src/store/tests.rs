@@ -78,13 +78,18 @@ async fn write_to(store: Store, records: Vec<Record>) -> Vec<Input> {
     }
     drop(sender);
     let (told, mut heard) = mpsc::unbounded_channel();
-    store.write(receiver, |input| std::future::ready(told.send(input).expect("somebody hears"))).await;
+    store.write(receiver, |input| tell(&told, input)).await;
     drop(told);
     let mut inputs = Vec::new();
     while let Some(input) = heard.recv().await {
         inputs.push(input);
     }
     inputs
+}
+
+fn tell(told: &mpsc::UnboundedSender<Input>, input: Input) -> std::future::Ready<()> {
+    told.send(input).expect("somebody hears");
+    std::future::ready(())
 }
 
 async fn restored(path: &Path) -> Restored {
@@ -130,8 +135,11 @@ async fn arrival_numbers_are_never_given_twice_even_when_every_item_is_gone() {
     assert_eq!(some.items.iter().map(|item| item.arrival).collect::<Vec<_>>(), [4]);
     assert_eq!(some.last_arrival, 5);
     // Added and removed in one group: never written, but its number is used up.
-    write(&path, vec![Record::ItemAdded(item(6)), Record::ItemRemoved { arrival: 6 }, Record::ItemRemoved { arrival: 4 }])
-        .await;
+    write(
+        &path,
+        vec![Record::ItemAdded(item(6)), Record::ItemRemoved { arrival: 6 }, Record::ItemRemoved { arrival: 4 }],
+    )
+    .await;
     let none = restored(&path).await;
     assert_eq!((none.items.len(), none.last_arrival), (0, 6));
 }
@@ -159,7 +167,7 @@ async fn a_full_disk_loses_nothing_in_silence_and_is_used_again_when_there_is_ro
     let health = store.health();
     let (sender, receiver) = mpsc::channel(4096);
     let (told, mut heard) = mpsc::unbounded_channel();
-    let writer = tokio::spawn(store.write(receiver, move |input| std::future::ready(told.send(input).expect("heard"))));
+    let writer = tokio::spawn(store.write(receiver, move |input| tell(&told, input)));
     let mut number = 0;
     let mut send = async |record| {
         number += 1;

@@ -159,7 +159,9 @@ impl Store {
         let sentence = match primary_code(error) {
             Some(SQLITE_FULL) => "the disk is full: make room, and messages are kept again within a second".to_owned(),
             Some(SQLITE_CORRUPT | SQLITE_NOTADB) => {
-                format!("the database is damaged ({error}): stop the node and put a backup in its place, or move it away")
+                format!(
+                    "the database is damaged ({error}): stop the node and put a backup in its place, or move it away"
+                )
             }
             _ => format!("the database takes nothing ({error}): look at the disk of the data directory"),
         };

@@ -100,7 +100,9 @@ async fn a_digest_counts_what_was_said_and_taking_it_begins_anew() {
     let scratch = Scratch::new();
     let (one, other) = two(&scratch).await;
     other.set_attention_mode(Mode::Minimal).await.expect("it is set");
-    one.broadcast_status(&Status { working_on: "tests".into(), progress: Some(0.5), details: None }).await.expect("sent");
+    one.broadcast_status(&Status { working_on: "tests".into(), progress: Some(0.5), details: None })
+        .await
+        .expect("sent");
     one.send_suggestion(&Suggestion { suggestion: "rest".into(), ..Suggestion::default() }).await.expect("sent");
     one.send_bug_report(&Bug { bug: "none".into(), ..Bug::default() }).await.expect("sent");
     one.report_llm_usage(&Default::default()).await.expect("sent");

@@ -71,9 +71,9 @@ pub async fn introduce(one: &Network, other: &Network) {
 pub async fn acquainted(node: &Network, peer: PeerId) {
     let known = async || {
         let peers = node.peers().await;
-        peers.iter().any(|known| {
-            known.id == peer && known.trust >= Trust::Verified && known.presence == Presence::Online
-        })
+        peers
+            .iter()
+            .any(|known| known.id == peer && known.trust >= Trust::Verified && known.presence == Presence::Online)
     };
     eventually("the peer is known", known).await;
 }

@@ -85,7 +85,8 @@ fn with_endpoint(addresses: &BTreeSet<SocketAddr>, endpoint: &str) -> Vec<Candid
     let host_and_port = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
     let endpoint: Option<SocketAddr> = host_and_port.and_then(|text| text.trim_end_matches('/').parse().ok());
     let own = endpoint.filter(|endpoint| addresses.iter().any(|address| address.ip() == endpoint.ip()));
-    let all: BTreeSet<SocketAddr> = addresses.iter().copied().chain(own).filter(|address| address.port() != 0).collect();
+    let all: BTreeSet<SocketAddr> =
+        addresses.iter().copied().chain(own).filter(|address| address.port() != 0).collect();
     let candidate = |address| Candidate { address, source: Source::Mdns };
     all.into_iter().take(CANDIDATES_MAX).map(candidate).collect()
 }

@@ -101,10 +101,7 @@ fn addresses(sighting: &Sighting) -> Vec<String> {
 #[ignore = "a scene: played in a namespace by another test"]
 async fn scene_network() {
     let mut ada = Finder::start(advertised("ada", 1, 8400));
-    ada.until(|input| {
-        matches!(input, Input::Source { health: SourceHealth::Up, .. }).then_some(())
-    })
-    .await;
+    ada.until(|input| matches!(input, Input::Source { health: SourceHealth::Up, .. }).then_some(())).await;
     let mut bob = Finder::start(advertised("bob", 2, 8401));
     let seen = bob.sighting("ada").await;
     assert_eq!(seen.key, Some(NodeId::from_bytes([1; 32])));
@@ -238,6 +235,9 @@ fn an_instance_name_is_one_label_whatever_the_node_is_called() {
         let service = Name::new(name).service(&advertised(name, 1, 1)).expect("a service");
         let label = service.get_fullname().strip_suffix(&format!(".{SERVICE}")).expect("our service").to_owned();
         assert!(!label.contains('\t') && label.replace('\\', "").len() <= 66, "{label}");
-        assert_ne!(Name::new(name).service(&advertised(name, 1, 1)).expect("a service").get_fullname(), service.get_fullname());
+        assert_ne!(
+            Name::new(name).service(&advertised(name, 1, 1)).expect("a service").get_fullname(),
+            service.get_fullname()
+        );
     }
 }

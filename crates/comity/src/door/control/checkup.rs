@@ -28,7 +28,8 @@ fn identity(view: &NodeView) -> Check {
     match view.twin {
         None => check("identity", Health::Well, format!("{} is the only node with its key", view.name)),
         Some(address) => {
-            let sentence = format!("the node at {address} has the same key: give one of them a data directory of its own");
+            let sentence =
+                format!("the node at {address} has the same key: give one of them a data directory of its own");
             check("identity", Health::Ill, sentence)
         }
     }

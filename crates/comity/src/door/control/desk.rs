@@ -94,7 +94,8 @@ impl Desk {
         if kind == Kind::Heartbeat {
             return Err(Denied::field("/type", "heartbeats are the node's own"));
         }
-        let ttl = Ttl::from_seconds(wanted.ttl.unwrap_or_default()).map_err(|bad| Denied::field("/ttl", bad.to_string()))?;
+        let ttl =
+            Ttl::from_seconds(wanted.ttl.unwrap_or_default()).map_err(|bad| Denied::field("/ttl", bad.to_string()))?;
         let mut send = node::Send {
             id: self.handle.new_message(),
             to,
@@ -269,7 +270,9 @@ fn address(view: &NodeView, wanted: &control::Send) -> Result<(Option<PeerId>, C
             let usual = || Channel::of_kind(wanted.kind.map_or(Kind::Extended, |Named(kind)| kind));
             Ok((Some(peer), named.unwrap_or_else(usual)))
         }
-        Target::Channel(_) if wanted.sealed => Err(Denied::field("/sealed", "only a message to one peer can be sealed")),
+        Target::Channel(_) if wanted.sealed => {
+            Err(Denied::field("/sealed", "only a message to one peer can be sealed"))
+        }
         Target::Channel(target) if named.as_ref().is_some_and(|named| *named != target) => {
             Err(Denied::field("/channel", "the target is already another channel"))
         }

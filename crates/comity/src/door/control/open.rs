@@ -41,8 +41,6 @@ const SOCKET_PATH_MAX: usize = 100;
 /// The open door.
 #[derive(Debug)]
 pub(crate) struct Door {
-    /// The Unix socket.
-    pub(crate) socket: PathBuf,
     /// Where it is open on loopback, if it is.
     pub(crate) url: Option<String>,
 }
@@ -112,8 +110,8 @@ pub(crate) async fn open(
         let router = port_routes(desk.clone(), sessions.clone());
         tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
     }
-    tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket.clone(), room));
-    Ok(Door { socket, url })
+    tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket, room));
+    Ok(Door { url })
 }
 
 /// A listener on loopback, at the first free of these ports. IPv4 only, so that there is one URL.

@@ -60,7 +60,10 @@ fn a_payload_is_shown_only_to_who_asks() {
     let event = message(Address::Broadcast, Payload::from_value(&json!({ "bug": 1 })).expect("a small payload"));
     let (short, long) = (shown(&event, false).expect("shown"), shown(&event, true).expect("shown"));
     assert!(short.get("payload").is_none() && short.get("trust").is_none());
-    assert_eq!((&long["payload"], &long["trust"], &long["seq"]), (&json!({ "bug": 1 }), &json!("unverified"), &json!(7)));
+    assert_eq!(
+        (&long["payload"], &long["trust"], &long["seq"]),
+        (&json!({ "bug": 1 }), &json!("unverified"), &json!(7))
+    );
 }
 
 #[test]

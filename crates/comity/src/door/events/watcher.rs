@@ -149,7 +149,9 @@ impl End {
     fn of(failure: axum::Error) -> Self {
         match failure.into_inner().downcast::<tungstenite::Error>().map(|failure| *failure) {
             Ok(tungstenite::Error::Capacity(_)) => Self::TooLarge,
-            Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => Self::Gone,
+            Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
+                Self::Gone
+            }
             Ok(tungstenite::Error::Protocol(_)) => Self::Malformed,
             Ok(tungstenite::Error::Utf8(_)) => Self::NotText,
             _ => Self::Gone,

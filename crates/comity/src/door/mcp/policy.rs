@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn an_entry_of_its_own_counts_before_everybodys() {
-        let policy = policy(&[("*", "network_status, network_inbox"), ("desk", "all"), ("spy", "none")]).expect("a policy");
+        let policy =
+            policy(&[("*", "network_status, network_inbox"), ("desk", "all"), ("spy", "none")]).expect("a policy");
         assert!(policy.allows("desk", "network_broadcast"));
         assert!(policy.allows("other", "network_inbox"));
         assert!(!policy.allows("other", "network_broadcast"));

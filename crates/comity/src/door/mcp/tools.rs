@@ -2,8 +2,8 @@
 //! The list is the same every time, in the order of `protocols/local-network.md`.
 
 use super::shapes::{
-    Ack, Attention, Clear, Digest, Inbox, Look, Nothing, OneChannel, Peer, Peers, Priority, Sent, Status, Subscriptions,
-    ToAll, ToOne, WhichPeers,
+    Ack, Attention, Clear, Digest, Inbox, Look, Nothing, OneChannel, Peer, Peers, Priority, Sent, Status,
+    Subscriptions, ToAll, ToOne, WhichPeers,
 };
 use crate::door::control::{Denied, Desk, subscriptions, target};
 use comity_core::channel::Channel;
@@ -41,11 +41,23 @@ pub(super) fn all() -> Vec<Tool> {
     let sets = ToolAnnotations::new().read_only(false).destructive(false).idempotent(true).open_world(false);
     let [status, peers, send, broadcast, inbox, digest, subscribe, unsubscribe, attention] = NAMES;
     vec![
-        tool::<Nothing, Status>(status, "How this node is: its id, its attention mode, what waits, whether peers are found.", looks.clone()),
-        tool::<WhichPeers, Peers>(peers, "Who is on the network, how far each is trusted, and what each is doing.", looks),
+        tool::<Nothing, Status>(
+            status,
+            "How this node is: its id, its attention mode, what waits, whether peers are found.",
+            looks.clone(),
+        ),
+        tool::<WhichPeers, Peers>(
+            peers,
+            "Who is on the network, how far each is trusted, and what each is doing.",
+            looks,
+        ),
         tool::<ToOne, Sent>(send, "Say something to one peer.", talks.clone()),
         tool::<ToAll, Sent>(broadcast, "Say something to every peer that listens to a channel.", talks),
-        tool::<Look, Inbox>(inbox, "Read what waits, oldest first. It stays there until it is acknowledged by `ack`.", takes.clone()),
+        tool::<Look, Inbox>(
+            inbox,
+            "Read what waits, oldest first. It stays there until it is acknowledged by `ack`.",
+            takes.clone(),
+        ),
         tool::<Clear, Digest>(digest, "What happened while nobody looked, counted, with samples.", takes),
         tool::<OneChannel, Subscriptions>(subscribe, "Listen to a channel.", sets.clone()),
         tool::<OneChannel, Subscriptions>(unsubscribe, "Listen to a channel no more.", sets.clone()),

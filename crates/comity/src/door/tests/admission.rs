@@ -62,7 +62,8 @@ async fn payloads_are_streamed_to_known_peers_only() {
         let request = Request::get(format!("/dashflow/events{query}")).header("accept", "text/event-stream");
         home.ask(caller, request, Body::empty())
     };
-    for (query, status) in [("?payload=1", 403), ("?payload=2", 400), ("?channels=a%20b", 400), ("?channels=a,,b", 400)] {
+    for (query, status) in [("?payload=1", 403), ("?payload=2", 400), ("?channels=a%20b", 400), ("?channels=a,,b", 400)]
+    {
         assert_eq!(watch(neighbour(), query).await.problem().0, status, "{query}");
     }
     let neither = home.get("/dashflow/events").await;

@@ -10,8 +10,17 @@ async fn a_status_is_what_the_protocol_says() {
     let status = reply.json();
     let names: Vec<_> = status.as_object().expect("an object").keys().map(String::as_str).collect();
     let wanted = [
-        "id", "name", "version", "capabilities", "endpoint", "status", "peer_count", "queue_length", "uptime_seconds",
-        "attention_mode", "card",
+        "id",
+        "name",
+        "version",
+        "capabilities",
+        "endpoint",
+        "status",
+        "peer_count",
+        "queue_length",
+        "uptime_seconds",
+        "attention_mode",
+        "card",
     ];
     assert_eq!((reply.status, names.as_slice()), (200, wanted.as_slice()));
     assert_eq!(status["id"], home.handle.me().peer().to_string());
@@ -71,7 +80,10 @@ async fn every_listed_path_is_there() {
         assert!(!matches!(reply.status, 404 | 405), "{method} {path}: {reply:?}");
     }
     let document = home.get("/openapi.json").await;
-    assert_eq!((document.status, &document.headers["content-type"]), (200, &"application/json".parse().expect("a value")));
+    assert_eq!(
+        (document.status, &document.headers["content-type"]),
+        (200, &"application/json".parse().expect("a value"))
+    );
     assert_eq!(document.text, openapi::written());
 }
 

@@ -12,7 +12,12 @@ async fn both_spellings_bare_and_wrapped_are_taken() {
         "id": Uuid::new_v4(), "from": from, "to": "Broadcast", "msg_type": "BugReport", "priority": "Normal",
         "payload": { "bug": "x" }, "timestamp": now(), "ttl": 60,
     });
-    for message in [suggestion(from), json!({ "message": suggestion(from) }), coded.clone(), json!({ "message": with(coded, "id", Uuid::new_v4().to_string()) })] {
+    for message in [
+        suggestion(from),
+        json!({ "message": suggestion(from) }),
+        coded.clone(),
+        json!({ "message": with(coded, "id", Uuid::new_v4().to_string()) }),
+    ] {
         let id = message.get("message").unwrap_or(&message)["id"].clone();
         let reply = home.post(message.to_string()).await;
         assert_eq!((reply.status, reply.json()), (202, json!({ "accepted": true, "message_id": id, "error": null })));
@@ -165,7 +170,8 @@ async fn a_signature_proves_the_sender_and_a_wrong_one_refuses_the_message() {
 async fn a_claimed_from_that_belongs_to_a_key_is_refused_without_that_key() {
     let home = Home::open().await;
     let claimed = suggestion(KeyPair::from_seed([3; 32]).peer().0);
-    let by_another = home.ask(keyed([192, 168, 1, 6], 4), Request::post("/dashflow/message"), claimed.to_string()).await;
+    let by_another =
+        home.ask(keyed([192, 168, 1, 6], 4), Request::post("/dashflow/message"), claimed.to_string()).await;
     assert_eq!(by_another.problem(), (403, "forbidden".to_owned()));
     assert_eq!(home.post(signed(3, |_| {}).to_string()).await.status, 202);
     let unproven = home.post(with(claimed, "id", Uuid::new_v4().to_string()).to_string()).await;

@@ -159,7 +159,8 @@ async fn known_peers_see_payloads_and_how_far_to_trust_them() {
 async fn server_sent_events_begin_with_the_status_and_carry_type_and_number() {
     let (home, address) = listening().await;
     let mut tcp = TcpStream::connect(address).await.expect("the node listens");
-    let request = "GET /dashflow/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: 7\r\n\r\n";
+    let request =
+        "GET /dashflow/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: 7\r\n\r\n";
     tcp.write_all(request.as_bytes()).await.expect("an open socket");
     let mut text = String::new();
     let mut read_until = async |wanted: &str| {

@@ -39,8 +39,8 @@ fn body_of(answer: &str) -> Value {
     serde_json::from_str(body).expect("JSON")
 }
 
-/// Takes whatever certificate the server shows.
-fn browser(alpn: &[u8]) -> TlsConnector {
+/// Takes whatever certificate the server shows, and shows one of its own if it has one.
+fn browser(alpn: &[u8], own: Option<rustls::sign::CertifiedKey>) -> TlsConnector {
     #[derive(Debug)]
     struct Credulous;
     impl rustls::client::danger::ServerCertVerifier for Credulous {
@@ -72,23 +72,39 @@ fn browser(alpn: &[u8]) -> TlsConnector {
             rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
         }
         fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            vec![rustls::SignatureScheme::ED25519]
+            vec![rustls::SignatureScheme::ED25519, rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Credulous));
+    let mut config = match own {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(own))),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![alpn.to_vec()];
     TlsConnector::from(Arc::new(config))
 }
 
-async fn browse(side: &Side, alpn: &[u8]) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+type Secure = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn browse(side: &Side, alpn: &[u8]) -> std::io::Result<Secure> {
+    browse_as(side, alpn, None).await
+}
+
+async fn browse_as(side: &Side, alpn: &[u8], own: Option<rustls::sign::CertifiedKey>) -> std::io::Result<Secure> {
     let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-    browser(alpn).connect(name, connect(side).await).await
+    browser(alpn, own).connect(name, connect(side).await).await
+}
+
+/// A certificate of the usual kind for the web, with its key, in PEM.
+fn web_certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["node.example".to_owned()]).expect("a name");
+    (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
 }
 
 #[tokio::test]
@@ -115,6 +131,46 @@ async fn http_2_is_spoken_over_tls() {
     drop(sender);
     speaking.await.expect("no panic").expect("a clean end");
     side.end().await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_with_a_node_key_proves_it_and_another_does_no_harm() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let side = Side::start(1).await;
+    let node = crate::link::tls::own_certificate(&key(2)).expect("a certificate");
+    let proven = browse_as(&side, b"http/1.1", Some(node)).await.expect("a handshake");
+    assert_eq!(body_of(&talk(proven, get_who()).await)["key"], key(2).node().to_string());
+
+    let (certificate, secret) = web_certificate();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+    let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes()).expect("PEM");
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let other = rustls::sign::CertifiedKey::from_der(vec![certificate], secret, &provider).expect("a pair");
+    let unproven = browse_as(&side, b"http/1.1", Some(other)).await.expect("a handshake");
+    assert_eq!(body_of(&talk(unproven, get_who()).await)["key"], Value::Null);
+    side.end().await;
+}
+
+#[tokio::test]
+async fn browsers_see_the_origins_certificate_and_links_the_nodes() {
+    let folder = crate::scratch::Scratch::new();
+    let origin = OriginCertificate { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+    assert!(matches!(Tls::new(&key(1), Some(&origin)), Err(BadTls::Pem { .. })));
+    let (certificate, secret) = web_certificate();
+    std::fs::write(&origin.cert, &certificate).expect("a file");
+    std::fs::write(&origin.key, &secret).expect("a file");
+    let tls = Tls::new(&key(1), Some(&origin)).expect("TLS of a good pair");
+    let side = Side::over(1, Limits::default(), tls).await;
+    let stream = browse(&side, b"http/1.1").await.expect("a handshake");
+    let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
+    let pem = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice;
+    assert_eq!(shown, pem(certificate.as_bytes()).expect("PEM"));
+    let caller = Side::start(2).await;
+    let whom = crate::link::post::Whom { address: side.address, key: Some(side.key.node()) };
+    assert!(caller.links.fetch(whom, "/who").await.is_ok());
+    side.end().await;
+    caller.end().await;
 }
 
 #[tokio::test]

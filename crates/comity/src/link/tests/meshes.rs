@@ -178,9 +178,8 @@ async fn the_first_of_two_names_with_one_hash_keeps_it_and_nothing_is_lost() {
         .expect("32 bits are few");
     let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
     let (dialed, _accepted) = linked(&mut one, &mut other).await;
-    let sent: Vec<_> = [&first, &second, &first, &second]
-        .map(|name| Arc::new(message(&one.key, name.name(), &json!({}))))
-        .to_vec();
+    let sent: Vec<_> =
+        [&first, &second, &first, &second].map(|name| Arc::new(message(&one.key, name.name(), &json!({})))).to_vec();
     dialed.writer.send(Write::Messages(sent)).await.expect("a writer");
     let names: Vec<_> = other.messages(4).await.into_iter().map(|message| message.channel).collect();
     assert_eq!(names, [first.clone(), second.clone(), first, second]);
@@ -297,4 +296,26 @@ async fn a_twin_is_told_from_ourselves() {
     assert!(one.events.try_recv().is_err() && twin.events.try_recv().is_err());
     one.end().await;
     twin.end().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_makes_the_sender_wait() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    let (dialed, accepted) = linked(&mut one, &mut other).await;
+    let batch = vec![Arc::new(message(&one.key, "_status", &json!("x".repeat(50_000)))); 50];
+    let mut taken = 0;
+    let waits = loop {
+        match timeout(Duration::from_millis(500), dialed.writer.send(Write::Messages(batch.clone()))).await {
+            Ok(sent) => sent.expect("a writer that lives"),
+            Err(_) => break true,
+        }
+        taken += 1;
+        if taken > 1000 {
+            break false;
+        }
+    };
+    assert!(waits, "{taken} batches were taken and nobody read them");
+    drop((dialed, accepted));
+    one.end().await;
+    other.end().await;
 }
