@@ -2,11 +2,14 @@
 //!
 //! | door | open to | paths |
 //! | --- | --- | --- |
-//! | network | peers, within `local.trust` | [`NETWORK`] |
-//! | metrics | this machine by default | [`METRICS`] |
+//! | network | whoever `local.trust` admits | `GET /dashflow/status`, `/dashflow/peers`, `/dashflow/introspect`, `/dashflow/events` |
+//! | | anybody; each message is judged by itself | `POST /dashflow/message` |
+//! | | nodes that prove their key by TLS | `GET /dashflow/link` |
+//! | | anybody; it says nothing of this node | `GET /openapi.json` |
+//! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
 //!
-//! Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
+//! The tests compare this list with what is there. Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
 
 pub(crate) mod control;
 pub(crate) mod dashflow;
@@ -43,29 +46,6 @@ use problem::Problem;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What peers reach. A link is for nodes that prove their key by TLS; all else is for whoever
-/// `local.trust` admits, and every message is judged by itself.
-pub(crate) const NETWORK: [(&str, &str); 7] = [
-    ("GET", "/dashflow/status"),
-    ("GET", "/dashflow/peers"),
-    ("GET", "/dashflow/introspect"),
-    ("GET", "/dashflow/events"),
-    ("GET", "/dashflow/link"),
-    ("POST", "/dashflow/message"),
-    ("GET", "/openapi.json"),
-];
-
-/// What monitoring reaches.
-pub(crate) const METRICS: [(&str, &str); 7] = [
-    ("GET", "/metrics"),
-    ("GET", "/health"),
-    ("GET", "/health/live"),
-    ("GET", "/livez"),
-    ("GET", "/health/ready"),
-    ("GET", "/readyz"),
-    ("GET", "/health/checks"),
-];
 
 /// What the network door obeys.
 #[derive(Debug, Clone)]

@@ -8,14 +8,12 @@ use super::problem::ProblemBody;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::Response as Described;
-use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{ContentBuilder, Header, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
-use utoipa::{IntoResponses, OpenApi, PartialSchema, ToSchema};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 /// The document of the network door.
 #[derive(OpenApi)]
@@ -44,9 +42,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(written);
 
 /// The document as JSON text, indented, with a line end: the content of `openapi.json`.
 pub(crate) fn written() -> String {
-    let mut text = Network::openapi().to_pretty_json().expect("the document has text keys and no failing parts");
-    text.push('\n');
-    text
+    let mut document = json!(Network::openapi());
+    document["components"]["schemas"][MESSAGE_BODY] = message_body();
+    format!("{document:#}\n")
 }
 
 /// This document.
@@ -57,75 +55,73 @@ pub(super) async fn document() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
-/// A message as it may be posted; it is read by `comity_core::wire::json`.
+/// A message as it may be posted: its place in the document, filled by [`message_body`].
+#[derive(ToSchema)]
 pub(super) struct MessageBody;
 
-impl PartialSchema for MessageBody {
-    fn schema() -> RefOr<Schema> {
-        let nullable = |schema: Value| json!({ "oneOf": [schema, { "type": "null" }] });
-        let uuid = || json!({ "type": "string", "format": "uuid" });
-        let text = || json!({ "type": "string", "maxLength": 256 });
-        let channel = || json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
-        let names = [
-            "status",
-            "suggestion",
-            "bug",
-            "error",
-            "query",
-            "response",
-            "heartbeat",
-            "extended",
-            "Status",
-            "Suggestion",
-            "BugReport",
-            "Error",
-            "Query",
-            "Response",
-            "Heartbeat",
-            "Extended",
-        ];
-        let priorities = ["critical", "normal", "background", "Critical", "Normal", "Background"];
-        let to = json!({ "anyOf": [
-            { "type": "string", "enum": ["broadcast", "Broadcast"] },
-            { "type": "string", "pattern": "^group:[!-~]{1,128}$" },
-            uuid(),
-            { "type": "object", "properties": { "Channel": channel() }, "required": ["Channel"], "additionalProperties": false },
-            { "type": "object", "properties": { "Peer": uuid() }, "required": ["Peer"], "additionalProperties": false },
-        ] });
-        let bare = json!({
-            "type": "object",
-            "required": ["from", "to"],
-            "anyOf": [{ "required": ["type"] }, { "required": ["msg_type"] }],
-            "properties": {
-                "id": nullable(uuid()),
-                "from": uuid(),
-                "to": to,
-                "type": { "type": "string", "enum": names },
-                "msg_type": { "type": "string", "enum": names },
-                "channel": nullable(channel()),
-                "topic": nullable(channel()),
-                "payload": { "description": "Any JSON, up to 256 KiB" },
-                "priority": nullable(json!({ "type": "string", "enum": priorities })),
-                "timestamp": nullable(json!({ "type": "string", "format": "date-time" })),
-                "ttl": nullable(json!({ "type": "integer", "minimum": 0, "maximum": 3600, "description": "Seconds; 0 means 60" })),
-                "reply_to": nullable(uuid()),
-                "thread": nullable(text()),
-                "traceparent": nullable(text()),
-                "from_key": nullable(json!({ "type": "string", "pattern": "^ed25519:[A-Za-z0-9_-]{43}$" })),
-                "sig": nullable(json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{86}$" })),
-            },
-        });
-        let wrapped = json!({
-            "type": "object", "required": ["message"], "properties": { "message": bare }, "additionalProperties": false,
-        });
-        serde_json::from_value(json!({ "anyOf": [wrapped, bare] })).expect("the literal above is a schema")
-    }
-}
+/// The name of its schema.
+const MESSAGE_BODY: &str = "MessageBody";
 
-impl ToSchema for MessageBody {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("MessageBody")
-    }
+/// The schema of a message, bare or wrapped, in both spellings, as `comity_core::wire::json` reads
+/// it. It says more than types can.
+fn message_body() -> Value {
+    let nullable = |schema: Value| json!({ "oneOf": [schema, { "type": "null" }] });
+    let uuid = || json!({ "type": "string", "format": "uuid" });
+    let text = || json!({ "type": "string", "maxLength": 256 });
+    let channel = || json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
+    let names = [
+        "status",
+        "suggestion",
+        "bug",
+        "error",
+        "query",
+        "response",
+        "heartbeat",
+        "extended",
+        "Status",
+        "Suggestion",
+        "BugReport",
+        "Error",
+        "Query",
+        "Response",
+        "Heartbeat",
+        "Extended",
+    ];
+    let priorities = ["critical", "normal", "background", "Critical", "Normal", "Background"];
+    let to = json!({ "anyOf": [
+        { "type": "string", "enum": ["broadcast", "Broadcast"] },
+        { "type": "string", "pattern": "^group:[!-~]{1,128}$" },
+        uuid(),
+        { "type": "object", "properties": { "Channel": channel() }, "required": ["Channel"], "additionalProperties": false },
+        { "type": "object", "properties": { "Peer": uuid() }, "required": ["Peer"], "additionalProperties": false },
+    ] });
+    let bare = json!({
+        "type": "object",
+        "required": ["from", "to"],
+        "anyOf": [{ "required": ["type"] }, { "required": ["msg_type"] }],
+        "properties": {
+            "id": nullable(uuid()),
+            "from": uuid(),
+            "to": to,
+            "type": { "type": "string", "enum": names },
+            "msg_type": { "type": "string", "enum": names },
+            "channel": nullable(channel()),
+            "topic": nullable(channel()),
+            "payload": { "description": "Any JSON, up to 256 KiB" },
+            "priority": nullable(json!({ "type": "string", "enum": priorities })),
+            "timestamp": nullable(json!({ "type": "string", "format": "date-time" })),
+            "ttl": nullable(json!({ "type": "integer", "minimum": 0, "maximum": 3600, "description": "Seconds; 0 means 60" })),
+            "reply_to": nullable(uuid()),
+            "thread": nullable(text()),
+            "traceparent": nullable(text()),
+            "from_key": nullable(json!({ "type": "string", "pattern": "^ed25519:[A-Za-z0-9_-]{43}$" })),
+            "sig": nullable(json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{86}$" })),
+        },
+    });
+    json!({ "anyOf": [
+        { "type": "object", "required": ["message"], "properties": { "message": bare }, "additionalProperties": false },
+        bare,
+    ] })
 }
 
 /// How a look at this node may be refused.
@@ -147,16 +143,18 @@ const VISIT: [(u16, &str); 6] = [
     (503, "Not now"),
 ];
 
-/// What may be said of a message besides.
-const MESSAGE: [(u16, &str); 8] = [
+/// What the guards refuse of a POST besides: plain problems, for they do not look inside.
+const POST: [(u16, &str); 2] =
+    [(415, "The body is not JSON"), (421, "For another peer, or the host is none of this node's names")];
+
+/// What is refused of a message itself.
+const MESSAGE: [(u16, &str); 6] = [
     (404, "Nobody here listens to the channel"),
     (408, "The body did not arrive in time"),
     (409, "Received before"),
     (410, "Expired"),
     (413, "The body or the payload is too large"),
-    (415, "The body is not JSON"),
     (422, "A field is not what it should be; `pointer` names it"),
-    (421, "For another peer, or the host is none of this node's names"),
 ];
 
 impl IntoResponses for VisitRefusals {
@@ -175,9 +173,9 @@ impl IntoResponses for EventRefusals {
 
 impl IntoResponses for MessageRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        // What the guards refuse is a plain problem; a message's refusal has all its fields.
         let mut all = refusals(&VISIT, "Problem");
-        all.extend(refusals(&MESSAGE, "Problem"));
+        all.extend(refusals(&POST, "Problem"));
+        all.extend(refusals(&MESSAGE, "Refused"));
         all
     }
 }
@@ -202,7 +200,7 @@ fn seconds() -> Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::NETWORK;
+    use crate::door::tests::NETWORK;
 
     /// The file in review.
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");

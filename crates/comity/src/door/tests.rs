@@ -15,7 +15,7 @@ use crate::observe::Counters;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl};
-use comity_core::id::{MessageId, NodeId, PeerId};
+use comity_core::id::{MessageId, NodeId};
 use comity_core::identity::key::KeyPair;
 use comity_core::node::{self, Answer, Ask, Input, Node, Record, Restored};
 use comity_core::payload::Payload;
@@ -29,6 +29,28 @@ use uuid::Uuid;
 
 /// How long anything in these tests may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What peers reach, as `mod.rs` lists it.
+pub(super) const NETWORK: [(&str, &str); 7] = [
+    ("GET", "/dashflow/status"),
+    ("GET", "/dashflow/peers"),
+    ("GET", "/dashflow/introspect"),
+    ("GET", "/dashflow/events"),
+    ("GET", "/dashflow/link"),
+    ("POST", "/dashflow/message"),
+    ("GET", "/openapi.json"),
+];
+
+/// What monitoring reaches, as `mod.rs` lists it.
+pub(super) const METRICS: [(&str, &str); 7] = [
+    ("GET", "/metrics"),
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/livez"),
+    ("GET", "/health/ready"),
+    ("GET", "/readyz"),
+    ("GET", "/health/checks"),
+];
 
 /// What the disk does with records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,4 +241,13 @@ fn signed(seed: u8, change: impl FnOnce(&mut Message)) -> Value {
     json::sign(&mut message, &key);
     change(&mut message);
     json::to_value(&message, Spelling::Design)
+}
+
+/// Whether the list at the head of `mod.rs` names this path.
+#[test]
+fn the_list_of_what_is_reachable_names_every_path() {
+    let head = include_str!("mod.rs").split("pub(crate) mod").next().expect("a head");
+    for (_, path) in NETWORK.iter().chain(&METRICS) {
+        assert!(head.contains(&format!("{path}`")), "{path}");
+    }
 }

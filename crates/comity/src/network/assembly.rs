@@ -187,6 +187,7 @@ pub(super) async fn assemble(
     let links = Links::new(handle.clone(), tls.clone());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
+    let disk = store.health();
     let store = tokio::spawn(store.write(taken, move |input| {
         let handle = reports.clone();
         async move { handle.inform(input).await }
@@ -199,7 +200,7 @@ pub(super) async fn assemble(
         let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, counters.clone(), stop.clone());
         doors.push(tokio::spawn(served));
     }
-    let checks = Checks::new(first_checks(&handle, home.folder().to_owned()));
+    let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), OnFailure::CarryOn));
     for listener in metrics {
         let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());

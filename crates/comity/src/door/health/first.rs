@@ -1,10 +1,12 @@
 //! The checks that every node has: the driver, the store, discovery, the clock, the disk.
 
-use super::{Check, Verdict, Weight};
+use super::{Check, Reporter, Verdict, Weight};
 use crate::driver::Handle;
+use crate::store::DiskHealth;
 use comity_core::node::SourceHealth;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How far this clock may be off its peers' median, in milliseconds; more is not believed, so this
 /// is also the most that is ever measured.
@@ -17,11 +19,14 @@ const VIEW_AGE_MAX: Duration = Duration::from_secs(10);
 const DISK_FREE_MIN: u64 = 16 << 20;
 const DISK_FREE_LOW: u64 = 256 << 20;
 
-/// The checks of the node behind `handle`, with its data in `data_dir`.
-pub(crate) fn first_checks(handle: &Handle, data_dir: PathBuf) -> Vec<Check> {
+/// The checks of the node behind `handle`, with its data in `data_dir` and its store as `store` says.
+/// Needs a tokio runtime.
+pub(crate) fn first_checks(handle: &Handle, data_dir: PathBuf, store: watch::Receiver<DiskHealth>) -> Vec<Check> {
+    let (stored, reporter) = Check::passive("store", "what must survive a crash reaches the disk", Weight::Critical);
+    drop(tokio::spawn(report_store(store, reporter)));
     vec![
+        stored,
         of_node(handle, "driver", "the node's rules answer", Weight::Critical, driver),
-        of_node(handle, "store", "what must survive a crash reaches the disk", Weight::Critical, store),
         of_node(handle, "discovery", "the sources of discovery that are switched on work", Weight::Minor, discovery),
         of_node(handle, "clock", "the clock agrees with the peers' clocks", Weight::Minor, clock),
         Check::active("disk", "the data directory has room", Weight::Minor, move || {
@@ -55,9 +60,18 @@ async fn driver(handle: Handle) -> Verdict {
     if lives { Verdict::Healthy } else { Verdict::Failed("the node has ended".to_owned()) }
 }
 
-async fn store(handle: Handle) -> Verdict {
-    let sentence = "the disk did not take the last record; make room in the data directory";
-    if handle.look().await.disk_ok { Verdict::Healthy } else { Verdict::Failed(sentence.to_owned()) }
+/// Passes on what the store says of the disk, until the store ends.
+async fn report_store(mut store: watch::Receiver<DiskHealth>, reporter: Reporter) {
+    loop {
+        let health = store.borrow_and_update().clone();
+        reporter.report(match health {
+            DiskHealth::Working => Verdict::Healthy,
+            DiskHealth::Failing(sentence) => Verdict::Failed(sentence),
+        });
+        if store.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn discovery(handle: Handle) -> Verdict {

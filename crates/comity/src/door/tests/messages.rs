@@ -67,11 +67,19 @@ async fn refuses(body: impl Into<Body>, status: u16, code: &str, pointer: Option
 #[tokio::test]
 async fn what_is_not_json_is_a_bad_request() {
     let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    for body in ["", "{", "nul", "\u{feff}{}", "{} {}", "[1,]", "\"\u{0}\""] {
+    refuses("[1,]", 400, "bad_request", Some("/1")).await;
+    for body in ["", "{", "nul", "\u{feff}{}", "{} {}", "\"\u{0}\""] {
         refuses(body, 400, "bad_request", Some("")).await;
     }
     refuses(vec![0xff_u8, 0xfe, 0x00], 400, "bad_request", Some("")).await;
-    refuses(deep(100_000), 400, "bad_request", None).await;
+    refuses(deep(34), 400, "bad_request", Some(&"/0".repeat(33))).await;
+    let home = Home::open().await;
+    assert_eq!(home.post(deep(100_000)).await.problem(), (400, "bad_request".to_owned()));
+    let message = |levels| {
+        with(suggestion(Uuid::from_u128(5)), "payload", serde_json::from_str::<Value>(&deep(levels)).expect("JSON"))
+    };
+    assert_eq!(home.post(message(31).to_string()).await.status, 202);
+    assert_eq!(home.post(message(32).to_string()).await.problem(), (400, "bad_request".to_owned()));
     refuses(r#"{"from":"a","from":"b"}"#, 400, "bad_request", Some("/from")).await;
 }
 

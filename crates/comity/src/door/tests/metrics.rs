@@ -3,12 +3,13 @@
 use super::*;
 use crate::door::guards::Names;
 use crate::door::health::{Checks, first_checks};
+use crate::store::DiskHealth;
 
 /// What Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 async fn scrape(home: &Home, checks: &Checks, path: &str) -> Reply {
-    let router = crate::door::metrics(home.handle.clone(), checks.clone(), Names::loopback());
+    let router = super::super::metrics(home.handle.clone(), checks.clone(), Names::loopback());
     let request = Request::get(path).header("host", "localhost").header("accept", OPENMETRICS);
     let request = request.body(Body::empty()).expect("a request");
     Reply::of(router.oneshot(request).await.expect("routers do not fail")).await
@@ -35,25 +36,30 @@ async fn metrics_are_openmetrics_text_and_count_refusals_by_code() {
 #[tokio::test]
 async fn a_healthy_node_passes_its_first_checks_and_says_when_the_disk_refuses() {
     let home = Home::open().await;
-    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir()));
+    let (disk, health) = watch::channel(DiskHealth::Working);
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), health));
     checks.carry_out().await;
     for (_, path) in METRICS {
         let reply = scrape(&home, &checks, path).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
     }
-    home.disk.send_replace(Disk::Refuses);
-    home.post(suggestion(Uuid::from_u128(5)).to_string()).await;
-    checks.carry_out().await;
-    let reply = scrape(&home, &checks, "/health").await;
-    assert_eq!(reply.status, 503);
-    let store = reply.json()["checks"].as_array().into_iter().flatten().find(|check| check["name"] == "store").cloned();
-    assert_eq!(store.expect("the check")["status"], "failed");
+    disk.send_replace(DiskHealth::Failing("the disk is full".to_owned()));
+    let failed = async {
+        while scrape(&home, &checks, "/readyz").await.status != 503 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed).await.expect("a passive check is told at once");
+    let report = scrape(&home, &checks, "/health").await.json();
+    let store = report["checks"].as_array().into_iter().flatten().find(|check| check["name"] == "store");
+    assert_eq!(store.expect("the check")["detail"], "the disk is full");
 }
 
 #[tokio::test]
-async fn a_node_that_has_ended_is_not_ready() {
+async fn a_node_that_has_ended_is_not_ready_and_the_process_still_lives() {
     let home = Home::open().await;
-    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir()));
+    let (_disk, health) = watch::channel(DiskHealth::Working);
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), health));
     home.stop.cancel();
     checks.carry_out().await;
     assert_eq!(scrape(&home, &checks, "/readyz").await.status, 503);
