@@ -1,7 +1,7 @@
 //! Finding peers and keeping in touch: sightings, dials and their ends, presence, heartbeats.
 
 use super::linking::Hello;
-use super::{DialFailure, DialOutcome, Effect, Event, Node, Timer, is_named};
+use super::{DialFailure, DialOutcome, Effect, Event, Node, Stay, Timer, is_named};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{DialId, MessageId, PeerId};
@@ -104,6 +104,9 @@ impl Node {
     }
 
     pub(super) fn dial_named(&mut self, _now: Now) {
+        if self.stay != Stay::Here {
+            return;
+        }
         for index in 0..self.manual.len() {
             let named = &mut self.manual[index];
             if named.peer.is_some() || named.dial.is_some() {
@@ -119,9 +122,6 @@ impl Node {
 
     /// Dials a peer unless it is linked, being dialled, or has no address.
     pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) {
-        if self.leaving.is_some() {
-            return;
-        }
         let Some(peer) = self.book.find(id) else { return };
         let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
         if !settled {
@@ -137,6 +137,9 @@ impl Node {
     }
 
     fn start_dial(&mut self, id: PeerId, _now: Now) {
+        if self.stay != Stay::Here {
+            return;
+        }
         let Some(peer) = self.book.find_mut(id).filter(|peer| peer.dial.is_none()) else { return };
         let mut candidates = peer.candidates.clone();
         if candidates.is_empty() {

@@ -80,11 +80,21 @@ pub struct Node {
     ledger_in: Ledger,
     ledger_out: Ledger,
     keeping: keeping::Keeping,
-    leaving: Option<Ticket>,
+    stay: Stay,
 
     timers: Timers,
     numbers: Numbers,
     effects: Vec<Effect>,
+}
+
+/// Whether the node is there for its peers. What happens after it left is let pass: the body still
+/// tells the ends of its links, and nobody is dialled again for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    Here,
+    /// It has said goodbye; the question is answered when its queues are empty.
+    Leaving(Ticket),
+    Left,
 }
 
 impl Node {
@@ -120,7 +130,7 @@ impl Node {
             ledger_in: Ledger::default(),
             ledger_out: Ledger::default(),
             keeping: keeping::Keeping::default(),
-            leaving: None,
+            stay: Stay::Here,
             timers: Timers::default(),
             numbers: Numbers { state: config.seed, dials: 0 },
             effects: Vec::new(),
