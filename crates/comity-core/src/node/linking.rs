@@ -1,7 +1,7 @@
 //! Links: coming up, one a peer, silence, control frames, receipts, going down.
 
 use super::meeting::Errand;
-use super::{Boot, Effect, Event, LinkLoss, LinkView, Node, Timer};
+use super::{Boot, Effect, Event, LinkLoss, LinkView, Node, Stay, Timer};
 use crate::card::Card;
 use crate::channel::Channel;
 use crate::id::{DialId, LinkId, MessageId, NodeId, PeerId};
@@ -118,7 +118,7 @@ impl Node {
         let peer = hello.key.peer();
         let trust = self.trust_of(Some(hello.key));
         let admitted = trust >= self.config.admission.wanted(hello.remote.ip());
-        if self.leaving.is_some() || hello.key == self.config.node || !(admitted || dial.is_some()) {
+        if self.stay != Stay::Here || hello.key == self.config.node || !(admitted || dial.is_some()) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
             return;
         }
@@ -234,7 +234,7 @@ impl Node {
         }
         if goodbye {
             self.set_absent(peer, Presence::Offline, now);
-        } else if self.leaving.is_none() {
+        } else {
             self.dial_peer(peer, now);
         }
     }
