@@ -28,7 +28,7 @@ use ids::Ids;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events that wait for the driver, at most. More would let senders run far ahead of the pressure
@@ -46,6 +46,17 @@ const WATCH_LAG_MAX: usize = 1024;
 pub(crate) enum Event {
     /// Something happened that wants no answer.
     Input(Input),
+    /// Messages came over a link, decoded.
+    Messages {
+        /// The link.
+        link: LinkId,
+        /// The messages of one frame.
+        batch: Vec<Message>,
+        /// How many more of them could not be read.
+        dropped: u32,
+        /// The room they take until the rules have seen them.
+        room: OwnedSemaphorePermit,
+    },
     /// Somebody asks.
     Ask {
         /// For what.
@@ -143,6 +154,11 @@ impl Handle {
         } else {
             self.put(Event::Input(input)).await;
         }
+    }
+
+    /// Brings the messages of one frame; the room they take is given back when they are handled.
+    pub(crate) async fn received(&self, link: LinkId, batch: Vec<Message>, dropped: u32, room: OwnedSemaphorePermit) {
+        self.put(Event::Messages { link, batch, dropped, room }).await;
     }
 
     /// Hands over a link whose hellos are through.

@@ -70,9 +70,6 @@ impl Node {
         if !self.book.merge(&sighting, permitted, now) {
             return;
         }
-        if let Some(peer) = self.book.find_mut(id).filter(|peer| peer.presence == Presence::Offline) {
-            peer.presence = Presence::Seen;
-        }
         self.dial_peer(id, now);
     }
 
@@ -183,7 +180,7 @@ impl Node {
 
     /// A peer without a key answered by plain HTTP: an original client, never trusted.
     fn take_plain(&mut self, errand: Errand, address: SocketAddr, sighting: &Sighting, now: Now) {
-        let wanted = self.config.admission.wanted(address.ip());
+        let wanted = self.trust_wanted(address.ip());
         let fits = match errand {
             Errand::Peer(id) => id == sighting.peer,
             Errand::Named(_) => true,
@@ -238,17 +235,28 @@ impl Node {
                 let ourselves: Vec<_> =
                     failures.iter().filter(|(_, f)| *f == DialFailure::Ourselves).map(|(c, _)| *c).collect();
                 peer.candidates.retain(|candidate| !ourselves.contains(candidate));
-                let pause = backoff(peer.failures);
-                peer.failures += 1;
-                peer.trouble =
+                let (linked, offline) = (peer.link.is_some(), peer.presence == Presence::Offline);
+                let trouble =
                     failures.iter().map(|(c, failure)| format!("{}: {}", c.address, failure.text())).next_back();
-                if peer.link.is_none() && peer.presence != Presence::Offline {
-                    self.set_absent(id, Presence::Unreachable, now);
+                // Who said goodbye and does not answer has not come back: old records may say so.
+                if !offline {
+                    if !linked {
+                        self.set_absent(id, Presence::Unreachable, now);
+                    }
+                    self.dial_later(id, trouble.as_deref().unwrap_or("nobody answers"), now);
                 }
-                let jitter = self.numbers.jitter(pause / 2);
-                self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
             }
         }
+    }
+
+    /// Dials a peer again after a pause that doubles with each failure.
+    pub(super) fn dial_later(&mut self, id: PeerId, trouble: &str, now: Now) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        let pause = backoff(peer.failures);
+        peer.failures += 1;
+        peer.trouble = Some(trouble.to_owned());
+        let jitter = self.numbers.jitter(pause / 2);
+        self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
     }
 
     /// Notes that a peer is not there (any more), and says so if it was.

@@ -38,7 +38,7 @@ use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
 
@@ -268,6 +268,13 @@ impl Node {
             Some(key) if self.known.contains(&key) => Trust::Known,
             Some(_) => Trust::Verified,
         }
+    }
+
+    /// The least trust that is admitted from this address. What comes from this machine's own
+    /// addresses comes from this machine, even where they are public.
+    fn trust_wanted(&self, address: IpAddr) -> Trust {
+        let own = self.interfaces.iter().any(|interface| interface.addr() == address.to_canonical());
+        self.config.admission.wanted(if own { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address })
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -6,8 +6,7 @@
 mod tests;
 
 use crate::driver::Handle;
-use crate::link::Links;
-use crate::link::post::Whom;
+use crate::link::{Links, Whom};
 use comity_core::id::{NodeId, PeerId};
 use comity_core::identity::trust::Trust;
 use comity_core::limits;

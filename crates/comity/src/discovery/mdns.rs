@@ -6,10 +6,9 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use comity_core::id::PeerId;
 use comity_core::limits;
 use comity_core::node::{Input, SourceHealth};
-use comity_core::peers::Source;
+use comity_core::peers::{Sighting, Source};
 use comity_core::wire::txt::Txt;
 use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 use service::{Name, sighting};
@@ -137,10 +136,21 @@ fn failed(why: &str) -> Input {
     Input::Source { source: Source::Mdns, health: SourceHealth::Failed(format!("{why}: {what_to_do}")) }
 }
 
-/// An instance that was resolved.
+/// An instance that was resolved: what was told of it last, and when.
 struct Instance {
-    peer: PeerId,
+    sighting: Sighting,
     heard: Instant,
+}
+
+impl Instance {
+    /// Whether a sighting says more than what was told. One that only lacks something does not: so
+    /// it looks when the records of somebody who leaves run out one by one.
+    fn is_outdone_by(&self, new: &Sighting) -> bool {
+        let known = |candidate| self.sighting.candidates.contains(candidate);
+        let lost_its_text = new.key.is_none() && self.sighting.key.is_some();
+        let same = Sighting { candidates: self.sighting.candidates.clone(), ..new.clone() } == self.sighting;
+        !lost_its_text && !(same && new.candidates.iter().all(known))
+    }
 }
 
 struct Task<F> {
@@ -207,15 +217,17 @@ where
                     tracing::debug!(instance = ?service.get_fullname(), "an mDNS service without a usable address");
                     return;
                 };
-                if self.instances.len() >= limits::PEERS_MAX && !self.instances.contains_key(&fullname) {
-                    return;
+                match self.instances.get(&fullname) {
+                    Some(instance) if !instance.is_outdone_by(&sighting) => return,
+                    None if self.instances.len() >= limits::PEERS_MAX => return,
+                    _ => {}
                 }
-                self.instances.insert(fullname, Instance { peer: sighting.peer, heard: Instant::now() });
+                self.instances.insert(fullname, Instance { sighting: sighting.clone(), heard: Instant::now() });
                 (self.inform)(Input::Sighted(sighting)).await;
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
-                if let Some(Instance { peer, heard }) = self.instances.remove(&fullname.to_lowercase()) {
-                    let goodbye = heard.elapsed() < GOODBYE_WITHIN;
+                if let Some(Instance { sighting, heard }) = self.instances.remove(&fullname.to_lowercase()) {
+                    let (peer, goodbye) = (sighting.peer, heard.elapsed() < GOODBYE_WITHIN);
                     (self.inform)(Input::Unsighted { source: Source::Mdns, peer, goodbye }).await;
                 }
             }

@@ -175,6 +175,10 @@ impl Driver {
     fn take(&mut self, event: Event) {
         match event {
             Event::Input(input) => self.take_input(input),
+            Event::Messages { link, batch, dropped, room } => {
+                self.tell(Input::Messages { link, batch, dropped });
+                drop(room);
+            }
             Event::Ask { ask, reply } => {
                 let ticket = self.body.tickets.open(reply);
                 self.tell(Input::Asked { ticket, ask });

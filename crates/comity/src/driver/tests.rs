@@ -28,7 +28,7 @@ fn start() -> Handle {
     config.throttle.sender = config.throttle.address;
     let node = Node::new(config, Restored::default(), clock.now());
     let counters = Counters::new("1");
-    let setup = Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop: stop.clone() };
+    let setup = Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
     let (records, mut taken) = mpsc::channel(16);
     let reports = handle.clone();

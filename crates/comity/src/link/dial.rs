@@ -86,7 +86,7 @@ impl Links {
         match reached {
             Reached::Plain(sighting) => DialOutcome::Plain { address: candidate.address, sighting },
             Reached::Node { socket, greeted, key } => {
-                self.establish(*socket, greeted, key, candidate.address, Some(dial)).await;
+                self.establish(*socket, *greeted, key, candidate.address, Some(dial)).await;
                 DialOutcome::Linked(candidate.address)
             }
         }
@@ -108,7 +108,7 @@ impl Links {
         let _turn = turn.lock().await;
         let mut socket = mesh::open(*stream, candidate.address).await?;
         match hello::exchange(&mut socket, &self.0.handle, key).await {
-            Ok(greeted) => Ok(Reached::Node { socket: Box::new(socket), greeted, key }),
+            Ok(greeted) => Ok(Reached::Node { socket: Box::new(socket), greeted: Box::new(greeted), key }),
             Err(failure) => {
                 self.note_hello(failure, candidate.address);
                 Err(failure)
@@ -147,7 +147,7 @@ impl Links {
 
 /// What one attempt found.
 enum Reached {
-    Node { socket: Box<Socket>, greeted: Greeted, key: NodeId },
+    Node { socket: Box<Socket>, greeted: Box<Greeted>, key: NodeId },
     Plain(Box<Sighting>),
 }
 

@@ -5,7 +5,7 @@
 use super::hello::{self, Greeted};
 use super::listen::Caller;
 use super::wire::Wire;
-use super::{Cause, Established, Links, WRITES_MAX, Write};
+use super::{Cause, Established, Links, ROOM, WRITES_MAX, Write};
 use crate::observe::Direction;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -27,7 +27,7 @@ use hyper_util::server::conn::auto::upgrade;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::{TlsStream, client, server};
 use tokio_tungstenite::WebSocketStream;
@@ -128,6 +128,13 @@ fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 impl Links {
+    /// Waits until what was read before leaves room for so many bytes.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, LinkLoss> {
+        let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+        // Err: the semaphore was closed, which nobody does.
+        Arc::clone(&self.0.room).acquire_many_owned(bytes).await.map_err(|_| LinkLoss::Closed)
+    }
+
     /// Takes a link that another node opened.
     async fn welcome(&self, upgrade: OnUpgrade, key: NodeId, remote: SocketAddr) {
         let Ok(Ok(upgraded)) = timeout(hello::HELLO_TIME, upgrade).await else {
@@ -245,32 +252,41 @@ async fn read(links: &Links, link: LinkId, stream: &mut SplitStream<Socket>, mut
 
 async fn read_messages(links: &Links, link: LinkId, frame: &Bytes, names: &ChannelTable) -> Result<(), LinkLoss> {
     let handle = &links.0.handle;
+    let mut room = links.room_for(grown(frame)).await?;
     let mut batch = Vec::with_capacity(expected(frame));
-    let decoded = compact::decode(frame, names, handle.now().wall, &mut batch);
-    let lost = decoded.map_err(|_| LinkLoss::Malformed)?;
+    let lost = compact::decode(frame, names, handle.now().wall, &mut batch).map_err(|_| LinkLoss::Malformed)?;
     let dropped = lost.total();
     handle.counters().frame(Direction::In, frame.len(), batch.len());
     if dropped > 0 {
         lost.by_cause().iter().for_each(|(cause, count)| handle.counters().dropped(cause, (*count).into()));
     }
-    handle.inform(Input::Messages { link, batch, dropped }).await;
+    let taken = frame.len() + batch.iter().map(Message::weight).sum::<usize>();
+    drop(room.split(room.num_permits().saturating_sub(taken)));
+    handle.received(link, batch, dropped, room).await;
     Ok(())
+}
+
+/// The most memory that the messages of a frame may take: each may have a compressed payload, and
+/// the decoder goes no further than [`compact::DECOMPRESSED_MAX`].
+fn grown(frame: &Bytes) -> usize {
+    let messages = frame.len() / compact::HEADER;
+    messages.saturating_mul(FRAME_MAX).min(compact::DECOMPRESSED_MAX) + frame.len()
 }
 
 /// How many messages a frame may hold, so that a batch grows once: as many as are as long as its
 /// first. The length is the peer's word, so it is only a guess, and bounded by the frame.
 fn expected(frame: &Bytes) -> usize {
-    const HEADER: usize = 32;
     const IDS: usize = 32;
     let payload = frame.get(28..30).map_or(0, |length| usize::from(length[0]) | usize::from(length[1]) << 8);
-    (frame.len() / (HEADER + IDS + payload)).max(1)
+    (frame.len() / (compact::HEADER + IDS + payload)).max(1)
 }
 
 async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut ChannelTable) -> Result<(), LinkLoss> {
     let handle = &links.0.handle;
     match frame::parse(text, handle.now().wall) {
         Ok(Incoming::Message(message)) => {
-            handle.inform(Input::Messages { link, batch: vec![message], dropped: 0 }).await;
+            let room = links.room_for(text.len()).await?;
+            handle.received(link, vec![message], 0, room).await;
         }
         Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
         Ok(Incoming::Control(frame)) => {

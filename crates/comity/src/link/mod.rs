@@ -6,7 +6,7 @@ mod dial;
 mod hello;
 mod listen;
 mod mesh;
-pub(crate) mod post;
+mod post;
 mod tls;
 mod wire;
 
@@ -15,7 +15,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
 pub(crate) use post::Whom;
-pub(crate) use tls::{BadTls, OriginCertificate, Tls};
+pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
 use axum::Router;
@@ -36,6 +36,11 @@ pub(crate) const WRITES_MAX: usize = 256;
 
 /// POSTs under way to peers without links, at most; each holds a socket for up to five seconds.
 const POSTS_MAX: usize = 64;
+
+/// Most memory of messages that were read and that the driver has not taken yet, bytes, over all
+/// links. Less slows many busy links down; more is what peers can make a node hold whose disk is
+/// behind.
+const ROOM: usize = 64 * 1024 * 1024;
 
 /// A link that is up: both hellos are through. Its reader speaks only after this was handed over.
 #[derive(Debug)]
@@ -82,14 +87,15 @@ struct Shared {
     handle: Handle,
     tls: Tls,
     posts: Semaphore,
+    room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Links {
     /// The links of the node behind `handle`. They end when the node does.
     pub(crate) fn new(handle: Handle, tls: Tls) -> Self {
-        let (posts, tasks) = (Semaphore::new(POSTS_MAX), TaskTracker::new());
-        Self(Arc::new(Shared { handle, tls, posts, tasks }))
+        let (posts, room) = (Semaphore::new(POSTS_MAX), Arc::new(Semaphore::new(ROOM)));
+        Self(Arc::new(Shared { handle, tls, posts, room, tasks: TaskTracker::new() }))
     }
 
     /// The route by which other nodes open links to this one.

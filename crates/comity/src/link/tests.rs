@@ -85,8 +85,8 @@ impl Side {
     async fn messages(&mut self, count: usize) -> Vec<Message> {
         let mut all = Vec::new();
         while all.len() < count {
-            match self.input().await {
-                Input::Messages { batch, dropped: 0, .. } => all.extend(batch),
+            match self.event().await {
+                Event::Messages { batch, dropped: 0, .. } => all.extend(batch),
                 other => panic!("messages were wanted, not {other:?}"),
             }
         }

@@ -2,9 +2,8 @@
 
 use crate::world::{Scratch, acquainted, address, config, eventually, introduce, soon, start, two};
 use comity::home::Home;
-use comity::network::Error;
-use comity::network::PeerChange;
-use comity::{AppConfig, Network, Presence, Reach, Refusal, Source, Trust};
+use comity::network::{Error, PeerChange};
+use comity::{AppConfig, Network, Presence, Refusal, Source, Trust};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_of_which_one_names_the_other_know_each_other_proven() {
@@ -14,15 +13,18 @@ async fn two_nodes_of_which_one_names_the_other_know_each_other_proven() {
     assert_eq!((seen.name.as_str(), seen.trust, seen.key), ("one", Trust::Verified, Some(one.node_id())));
     assert!(seen.reach.inbound && seen.sources.contains(&Source::Inbound));
     let seen = one.peer_named("other").await.expect("it is known by its name");
-    assert_eq!((seen.id, seen.reach), (other.id(), Reach { outbound: true, inbound: false }));
+    assert_eq!((seen.id, seen.reach.name()), (other.id(), "both"));
     assert!(one.peers_with_capability("search").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_know_each_other_through_the_one_in_the_middle() {
     let scratch = Scratch::new();
-    let (one, middle, other) =
-        tokio::join!(start(scratch.path(), "one"), start(scratch.path(), "middle"), start(scratch.path(), "other"));
+    let (one, middle, other) = tokio::join!(
+        start(scratch.path(), "one"),
+        start(scratch.path(), "middle"),
+        start(scratch.path(), "other")
+    );
     introduce(&one, &middle).await;
     introduce(&other, &middle).await;
     acquainted(&one, other.id()).await;

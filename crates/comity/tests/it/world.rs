@@ -2,7 +2,7 @@
 
 use comity::config::{Config, Flag, Sources};
 use comity::home::Home;
-use comity::{Network, PeerId, Presence, Trust};
+use comity::{Network, PeerId, Presence, Reach, Trust};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,13 +67,14 @@ pub async fn introduce(one: &Network, other: &Network) {
     acquainted(other, one.id()).await;
 }
 
-/// Waits until the node knows the peer as verified and online.
+/// Waits until the node knows the peer as verified, online and reachable both ways.
 pub async fn acquainted(node: &Network, peer: PeerId) {
     let known = async || {
         let peers = node.peers().await;
-        peers
-            .iter()
-            .any(|known| known.id == peer && known.trust >= Trust::Verified && known.presence == Presence::Online)
+        peers.iter().any(|known| {
+            let there = known.trust >= Trust::Verified && known.presence == Presence::Online;
+            known.id == peer && there && known.reach == Reach { outbound: true, inbound: true }
+        })
     };
     eventually("the peer is known", known).await;
 }

@@ -3,7 +3,6 @@
 
 use super::*;
 use comity_core::id::NodeId;
-use comity_core::peers::Sighting;
 use mdns_sd::{ResolvedService, TxtProperties};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -118,12 +117,14 @@ async fn scene_network() {
     };
     assert_eq!(ada.until(renewed).await, ["tea, with milk"]);
 
+    while ada.heard.try_recv().is_ok() {}
     let left = Instant::now();
     bob.mdns.leave().await;
     assert!(left.elapsed() < Duration::from_millis(500), "leaving takes {:?}", left.elapsed());
     let (peer, goodbye) = ada
         .until(|input| match input {
             Input::Unsighted { peer, goodbye, .. } => Some((peer, goodbye)),
+            Input::Sighted(sighting) => panic!("who leaves is not news: {sighting:?}"),
             _ => None,
         })
         .await;
@@ -181,6 +182,19 @@ fn resolved(port: u16, addresses: &[&str], txt: &[u8]) -> ResolvedService {
     let mut service = service.expect("a service").as_resolved_service();
     service.txt_properties = TxtProperties::from(txt);
     service
+}
+
+#[test]
+fn a_record_that_loses_parts_is_not_news() {
+    let heard = Instant::now();
+    let key = format!("key={}", NodeId::from_bytes([1; 32]));
+    let whole = strings(&[b"name=a", key.as_bytes()]);
+    let seen = |addresses: &[&str], txt: &[u8]| sighting(&resolved(9000, addresses, txt)).expect("an address");
+    let instance = Instance { sighting: seen(&["10.0.0.5", "10.0.0.6"], &whole), heard };
+    assert!(!instance.is_outdone_by(&seen(&["10.0.0.5"], &whole)));
+    assert!(!instance.is_outdone_by(&seen(&["10.0.0.5", "10.0.0.6"], &[])));
+    assert!(instance.is_outdone_by(&seen(&["10.0.0.5", "10.0.0.7"], &whole)));
+    assert!(instance.is_outdone_by(&seen(&["10.0.0.5"], &strings(&[b"name=b", key.as_bytes()]))));
 }
 
 fn strings(list: &[&[u8]]) -> Vec<u8> {

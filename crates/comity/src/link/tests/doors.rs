@@ -138,7 +138,7 @@ async fn a_client_certificate_with_a_node_key_proves_it_and_another_does_no_harm
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let side = Side::start(1).await;
-    let node = crate::link::tls::own_certificate(&key(2)).expect("a certificate");
+    let node = tls::own_certificate(&key(2)).expect("a certificate");
     let proven = browse_as(&side, b"http/1.1", Some(node)).await.expect("a handshake");
     assert_eq!(body_of(&talk(proven, get_who()).await)["key"], key(2).node().to_string());
 
@@ -156,7 +156,7 @@ async fn a_client_certificate_with_a_node_key_proves_it_and_another_does_no_harm
 async fn browsers_see_the_origins_certificate_and_links_the_nodes() {
     let folder = crate::scratch::Scratch::new();
     let origin = OriginCertificate { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
-    assert!(matches!(Tls::new(&key(1), Some(&origin)), Err(BadTls::Pem { .. })));
+    assert!(matches!(Tls::new(&key(1), Some(&origin)), Err(tls::BadTls::Pem { .. })));
     let (certificate, secret) = web_certificate();
     std::fs::write(&origin.cert, &certificate).expect("a file");
     std::fs::write(&origin.key, &secret).expect("a file");
@@ -167,7 +167,7 @@ async fn browsers_see_the_origins_certificate_and_links_the_nodes() {
     let pem = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice;
     assert_eq!(shown, pem(certificate.as_bytes()).expect("PEM"));
     let caller = Side::start(2).await;
-    let whom = crate::link::post::Whom { address: side.address, key: Some(side.key.node()) };
+    let whom = Whom { address: side.address, key: Some(side.key.node()) };
     assert!(caller.links.fetch(whom, "/who").await.is_ok());
     side.end().await;
     caller.end().await;
@@ -180,10 +180,7 @@ async fn a_link_needs_a_client_certificate() {
                sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     let ask_once = ask.replace("connection: upgrade", "connection: upgrade, close");
     assert!(talk(connect(&side).await, &ask_once).await.starts_with("HTTP/1.1 401"));
-    let mut refused = match browse(&side, b"comity/1").await {
-        Ok(stream) => stream,
-        Err(_) => return side.end().await,
-    };
+    let Ok(mut refused) = browse(&side, b"comity/1").await else { return side.end().await };
     // TLS 1.3: the client learns after its own last word that its empty certificate was refused.
     assert!(refused.read(&mut [0; 1]).await.is_err());
     side.end().await;

@@ -230,7 +230,7 @@ async fn what_cannot_be_understood_is_dropped_and_counted_and_the_link_lives() {
     let unnamed = message(&key, "custom:unnamed", &json!({}));
     let good = message(&key, "_status", &json!({}));
     socket.send(Packet::Binary(frame(&[unnamed, good.clone()]))).await.expect("a link");
-    let Input::Messages { batch, dropped, .. } = side.input().await else { panic!("messages were wanted") };
+    let Event::Messages { batch, dropped, .. } = side.event().await else { panic!("messages were wanted") };
     assert_eq!((batch.len(), dropped, batch[0].id), (1, 1, good.id));
     assert_eq!((side.dropped("bad_frame"), side.dropped("unknown_channel")), (5, 1));
     drop(socket);
@@ -302,7 +302,10 @@ async fn a_twin_is_told_from_ourselves() {
 async fn a_receiver_that_takes_nothing_makes_the_sender_wait() {
     let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
     let (dialed, accepted) = linked(&mut one, &mut other).await;
-    let batch = vec![Arc::new(message(&one.key, "_status", &json!("x".repeat(50_000)))); 50];
+    let noise: Vec<u8> = std::iter::repeat_with(rand::random).take(30_000).collect();
+    let text = comity_core::id::encode_base64(&noise);
+    let large = Arc::new(message(&one.key, "_status", &json!(text)));
+    let batch: Vec<_> = std::iter::repeat_n(large, 50).collect();
     let mut taken = 0;
     let waits = loop {
         match timeout(Duration::from_millis(500), dialed.writer.send(Write::Messages(batch.clone()))).await {
