@@ -159,7 +159,6 @@ impl Driver {
     /// Handles what happened and hands over what came of it.
     fn turn(&mut self, events: impl IntoIterator<Item = Event>) {
         self.now = self.shared.clock.now();
-        self.viewed = false;
         for event in events {
             self.take(event);
         }

@@ -20,11 +20,8 @@ async fn two_nodes_of_which_one_names_the_other_know_each_other_proven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_know_each_other_through_the_one_in_the_middle() {
     let scratch = Scratch::new();
-    let (one, middle, other) = tokio::join!(
-        start(scratch.path(), "one"),
-        start(scratch.path(), "middle"),
-        start(scratch.path(), "other")
-    );
+    let (one, middle, other) =
+        tokio::join!(start(scratch.path(), "one"), start(scratch.path(), "middle"), start(scratch.path(), "other"));
     introduce(&one, &middle).await;
     introduce(&other, &middle).await;
     acquainted(&one, other.id()).await;

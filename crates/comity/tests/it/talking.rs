@@ -22,7 +22,8 @@ async fn a_message_arrives_once_with_what_is_proven_of_its_sender() {
     assert_eq!((message.id(), message.from(), message.payload()), (Some(sent.id), one.id(), payload));
     assert_eq!((message.trust(), message.key(), message.via()), (Trust::Verified, Some(one.node_id()), Via::Link));
     assert_eq!((message.channel().name(), message.is_direct()), ("custom:room", true));
-    eventually("its fate is told to the sender", async || fates(&one, sent.id).await.contains(&FateKind::Delivered)).await;
+    eventually("its fate is told to the sender", async || fates(&one, sent.id).await.contains(&FateKind::Delivered))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
