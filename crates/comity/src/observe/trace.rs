@@ -43,7 +43,7 @@ pub(crate) fn admitted(received: &Received) {
 }
 
 /// The current span as a `traceparent` for a message that leaves; `None` when nothing is traced.
-fn traceparent() -> Option<String> {
+pub(super) fn traceparent() -> Option<String> {
     let span = Span::current();
     if span.is_disabled() {
         return None;
@@ -57,7 +57,7 @@ fn traceparent() -> Option<String> {
 
 /// Makes the span a child of the one that a message names. What is not a `traceparent` is passed
 /// over: anybody may have written it.
-fn follow(span: &Span, traceparent: &str) {
+pub(super) fn follow(span: &Span, traceparent: &str) {
     if span.is_disabled() {
         return;
     }
