@@ -124,7 +124,10 @@ impl Node {
         let peer = hello.key.peer();
         let trust = self.trust_of(Some(hello.key));
         let admitted = trust >= self.trust_wanted(hello.remote.ip());
-        if self.stay != Stay::Here || hello.key == self.config.node || !(admitted || dial.is_some()) {
+        // A dial that was under way when its goodbye came does not bring a peer back.
+        let departed = self.book.find(peer).is_some_and(|peer| peer.departed == Some(hello.boot));
+        let here = self.stay == Stay::Here && !departed;
+        if !here || hello.key == self.config.node || !(admitted || dial.is_some()) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
             return;
         }
@@ -310,6 +313,10 @@ impl Node {
             Frame::Receipt(receipt) => self.handle_receipt(peer, id, receipt, now),
             Frame::Goodbye { .. } => {
                 link.said_goodbye = true;
+                let departed = Some(link.boot);
+                if let Some(peer) = self.book.find_mut(peer) {
+                    peer.departed = departed;
+                }
                 self.set_absent(peer, Presence::Offline, now);
             }
             Frame::Channels(_) => {}
