@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// The `comity` command with nothing of this machine's settings.
 pub fn comity(words: &[&str]) -> Command {
-    let program = std::env::var_os("COMITY_BIN").map(PathBuf::from);
-    let mut command = Command::new(program.expect("COMITY_BIN is set: run these tests by `cargo xtask test`"));
+    let program = std::env::var_os("TESTED_COMITY").map(PathBuf::from);
+    let mut command = Command::new(program.expect("TESTED_COMITY is set: run these tests by `cargo xtask test`"));
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("COMITY_"));
     ours.for_each(|name| {
         command.env_remove(name);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn installed() -> PathBuf {
-    let folder = std::env::var_os("COMITY_TEST_PEERS");
-    folder.map(PathBuf::from).expect("COMITY_TEST_PEERS is set: run these tests by `cargo xtask test`")
+    let folder = std::env::var_os("TESTS_PEERS");
+    folder.map(PathBuf::from).expect("TESTS_PEERS is set: run these tests by `cargo xtask test`")
 }
 
 /// A file of `tests/peers/`.

@@ -19,7 +19,7 @@ pub(crate) enum Wanted {
 }
 
 pub(crate) fn run(wanted: Wanted) -> Result<(), Failed> {
-    let comity = std::env::var_os("COMITY_BIN").map(PathBuf::from).map_or_else(test::build, Ok)?;
+    let comity = std::env::var_os("TESTED_COMITY").map(PathBuf::from).map_or_else(test::build, Ok)?;
     let folder = crate::root().join("docs");
     let mut stale = Vec::new();
     for (name, text) in page::pages(&comity)? {

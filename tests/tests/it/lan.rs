@@ -43,12 +43,12 @@ fn both_see(nodes: &[Node], gone: &str, streams: &mut [Lines], presence: &str, l
 fn three_nodes_know_each_other_verified_and_both_ways() {
     let (_lab, nodes) = three();
     for node in &nodes {
-        let peers = node.json(&["peers"]);
-        let peers = peers["peers"].as_array().expect("a list");
-        assert_eq!(peers.len(), 2, "{peers:?}");
-        for peer in peers {
-            assert!(peer["sources"].as_array().is_some_and(|sources| sources.contains(&"mdns".into())), "{peer}");
+        for other in nodes.iter().filter(|other| other.id() != node.id()) {
+            node.sees("source mdns", &other.id(), PATIENCE, |peer| {
+                peer["sources"].as_array().is_some_and(|sources| sources.contains(&"mdns".into()))
+            });
         }
+        assert_eq!(node.json(&["peers"])["peers"].as_array().map(Vec::len), Some(2));
     }
 }
 

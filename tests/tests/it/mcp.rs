@@ -26,10 +26,10 @@ fn two() -> (Node, Node) {
 fn drives_all_nine(client: impl FnOnce(&Node, &Node, &Folder) -> Command) {
     let (ann, bob) = two();
     let folder = Folder::new();
-    let mut watch = bob.follow(&["watch"]);
     let said = peers::output(&mut client(&ann, &bob, &folder));
     assert!(said.contains("all nine"), "{said}");
-    watch.wait_for("message of the client", PATIENCE, |line| line.contains("from an agent").then_some(()));
+    let mut inbox = bob.follow(&["inbox", "--follow", "--peek"]);
+    inbox.wait_for("message of the client", PATIENCE, |line| line.contains("from an agent").then_some(()));
     assert_eq!(ann.json(&["inbox", "--peek"])["items"], json!([]), "the client took it");
 }
 
@@ -39,7 +39,7 @@ fn with_http<'a>(mut command: Command, ann: &Node, bob: &Node, how: impl IntoIte
 }
 
 fn with_stdio<'a>(mut command: Command, ann: &Node, bob: &Node, how: impl IntoIterator<Item = &'a str>) -> Command {
-    let program = std::env::var_os("COMITY_BIN").expect("it is set");
+    let program = std::env::var_os("TESTED_COMITY").expect("it is set");
     command.args(how).arg(program).args(["mcp", "--data-dir"]).arg(ann.data_dir()).env("PEER", bob.id());
     command
 }

@@ -83,7 +83,8 @@ fn a_foreign_peer_is_listed_unverified_and_gets_messages_by_post() {
     node.says(&["send", "foreign", r#"{"hello": 1}"#, "--type", "suggestion"]);
     let got = peer.wait_for("message", PATIENCE, |line| {
         let got = object(line);
-        (got["path"] == "/dashflow/message").then(|| got["got"]["message"].clone())
+        let message = &got["got"]["message"];
+        (got["path"] == "/dashflow/message" && message["type"] == "suggestion").then(|| message.clone())
     });
     assert_eq!((&got["from"], &got["to"]), (&node.status["id"], &id.as_str().into()));
     assert_eq!((&got["type"], &got["payload"]), (&"suggestion".into(), &serde_json::json!({"hello": 1})));

@@ -23,6 +23,8 @@ fn schemathesis_finds_no_answer_that_the_description_does_not_promise() {
     let mut schemathesis = peers::python_tool("schemathesis");
     schemathesis.args(["run", &format!("{}/openapi.json", node.url()), "--max-examples", "30", "--seed", "1"]);
     schemathesis.args(["--no-color", "--request-timeout", "10", "--exclude-path", "/dashflow/events"]);
+    // A message of the right shape is still refused when it is for another peer, seen before or expired.
+    schemathesis.args(["--exclude-checks", "positive_data_acceptance"]);
     schemathesis.args(["--exclude-path", "/dashflow/link"]).current_dir(folder.path());
     peers::output(&mut schemathesis);
     assert_eq!(get(&format!("{}/dashflow/status", node.url())).status, 200, "it lives on");

@@ -10,6 +10,7 @@ use comity_tests::lab::Lab;
 use comity_tests::lines::Lines;
 use comity_tests::node::Node;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A command of the session, the terminal it is typed in, and what it prints.
 struct Step {
@@ -88,7 +89,7 @@ fn the_session_in_the_readme_is_what_the_program_prints() {
         });
         let host = lab.host(at + 1);
         let mut shell = host.command("bash");
-        let program = std::env::var("COMITY_BIN").expect("it is set");
+        let program = std::env::var("TESTED_COMITY").expect("it is set");
         let folder = std::path::Path::new(&program).parent().expect("it is in a folder").display().to_string();
         shell.args(["-c", command]).env("COMITY_HOME", terminals[at].1.path());
         shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
@@ -126,19 +127,23 @@ fn in_home(home: &Folder, words: &[&str]) -> Command {
     command
 }
 
-/// Runs a command of the session until it prints what is written there. Messages take a moment to
-/// cross the network: a command that only looks is looked at again.
+/// Runs a command of the session. One that looks is looked at again until it shows what is written:
+/// messages take a moment to cross the network, and an answering program one to start.
 fn check(shell: &mut Command, command: &str, prints: &[String]) {
-    let looks = ["peers", "status", "digest --peek", "inbox --peek", "why"].iter().any(|word| command.contains(word));
-    let mut printed = Vec::new();
-    for _ in 0..if looks { 50 } else { 1 } {
-        let text = comity_tests::peers::output(shell);
-        printed = text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
-        if matches(prints, &printed) {
+    let looks = ["peers", "digest", "inbox", "ask"].iter().any(|word| command.contains(&format!("comity {word}")));
+    let end = Instant::now() + if looks { PATIENCE } else { Duration::ZERO };
+    loop {
+        let output = shell.output().expect("bash is there");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let printed: Vec<_> =
+            text.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
+        if output.status.success() && matches(prints, &printed) {
             return;
         }
+        let told = String::from_utf8_lossy(&output.stderr);
+        let written = prints.join("\n");
+        assert!(Instant::now() < end, "{command} prints\n{}\n{told}but the README says\n{written}", printed.join("\n"));
     }
-    panic!("{command} prints\n{}\nbut the README says\n{}", printed.join("\n"), prints.join("\n"));
 }
 
 #[test]

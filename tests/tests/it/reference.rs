@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[test]
 fn docs_are_what_the_program_says_of_itself() {
-    let xtask = std::env::var_os("COMITY_XTASK").expect("COMITY_XTASK is set: run these tests by `cargo xtask test`");
+    let xtask = std::env::var_os("TESTS_XTASK").expect("TESTS_XTASK is set: run these tests by `cargo xtask test`");
     comity_tests::peers::output(Command::new(xtask).args(["docs", "--check"]));
 }
 

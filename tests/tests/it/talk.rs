@@ -6,6 +6,7 @@ use comity_tests::lines::Lines;
 use comity_tests::node::{Node, text};
 use comity_tests::until;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Two nodes that know each other.
 fn two() -> (Node, Node) {
@@ -61,12 +62,13 @@ fn a_channel_reaches_those_who_listen() {
     let (ann, bob) = two();
     bob.says(&["subscribe", "custom:builds"]);
     let mut watch = bob.follow(&["watch", "custom:builds"]);
-    // Ann learns of the subscription over the link: the message is for one peer from then on.
-    until("listener", PATIENCE, || {
-        let sent = ann.json(&["send", "custom:builds", r#"{"build": 1}"#, "--priority", "critical"]);
-        (sent["peers"] == 1).then_some(())
+    // Ann learns over the link that Bob listens, and the watching command takes a moment to start.
+    until("message on the channel", PATIENCE, || {
+        ann.json(&["send", "custom:builds", r#"{"build": 1}"#, "--priority", "critical"]);
+        watch.next(Duration::from_millis(300)).filter(|line| line.contains("custom:builds"))
     });
-    watch.wait_for("message on the channel", PATIENCE, |line| line.contains("custom:builds").then_some(()));
+    let sent = ann.json(&["send", "custom:builds", r#"{"build": 2}"#]);
+    assert_eq!(sent["peers"], 1, "{sent}");
     bob.says(&["unsubscribe", "custom:builds"]);
 }
 
@@ -88,18 +90,17 @@ fn a_question_is_answered_by_a_program_and_without_one_by_an_error() {
 fn background_messages_are_digested_and_critical_ones_are_not() {
     let (ann, bob) = two();
     assert_eq!(bob.json(&["attention"])["mode"], "focused");
-    let mut watch = bob.follow(&["watch"]);
+    let digested = || (bob.json(&["digest", "--peek"])["total"] == 1).then_some(());
     ann.says(&["send", "_status", r#"{"working_on": "x", "progress": 0.1}"#]);
-    watch.wait_for("status message", PATIENCE, |line| line.contains("working_on").then_some(()));
+    until("status message in the digest", PATIENCE, digested);
     let digest = bob.json(&["digest"]);
     assert!(text(&digest["text"]).starts_with("Since last check: 1 status update"), "{digest}");
     assert_eq!((&digest["total"], &bob.json(&["digest"])["total"]), (&json!(1), &json!(0)));
 
     bob.says(&["attention", "minimal"]);
     ann.says(&["send", "bob", "quiet", "--priority", "normal"]);
-    watch.wait_for("second message", PATIENCE, |line| line.contains("quiet").then_some(()));
+    until("second message in the digest", PATIENCE, digested);
     assert_eq!(bob.json(&["inbox", "--peek"])["items"], json!([]));
-    assert_eq!(bob.json(&["digest", "--peek"])["total"], 1);
     bob.says(&["attention", "realtime"]);
     assert_eq!(bob.json(&["attention"])["mode"], "realtime");
 }

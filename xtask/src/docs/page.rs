@@ -11,7 +11,7 @@ pub(super) fn pages(comity: &Path) -> Result<Vec<(&'static str, String)>, Failed
     let subject = Subject::start(comity)?;
     Ok(vec![
         ("commands.md", commands(comity)?),
-        ("configuration.md", configuration(&subject)?),
+        ("configuration.md", configuration(comity)?),
         ("doors.md", doors(&subject)?),
     ])
 }
@@ -43,16 +43,16 @@ fn subcommands(help: &str) -> impl Iterator<Item = &str> {
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
 }
 
-fn configuration(subject: &Subject) -> Result<String, Failed> {
+fn configuration(comity: &Path) -> Result<String, Failed> {
     let about = "Every key, the variable that sets it, and its value where nothing is configured. \
                  `deploy/comity.toml` says what each means.";
     let mut page = head("Configuration", about) + "\n| key | variable | default |\n| --- | --- | --- |\n";
-    let settings = subject.json(&["config", "show", "--origin", "--json"])?;
+    let settings = subject::says(comity, &["config", "show", "--json"])?;
+    let settings: Value = serde_json::from_str(&settings).map_err(|error| Failed(format!("config show: {error}")))?;
     for setting in settings["settings"].as_array().into_iter().flatten() {
         let key = setting["key"].as_str().unwrap_or_default();
         let variable = format!("COMITY_{}", key.replace('.', "_").to_uppercase());
-        let unset = setting["origin"].as_str().is_some_and(|origin| origin.contains("default"));
-        let value = if unset { format!("`{}`", setting["value"]) } else { "unset".to_owned() };
+        let value = setting["value"].as_str().map_or_else(|| setting["value"].to_string(), str::to_owned);
         let _ = writeln!(page, "| `{key}` | `{variable}` | {value} |");
     }
     Ok(page)
@@ -88,13 +88,7 @@ fn doors(subject: &Subject) -> Result<String, Failed> {
 
 /// Names and explanations of the metrics, in the order of their names.
 fn metrics(subject: &Subject) -> Result<Vec<(String, String)>, Failed> {
-    let url = subject.status["metrics_url"].as_str().unwrap_or_default().to_owned();
-    let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned();
-    let address = match address.is_empty() {
-        true => format!("127.0.0.1:{}", subject.setting("metrics.port")?),
-        false => address,
-    };
-    let text = subject::get(&address, "/metrics")?;
+    let text = subject::get(&subject.metrics, "/metrics")?;
     let help = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
     let mut metrics: Vec<_> = help.map(|(name, about)| (name.to_owned(), about.to_owned())).collect();
     metrics.sort();

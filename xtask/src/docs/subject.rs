@@ -4,7 +4,7 @@
 use crate::program::{self, Failed};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(super) struct Subject {
     comity: PathBuf,
     folder: PathBuf,
     node: Child,
+    /// The address of its metrics door.
+    pub(super) metrics: String,
     /// What `comity status --json` says.
     pub(super) status: Value,
 }
@@ -37,9 +39,12 @@ impl Subject {
     pub(super) fn start(comity: &Path) -> Result<Self, Failed> {
         let folder = std::env::temp_dir().join(format!("comity-docs-{}", std::process::id()));
         let mut command = plain(comity, &["up", "--no-mdns", "--port", "0", "--name", "subject", "--data-dir"]);
+        let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        command.env("COMITY_METRICS_PORT", metrics.port().to_string()).env("COMITY_HTTP_LISTEN", "127.0.0.1");
         let mut node = command.arg(&folder).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = node.stdout.take().expect("standard output is a pipe");
-        let mut subject = Self { comity: comity.to_owned(), folder, node, status: Value::Null };
+        let mut subject =
+            Self { comity: comity.to_owned(), folder, node, metrics: metrics.to_string(), status: Value::Null };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         if line.is_empty() {
@@ -54,14 +59,6 @@ impl Subject {
         let mut command = plain(&self.comity, words);
         let text = program::output(command.arg("--data-dir").arg(&self.folder))?;
         serde_json::from_str(&text).map_err(|error| Failed(format!("`comity {}`: {error}", words.join(" "))))
-    }
-
-    /// The value of a setting as the node reads it.
-    pub(super) fn setting(&self, key: &str) -> Result<Value, Failed> {
-        let settings = self.json(&["config", "show", "--json"])?;
-        let settings = settings["settings"].as_array().cloned().unwrap_or_default();
-        let setting = settings.into_iter().find(|setting| setting["key"] == key);
-        setting.map(|setting| setting["value"].clone()).ok_or_else(|| Failed(format!("there is no setting {key}")))
     }
 
     /// The MCP tools it offers.

@@ -40,12 +40,18 @@ pub(super) fn no_machine_paths(texts: &[Text]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for text in texts {
         for (number, line) in text.lines() {
-            for folder in MACHINE.iter().filter(|folder| line.contains(**folder)) {
+            for folder in MACHINE.iter().filter(|folder| begins_a_path(line, folder)) {
                 findings.push(finding("machine", text, number, format!("{folder} is a path of one machine")));
             }
         }
     }
     findings
+}
+
+/// Whether the folder stands in the line as the beginning of a path.
+fn begins_a_path(line: &str, folder: &str) -> bool {
+    let inside = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(inside))
 }
 
 /// HTTP paths, MCP tools, metrics and configuration keys in documents are those of the generated

@@ -20,7 +20,10 @@ pub(crate) fn run(everywhere: &Everywhere, flags: Up, page: &mut Page) -> Result
     running(async {
         let (network, _observed) = start(everywhere, &flags).await?;
         let asked = match ready(&network, page) {
-            Ok(()) => stopped().await,
+            Ok(()) => tokio::select! {
+                asked = stopped() => asked,
+                () = network.ill() => Err(Failure::Other("a critical health check keeps failing".to_owned())),
+            },
             failed => failed,
         };
         network.leave(GOODBYE).await;

@@ -33,13 +33,13 @@ impl Digest {
         let position = self.total();
         *self.by_kind.entry(message.kind).or_default() += 1;
         *self.by_channel.entry(message.channel.clone()).or_default() += 1;
-        if position % self.stride != 0 {
+        if !position.is_multiple_of(self.stride) {
             return;
         }
         if self.samples.len() == SAMPLES_MAX {
             self.thin_out();
             self.stride *= 2;
-            if position % self.stride != 0 {
+            if !position.is_multiple_of(self.stride) {
                 return;
             }
         }

@@ -168,7 +168,7 @@ impl Node {
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
         }
-        let wanted = self.config.admission.wanted(origin.address);
+        let wanted = self.trust_wanted(origin.address);
         let linked = origin.via == Via::Link;
         if origin.trust < wanted && !linked { Err(Refusal::NotAdmitted { wanted: wanted.name() }) } else { Ok(()) }
     }

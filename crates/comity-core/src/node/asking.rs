@@ -1,7 +1,7 @@
 //! What this process and the control door ask for.
 
 use super::keeping::Waiter;
-use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Timer};
+use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Stay, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{MessageId, PeerId, Ticket};
@@ -164,7 +164,7 @@ impl Node {
     }
 
     fn leave(&mut self, ticket: Ticket, reason: &str, now: Now) {
-        if self.leaving.is_some() {
+        if self.stay != Stay::Here {
             return self.refuse(ticket, Refusal::Leaving);
         }
         let news = serde_json::json!({ "event": "leave", "reason": reason });
@@ -180,13 +180,13 @@ impl Node {
         self.tell_links(&Frame::Goodbye { reason: reason.to_owned() });
         self.persist(Record::Digest(Box::new(self.digest.clone())));
         self.keep_settings();
-        self.leaving = Some(ticket);
+        self.stay = Stay::Leaving(ticket);
         self.timers.set(Timer::Leave, now.mono + DRAIN_MAX);
     }
 
     /// Leaves as soon as nothing waits for a peer that can be reached, and the disk has everything.
     pub(super) fn leave_when_drained(&mut self, _now: Now) {
-        if self.leaving.is_none() || self.keeping.waiting() > 0 {
+        if !matches!(self.stay, Stay::Leaving(_)) || self.keeping.waiting() > 0 {
             return;
         }
         let waits = |peer: &crate::peers::book::Peer| {
@@ -199,7 +199,8 @@ impl Node {
     }
 
     pub(super) fn finish_leaving(&mut self) {
-        let Some(ticket) = self.leaving.take() else { return };
+        let Stay::Leaving(ticket) = self.stay else { return };
+        self.stay = Stay::Left;
         self.timers.cancel(Timer::Leave);
         for link in self.links.keys() {
             self.effects.push(Effect::Close { link: *link, goodbye: true });

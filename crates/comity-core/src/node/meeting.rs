@@ -1,7 +1,7 @@
 //! Finding peers and keeping in touch: sightings, dials and their ends, presence, heartbeats.
 
 use super::linking::Hello;
-use super::{DialFailure, DialOutcome, Effect, Event, Node, Timer, is_named};
+use super::{DialFailure, DialOutcome, Effect, Event, Node, Stay, Timer, is_named};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{DialId, MessageId, PeerId};
@@ -70,9 +70,6 @@ impl Node {
         if !self.book.merge(&sighting, permitted, now) {
             return;
         }
-        if let Some(peer) = self.book.find_mut(id).filter(|peer| peer.presence == Presence::Offline) {
-            peer.presence = Presence::Seen;
-        }
         self.dial_peer(id, now);
     }
 
@@ -107,6 +104,9 @@ impl Node {
     }
 
     pub(super) fn dial_named(&mut self, _now: Now) {
+        if self.stay != Stay::Here {
+            return;
+        }
         for index in 0..self.manual.len() {
             let named = &mut self.manual[index];
             if named.peer.is_some() || named.dial.is_some() {
@@ -122,9 +122,6 @@ impl Node {
 
     /// Dials a peer unless it is linked, being dialled, or has no address.
     pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) {
-        if self.leaving.is_some() {
-            return;
-        }
         let Some(peer) = self.book.find(id) else { return };
         let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
         if !settled {
@@ -140,6 +137,9 @@ impl Node {
     }
 
     fn start_dial(&mut self, id: PeerId, _now: Now) {
+        if self.stay != Stay::Here {
+            return;
+        }
         let Some(peer) = self.book.find_mut(id).filter(|peer| peer.dial.is_none()) else { return };
         let mut candidates = peer.candidates.clone();
         if candidates.is_empty() {
@@ -180,7 +180,7 @@ impl Node {
 
     /// A peer without a key answered by plain HTTP: an original client, never trusted.
     fn take_plain(&mut self, errand: Errand, address: SocketAddr, sighting: &Sighting, now: Now) {
-        let wanted = self.config.admission.wanted(address.ip());
+        let wanted = self.trust_wanted(address.ip());
         let fits = match errand {
             Errand::Peer(id) => id == sighting.peer,
             Errand::Named(_) => true,
@@ -235,17 +235,28 @@ impl Node {
                 let ourselves: Vec<_> =
                     failures.iter().filter(|(_, f)| *f == DialFailure::Ourselves).map(|(c, _)| *c).collect();
                 peer.candidates.retain(|candidate| !ourselves.contains(candidate));
-                let pause = backoff(peer.failures);
-                peer.failures += 1;
-                peer.trouble =
+                let (linked, offline) = (peer.link.is_some(), peer.presence == Presence::Offline);
+                let trouble =
                     failures.iter().map(|(c, failure)| format!("{}: {}", c.address, failure.text())).next_back();
-                if peer.link.is_none() && peer.presence != Presence::Offline {
-                    self.set_absent(id, Presence::Unreachable, now);
+                // Who said goodbye and does not answer has not come back: old records may say so.
+                if !offline {
+                    if !linked {
+                        self.set_absent(id, Presence::Unreachable, now);
+                    }
+                    self.dial_later(id, trouble.as_deref().unwrap_or("nobody answers"), now);
                 }
-                let jitter = self.numbers.jitter(pause / 2);
-                self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
             }
         }
+    }
+
+    /// Dials a peer again after a pause that doubles with each failure.
+    pub(super) fn dial_later(&mut self, id: PeerId, trouble: &str, now: Now) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        let pause = backoff(peer.failures);
+        peer.failures += 1;
+        peer.trouble = Some(trouble.to_owned());
+        let jitter = self.numbers.jitter(pause / 2);
+        self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
     }
 
     /// Notes that a peer is not there (any more), and says so if it was.

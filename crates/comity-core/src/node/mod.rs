@@ -38,7 +38,7 @@ use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
 
@@ -80,11 +80,21 @@ pub struct Node {
     ledger_in: Ledger,
     ledger_out: Ledger,
     keeping: keeping::Keeping,
-    leaving: Option<Ticket>,
+    stay: Stay,
 
     timers: Timers,
     numbers: Numbers,
     effects: Vec<Effect>,
+}
+
+/// Whether the node is there for its peers. What happens after it left is let pass: the body still
+/// tells the ends of its links, and nobody is dialled again for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    Here,
+    /// It has said goodbye; the question is answered when its queues are empty.
+    Leaving(Ticket),
+    Left,
 }
 
 impl Node {
@@ -120,7 +130,7 @@ impl Node {
             ledger_in: Ledger::default(),
             ledger_out: Ledger::default(),
             keeping: keeping::Keeping::default(),
-            leaving: None,
+            stay: Stay::Here,
             timers: Timers::default(),
             numbers: Numbers { state: config.seed, dials: 0 },
             effects: Vec::new(),
@@ -258,6 +268,13 @@ impl Node {
             Some(key) if self.known.contains(&key) => Trust::Known,
             Some(_) => Trust::Verified,
         }
+    }
+
+    /// The least trust that is admitted from this address. What comes from this machine's own
+    /// addresses comes from this machine, even where they are public.
+    fn trust_wanted(&self, address: IpAddr) -> Trust {
+        let own = self.interfaces.iter().any(|interface| interface.addr() == address.to_canonical());
+        self.config.admission.wanted(if own { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address })
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

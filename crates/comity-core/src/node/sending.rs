@@ -1,7 +1,7 @@
 //! Putting messages out: to one peer or to all who listen, through bounded queues; what receipts
 //! and POSTs say became of them.
 
-use super::{Answer, Effect, Node, PostFailure, Refusal, Send, Timer};
+use super::{Answer, Effect, Node, PostFailure, Refusal, Send, Stay, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, More, Priority};
 use crate::id::{LinkId, MessageId, PeerId, Ticket};
@@ -93,7 +93,7 @@ impl Node {
     }
 
     fn put_out(&mut self, send: Send, now: Now) -> Result<usize, Refusal> {
-        if self.leaving.is_some() {
+        if self.stay != Stay::Here {
             return Err(Refusal::Leaving);
         }
         let to = send.to;

@@ -326,6 +326,34 @@ fn a_goodbye_makes_the_peer_offline() {
 }
 
 #[test]
+fn a_broken_link_is_dialled_again_but_not_by_a_node_that_left() {
+    for (leaves, dials) in [(false, true), (true, false)] {
+        let mut pair = Pair::new();
+        let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
+        pair.tell(
+            0,
+            Input::Sighted(Sighting {
+                source: Source::Manual,
+                told_by: None,
+                peer: key.peer(),
+                key: Some(key),
+                name: "node-2".to_owned(),
+                version: String::new(),
+                capabilities: Vec::new(),
+                candidates: vec![Candidate { address, source: Source::Manual }],
+                metadata: BTreeMap::new(),
+            }),
+        );
+        if leaves {
+            pair.ask(0, Ask::Leave { reason: "done".to_owned() });
+        }
+        pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
+        let dialled = pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. }));
+        assert_eq!(dialled, dials, "leaves: {leaves}");
+    }
+}
+
+#[test]
 fn an_inbox_survives_a_restart_and_so_do_the_ids() {
     let mut pair = Pair::new();
     pair.fates(send(1, Priority::Normal));

@@ -222,6 +222,9 @@ settings! {
         listen: String = "127.0.0.1".to_owned(), "";
         /// The port. Unset: 8500, or the next free one up to 8599; one that is set is taken or is an error.
         port: Option<u16> = None, "8500";
+        /// Whether the node leaves, with a goodbye, when a critical health check fails three times in a row. Default:
+        /// false, because it still serves what does not need the part that fails; true where something restarts it.
+        stop_on_failure: bool = false, "";
     }
 
     /// The control door: what commands, agents and browsers on this machine may ask. Commands use a socket in the data

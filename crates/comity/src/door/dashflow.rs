@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use comity_core::channel::Channel;
 use comity_core::envelope::{Priority, Via};
 use comity_core::id::MessageId;
 use comity_core::node::{Answer, LinkView, NodeView, Proof};
@@ -56,7 +57,6 @@ pub(super) struct Doing {
     #[schema(format = DateTime)]
     updated_at: Option<String>,
     /// Whatever else it says, up to 4 KiB.
-    #[schema(value_type = Option<Object>)]
     details: Option<Value>,
 }
 
@@ -106,8 +106,17 @@ pub(super) struct Introspection {
     queue_stats: QueueStats,
     attention_mode: &'static str,
     /// For known peers only.
-    #[serde(flatten)]
-    inside: Option<Inside>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<Vec<Subscription>>,
+    /// For known peers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<Vec<Link>>,
+    /// For known peers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
+    /// For known peers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transports: Option<Vec<Transport>>,
 }
 
 /// Who this node is.
@@ -136,15 +145,6 @@ pub(super) struct ByPriority {
     critical: usize,
     normal: usize,
     background: usize,
-}
-
-/// What only known peers are shown.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Inside {
-    channels: Vec<Subscription>,
-    links: Vec<Link>,
-    limits: Limits,
-    transports: Vec<Transport>,
 }
 
 /// A channel that the node listens to.
@@ -247,7 +247,7 @@ pub(super) async fn peers(visit: Visit) -> Json<Peers> {
     (status = 200, description = "This node, from inside", body = Introspection), super::openapi::VisitRefusals,
 ))]
 pub(super) async fn introspect(State(door): State<Door>, visit: Visit) -> Json<Introspection> {
-    let view = &visit.view;
+    let (view, known) = (&visit.view, visit.is_known());
     Json(Introspection {
         identity: Identity {
             id: view.peer.0,
@@ -269,7 +269,10 @@ pub(super) async fn introspect(State(door): State<Door>, visit: Visit) -> Json<I
             },
         },
         attention_mode: view.mode.name(),
-        inside: visit.is_known().then(|| Inside::of(view, door.limits())),
+        channels: known.then(|| view.subscriptions.iter().map(Subscription::of).collect()),
+        links: known.then(|| view.links.iter().map(Link::of).collect()),
+        limits: known.then(|| door.limits().clone()),
+        transports: known.then(|| vec![Transport { name: "mesh", links: view.links.len() }]),
     })
 }
 
@@ -302,15 +305,24 @@ pub(super) struct Taken {
 
 /// A frame of the events' WebSocket that answers a message.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Ack {
-    #[schema(example = "ack")]
-    r#type: &'static str,
-    accepted: bool,
-    message_id: Option<Uuid>,
-    error: Option<String>,
-    /// Why it was refused.
-    #[serde(flatten)]
-    problem: Option<ProblemFields>,
+#[serde(untagged)]
+pub(super) enum Ack {
+    /// It was taken.
+    Accepted {
+        #[schema(example = "ack")]
+        r#type: &'static str,
+        #[serde(flatten)]
+        verdict: Accepted,
+    },
+    /// It was refused, and why.
+    Refused {
+        #[schema(example = "ack")]
+        r#type: &'static str,
+        #[serde(flatten)]
+        verdict: RefusedVerdict,
+        #[serde(flatten)]
+        problem: ProblemFields,
+    },
 }
 
 impl Door {
@@ -359,28 +371,28 @@ impl Taken {
 
     /// The answer to whoever sent the message as a frame.
     pub(super) fn ack(&self) -> Ack {
-        let problem = self.outcome.as_ref().err();
-        Ack {
-            r#type: "ack",
-            accepted: problem.is_none(),
-            message_id: self.id.map(|id| id.0),
-            error: problem.map(|problem| problem.detail().to_owned()),
-            problem: problem.map(Problem::fields),
+        match self.verdict() {
+            Ok(verdict) => Ack::Accepted { r#type: "ack", verdict },
+            Err((problem, verdict)) => Ack::Refused { r#type: "ack", verdict, problem: problem.fields() },
+        }
+    }
+
+    fn verdict(&self) -> Result<Accepted, (&Problem, RefusedVerdict)> {
+        match &self.outcome {
+            Ok(id) => Ok(Accepted { accepted: true, message_id: id.0, error: None }),
+            Err(problem) => {
+                let (message_id, error) = (self.id.map(|id| id.0), problem.detail().to_owned());
+                Err((problem, RefusedVerdict { accepted: false, message_id, error }))
+            }
         }
     }
 }
 
 impl IntoResponse for Taken {
     fn into_response(self) -> Response {
-        match self.outcome {
-            Ok(id) => {
-                (StatusCode::ACCEPTED, Json(Accepted { accepted: true, message_id: id.0, error: None })).into_response()
-            }
-            Err(problem) => {
-                let error = problem.detail().to_owned();
-                let verdict = RefusedVerdict { accepted: false, message_id: self.id.map(|id| id.0), error };
-                problem.answer(Refused { problem: problem.body(), verdict })
-            }
+        match self.verdict() {
+            Ok(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
+            Err((problem, verdict)) => problem.answer(Refused { problem: problem.body(), verdict }),
         }
     }
 }
@@ -422,18 +434,9 @@ impl Doing {
     }
 }
 
-impl Inside {
-    fn of(view: &NodeView, limits: &Limits) -> Self {
-        let subscription = |(channel, quiet): (&comity_core::channel::Channel, &bool)| Subscription {
-            channel: channel.to_string(),
-            quiet: *quiet,
-        };
-        Self {
-            channels: view.subscriptions.iter().map(subscription).collect(),
-            links: view.links.iter().map(Link::of).collect(),
-            limits: limits.clone(),
-            transports: vec![Transport { name: "mesh", links: view.links.len() }],
-        }
+impl Subscription {
+    fn of((channel, quiet): (&Channel, &bool)) -> Self {
+        Self { channel: channel.to_string(), quiet: *quiet }
     }
 }
 
@@ -465,36 +468,4 @@ fn waiting(view: &NodeView, priority: Priority) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn doing(said: Value) -> Value {
-        serde_json::to_value(Doing::of(&said, None)).expect("plain data")
-    }
-
-    #[test]
-    fn a_status_is_shown_in_the_protocols_form_whatever_was_said() {
-        let said = json!({ "working_on": "a\u{202e}b", "progress": 0.5, "updated_at": "2023-11-14T22:13:20Z", "x": 1 });
-        let shown =
-            json!({ "working_on": "ab", "progress": 0.5, "updated_at": "2023-11-14T22:13:20.000Z", "details": null });
-        assert_eq!(doing(said), shown);
-        let nothing = json!({ "working_on": null, "progress": null, "updated_at": null, "details": null });
-        assert_eq!(doing(json!({ "working_on": 7, "progress": "half", "updated_at": "soon" })), nothing);
-        assert_eq!(doing(json!([1, 2])), nothing);
-        assert_eq!(doing(json!("resting"))["working_on"], "resting");
-    }
-
-    #[test]
-    fn an_ack_says_what_the_answer_to_a_post_says() {
-        let problem = Problem::bad_request("x").at("/message/ttl".to_owned());
-        let ack = serde_json::to_value(Taken::refused(None, problem).ack()).expect("plain data");
-        assert_eq!(
-            ack,
-            json!({
-                "type": "ack", "accepted": false, "message_id": null, "error": "x",
-                "title": "Bad Request", "status": 400, "code": "bad_request", "detail": "x", "pointer": "/message/ttl",
-            })
-        );
-    }
-}
+mod tests;

@@ -150,10 +150,11 @@ impl Door {
         &self.0.feed
     }
 
-    /// The node's signed card, and the first endpoint it names.
+    /// The node's signed card, and the first endpoint it names: in the spelling of the TXT record, for
+    /// whoever cannot check a node's certificate by its key. TLS is on the same port.
     fn card(&self) -> (Value, Option<String>) {
         let card = self.handle().hello().borrow().card.clone();
-        let endpoint = card["endpoints"][0].as_str().map(str::to_owned);
+        let endpoint = card["endpoints"][0].as_str().map(|url| url.replacen("https://", "http://", 1));
         (card, endpoint)
     }
 }

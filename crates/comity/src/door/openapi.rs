@@ -49,7 +49,7 @@ pub(crate) fn written() -> String {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "network", responses(
-    (status = 200, description = "OpenAPI 3.1", body = Object),
+    (status = 200, description = "OpenAPI 3.1", body = Object), GuardRefusals,
 ))]
 pub(super) async fn document() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
@@ -124,6 +124,9 @@ fn message_body() -> Value {
     ] })
 }
 
+/// How any request may be refused.
+pub(super) struct GuardRefusals;
+
 /// How a look at this node may be refused.
 pub(super) struct VisitRefusals;
 
@@ -132,6 +135,13 @@ pub(super) struct EventRefusals;
 
 /// How a message may be refused.
 pub(super) struct MessageRefusals;
+
+/// What the guards refuse of anything.
+const GUARD: [(u16, &str); 3] = [
+    (400, "The request is not what it should be"),
+    (403, "Not for this web page"),
+    (421, "The host is none of this node's names"),
+];
 
 /// What guards, admission and pace may refuse.
 const VISIT: [(u16, &str); 6] = [
@@ -156,6 +166,12 @@ const MESSAGE: [(u16, &str); 6] = [
     (413, "The body or the payload is too large"),
     (422, "A field is not what it should be; `pointer` names it"),
 ];
+
+impl IntoResponses for GuardRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        refusals(&GUARD, "Problem")
+    }
+}
 
 impl IntoResponses for VisitRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {

@@ -187,7 +187,7 @@ pub(super) async fn assemble(
     let links = Links::new(handle.clone(), tls.clone());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
-    let disk = store.health();
+    let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let store = tokio::spawn(store.write(taken, move |input| {
         let handle = reports.clone();
         async move { handle.inform(input).await }
@@ -200,8 +200,10 @@ pub(super) async fn assemble(
         let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, counters.clone(), stop.clone());
         doors.push(tokio::spawn(served));
     }
+    let ill = CancellationToken::new();
+    let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
     let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
-    tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), OnFailure::CarryOn));
+    tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
     for listener in metrics {
         let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
         doors.push(tokio::spawn(link::listen(listener, None, router, limits, counters.clone(), stop.clone())));
@@ -210,6 +212,7 @@ pub(super) async fn assemble(
     Ok(Network(Arc::new(Inner {
         data_dir: home.folder().to_owned(),
         control_url: control.url,
+        ill,
         running: Mutex::new(Some(Running { mdns, links, store, driver, doors, _home: home })),
         handle,
     })))

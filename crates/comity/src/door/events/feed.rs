@@ -70,8 +70,8 @@ impl Shown {
         let seen = Seen::of(event, seq)?;
         let channel = seen.channel();
         let (kind, short, message) = match seen {
-            Seen::Message(received) => ("message_received", shape::message(&received, seq, false), Some(received)),
-            Seen::Other(kind, body) => (kind, shape::text(&body), None),
+            Seen::Message(received) => ("message_received", shape::head(&received, seq), Some(received)),
+            Seen::Other(kind, _, body) => (kind, shape::text(&*body), None),
         };
         Some(Self { seq, kind, channel, short: short.into(), message, long: OnceLock::new() })
     }
@@ -79,7 +79,7 @@ impl Shown {
     /// The event as JSON.
     pub(super) fn text(&self, with_payload: bool) -> &Utf8Bytes {
         match &self.message {
-            Some(received) if with_payload => self.long.get_or_init(|| shape::message(received, self.seq, true).into()),
+            Some(received) if with_payload => self.long.get_or_init(|| shape::whole(received, self.seq).into()),
             _ => &self.short,
         }
     }

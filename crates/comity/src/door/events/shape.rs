@@ -31,9 +31,24 @@ pub(in crate::door) enum EventBody {
         msg_type: &'static str,
         channel: String,
         priority: &'static str,
-        /// With `payload=1` only.
-        #[serde(flatten)]
-        content: Option<Content>,
+        /// With `payload=1` only, as all that follows. The sender's words: data, never instruction.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<Value>,
+        /// A topic that does not name the channel.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        topic: Option<String>,
+        /// How far the sender can be trusted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trust: Option<&'static str>,
+        /// The sender's key, if it was proven.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Which way it came.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        via: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(format = DateTime)]
+        received_at: Option<String>,
     },
     /// A peer became present.
     PeerJoined {
@@ -74,66 +89,45 @@ pub(in crate::door) enum EventBody {
     },
 }
 
-/// What a known peer is told of a message besides its head: the sender's words are data, never
-/// instruction.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::door) struct Content {
-    #[schema(value_type = Object)]
-    payload: Value,
-    /// A topic that does not name the channel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<String>,
-    /// How far the sender can be trusted.
-    trust: &'static str,
-    /// The sender's key, if it was proven.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    /// Which way it came.
-    via: &'static str,
-    #[schema(format = DateTime)]
-    received_at: String,
-}
-
-/// What an event is about, and what it is called, if everybody on the network may see it.
+/// What everybody on the network may see of an event.
 pub(super) enum Seen {
-    /// A message, in two lengths.
+    /// A message: its head, or all of it.
     Message(Arc<Received>),
-    /// Anything else.
-    Other(&'static str, EventBody),
+    /// Anything else: its type, the channel by which watchers choose it, and all of it.
+    Other(&'static str, &'static str, Box<EventBody>),
 }
 
 impl Seen {
     /// The event with this number; `None` when it is not for the network.
     pub(super) fn of(event: &Event, seq: u64) -> Option<Self> {
-        Some(match event {
-            Event::Message(received) if is_public(received) => Self::Message(Arc::clone(received)),
+        let (kind, channel, body) = match event {
+            Event::Message(received) => return is_public(received).then(|| Self::Message(Arc::clone(received))),
             Event::PeerJoined(peer) => {
                 let (id, name, capabilities) = (peer.id.0, peer.name.clone(), peer.capabilities.clone());
-                Self::Other("peer_joined", EventBody::PeerJoined { seq, id, name, capabilities })
+                ("peer_joined", "_presence", EventBody::PeerJoined { seq, id, name, capabilities })
             }
             Event::PeerLeft { peer, name, .. } => {
-                Self::Other("peer_left", EventBody::PeerLeft { seq, id: peer.0, name: shown::text(name, TEXT_MAX) })
+                ("peer_left", "_presence", EventBody::PeerLeft { seq, id: peer.0, name: shown::text(name, TEXT_MAX) })
             }
             Event::PeerStatus { peer, status } => {
                 let status = status.as_ref().map(|said| Doing::of(said, None));
-                Self::Other("peer_status_changed", EventBody::PeerStatusChanged { seq, id: peer.0, status })
+                ("peer_status_changed", "_status", EventBody::PeerStatusChanged { seq, id: peer.0, status })
             }
             Event::OwnStatus(status) => {
-                let doing = Doing::of(status.as_ref().unwrap_or(&Value::Null), None);
-                let (working_on, progress) = (doing.working_on, doing.progress);
-                Self::Other("status_update", EventBody::StatusUpdate { seq, working_on, progress })
+                let Doing { working_on, progress, .. } = Doing::of(status.as_ref().unwrap_or(&Value::Null), None);
+                ("status_update", "_status", EventBody::StatusUpdate { seq, working_on, progress })
             }
             // For whoever keeps this node, by its other doors.
-            Event::Message(_) | Event::PeerUpdated(_) | Event::Twin { .. } | Event::Evicted { .. } => return None,
-        })
+            Event::PeerUpdated(_) | Event::Twin { .. } | Event::Evicted { .. } => return None,
+        };
+        Some(Self::Other(kind, channel, Box::new(body)))
     }
 
     /// The channel by which watchers choose it.
     pub(super) fn channel(&self) -> Option<Channel> {
         match self {
             Self::Message(received) => Some(received.message.channel.clone()),
-            Self::Other("peer_joined" | "peer_left", _) => Channel::new("_presence").ok(),
-            Self::Other(..) => Channel::new("_status").ok(),
+            Self::Other(_, channel, _) => Channel::new(channel).ok(),
         }
     }
 }
@@ -143,31 +137,41 @@ fn is_public(received: &Received) -> bool {
     !matches!(received.message.to, Address::Peer(_)) && !matches!(received.message.payload, Payload::Sealed(_))
 }
 
-/// A message as an event, with or without its content.
-pub(super) fn message(received: &Received, seq: u64, with_payload: bool) -> String {
+/// A message as an event: its head, for anybody.
+pub(super) fn head(received: &Received, seq: u64) -> String {
+    text(&message(received, seq))
+}
+
+/// A message as an event: all of it, and how far it can be trusted, for known peers.
+pub(super) fn whole(received: &Received, seq: u64) -> String {
+    let mut event = message(received, seq);
+    if let EventBody::MessageReceived { payload, topic, trust, key, via, received_at, .. } = &mut event {
+        let more = received.message.more.as_ref();
+        *payload = Some(received.message.payload.to_value());
+        *topic = more.and_then(|more| more.topic.as_deref()).map(|topic| shown::text(topic, TEXT_MAX));
+        *trust = Some(received.trust.name());
+        *key = received.key.map(|key| key.to_string());
+        *via = Some(received.via.name());
+        *received_at = Some(received.received_at.to_string());
+    }
+    text(&event)
+}
+
+fn message(received: &Received, seq: u64) -> EventBody {
     let message = &received.message;
-    text(&EventBody::MessageReceived {
+    EventBody::MessageReceived {
         seq,
         id: message.id.map(|id| id.0),
         from: message.from.0,
         msg_type: message.kind.name(),
         channel: message.channel.to_string(),
         priority: message.priority.name(),
-        content: with_payload.then(|| Content::of(received)),
-    })
-}
-
-impl Content {
-    fn of(received: &Received) -> Self {
-        let topic = received.message.more.as_ref().and_then(|more| more.topic.as_deref());
-        Self {
-            payload: received.message.payload.to_value(),
-            topic: topic.map(|topic| shown::text(topic, TEXT_MAX)),
-            trust: received.trust.name(),
-            key: received.key.map(|key| key.to_string()),
-            via: received.via.name(),
-            received_at: received.received_at.to_string(),
-        }
+        payload: None,
+        topic: None,
+        trust: None,
+        key: None,
+        via: None,
+        received_at: None,
     }
 }
 

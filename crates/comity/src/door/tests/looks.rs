@@ -26,7 +26,7 @@ async fn a_status_is_what_the_protocol_says() {
     assert_eq!(status["id"], home.handle.me().peer().to_string());
     assert_eq!(status["status"]["working_on"], "tests");
     assert!(status["status"]["updated_at"].is_string());
-    assert_eq!(status["attention_mode"], "focused");
+    assert_eq!((&status["attention_mode"], &status["endpoint"]), (&json!("focused"), &json!("http://127.0.0.1:8400")));
     comity_core::wire::card::verify(&status["card"], home.handle.now().wall).expect("the card is signed");
     assert_eq!(reply.headers["x-content-type-options"], "nosniff");
 }

@@ -9,7 +9,7 @@ use crate::store::DiskHealth;
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 async fn scrape(home: &Home, checks: &Checks, path: &str) -> Reply {
-    let router = super::super::metrics(home.handle.clone(), checks.clone(), Names::loopback());
+    let router = metrics(home.handle.clone(), checks.clone(), Names::loopback());
     let request = Request::get(path).header("host", "localhost").header("accept", OPENMETRICS);
     let request = request.body(Body::empty()).expect("a request");
     Reply::of(router.oneshot(request).await.expect("routers do not fail")).await
