@@ -1,5 +1,6 @@
 //! The pages of the reference.
 
+use super::source;
 use super::subject::{self, Subject};
 use crate::program::Failed;
 use serde_json::Value;
@@ -74,12 +75,19 @@ fn doors(subject: &Subject) -> Result<String, Failed> {
             let _ = writeln!(page, "| {} `{path}` | {about} |", method.to_uppercase());
         }
     }
-    page += "\n## Control door: MCP tools\n\n| tool | what it does |\n| --- | --- |\n";
+    page += "\n## Control door\n\nOn this machine only: a Unix socket, and loopback with the token of the data directory or a session.\n\n";
+    page += "| path | what it is |\n| --- | --- |\n";
+    for (path, about) in source::control()? {
+        let _ = writeln!(page, "| `{path}` | {about} |");
+    }
+    page += "\n### MCP tools\n\n| tool | what it does |\n| --- | --- |\n";
     for tool in subject.tools()? {
         let about = tool["description"].as_str().unwrap_or_default().lines().next().unwrap_or_default();
         let _ = writeln!(page, "| `{}` | {about} |", tool["name"].as_str().unwrap_or_default());
     }
-    page += "\n## Metrics door\n\n| metric | what it counts |\n| --- | --- |\n";
+    let paths: Vec<_> = source::metrics()?.into_iter().map(|path| format!("`{path}`")).collect();
+    let _ = write!(page, "\n## Metrics door\n\nOn loopback unless configured: {}.\n", paths.join(", "));
+    page += "\n| metric | what it counts |\n| --- | --- |\n";
     for (name, about) in metrics(subject)? {
         let _ = writeln!(page, "| `{name}` | {about} |");
     }
