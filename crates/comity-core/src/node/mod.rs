@@ -10,6 +10,7 @@ mod contract;
 mod keeping;
 mod linking;
 mod meeting;
+mod question;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,10 @@ mod view;
 
 pub use config::Config;
 pub use contract::{
-    Answer, Ask, Boot, DialFailure, DialOutcome, Effect, Event, Input, LinkLoss, ListenFilter, PostFailure, Proof,
-    Record, Refusal, Restored, Send, SourceHealth, Timer,
+    Boot, DialFailure, DialOutcome, Effect, Event, Input, LinkLoss, PostFailure, Proof, Record, Restored, SourceHealth,
+    Timer,
 };
+pub use question::{Answer, Ask, ListenFilter, Refusal, Send};
 pub use view::{LinkView, NodeView};
 
 use crate::channel::{Channel, WELL_KNOWN};
