@@ -1,8 +1,9 @@
 //! Measurements, one subcommand each: `rules` (what a message costs in the rules alone) and
-//! `messages` (beside nats-server and mosquitto).
+//! `messages` (beside nats-server).
 
 mod messages;
 mod nats;
+mod node;
 mod rules;
 mod table;
 

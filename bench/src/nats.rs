@@ -5,7 +5,7 @@ use crate::table::{Latency, Rate};
 use async_nats::Client;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,9 @@ impl Server {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Result<Client, String> {
-        async_nats::connect(&self.url).await.map_err(|error| error.to_string())
+        // The client drops what a slow subscription cannot hold: no measurement sends as many.
+        let options = async_nats::ConnectOptions::new().subscription_capacity(1 << 20);
+        options.connect(&self.url).await.map_err(|error| error.to_string())
     }
 }
 
@@ -61,7 +63,7 @@ impl Drop for Server {
     }
 }
 
-fn ports_file(folder: &PathBuf) -> Option<String> {
+fn ports_file(folder: &Path) -> Option<String> {
     let mut files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let file = files.find(|path| path.extension().is_some_and(|extension| extension == "ports"))?;
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;

@@ -39,12 +39,6 @@ impl Latency {
         Ok(Self(times))
     }
 
-    /// From times measured elsewhere.
-    pub(crate) fn from_times(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        Self(times)
-    }
-
     /// The time that this share of the round trips stays below.
     pub(crate) fn share(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);
@@ -98,13 +92,6 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     let mut fields = after_name.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
     let ticks = fields.next().unwrap_or(0) + fields.next().unwrap_or(0);
     Duration::from_millis(ticks * 10)
-}
-
-/// Resident memory of a process in KiB, from `/proc/PID/status`.
-pub(crate) fn memory_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// A row: what, ours, theirs, the ratio, the goal.

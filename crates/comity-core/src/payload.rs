@@ -66,6 +66,18 @@ impl Payload {
         Self::bounded(bytes.into()).map(Self::Sealed)
     }
 
+    /// The same content in memory of its own: what came in a frame shares the whole frame's memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        match self {
+            Self::Empty => Self::Empty,
+            Self::Json(JsonText(text)) => Self::Json(JsonText(copy(text))),
+            Self::Pack(PackBytes(bytes)) => Self::Pack(PackBytes(copy(bytes))),
+            Self::Sealed(bytes) => Self::Sealed(copy(bytes)),
+        }
+    }
+
     /// The bytes as they are held.
     pub fn bytes(&self) -> &[u8] {
         match self {

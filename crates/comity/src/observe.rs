@@ -9,7 +9,7 @@ mod tests;
 mod trace;
 
 pub(crate) use counters::{Counters, DialEnd, Direction, Door};
-pub(crate) use trace::{follow, traceparent};
+pub(crate) use trace::{admitted, sent};
 
 use crate::config::{Log, LogFormat, Otlp};
 use collector::Collector;
@@ -84,6 +84,9 @@ pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str) -> Result<Observed, Obs
     });
     let started = tracing_subscriber::registry().with(lines(log)?).with(traces).try_init();
     started.map_err(|_| ObserveError::Twice)?;
+    if provider.is_some() {
+        trace::begin();
+    }
     Ok(Observed(provider))
 }
 

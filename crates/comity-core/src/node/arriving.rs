@@ -327,7 +327,9 @@ impl Node {
             self.persist(Record::Seen { from: message.from, id, until });
         }
         let arrival = self.queue.next_arrival();
-        let item = Arc::new(Item { arrival, received: Received::clone(received) });
+        let kept = Message { payload: message.payload.detached(), ..Message::clone(message) };
+        let received = Received { message: Arc::new(kept), ..Received::clone(received) };
+        let item = Arc::new(Item { arrival, received });
         let number = self.persist(Record::ItemAdded(item.clone()));
         self.keeping.wait(number, Waiter::Item { item, bringer });
         Ok(None)

@@ -64,6 +64,11 @@ pub enum Input {
         /// The channels the other side listens to, and whether it leaves out background messages.
         subscriptions: Vec<(Channel, bool)>,
     },
+    /// A node with this node's own key dialled us.
+    Twin {
+        /// From where.
+        address: SocketAddr,
+    },
     /// A link is gone.
     LinkDown {
         /// Which one.

@@ -30,6 +30,10 @@ const RECEIPTS_MAX: u64 = 1024;
 /// Most fates in one receipt.
 const FATES_MAX: usize = 512;
 
+/// A link that this node dialled and that ends sooner than this was not wanted by the other side:
+/// the next dial waits.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
+
 /// Most of a measured clock difference that is believed, in milliseconds.
 const SKEW_BELIEVED_MS: i64 = 30_000;
 
@@ -50,6 +54,7 @@ pub(super) struct Link {
     fates: Vec<(u64, MessageId, FateKind)>,
     reported: u64,
     boot: Boot,
+    up_since: Duration,
     last_heard: Duration,
     pings: u32,
     ping_sent: Duration,
@@ -81,6 +86,7 @@ impl Link {
             fates: Vec::new(),
             reported: 0,
             boot: hello.boot,
+            up_since: now.mono,
             last_heard: now.mono,
             pings: 0,
             ping_sent: now.mono,
@@ -117,8 +123,11 @@ impl Node {
     pub(super) fn handle_link_up(&mut self, id: LinkId, dial: Option<DialId>, hello: Hello, now: Now) {
         let peer = hello.key.peer();
         let trust = self.trust_of(Some(hello.key));
-        let admitted = trust >= self.config.admission.wanted(hello.remote.ip());
-        if self.stay != Stay::Here || hello.key == self.config.node || !(admitted || dial.is_some()) {
+        let admitted = trust >= self.trust_wanted(hello.remote.ip());
+        // A dial that was under way when its goodbye came does not bring a peer back.
+        let departed = self.book.find(peer).is_some_and(|peer| peer.departed == Some(hello.boot));
+        let here = self.stay == Stay::Here && !departed;
+        if !here || hello.key == self.config.node || !(admitted || dial.is_some()) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
             return;
         }
@@ -172,7 +181,6 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.presence = Presence::Online;
-        peer.failures = 0;
         peer.trouble = None;
         if dial.is_some() {
             peer.reach.outbound = true;
@@ -229,12 +237,18 @@ impl Node {
     pub(super) fn handle_link_down(&mut self, id: LinkId, loss: LinkLoss, now: Now) {
         let Some(link) = self.links.get(&id) else { return };
         let (peer, goodbye) = (link.peer, link.said_goodbye || loss == LinkLoss::Goodbye);
+        let short_lived = link.dialed && now.mono.saturating_sub(link.up_since) < SHORT_LIFE;
         if !self.drop_link(id, now) {
             return;
         }
         if goodbye {
             self.set_absent(peer, Presence::Offline, now);
+        } else if short_lived {
+            self.dial_later(peer, "it closed the link at once: perhaps it admits only known peers", now);
         } else {
+            if let Some(peer) = self.book.find_mut(peer) {
+                peer.failures = 0;
+            }
             self.dial_peer(peer, now);
         }
     }
@@ -299,6 +313,10 @@ impl Node {
             Frame::Receipt(receipt) => self.handle_receipt(peer, id, receipt, now),
             Frame::Goodbye { .. } => {
                 link.said_goodbye = true;
+                let departed = Some(link.boot);
+                if let Some(peer) = self.book.find_mut(peer) {
+                    peer.departed = departed;
+                }
                 self.set_absent(peer, Presence::Offline, now);
             }
             Frame::Channels(_) => {}

@@ -213,10 +213,17 @@ impl Node {
         self.pump(sighting.peer, now);
     }
 
+    /// Another node has this node's key: said once for each address.
+    pub(super) fn note_twin(&mut self, address: SocketAddr) {
+        let known = self.twin.replace(address).map(|twin| twin.ip());
+        if known != Some(address.ip()) {
+            self.emit(Event::Twin { address });
+        }
+    }
+
     fn take_failure(&mut self, errand: Errand, failures: &[(Candidate, DialFailure)], now: Now) {
         if let Some((candidate, _)) = failures.iter().find(|(_, failure)| *failure == DialFailure::Twin) {
-            self.twin = Some(candidate.address);
-            self.emit(Event::Twin { address: candidate.address });
+            self.note_twin(candidate.address);
         }
         match errand {
             Errand::Named(index) => {

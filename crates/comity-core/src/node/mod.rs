@@ -160,6 +160,7 @@ impl Node {
                 let hello = linking::Hello { key, remote, card, boot, subscriptions };
                 self.handle_link_up(link, dial, hello, now);
             }
+            Input::Twin { address } => self.note_twin(address),
             Input::LinkDown { link, loss } => self.handle_link_down(link, loss, now),
             Input::Messages { link, batch, .. } => self.handle_messages(link, batch, now),
             Input::Frame { link, frame } => self.handle_frame(link, frame, now),

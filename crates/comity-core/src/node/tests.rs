@@ -319,6 +319,19 @@ fn a_silent_link_is_down_after_three_pings_and_not_before() {
 }
 
 #[test]
+fn who_closes_a_link_at_once_is_dialled_again_only_after_a_pause() {
+    let mut pair = Pair::new();
+    let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
+    let candidate = Candidate { address, source: Source::Manual };
+    pair.nodes[0].book.proven(key, pair.now).add_candidates([candidate]);
+    pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
+    assert!(!pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. })));
+    pair.now.mono += Duration::from_secs(1);
+    pair.nodes[0].handle(Input::Wake, pair.now);
+    assert!(pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. })));
+}
+
+#[test]
 fn a_goodbye_makes_the_peer_offline() {
     let mut pair = Pair::new();
     pair.ask(0, Ask::Leave { reason: "done".to_owned() });
@@ -347,6 +360,8 @@ fn a_broken_link_is_dialled_again_but_not_by_a_node_that_left() {
         if leaves {
             pair.ask(0, Ask::Leave { reason: "done".to_owned() });
         }
+        pair.pass(Duration::from_secs(3));
+        pair.nodes[0].effects().for_each(drop);
         pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
         let dialled = pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. }));
         assert_eq!(dialled, dials, "leaves: {leaves}");

@@ -6,6 +6,7 @@ use crate::card::Card;
 use crate::id::{DialId, LinkId, NodeId, PeerId};
 use crate::identity::trust::Trust;
 use crate::limits::{PEER_LIST_MAX, PEER_TEXT_MAX, PEERS_MAX};
+use crate::node::Boot;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,8 @@ pub struct Peer {
     pub candidates: Vec<Candidate>,
     /// Where it answered last.
     pub last_good: Option<SocketAddr>,
+    /// The start that said goodbye: nothing that comes of it later counts.
+    pub departed: Option<Boot>,
     /// Where it takes POSTs, if it speaks only plain HTTP.
     pub plain: Option<SocketAddr>,
     /// Whether it wants the coded spelling.
@@ -99,6 +102,7 @@ impl Peer {
             came_from: None,
             candidates: Vec::new(),
             last_good: None,
+            departed: None,
             plain: None,
             coded: false,
             presence: Presence::Seen,

@@ -149,7 +149,8 @@ impl Instance {
         let known = |candidate| self.sighting.candidates.contains(candidate);
         let lost_its_text = new.key.is_none() && self.sighting.key.is_some();
         let same = Sighting { candidates: self.sighting.candidates.clone(), ..new.clone() } == self.sighting;
-        !lost_its_text && !(same && new.candidates.iter().all(known))
+        let says_no_more = same && new.candidates.iter().all(known);
+        !(lost_its_text || says_no_more)
     }
 }
 

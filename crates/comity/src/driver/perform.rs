@@ -5,6 +5,7 @@ use super::Shared;
 use super::listener::Mailbox;
 use super::tickets::Tickets;
 use crate::link::{Links, Write};
+use crate::observe;
 use comity_core::envelope::{Message, Received};
 use comity_core::id::{LinkId, ListenerId};
 use comity_core::node::{Effect, Event, Input, LinkLoss, Record};
@@ -106,6 +107,9 @@ impl Body {
     fn emit(&self, event: Event) {
         if let Event::Twin { address } = &event {
             tracing::error!(%address, "another node uses this node's key: stop one of them, or give it a key of its own");
+        }
+        if let Event::Message(received) = &event {
+            observe::admitted(received);
         }
         if self.shared.watchers.receiver_count() > 0 {
             // Err: the last watcher has just gone.

@@ -136,7 +136,7 @@ impl Driver {
                 biased;
                 () = &mut stopped => break None,
                 Some(report) = self.reports.recv() => self.turn([Event::Input(report)]),
-                () = &mut self.wake => self.turn([Event::Input(Input::Wake)]),
+                () = &mut self.wake => self.wake(),
                 () = &mut self.renewal => self.renew_hello(),
                 Ok(permit) = records.reserve(), if self.body.store_waits() => self.body.hand_one_to_store(permit),
                 // While the disk is far behind, whoever has news waits; the disk's reports do not.
@@ -154,6 +154,13 @@ impl Driver {
             }
         };
         self.finish(said_goodbye, records).await;
+    }
+
+    /// The timer has gone off; perhaps for a deadline that was moved since.
+    fn wake(&mut self) {
+        if self.node.wake_at().is_some_and(|deadline| deadline <= self.shared.clock.now().mono) {
+            self.turn([Event::Input(Input::Wake)]);
+        }
     }
 
     /// Handles what happened and hands over what came of it.

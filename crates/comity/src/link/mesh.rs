@@ -150,6 +150,9 @@ impl Links {
             Ok(greeted) => self.establish(socket, greeted, key, remote, None).await,
             Err(failure) => {
                 self.note_hello(failure, remote);
+                if failure == DialFailure::Twin {
+                    self.0.handle.inform(Input::Twin { address: remote }).await;
+                }
                 let _ = timeout(LINGER, socket.close(None)).await;
             }
         }
@@ -157,7 +160,6 @@ impl Links {
 
     pub(super) fn note_hello(&self, failure: DialFailure, remote: SocketAddr) {
         if failure == DialFailure::Twin {
-            tracing::error!(%remote, "another node has this node's key: give one of them a key of its own");
             return self.refused(Cause::Twin);
         }
         tracing::debug!(%remote, ?failure, "a link got no further than its hello");

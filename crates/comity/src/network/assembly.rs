@@ -187,7 +187,7 @@ pub(super) async fn assemble(
     let links = Links::new(handle.clone(), tls.clone());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
-    let disk = store.health();
+    let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let store = tokio::spawn(store.write(taken, move |input| {
         let handle = reports.clone();
         async move { handle.inform(input).await }

@@ -3,6 +3,7 @@
 use super::error::unexpected;
 use super::said::{Bug, LlmUsage, Status, Suggestion};
 use super::{Error, Message, Network};
+use crate::observe;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Kind, Priority, Ttl};
 use comity_core::id::{MessageId, PeerId};
@@ -184,8 +185,10 @@ impl Network {
         priority: Priority,
         payload: &impl Serialize,
     ) -> Result<Send, Error> {
+        let id = self.0.handle.new_message();
+        let traceparent = observe::sent(id, &channel);
         Ok(Send {
-            id: self.0.handle.new_message(),
+            id,
             to,
             kind,
             channel,
@@ -194,7 +197,7 @@ impl Network {
             ttl: Ttl::DEFAULT,
             reply_to: None,
             thread: None,
-            traceparent: None,
+            traceparent,
             sealed_at: None,
         })
     }

@@ -1,5 +1,6 @@
 //! What watchers are told: the text of the metrics, and the thread of a trace.
 
+use super::trace::{follow, traceparent};
 use super::*;
 use opentelemetry::trace::TraceContextExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

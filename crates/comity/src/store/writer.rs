@@ -168,6 +168,9 @@ impl Store {
         if *self.health.borrow() == DiskHealth::Working {
             tracing::error!("{sentence}");
         }
+        if let Some(counters) = &self.counters {
+            counters.failed("store");
+        }
         self.health.send_replace(DiskHealth::Failing(sentence));
     }
 

@@ -9,19 +9,19 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Longer than anything here may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A directory of a test's own.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("comity-it-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&path).expect("the temporary directory can be written");
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -33,7 +33,7 @@ impl Drop for Scratch {
 }
 
 /// The configuration of the tests: any free port on loopback, nothing that meets the outside.
-pub fn config(name: &str) -> Config {
+pub(crate) fn config(name: &str) -> Config {
     let flag = |key: &'static str, value: &str| Flag { name: "the test", key, values: vec![value.to_owned()] };
     let flags = vec![
         flag("name", name),
@@ -49,26 +49,26 @@ pub fn config(name: &str) -> Config {
 }
 
 /// A node of this name in this directory.
-pub async fn start(folder: &Path, name: &str) -> Network {
+pub(crate) async fn start(folder: &Path, name: &str) -> Network {
     let home = Home::lock(&folder.join(name)).expect("the directory is free");
     Network::run(home, config(name), Vec::new()).await.expect("the node starts")
 }
 
 /// Where the node can be reached.
-pub fn address(node: &Network) -> SocketAddr {
+pub(crate) fn address(node: &Network) -> SocketAddr {
     let endpoint = node.endpoints().into_iter().next().expect("the node listens");
     endpoint.trim_start_matches("https://").parse().expect("an address")
 }
 
 /// Names one to the other and waits until both know each other, verified.
-pub async fn introduce(one: &Network, other: &Network) {
+pub(crate) async fn introduce(one: &Network, other: &Network) {
     one.add_peer(address(other)).await.expect("the peer is taken up");
     acquainted(one, other.id()).await;
     acquainted(other, one.id()).await;
 }
 
 /// Waits until the node knows the peer as verified, online and reachable both ways.
-pub async fn acquainted(node: &Network, peer: PeerId) {
+pub(crate) async fn acquainted(node: &Network, peer: PeerId) {
     let known = async || {
         let peers = node.peers().await;
         peers.iter().any(|known| {
@@ -80,14 +80,14 @@ pub async fn acquainted(node: &Network, peer: PeerId) {
 }
 
 /// Two nodes that know each other.
-pub async fn two(scratch: &Scratch) -> (Network, Network) {
+pub(crate) async fn two(scratch: &Scratch) -> (Network, Network) {
     let (one, other) = (start(scratch.path(), "one").await, start(scratch.path(), "other").await);
     introduce(&one, &other).await;
     (one, other)
 }
 
 /// Waits until the condition holds.
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < end, "in vain: {what}");
@@ -96,6 +96,6 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 /// The value of a future that must come soon.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }

@@ -5,6 +5,7 @@ use super::denied::{Denied, channel};
 use super::target::{self, Target};
 use super::{Surroundings, checkup};
 use crate::driver::Handle;
+use crate::observe;
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Kind, Priority, Ttl};
@@ -96,8 +97,9 @@ impl Desk {
         }
         let ttl =
             Ttl::from_seconds(wanted.ttl.unwrap_or_default()).map_err(|bad| Denied::field("/ttl", bad.to_string()))?;
+        let id = self.handle.new_message();
         let mut send = node::Send {
-            id: self.handle.new_message(),
+            id,
             to,
             kind,
             priority: wanted.priority.map_or_else(|| channel.priority(), |Named(priority)| priority),
@@ -106,7 +108,7 @@ impl Desk {
             ttl,
             reply_to: wanted.reply_to.map(MessageId),
             thread: wanted.thread,
-            traceparent: None,
+            traceparent: observe::sent(id, &channel),
             sealed_at: None,
         };
         if wanted.sealed {
@@ -135,17 +137,18 @@ impl Desk {
         let to = target::peer(&view, &wanted.peer)?;
         let timeout = wanted.timeout_ms.map_or(ASK_TIMEOUT, Duration::from_millis).min(ASK_TIMEOUT_MAX);
         let ttl = Ttl::from_seconds(timeout.as_secs().clamp(1, Ttl::MAX.seconds().into())).unwrap_or(Ttl::DEFAULT);
+        let (id, channel) = (self.handle.new_message(), Channel::of_kind(Kind::Query));
         let send = node::Send {
-            id: self.handle.new_message(),
+            id,
             to: Some(to),
             kind: Kind::Query,
-            channel: Channel::of_kind(Kind::Query),
+            channel: channel.clone(),
             payload: Payload::from_value(&wanted.question)?,
             priority: Priority::Normal,
             ttl,
             reply_to: None,
             thread: None,
-            traceparent: None,
+            traceparent: observe::sent(id, &channel),
             sealed_at: None,
         };
         match self.handle.ask(node::Ask::Request { send, timeout }).await {

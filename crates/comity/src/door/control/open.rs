@@ -4,10 +4,11 @@
 use super::desk::Desk;
 use super::{Surroundings, routes, socket_routes};
 use crate::config::{Config, Origin};
-use crate::door::guards;
 use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
+use crate::door::{guards, metrics};
 use crate::driver::Handle;
+use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -107,11 +108,17 @@ pub(crate) async fn open(
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     if let Some(listener) = tcp {
-        let router = port_routes(desk.clone(), sessions.clone());
+        let router = counted(port_routes(desk.clone(), sessions.clone()), handle);
         tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
     }
-    tokio::spawn(serve_socket(handle.clone(), unix, socket_routes(desk, sessions), socket, room));
+    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions), handle), socket, room));
     Ok(Door { url })
+}
+
+/// The same routes, with every request counted.
+fn counted(router: Router, handle: &Handle) -> Router {
+    let counted = (handle.clone(), observe::Door::Control);
+    router.layer(axum::middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// A listener on loopback, at the first free of these ports. IPv4 only, so that there is one URL.
