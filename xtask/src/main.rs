@@ -20,7 +20,7 @@ Usage: cargo xtask TASK
   tidy [--ratchet]              check the habits of this repository
                                 --ratchet: lower the recorded exceptions to what is there now
   docs [--check]                write docs/ from what the program says of itself, or compare
-  sim --seeds N [--first N]     simulate N worlds, one a seed
+  sim --seeds N [--from SEED]   simulate N worlds, one a seed
   bench messages|discovery      measure side by side with real peers
 ";
 
