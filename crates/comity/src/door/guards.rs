@@ -57,7 +57,7 @@ impl Names {
     fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(uri, headers)?;
         self.origin(headers, &host)?;
-        let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+        let has_body = method == Method::POST;
         if has_body { json_only(headers) } else { Ok(()) }
     }
 
