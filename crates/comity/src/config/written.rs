@@ -200,10 +200,11 @@ settings! {
         /// Message ids remembered, so that each message is handled once. Default: 1,000,000, at most about 64 MiB. When
         /// it is full, new messages are refused until the oldest run out (twice their ttl): raise it for high rates.
         seen: u64 = 1_000_000, "";
-        /// Messages that wait for one peer. Default: 1024. Fewer drop sooner when a peer is slow; more keep memory.
-        queue_messages: u64 = 1024, "";
-        /// Bytes that wait for one peer. Default: 4 MiB, sixteen of the largest messages.
-        queue_bytes: u64 = 4 * 1024 * 1024, "";
+        /// Messages that wait for one peer. Default: 8192. Below 5000, messages that are already on their way when
+        /// senders are told to wait may find no room; more keep memory.
+        queue_messages: u64 = 8192, "";
+        /// Bytes that wait for one peer. Default: 16 MiB, 64 of the largest messages.
+        queue_bytes: u64 = 16 * 1024 * 1024, "";
     }
 
     /// What waits for the application.
