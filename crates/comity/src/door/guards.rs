@@ -6,7 +6,7 @@ use super::problem::{Code, Problem};
 use crate::link::Caller;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, FORWARDED, HOST, ORIGIN};
+use axum::http::header::{ALLOW, CONTENT_TYPE, FORWARDED, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -54,11 +54,9 @@ impl Names {
         Self::default()
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(uri, headers)?;
-        self.origin(headers, &host)?;
-        let has_body = method == Method::POST;
-        if has_body { json_only(headers) } else { Ok(()) }
+        self.origin(headers, &host)
     }
 
     /// The authority that the request is for, if it is one of this node's.
@@ -102,7 +100,11 @@ impl Names {
 }
 
 async fn pass(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
-    let mut response = match names.check(request.method(), request.uri(), request.headers()) {
+    let mut response = match names.check(request.uri(), request.headers()) {
+        Ok(()) if request.method() == Method::POST => match json_only(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => refuse_body(problem, request, next).await,
+        },
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -110,6 +112,21 @@ async fn pass(State(names): State<Arc<Names>>, request: Request, next: Next) -> 
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The answer to a POST of another type: that, unless the path is unknown or takes no POST at all.
+/// Which of them it is say the routes, asked with a method that none of them has.
+async fn refuse_body(problem: Problem, mut request: Request, next: Next) -> Response {
+    let Ok(nobody_has) = Method::from_bytes(b"ROUTE") else { return problem.into_response() };
+    *request.method_mut() = nobody_has;
+    let response = next.run(request).await;
+    let takes_post =
+        response.headers().get(ALLOW).is_some_and(|methods| methods.as_bytes().windows(4).any(|m| m == b"POST"));
+    match response.status() {
+        StatusCode::NOT_FOUND => response,
+        StatusCode::METHOD_NOT_ALLOWED if !takes_post => response,
+        _ => problem.into_response(),
+    }
 }
 
 fn parse_host(host: &HeaderValue) -> Result<Authority, Problem> {

@@ -14,7 +14,10 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 fn verdict(method: Method, lines: &[(&'static str, &str)]) -> u16 {
     let names = Names { hosts: vec!["node.example".into()], origins: vec!["https://app.example".into()] };
     let uri = Uri::from_static("/dashflow/status");
-    names.check(&method, &uri, &headers(lines)).map_or_else(|problem| problem.status().as_u16(), |()| 200)
+    let checked = names
+        .check(&uri, &headers(lines))
+        .and_then(|()| if method == Method::POST { json_only(&headers(lines)) } else { Ok(()) });
+    checked.map_or_else(|problem| problem.status().as_u16(), |()| 200)
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn only_ip_literals_and_own_names_are_hosts() {
 #[test]
 fn an_authority_in_the_uri_counts_like_a_host() {
     let names = Names::default();
-    let check = |uri: &'static str, lines| names.check(&Method::GET, &Uri::from_static(uri), &headers(lines));
+    let check = |uri: &'static str, lines| names.check(&Uri::from_static(uri), &headers(lines));
     assert!(check("http://127.0.0.1:8400/", &[]).is_ok());
     assert!(check("http://attacker.example/", &[("host", "127.0.0.1:8400")]).is_err());
     assert!(check("http://127.0.0.1/", &[("host", "attacker.example")]).is_err());

@@ -293,6 +293,7 @@ async fn a_twin_is_told_from_ourselves() {
         tokio::task::yield_now().await;
     }
     assert_eq!(one.refused(Cause::Twin), 1);
+    assert!(matches!(twin.input().await, Input::Twin { .. }), "the twin hears of it too");
     assert!(one.events.try_recv().is_err() && twin.events.try_recv().is_err());
     one.end().await;
     twin.end().await;
