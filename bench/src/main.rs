@@ -1,6 +1,7 @@
-//! Measurements, one subcommand each: `rules` (what a message costs in the rules alone) and
-//! `messages` (beside nats-server).
+//! Measurements, one subcommand each: `rules` (what a message costs in the rules alone), `messages`
+//! (beside nats-server), `discovery` (how soon nodes know each other).
 
+mod discovery;
 mod messages;
 mod nats;
 mod node;
@@ -13,8 +14,9 @@ fn main() -> std::process::ExitCode {
             rules::run();
             Ok(())
         }
+        Some("discovery") => discovery::run(),
         Some("messages") => messages::run(),
-        _ => Err("usage: comity-bench rules|messages".to_owned()),
+        _ => Err("usage: comity-bench rules|messages|discovery".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -15,23 +15,32 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Starts a node that hands over every message at once.
+    /// Starts a node that is found by address only.
     pub(crate) async fn start(name: &str) -> Result<Self, String> {
+        Self::with(name, [("mdns.enabled", "false"), ("http.listen", "127.0.0.1")]).await
+    }
+
+    /// Starts a node that looks for others by mDNS.
+    pub(crate) async fn discovering(name: &str) -> Result<Self, String> {
+        Self::with(name, [("mdns.enabled", "true")]).await
+    }
+
+    /// Starts a node that hands over every message at once.
+    async fn with<const N: usize>(name: &str, more: [(&'static str, &str); N]) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("comity-bench-{name}-{}", std::process::id()));
         let place = Place::Named(folder.clone());
         let (home, _) = Home::open(&place).map_err(|error| error.to_string())?;
         let set = |key: &'static str, value: &str| Flag { name: "bench", key, values: vec![value.to_owned()] };
-        let flags = vec![
+        let mut flags = vec![
             set("name", name),
             set("http.port", "0"),
-            set("http.listen", "127.0.0.1"),
             set("control.http", "false"),
             set("metrics.enabled", "false"),
-            set("mdns.enabled", "false"),
             set("limits.messages_per_second", "10000000"),
             set("limits.messages_burst", "10000000"),
             set("limits.seen", "16000000"),
         ];
+        flags.extend(more.map(|(key, value)| set(key, value)));
         let sources = Sources { flags, ..Sources::default() };
         let (config, origins) = Config::read(&sources).map_err(|error| error.to_string())?;
         let network = Network::run(home, config, origins).await.map_err(|error| error.to_string())?;

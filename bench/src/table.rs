@@ -39,6 +39,12 @@ impl Latency {
         Ok(Self(times))
     }
 
+    /// From times measured elsewhere.
+    pub(crate) fn from_times(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+
     /// The time that this share of the round trips stays below.
     pub(crate) fn share(&self, share: f64) -> Duration {
         let last = self.0.len().saturating_sub(1);

@@ -9,6 +9,8 @@ pub(crate) fn sim(words: &[&str]) -> Result<(), Failed> {
 
 /// Measures side by side with real peers, which the measurement starts itself.
 pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
+    // How soon the command is ready is measured with the command itself, built in the same way.
+    program::run(program::cargo().args(["build", "--release", "--package", "comity-cli"]))?;
     run("comity-bench", &[&[what], words].concat())
 }
 

@@ -9,5 +9,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     network.on("custom:chat", |said| async move { println!("{}: {}", said.from(), said.payload()) }).await?;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     network.broadcast("custom:chat", text, Priority::Normal).await?;
-    Ok(std::future::pending().await)
+    std::future::pending().await
 }

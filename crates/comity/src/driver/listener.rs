@@ -7,7 +7,7 @@ use comity_core::id::ListenerId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Most messages that wait for one listener; about 3 MB of small ones.
 pub(super) const WAITING_MAX: usize = 8192;
@@ -17,6 +17,7 @@ pub(super) const WAITING_MAX: usize = 8192;
 pub(crate) struct Mailbox {
     batches: mpsc::Sender<Vec<Arc<Received>>>,
     waiting: Arc<AtomicUsize>,
+    drained: Arc<Notify>,
 }
 
 /// The receiving side. Dropping it ends the listening.
@@ -25,6 +26,7 @@ pub(crate) struct Listener {
     handle: Handle,
     batches: mpsc::Receiver<Vec<Arc<Received>>>,
     waiting: Arc<AtomicUsize>,
+    drained: Arc<Notify>,
     current: std::vec::IntoIter<Arc<Received>>,
 }
 
@@ -32,11 +34,22 @@ pub(crate) struct Listener {
 pub(super) fn open(id: ListenerId, handle: Handle) -> (Mailbox, Listener) {
     let (sender, batches) = mpsc::channel(WAITING_MAX);
     let waiting = Arc::new(AtomicUsize::new(0));
-    let mailbox = Mailbox { batches: sender, waiting: waiting.clone() };
-    (mailbox, Listener { id, handle, batches, waiting, current: Vec::new().into_iter() })
+    let drained = Arc::new(Notify::new());
+    let mailbox = Mailbox { batches: sender, waiting: waiting.clone(), drained: drained.clone() };
+    (mailbox, Listener { id, handle, batches, waiting, drained, current: Vec::new().into_iter() })
 }
 
 impl Mailbox {
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Told whenever the listener has taken all but a quarter of what fits.
+    pub(super) fn drained(&self) -> Arc<Notify> {
+        self.drained.clone()
+    }
+
     /// Hands over as many as there is room for and returns the rest.
     pub(super) fn put(&self, mut batch: Vec<Arc<Received>>) -> Vec<Arc<Received>> {
         let room = WAITING_MAX.saturating_sub(self.waiting.load(Ordering::Relaxed));
@@ -75,7 +88,10 @@ impl Listener {
     }
 
     fn hold(&mut self, batch: Vec<Arc<Received>>) {
-        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        let before = self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        if before - batch.len() <= WAITING_MAX / 4 {
+            self.drained.notify_one();
+        }
         self.current = batch.into_iter();
     }
 }

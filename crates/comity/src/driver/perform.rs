@@ -2,7 +2,8 @@
 //! handed over as one batch; answers, events and the rest go at once. Nothing here waits.
 
 use super::Shared;
-use super::listener::Mailbox;
+use super::listener::{self, Mailbox};
+use super::run::EVENTS_AT_ONCE;
 use super::tickets::Tickets;
 use crate::link::{Links, Write};
 use crate::observe;
@@ -13,7 +14,7 @@ use comity_core::wire::frame::Frame;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Records that wait for the store before events have to wait too: half a second of work for a
 /// slow disk, a few megabytes of memory.
@@ -23,6 +24,9 @@ const RECORDS_WAITING_MAX: usize = 8192;
 /// which wait until they are written; a peer that makes us say more than this and does not read
 /// it is cut off.
 const FRAMES_WAITING_MAX: usize = 1024;
+
+/// Messages that one event brings as a rule at the most: a frame of small ones.
+const MESSAGES_AN_EVENT: usize = 512;
 
 /// Everything the driver owns besides the rules.
 pub(super) struct Body {
@@ -51,6 +55,9 @@ struct Outlet {
 struct Inlet {
     mailbox: Mailbox,
     waiting: Vec<Arc<Received>>,
+    /// It did not drain in time: until it does, nobody waits for it, and what does not fit goes to
+    /// the inbox.
+    slow: bool,
 }
 
 impl Body {
@@ -170,6 +177,34 @@ impl Body {
         (!news.is_empty()).then_some(news)
     }
 
+    /// A listener that is more than half full and deserves to be waited for: told when it drains.
+    pub(super) fn congested(&mut self) -> Option<(ListenerId, Arc<Notify>)> {
+        let mut congested = None;
+        for (id, inlet) in &mut self.listeners {
+            let waiting = inlet.mailbox.waiting();
+            inlet.slow &= waiting > listener::WAITING_MAX / 4;
+            if waiting > listener::WAITING_MAX / 2 && !inlet.slow {
+                congested = Some((*id, inlet.mailbox.drained()));
+            }
+        }
+        congested
+    }
+
+    /// Waits no longer for this listener until it has drained.
+    pub(super) fn give_up_on(&mut self, listener: ListenerId) {
+        if let Some(inlet) = self.listeners.get_mut(&listener) {
+            inlet.slow = true;
+        }
+    }
+
+    /// How many events may be taken at once, so that what they bring fits where it is going.
+    pub(super) fn events_at_once(&self) -> usize {
+        let fullest = self.listeners.values().map(|inlet| inlet.mailbox.waiting()).max();
+        fullest.map_or(EVENTS_AT_ONCE, |waiting| {
+            (listener::WAITING_MAX.saturating_sub(waiting) / MESSAGES_AN_EVENT).clamp(1, EVENTS_AT_ONCE)
+        })
+    }
+
     pub(super) fn touch(&mut self, link: LinkId) {
         self.touched_links.insert(link);
     }
@@ -183,7 +218,7 @@ impl Body {
     }
 
     pub(super) fn add_listener(&mut self, listener: ListenerId, mailbox: Mailbox) {
-        self.listeners.insert(listener, Inlet { mailbox, waiting: Vec::new() });
+        self.listeners.insert(listener, Inlet { mailbox, waiting: Vec::new(), slow: false });
     }
 
     /// Takes a listener out and returns all that it did not take: `left`, and what waits here.

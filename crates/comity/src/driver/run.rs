@@ -22,13 +22,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Events handled before the effects are handed over. More makes larger batches, less makes the
 /// first of them wait less.
-const EVENTS_AT_ONCE: usize = 256;
+pub(super) const EVENTS_AT_ONCE: usize = 256;
+
+/// How long everybody waits for a listener that has more than it can take. A brisk one drains in a
+/// fraction of it; for a stuck one nobody waits again until it has drained.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long before its card runs out a node signs a new one: peers' clocks differ, and a machine
 /// may sleep.
@@ -127,11 +131,16 @@ impl Driver {
     pub(crate) async fn run(mut self, links: link::Links, records: mpsc::Sender<(u64, Record)>) {
         self.body.attach(links);
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
+        let mut congested_since = None;
         let stopped = self.shared.stop.clone().cancelled_owned();
         tokio::pin!(stopped);
         let said_goodbye = loop {
             self.body.hand_to_store(&records);
             self.arm();
+            let congested = self.body.congested();
+            let clear = congested.is_none();
+            congested_since = if clear { None } else { congested_since.or_else(|| Some(Instant::now())) };
+            let at_once = self.body.events_at_once();
             tokio::select! {
                 biased;
                 () = &mut stopped => break None,
@@ -140,7 +149,13 @@ impl Driver {
                 () = &mut self.renewal => self.renew_hello(),
                 Ok(permit) = records.reserve(), if self.body.store_waits() => self.body.hand_one_to_store(permit),
                 // While the disk is far behind, whoever has news waits; the disk's reports do not.
-                count = self.events.recv_many(&mut events, EVENTS_AT_ONCE), if self.body.store_keeps_up() => {
+                // So does whoever has news while a listener that is not stuck has more than it can take.
+                late = stuck(congested, congested_since), if !clear => {
+                    if let Some(listener) = late {
+                        self.body.give_up_on(listener);
+                    }
+                }
+                count = self.events.recv_many(&mut events, at_once), if clear && self.body.store_keeps_up() => {
                     if count == 0 {
                         break None;
                     }
@@ -358,4 +373,11 @@ mod tests {
         assert_eq!(endpoints(&all, &[loopback, IpAddr::from([10, 0, 0, 7])]), ["https://10.0.0.7:8400"]);
         assert_eq!(endpoints(&all, &[loopback]), ["https://127.0.0.1:8400"]);
     }
+}
+
+/// Waits until the listener has drained; with its id when it did not in time.
+async fn stuck(congested: Option<(ListenerId, Arc<Notify>)>, since: Option<Instant>) -> Option<ListenerId> {
+    let (listener, drained) = congested?;
+    let until = since.unwrap_or_else(Instant::now) + PATIENCE;
+    timeout_at(until, drained.notified()).await.is_err().then_some(listener)
 }
