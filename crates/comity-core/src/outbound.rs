@@ -23,7 +23,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { messages_max: 8192, weight_max: 16 << 20, window: 16_384, unwritten_max: 1 << 20 }
+        Self { messages_max: 8192, weight_max: 16 << 20, window: 8192, unwritten_max: 1 << 20 }
     }
 }
 

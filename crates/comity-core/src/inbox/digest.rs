@@ -1,12 +1,16 @@
 //! How a digest grows, merges and reads.
 
 use super::{Digest, Sample};
+use crate::channel::Channel;
 use crate::envelope::{Kind, Message};
 use crate::time::Timestamp;
 use std::fmt;
 
 /// Most samples in a digest.
 pub const SAMPLES_MAX: usize = 10;
+
+/// Most channels in a digest.
+const CHANNELS_MAX: usize = 256;
 
 /// Longest sample text, characters.
 const SAMPLE_TEXT_MAX: usize = 200;
@@ -32,7 +36,7 @@ impl Digest {
     pub fn count(&mut self, message: &Message, at: Timestamp) {
         let position = self.total();
         *self.by_kind.entry(message.kind).or_default() += 1;
-        *self.by_channel.entry(message.channel.clone()).or_default() += 1;
+        self.count_channel(&message.channel, 1);
         if !position.is_multiple_of(self.stride) {
             return;
         }
@@ -55,7 +59,7 @@ impl Digest {
             *self.by_kind.entry(kind).or_default() += count;
         }
         for (channel, count) in later.by_channel {
-            *self.by_channel.entry(channel).or_default() += count;
+            self.count_channel(&channel, count);
         }
         self.evicted += later.evicted;
         self.until = later.until;
@@ -63,6 +67,13 @@ impl Digest {
         self.samples.extend(later.samples);
         while self.samples.len() > SAMPLES_MAX {
             self.thin_out();
+        }
+    }
+
+    /// Senders choose the names: those beyond [`CHANNELS_MAX`] are counted by type only.
+    fn count_channel(&mut self, channel: &Channel, count: u64) {
+        if self.by_channel.len() < CHANNELS_MAX || self.by_channel.contains_key(channel) {
+            *self.by_channel.entry(channel.clone()).or_default() += count;
         }
     }
 

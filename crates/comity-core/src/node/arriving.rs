@@ -20,7 +20,10 @@ use std::time::Duration;
 const FUTURE_MAX: Duration = Duration::from_secs(60);
 
 /// Most records that may wait for the disk before new ones are refused.
-const UNCOMMITTED_MAX: usize = 8192;
+const UNCOMMITTED_MAX: usize = 32_768;
+
+/// Longest status of a peer that is kept, bytes; a longer one is a message like others.
+const STATUS_MAX: usize = 8192;
 
 /// Who brought a message.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +70,8 @@ impl Node {
             };
             match verdict {
                 Ok(Some(fate)) => self.report(id, number, message_id, fate, now),
-                Ok(None) => self.hold_report(id, number),
+                Ok(None) if message_id.is_some() => self.hold_report(id, number),
+                Ok(None) => {}
                 Err(refusal) => {
                     let fate = refusal.fate();
                     self.ledger_in.note(message_id, Some(peer), fate, now.wall);
@@ -118,7 +122,8 @@ impl Node {
     ) -> Result<Option<FateKind>, Refusal> {
         self.check_sender(&message, origin)?;
         self.check_time(&message, origin, now)?;
-        if !self.is_for_us(&message)? {
+        let awaited = message.reply_to.is_some_and(|query| self.requests.expects(query, message.from));
+        if !(message.kind == Kind::Response && awaited || self.is_for_us(&message)?) {
             return Err(Refusal::UnknownChannel(message.channel));
         }
         let until = message.expires_at() + message.ttl.duration();
@@ -163,7 +168,7 @@ impl Node {
         let owner = self.book.find(message.from).and_then(|peer| peer.key);
         let own = match origin.key {
             Some(key) => key.peer() == message.from,
-            None => owner.is_none() && message.from != self.me,
+            None => owner.is_none() && !self.known.iter().any(|key| key.peer() == message.from),
         };
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
@@ -210,6 +215,11 @@ impl Node {
             None => self.book.claimed(message.from, Some(origin.address), now),
         };
         let Some(peer) = record else { return };
+        if origin.key.is_some() && peer.key.is_none() {
+            // Whoever claimed the id before gave these addresses.
+            peer.plain = None;
+            peer.candidates.clear();
+        }
         peer.key = origin.key;
         peer.touch(now);
         peer.sources.insert(Source::Inbound);
@@ -243,6 +253,10 @@ impl Node {
     fn take_query(&mut self, received: &Arc<Received>, now: Now) -> Result<FateKind, Refusal> {
         let answerer = self.listeners.iter().find(|(_, filter)| **filter == ListenFilter::Queries).map(|(id, _)| *id);
         let Some(listener) = answerer else {
+            if let Some(id) = received.message.id {
+                // Not handled: it may be asked again when somebody answers.
+                self.seen.forget(received.message.from, id);
+            }
             if received.message.to == Address::Peer(self.me) {
                 self.answer_that_nobody_answers(&received.message, now);
             }
@@ -266,6 +280,9 @@ impl Node {
     }
 
     fn note_status(&mut self, message: &Message) {
+        if message.payload.len() > STATUS_MAX {
+            return;
+        }
         let status = Some(message.payload.to_value()).filter(|status| !status.is_null());
         if let Some(peer) = self.book.find_mut(message.from) {
             peer.status.clone_from(&status);

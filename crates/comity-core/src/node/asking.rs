@@ -177,7 +177,6 @@ impl Node {
                 self.enqueue(peer, leave.clone(), now);
             }
         }
-        self.tell_links(&Frame::Goodbye { reason: reason.to_owned() });
         self.persist(Record::Digest(Box::new(self.digest.clone())));
         self.keep_settings();
         self.stay = Stay::Leaving(ticket);

@@ -27,6 +27,9 @@ const RECEIPTS_EVERY: Duration = Duration::from_millis(25);
 /// How many messages may wait for their receipt before one is sent at once.
 const RECEIPTS_MAX: u64 = 1024;
 
+/// Most fates that wait for an earlier message's fate; a peer that makes more is cut off.
+const FATES_HELD_MAX: usize = 65_536;
+
 /// Most fates in one receipt.
 const FATES_MAX: usize = 512;
 
@@ -115,7 +118,7 @@ impl Link {
 
     /// Up to which message all fates are decided.
     fn decided(&self) -> u64 {
-        self.undecided.first().map_or(self.received, |first| first - 1)
+        self.undecided.first().map_or(self.received, |first| first.saturating_sub(1))
     }
 }
 
@@ -127,7 +130,7 @@ impl Node {
         // A dial that was under way when its goodbye came does not bring a peer back.
         let departed = self.book.find(peer).is_some_and(|peer| peer.departed == Some(hello.boot));
         let here = self.stay == Stay::Here && !departed;
-        if !here || hello.key == self.config.node || !(admitted || dial.is_some()) {
+        if !here || hello.key == self.config.node || !(admitted || self.is_named_by_a_person(dial, peer)) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
             return;
         }
@@ -139,8 +142,9 @@ impl Node {
         match old {
             Some(old) if !self.replaces(id, old) => self.close_link(id, now),
             Some(old) => {
-                self.use_link(peer, id, hello.subscriptions);
+                // Closed first: what was in flight on it waits again, for the new link.
                 self.close_link(old, now);
+                self.use_link(peer, id, hello.subscriptions);
             }
             None => {
                 self.use_link(peer, id, hello.subscriptions);
@@ -151,6 +155,12 @@ impl Node {
         }
         self.pump(peer, now);
         self.dial_back(peer, now);
+    }
+
+    /// Whether a person named this peer: that admits it wherever it is.
+    fn is_named_by_a_person(&self, dial: Option<DialId>, peer: PeerId) -> bool {
+        let named = dial.is_some_and(|dial| matches!(self.dials.get(&dial), Some(Errand::Named(_))));
+        named || self.book.find(peer).is_some_and(|peer| peer.sources.contains(&Source::Manual))
     }
 
     /// Of two links between the same two nodes both keep the one that the lower id dialled; of two
@@ -326,11 +336,16 @@ impl Node {
     /// Notes what became of a message that came over a link, to be told with the next receipt.
     pub(super) fn report(&mut self, id: LinkId, number: u64, message: Option<MessageId>, fate: FateKind, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(message) = message else { return };
         link.undecided.remove(&number);
-        if let Some(message) = message.filter(|_| fate != FateKind::Delivered) {
+        if fate != FateKind::Delivered {
             link.fates.push((number, message, fate));
         }
-        self.schedule_receipts(id, now);
+        if link.fates.len() > FATES_HELD_MAX {
+            self.close_link(id, now);
+        } else {
+            self.schedule_receipts(id, now);
+        }
     }
 
     /// Remembers that the fate of a message waits for the disk.
@@ -342,7 +357,9 @@ impl Node {
 
     pub(super) fn schedule_receipts(&mut self, id: LinkId, now: Now) {
         let Some(link) = self.links.get(&id) else { return };
-        if link.decided() - link.reported >= RECEIPTS_MAX || link.fates.len() >= FATES_MAX {
+        let ready = link.fates.first().is_some_and(|(number, ..)| *number <= link.decided());
+        let untold = link.decided().saturating_sub(link.reported);
+        if untold >= RECEIPTS_MAX || (ready && link.fates.len() >= FATES_MAX) {
             self.send_receipts(id);
         } else if link.decided() > link.reported || !link.fates.is_empty() {
             self.timers.set_if_idle(Timer::Receipts(id), now.mono + RECEIPTS_EVERY);

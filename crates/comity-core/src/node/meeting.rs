@@ -185,12 +185,15 @@ impl Node {
             Errand::Peer(id) => id == sighting.peer,
             Errand::Named(_) => true,
         };
-        if wanted > Trust::Unverified || !fits || sighting.peer == self.me {
+        // Who has a key answers by TLS: a copied card must not turn its peer into a plain one.
+        let known = self.book.find(sighting.peer);
+        let keyed = sighting.key.is_some() || known.is_some_and(|peer| peer.key.or(peer.claimed_key).is_some());
+        if keyed || wanted > Trust::Unverified || !fits || sighting.peer == self.me {
             self.take_failure(errand, &[], now);
             return;
         }
         if !self.book.merge(sighting, sighting.candidates.clone(), now) {
-            return;
+            return self.take_failure(errand, &[], now);
         }
         let Some(peer) = self.book.find_mut(sighting.peer) else { return };
         let joined = peer.presence != Presence::Online;

@@ -261,6 +261,7 @@ impl Node {
         self.expire_outbound(now);
         self.expire_inbox(now);
         self.forget_peers(now);
+        self.forget_lost_lanes(now);
         self.timers.set(Timer::Sweep, now.mono + SWEEP_EVERY);
     }
 

@@ -137,7 +137,10 @@ impl Node {
     /// Queues a message for everybody who listens; for how many.
     pub(super) fn broadcast(&mut self, message: &Arc<Message>, now: Now) -> usize {
         let listening = |(peer, lane): (&PeerId, &Lane)| {
-            let present = self.book.find(*peer).is_some_and(|peer| peer.presence != Presence::Offline);
+            let present = self.book.find(*peer).is_some_and(|peer| {
+                let way = peer.link.is_some() || peer.plain.is_some() || lane.subscriptions.is_some();
+                way && peer.presence != Presence::Offline
+            });
             (present && lane.wants(message)).then_some(*peer)
         };
         let peers: Vec<PeerId> = self.lanes.iter().filter_map(listening).collect();
@@ -149,8 +152,11 @@ impl Node {
 
     /// Queues a message for a peer and sends what can be sent; `false` when there was no room.
     pub(super) fn enqueue(&mut self, peer: PeerId, message: Arc<Message>, now: Now) -> bool {
-        let at_once = self.book.find(peer).is_some_and(|peer| peer.link.is_some());
-        if !at_once {
+        let Some(record) = self.book.find(peer) else {
+            self.undelivered(&message, peer, FateKind::Failed, now);
+            return false;
+        };
+        if record.link.is_none() {
             self.note_out(&message, peer, FateKind::Queued, now);
         }
         match self.lane(peer).queue.push(message.clone()) {
@@ -168,7 +174,7 @@ impl Node {
     /// Sends what the way to the peer has room for.
     pub(super) fn pump(&mut self, id: PeerId, now: Now) {
         let Some(peer) = self.book.find(id) else { return };
-        let (link, plain, coded) = (peer.link, peer.plain, peer.coded);
+        let (link, plain, coded) = (peer.link, peer.plain.filter(|_| peer.key.is_none()), peer.coded);
         if let Some(link) = link {
             self.pump_link(id, link, now);
         } else if let Some(address) = plain {
@@ -300,6 +306,14 @@ impl Node {
         }
         for (peer, message) in expired {
             self.undelivered(&message, peer, FateKind::Expired, now);
+        }
+    }
+
+    /// Forgets lanes to peers that the book forgot.
+    pub(super) fn forget_lost_lanes(&mut self, now: Now) {
+        let lost = self.lanes.keys().filter(|peer| self.book.find(**peer).is_none()).copied();
+        for peer in lost.collect::<Vec<_>>() {
+            self.forget_lane(peer, now);
         }
     }
 

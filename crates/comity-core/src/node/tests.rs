@@ -73,6 +73,9 @@ impl Pair {
             Effect::Control { frame, .. } => self.tell(other, Input::Frame { link: LINK, frame }),
             Effect::Persist { number, .. } if self.disk => self.tell(by, Input::Committed { upto: number }),
             Effect::Persist { number, .. } => self.tell(by, Input::NotCommitted { from: number }),
+            Effect::Close { goodbye: true, .. } => {
+                self.tell(other, Input::LinkDown { link: LINK, loss: LinkLoss::Goodbye });
+            }
             Effect::Answer { answer, .. } => self.heard.push((by, answer)),
             Effect::Deliver { received, .. } => self.delivered.push((by, received)),
             _ => {}

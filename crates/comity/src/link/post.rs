@@ -94,6 +94,8 @@ impl Links {
         let body = serde_json::json!({ "message": json::to_value(&message, spelling) }).to_string();
         let whom = Whom { address, key: None };
         match self.request(whom, Method::POST, "/dashflow/message", Some(body)).await {
+            // The original design's clients refuse with a 200.
+            Ok(answer) if says_refused(&answer) => Err(PostFailure::Status(409)),
             Ok(_) => Ok(()),
             Err(Unanswered::Status(status)) => Err(PostFailure::Status(status)),
             Err(_) => Err(PostFailure::Unreachable),
@@ -155,4 +157,9 @@ where
         // The connection ends first when it answered completely, or broke: either way it is known.
         _ = connection => answer.await,
     }
+}
+
+/// Whether an answer to a POST says that the message was not taken.
+fn says_refused(answer: &[u8]) -> bool {
+    strict::parse(answer).is_ok_and(|answer| answer["accepted"] == Value::Bool(false))
 }
