@@ -362,6 +362,13 @@ fn endpoints(doors: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<String> {
     found.into_iter().take(comity_core::limits::PEER_LIST_MAX).map(|address| format!("https://{address}")).collect()
 }
 
+/// Waits until the listener has drained; with its id when it did not in time.
+async fn stuck(congested: Option<(ListenerId, Arc<Notify>)>, since: Option<Instant>) -> Option<ListenerId> {
+    let (listener, drained) = congested?;
+    let until = since.unwrap_or_else(Instant::now) + PATIENCE;
+    timeout_at(until, drained.notified()).await.is_err().then_some(listener)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,11 +380,4 @@ mod tests {
         assert_eq!(endpoints(&all, &[loopback, IpAddr::from([10, 0, 0, 7])]), ["https://10.0.0.7:8400"]);
         assert_eq!(endpoints(&all, &[loopback]), ["https://127.0.0.1:8400"]);
     }
-}
-
-/// Waits until the listener has drained; with its id when it did not in time.
-async fn stuck(congested: Option<(ListenerId, Arc<Notify>)>, since: Option<Instant>) -> Option<ListenerId> {
-    let (listener, drained) = congested?;
-    let until = since.unwrap_or_else(Instant::now) + PATIENCE;
-    timeout_at(until, drained.notified()).await.is_err().then_some(listener)
 }
