@@ -8,6 +8,7 @@ use crate::id::{DialId, MessageId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
+use crate::peers::book::Peer;
 use crate::peers::{Candidate, Presence, Sighting, Source};
 use crate::time::Now;
 use std::net::SocketAddr;
@@ -67,8 +68,14 @@ impl Node {
             self.look_for_twin(permitted);
             return;
         }
+        let shown = |peer: &Peer| (peer.sources.clone(), peer.name.clone(), peer.capabilities.clone());
+        let before = self.book.find(id).map(shown);
         if !self.book.merge(&sighting, permitted, now) {
             return;
+        }
+        if let Some(peer) = self.book.find(id).filter(|peer| before.is_some_and(|before| before != shown(peer))) {
+            let view = Box::new(peer.view(self.trust_of(peer.key)));
+            self.emit(Event::PeerUpdated(view));
         }
         self.dial_peer(id, now);
     }
