@@ -1,7 +1,8 @@
 //! The router: owns the parts of a node, gives each input to the part that decides, and collects
-//! what must be done. The decisions are in the files beside this one: [`meeting`](self) finds and
-//! keeps peers, `arriving` takes messages in, `sending` puts them out, `asking` serves this
-//! process and the control door, `keeping` is what must survive a crash.
+//! what must be done. It has no rules of its own. The decisions are in the files beside this one:
+//! `meeting` finds and keeps peers, `linking` looks after their links, `arriving` takes messages in,
+//! `sending` puts them out, `asking` serves this process and the control door, `keeping` is what must
+//! survive a crash. `contract` and `question` are all that goes in and comes out.
 
 mod arriving;
 mod asking;

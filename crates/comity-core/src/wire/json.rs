@@ -95,14 +95,20 @@ fn from_value(value: Value, now: Timestamp) -> Result<Message, BadMessage> {
         from_key: fields.signer()?,
         signature,
     };
+    let (id, timestamp) = (fields.uuid("id")?.map(MessageId), fields.timestamp()?);
+    if more.signature.is_some() {
+        // What is filled in here is not signed: whoever captured the message could send it for ever.
+        id.ok_or_else(|| bad("id", BadMessageReason::Missing))?;
+        timestamp.ok_or_else(|| bad("timestamp", BadMessageReason::Missing))?;
+    }
     Ok(Message {
-        id: fields.uuid("id")?.map(MessageId),
+        id,
         from: fields.uuid("from")?.map(PeerId).ok_or_else(|| bad("from", BadMessageReason::Missing))?,
         to,
         kind,
         priority: fields.priority()?.unwrap_or_else(|| channel.priority()),
         channel,
-        timestamp: fields.timestamp()?.unwrap_or(now),
+        timestamp: timestamp.unwrap_or(now),
         ttl: fields.ttl()?,
         reply_to: fields.uuid("reply_to")?.map(MessageId),
         payload: fields.payload()?,

@@ -275,3 +275,20 @@ fn a_sealed_payload_stays_sealed_on_the_way() {
         assert!(matches!(read(&with(json!({ "payload": payload }))).expect("good").payload, Payload::Json(_)));
     }
 }
+
+#[test]
+fn a_signed_message_names_its_id_and_its_time_itself() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let whole = serde_json::json!({
+        "id": "00000000-0000-4000-8000-000000000001", "from": "00000000-0000-4000-8000-000000000002",
+        "to": "broadcast", "type": "bug", "payload": 1, "timestamp": "2023-11-14T22:13:20.000Z",
+        "from_key": NodeId::from_bytes([1; 32]).to_string(), "sig": encode_base64(&[0; 64]),
+    });
+    assert!(decode(whole.to_string().as_bytes(), now).is_ok());
+    for missing in ["id", "timestamp"] {
+        let mut part = whole.clone();
+        part.as_object_mut().expect("an object").remove(missing);
+        let refused = decode(part.to_string().as_bytes(), now).expect_err("it could be replayed");
+        assert_eq!(refused.pointer, format!("/{missing}"));
+    }
+}
