@@ -36,7 +36,7 @@ pub(crate) fn run() {
         sender.handle(Input::Written { link: LINK, messages: 256, weight }, now);
         sending += began.elapsed();
         let began = Instant::now();
-        receiver.handle(Input::Messages { link: LINK, batch: messages, dropped: 0 }, now);
+        receiver.handle(Input::Messages { link: LINK, batch: messages, unreadable: Vec::new() }, now);
         let effects: Vec<Effect> = receiver.effects().collect();
         receiving += began.elapsed();
         for effect in effects {

@@ -281,7 +281,7 @@ impl World {
         for (link, batch) in batches {
             let (count, weight) = (batch.len(), batch.iter().map(Message::weight).sum());
             let written = Input::Written { link, messages: u32::try_from(count).unwrap_or(u32::MAX), weight };
-            self.send_frame(link, |link| Input::Messages { link, batch, dropped: 0 });
+            self.send_frame(link, |link| Input::Messages { link, batch, unreadable: Vec::new() });
             let delay = self.delay();
             self.tell_later(host, delay, written);
         }

@@ -22,6 +22,7 @@ use comity_core::envelope::{Message, Received};
 use comity_core::id::{LinkId, ListenerId, MessageId, PeerId};
 use comity_core::node::{self, Answer, Ask, Input, ListenFilter, NodeView, Proof, Refusal};
 use comity_core::time::{Now, Timestamp};
+use comity_core::wire::compact::Unreadable;
 use comity_core::wire::frame::Hello;
 use gate::Gate;
 use ids::Ids;
@@ -52,8 +53,8 @@ pub(crate) enum Event {
         link: LinkId,
         /// The messages of one frame.
         batch: Vec<Message>,
-        /// How many more of them could not be read.
-        dropped: u32,
+        /// Those between them that could not be read.
+        unreadable: Vec<Unreadable>,
         /// The room they take until the rules have seen them.
         room: OwnedSemaphorePermit,
     },
@@ -157,8 +158,14 @@ impl Handle {
     }
 
     /// Brings the messages of one frame; the room they take is given back when they are handled.
-    pub(crate) async fn received(&self, link: LinkId, batch: Vec<Message>, dropped: u32, room: OwnedSemaphorePermit) {
-        self.put(Event::Messages { link, batch, dropped, room }).await;
+    pub(crate) async fn received(
+        &self,
+        link: LinkId,
+        batch: Vec<Message>,
+        unreadable: Vec<Unreadable>,
+        room: OwnedSemaphorePermit,
+    ) {
+        self.put(Event::Messages { link, batch, unreadable, room }).await;
     }
 
     /// Hands over a link whose hellos are through.

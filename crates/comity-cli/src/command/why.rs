@@ -60,7 +60,7 @@ fn meaning(fate: FateKind) -> &'static str {
         FateKind::WrongDestination => "is for somebody else",
         FateKind::FromTheFuture => "is dated in the future: a clock is wrong",
         FateKind::Unavailable => "could not be kept there",
-        FateKind::Unreadable => "could not be opened, or its signature is wrong",
+        FateKind::Unreadable => "could not be read there: a form it does not know, or sealed for somebody else",
         FateKind::NoAnswerer => "is a question that nobody there answers",
         FateKind::Late => "is an answer that came too late",
         FateKind::Failed => "was given up after the last try",

@@ -12,6 +12,7 @@ use crate::peers::{Presence, Source};
 use crate::seen::Sight;
 use crate::throttle::Sender;
 use crate::time::{Now, Timestamp};
+use crate::wire::compact::Unreadable;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ struct Origin {
 }
 
 impl Node {
-    pub(super) fn handle_messages(&mut self, id: LinkId, batch: Vec<Message>, now: Now) {
+    pub(super) fn handle_messages(&mut self, id: LinkId, batch: Vec<Message>, unreadable: Vec<Unreadable>, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
         let (key, skew_ms) = (link.key, link.skew_ms);
@@ -53,15 +54,18 @@ impl Node {
             peer.touch(now);
         }
         let wanted = batch.iter().filter(|message| message.kind != Kind::Heartbeat).count();
-        let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted, now.mono);
-        for message in batch {
+        let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted + unreadable.len(), now.mono);
+        granted = granted.saturating_sub(unreadable.len());
+        let mut unreadable = unreadable.into_iter().peekable();
+        for (at, message) in batch.into_iter().enumerate() {
+            while let Some(lost) = unreadable.next_if(|lost| lost.after <= at) {
+                self.note_unreadable(id, peer, lost.id, now);
+            }
+            let message_id = message.id;
+            let Some(number) = self.count_received(id, message_id) else { return };
             if message.kind == Kind::Heartbeat {
                 continue;
             }
-            let Some(link) = self.links.get_mut(&id) else { return };
-            link.received += u64::from(message.id.is_some());
-            let number = link.received;
-            let message_id = message.id;
             let verdict = if granted == 0 {
                 Err(Refusal::RateLimited { retry_after })
             } else {
@@ -79,6 +83,22 @@ impl Node {
                 }
             }
         }
+        for lost in unreadable {
+            self.note_unreadable(id, peer, lost.id, now);
+        }
+    }
+
+    /// The number of the next message of a link: those with an id are counted, as the sender does.
+    fn count_received(&mut self, id: LinkId, message: Option<MessageId>) -> Option<u64> {
+        let link = self.links.get_mut(&id)?;
+        link.received += u64::from(message.is_some());
+        Some(link.received)
+    }
+
+    fn note_unreadable(&mut self, id: LinkId, peer: PeerId, message: MessageId, now: Now) {
+        let Some(number) = self.count_received(id, Some(message)) else { return };
+        self.ledger_in.note(Some(message), Some(peer), FateKind::Unreadable, now.wall);
+        self.report(id, number, Some(message), FateKind::Unreadable, now);
     }
 
     pub(super) fn handle_arrived(&mut self, ticket: Ticket, message: Message, proof: Proof, now: Now) {

@@ -9,6 +9,7 @@ use crate::id::{DialId, LinkId, ListenerId, MessageId, NodeId, PeerId, Ticket};
 use crate::inbox::{Digest, Item};
 use crate::peers::{Candidate, PeerView, Sighting, Source};
 use crate::time::Timestamp;
+use crate::wire::compact::Unreadable;
 use crate::wire::frame::Frame;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -80,8 +81,8 @@ pub enum Input {
         link: LinkId,
         /// The messages of one frame, in order.
         batch: Vec<Message>,
-        /// How many more the decoder dropped by cause, already counted by the body.
-        dropped: u32,
+        /// Those between them that the decoder could not read.
+        unreadable: Vec<Unreadable>,
     },
     /// A control frame came over a link.
     Frame {

@@ -165,7 +165,7 @@ impl Node {
             }
             Input::Twin { address } => self.note_twin(address),
             Input::LinkDown { link, loss } => self.handle_link_down(link, loss, now),
-            Input::Messages { link, batch, .. } => self.handle_messages(link, batch, now),
+            Input::Messages { link, batch, unreadable } => self.handle_messages(link, batch, unreadable, now),
             Input::Frame { link, frame } => self.handle_frame(link, frame, now),
             Input::Written { link, weight, .. } => self.handle_written(link, weight, now),
             Input::Arrived { ticket, message, proof } => self.handle_arrived(ticket, *message, proof, now),

@@ -7,6 +7,7 @@ use crate::ledger::FateKind;
 use crate::payload::Payload;
 use crate::peers::Presence;
 use crate::throttle::Rate;
+use crate::wire::compact::Unreadable;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ struct Pair {
     heard: Vec<(usize, Answer)>,
     delivered: Vec<(usize, Arc<Received>)>,
     disk: bool,
+    /// What the receiver's decoder cannot read.
+    spoilt: Option<MessageId>,
 }
 
 impl Pair {
@@ -35,7 +38,8 @@ impl Pair {
             change(&mut config);
             Node::new(config, Restored::default(), now)
         };
-        let mut pair = Self { nodes: [node(1), node(2)], now, heard: Vec::new(), delivered: Vec::new(), disk: true };
+        let mut pair =
+            Self { nodes: [node(1), node(2)], now, heard: Vec::new(), delivered: Vec::new(), disk: true, spoilt: None };
         pair.link();
         pair
     }
@@ -67,7 +71,10 @@ impl Pair {
         match effect {
             Effect::Transmit { message, .. } => {
                 let weight = message.weight();
-                self.tell(other, Input::Messages { link: LINK, batch: vec![Message::clone(&message)], dropped: 0 });
+                let spoilt = message.id.filter(|id| self.spoilt == Some(*id));
+                let unreadable = spoilt.map(|id| Unreadable { after: 0, id }).into_iter().collect();
+                let batch = if spoilt.is_some() { Vec::new() } else { vec![Message::clone(&message)] };
+                self.tell(other, Input::Messages { link: LINK, batch, unreadable });
                 self.tell(by, Input::Written { link: LINK, messages: 1, weight });
             }
             Effect::Control { frame, .. } => self.tell(other, Input::Frame { link: LINK, frame }),
@@ -186,6 +193,16 @@ fn a_message_sent_twice_is_refused_the_second_time() {
 }
 
 #[test]
+fn a_message_that_the_decoder_drops_is_told_and_shifts_no_receipt() {
+    let mut pair = Pair::new();
+    pair.spoilt = Some(send(1, Priority::Normal).id);
+    let (sender, receiver) = pair.fates(send(1, Priority::Normal));
+    assert_eq!((sender, receiver), (vec![FateKind::Sent, FateKind::Unreadable], vec![FateKind::Unreadable]));
+    let (sender, _) = pair.fates(send(2, Priority::Background));
+    assert_eq!(sender, [FateKind::Sent, FateKind::Digested]);
+}
+
+#[test]
 fn too_many_messages_are_refused_and_the_sender_is_told() {
     let mut pair = Pair::with(|config| config.throttle.sender = Rate { per_second: 1, burst: 1 });
     pair.fates(send(1, Priority::Normal));
@@ -233,7 +250,7 @@ fn a_forged_sender_is_refused() {
         payload: Payload::Empty,
         more: None,
     };
-    pair.tell(1, Input::Messages { link: LINK, batch: vec![forged.clone()], dropped: 0 });
+    pair.tell(1, Input::Messages { link: LINK, batch: vec![forged.clone()], unreadable: Vec::new() });
     assert_eq!(pair.why(1, MessageId(Uuid::from_u128(9))), [FateKind::Forged]);
     // Nobody may use the id of a peer that proved its key, by whatever door.
     let stolen = Message { from: NodeId::from_bytes([1; 32]).peer(), ..forged };

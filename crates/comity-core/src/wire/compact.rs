@@ -57,9 +57,20 @@ pub enum Collision {
     Full,
 }
 
-/// How many messages of a frame were dropped, by cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A message that could not be read and carries an id, so that its sender can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many messages that stand before it were read.
+    pub after: usize,
+    /// Its id.
+    pub id: MessageId,
+}
+
+/// How many messages of a frame were dropped, by cause, and which.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dropped {
+    /// Those with an id, in their order.
+    pub unreadable: Vec<Unreadable>,
     /// A type that is not in the protocol.
     pub unknown_type: u32,
     /// A priority that is not in the protocol.
@@ -157,11 +168,16 @@ pub fn decode(
     if frame.len() > limits::FRAME_MAX {
         return Err(BrokenFrame::TooLarge);
     }
+    let before = out.len();
     let mut reading = Reading { frame, table, now, dropped: Dropped::default(), decompressed: 0 };
     let mut at = 0;
     while at < frame.len() {
         let raw = Raw::parse(&frame[at..]).ok_or(BrokenFrame::Cut { at })?;
-        out.extend(reading.message(&raw, at));
+        match (reading.message(&raw, at), raw.id) {
+            (Some(message), _) => out.push(message),
+            (None, Some(id)) => reading.dropped.unreadable.push(Unreadable { after: out.len() - before, id }),
+            (None, None) => {}
+        }
         at += raw.end;
     }
     Ok(reading.dropped)
@@ -195,7 +211,9 @@ fn extended(message: &Message, table: &ChannelTable, out: &mut BytesMut) -> bool
     let json = json::encode(message, Spelling::Design);
     let (wire, compressed) = compress(&json);
     let hash = table.hash(&message.channel).unwrap_or(0);
-    let flags = if compressed { COMPRESSED } else { 0 };
+    // The id stands in the header too: a receiver that cannot read the payload can still name it.
+    let identified = if message.id.is_some() || message.reply_to.is_some() { IDENTIFIED } else { 0 };
+    let flags = identified | if compressed { COMPRESSED } else { 0 };
     Header { code: EXTENDED, hash, flags, recipient: None }.write(message, &wire, out)
 }
 

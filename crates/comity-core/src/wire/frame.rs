@@ -105,8 +105,13 @@ pub enum BadFrame {
     #[error(transparent)]
     Json(#[from] BadJson),
     /// A JSON message that was refused.
-    #[error(transparent)]
-    Message(#[from] BadMessage),
+    #[error("{reason}")]
+    Message {
+        /// Its id, if that can be read.
+        id: Option<MessageId>,
+        /// What is wrong with it.
+        reason: BadMessage,
+    },
     /// A kind of frame that this version does not know: to be counted and passed over.
     #[error("an unknown kind of link frame")]
     Unknown,
@@ -123,7 +128,11 @@ pub enum BadFrame {
 /// Reads a text frame. A message that does not say when it was written was written `now`.
 pub fn parse(text: &[u8], now: Timestamp) -> Result<Incoming, BadFrame> {
     let value = strict::parse(text)?;
-    let Some(link) = value.get("link") else { return Ok(Incoming::Message(json::decode_value(value, now)?)) };
+    let Some(link) = value.get("link") else {
+        let id = json::id_of(&value);
+        let message = json::decode_value(value, now).map_err(|reason| BadFrame::Message { id, reason })?;
+        return Ok(Incoming::Message(message));
+    };
     let fields = Fields(&value);
     let frame = match link.as_str() {
         Some("hello") => return fields.hello().map(Incoming::Hello),

@@ -81,6 +81,12 @@ pub fn decode_value(value: Value, now: Timestamp) -> Result<Message, BadMessage>
     from_value(value, now).map_err(|bad| BadMessage { pointer: format!("{prefix}{}", bad.pointer), ..bad })
 }
 
+/// The id of a message that may be unreadable otherwise.
+pub(crate) fn id_of(value: &Value) -> Option<MessageId> {
+    let id = value.get("message").unwrap_or(value).get("id")?;
+    Uuid::parse_str(id.as_str()?).ok().map(MessageId)
+}
+
 fn from_value(value: Value, now: Timestamp) -> Result<Message, BadMessage> {
     let Value::Object(members) = value else { return Err(bad("", BadMessageReason::Wanted("an object"))) };
     let mut fields = Fields(members);

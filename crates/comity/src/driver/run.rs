@@ -196,8 +196,8 @@ impl Driver {
     fn take(&mut self, event: Event) {
         match event {
             Event::Input(input) => self.take_input(input),
-            Event::Messages { link, batch, dropped, room } => {
-                self.tell(Input::Messages { link, batch, dropped });
+            Event::Messages { link, batch, unreadable, room } => {
+                self.tell(Input::Messages { link, batch, unreadable });
                 drop(room);
             }
             Event::Ask { ask, reply } => {

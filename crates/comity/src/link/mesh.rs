@@ -16,8 +16,8 @@ use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::limits::{FRAME_MAX, PAYLOAD_JSON_MAX};
 use comity_core::node::{DialFailure, Input, LinkLoss};
-use comity_core::wire::compact::{self, ChannelTable};
-use comity_core::wire::frame::{self, Frame, Incoming};
+use comity_core::wire::compact::{self, ChannelTable, Unreadable};
+use comity_core::wire::frame::{self, BadFrame, Frame, Incoming};
 use comity_core::wire::json::{self, Spelling};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -44,8 +44,9 @@ pub(super) const PATH: &str = "/dashflow/link";
 /// may take the frame as far beyond it as one message is long, which stays below [`FRAME_MAX`].
 const FRAME_FULL: usize = 60 * 1024;
 
-/// Largest text frame, bytes: a JSON message with the largest payload, and its other fields.
-const TEXT_MAX: usize = PAYLOAD_JSON_MAX + 16 * 1024;
+/// Largest text frame, bytes: a JSON message with the largest payload, which base64 makes a third
+/// longer when it is sealed, and its other fields.
+const TEXT_MAX: usize = PAYLOAD_JSON_MAX / 3 * 4 + 16 * 1024;
 
 /// What an idle link keeps for reading, bytes. Frames larger than this get a buffer of their own.
 const READ_BUFFER: usize = 4 * 1024;
@@ -257,14 +258,11 @@ async fn read_messages(links: &Links, link: LinkId, frame: &Bytes, names: &Chann
     let mut room = links.room_for(grown(frame)).await?;
     let mut batch = Vec::with_capacity(expected(frame));
     let lost = compact::decode(frame, names, handle.now().wall, &mut batch).map_err(|_| LinkLoss::Malformed)?;
-    let dropped = lost.total();
     handle.counters().frame(Direction::In, frame.len(), batch.len());
-    if dropped > 0 {
-        lost.by_cause().iter().for_each(|(cause, count)| handle.counters().dropped(cause, (*count).into()));
-    }
+    lost.by_cause().iter().for_each(|(cause, count)| handle.counters().dropped(cause, (*count).into()));
     let taken = frame.len() + batch.iter().map(Message::weight).sum::<usize>();
     drop(room.split(room.num_permits().saturating_sub(taken)));
-    handle.received(link, batch, dropped, room).await;
+    handle.received(link, batch, lost.unreadable, room).await;
     Ok(())
 }
 
@@ -288,7 +286,7 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
     match frame::parse(text, handle.now().wall) {
         Ok(Incoming::Message(message)) => {
             let room = links.room_for(text.len()).await?;
-            handle.received(link, vec![message], 0, room).await;
+            handle.received(link, vec![message], Vec::new(), room).await;
         }
         Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
         Ok(Incoming::Control(frame)) => {
@@ -298,10 +296,15 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
                 return Err(LinkLoss::Goodbye);
             }
         }
-        Ok(Incoming::Hello(_)) => return Err(LinkLoss::Malformed),
+        // A peer that cannot write JSON cannot be followed: what it sent might have been a message.
+        Ok(Incoming::Hello(_)) | Err(BadFrame::Json(_)) => return Err(LinkLoss::Malformed),
         Err(refused) => {
             tracing::debug!(?link, %refused, "a text frame of a link was dropped");
             handle.counters().dropped("bad_frame", 1);
+            if let BadFrame::Message { id: Some(id), .. } = refused {
+                let room = links.room_for(0).await?;
+                handle.received(link, Vec::new(), vec![Unreadable { after: 0, id }], room).await;
+            }
         }
     }
     Ok(())
@@ -382,10 +385,6 @@ impl<'a> Writer<'a> {
     /// A message that fits no compact form travels as JSON.
     async fn write_large(&mut self, message: &Message) -> Result<(), SocketError> {
         let text = json::encode(message, Spelling::Design);
-        if text.len() > TEXT_MAX {
-            self.links.0.handle.counters().dropped("too_large", 1);
-            return Ok(());
-        }
         // JSON that was just written is UTF-8, so nothing is lost here.
         self.write_text(String::from_utf8(text).unwrap_or_default()).await
     }

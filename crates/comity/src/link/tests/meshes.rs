@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use comity_core::limits::FRAME_MAX;
 use comity_core::node::{DialFailure, DialOutcome, LinkLoss};
 use comity_core::peers::{Candidate, Source};
-use comity_core::wire::compact::{self, ChannelTable};
+use comity_core::wire::compact::{self, ChannelTable, Unreadable};
 use comity_core::wire::json::{self as json_wire, Spelling};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -204,18 +204,19 @@ async fn a_frame_cut_at_any_byte_closes_the_link() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_too_large_or_a_second_hello_closes_the_link() {
+async fn a_frame_that_is_too_large_or_no_json_or_a_second_hello_closes_the_link() {
     let mut side = Side::start(1).await;
     let key = key(2);
     let large = Packet::Binary(vec![0; FRAME_MAX + 1].into());
     let huge = Packet::Binary(vec![0; 2 * FRAME_MAX].into());
     let hello = Packet::text(hello_of(&key, Boot(Uuid::new_v4())).encode());
-    for packet in [large, huge, hello] {
+    let broken = Packet::text("{");
+    for packet in [large, huge, broken, hello] {
         let (mut socket, _established) = greeted(&mut side, &key).await;
         let _ = socket.send(packet).await;
         assert_eq!(loss(&mut side).await, LinkLoss::Malformed);
     }
-    assert_eq!(side.refused(Cause::Malformed), 3);
+    assert_eq!(side.refused(Cause::Malformed), 4);
     side.end().await;
 }
 
@@ -224,14 +225,21 @@ async fn what_cannot_be_understood_is_dropped_and_counted_and_the_link_lives() {
     let mut side = Side::start(1).await;
     let key = key(2);
     let (mut socket, _established) = greeted(&mut side, &key).await;
-    for text in ["{", "[]", r#"{"link":"later"}"#, r#"{"link":"ping"}"#, r#"{"from":1}"#] {
+    for text in ["[]", r#"{"link":"later"}"#, r#"{"link":"ping"}"#, r#"{"from":1}"#] {
         socket.send(Packet::text(text)).await.expect("a link");
     }
+    let nameable = MessageId(Uuid::new_v4());
+    let strange = json!({ "id": nameable.to_string(), "type": "later" }).to_string();
+    socket.send(Packet::text(strange)).await.expect("a link");
+    let Event::Messages { unreadable, .. } = side.event().await else { panic!("messages were wanted") };
+    assert_eq!(unreadable, [Unreadable { after: 0, id: nameable }]);
     let unnamed = message(&key, "custom:unnamed", &json!({}));
     let good = message(&key, "_status", &json!({}));
+    let lost = unnamed.id.expect("an id");
     socket.send(Packet::Binary(frame(&[unnamed, good.clone()]))).await.expect("a link");
-    let Event::Messages { batch, dropped, .. } = side.event().await else { panic!("messages were wanted") };
-    assert_eq!((batch.len(), dropped, batch[0].id), (1, 1, good.id));
+    let Event::Messages { batch, unreadable, .. } = side.event().await else { panic!("messages were wanted") };
+    assert_eq!((batch.len(), batch[0].id), (1, good.id));
+    assert_eq!(unreadable, [Unreadable { after: 0, id: lost }]);
     assert_eq!((side.dropped("bad_frame"), side.dropped("unknown_channel")), (5, 1));
     drop(socket);
     assert_eq!(loss(&mut side).await, LinkLoss::Broken);
