@@ -49,6 +49,12 @@ pub(crate) enum Command {
     Up(Up),
     /// List the peers
     Peers(Peers),
+    /// Trust a peer: put its key on the list of known nodes, or take it off
+    ///
+    /// Known nodes may do what the node's policy opens to them, and reach it where `local.trust` lets
+    /// in nobody else. Without a peer the list is shown. Compare the node id with the one that
+    /// `comity id` prints over there, since anybody can take a name.
+    Trust(Trust),
     /// Say something to a peer or on a channel
     Send(Send),
     /// Show messages as they come, without taking them
@@ -141,6 +147,16 @@ pub(crate) struct Peers {
     /// Only peers that can do this
     #[arg(long, value_name = "C")]
     pub(crate) capability: Option<String>,
+}
+
+/// Arguments of `comity trust`.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// The peer: name, UUID or node id; a node id may be of a node that was never met
+    pub(crate) peer: Option<String>,
+    /// Take it off the list
+    #[arg(long, requires = "peer")]
+    pub(crate) remove: bool,
 }
 
 /// Arguments of `comity send`.

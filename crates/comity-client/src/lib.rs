@@ -64,6 +64,16 @@ impl Client {
         self.stream(path::PEER_CHANGES).await
     }
 
+    /// The list of known nodes.
+    pub async fn known(&self) -> Result<Vec<control::KnownNode>, Error> {
+        self.get::<control::KnownNodes>(path::KNOWN).await.map(|list| list.known)
+    }
+
+    /// Puts a node on the list of known ones, or takes it off: a peer by name or UUID, or any node id.
+    pub async fn trust(&self, peer: &str, known: bool) -> Result<control::KnownNode, Error> {
+        self.put(path::KNOWN, &control::Trusted { peer: peer.to_owned(), known }).await
+    }
+
     /// Sends a message.
     pub async fn send(&self, send: &control::Send) -> Result<control::Sent, Error> {
         self.post(path::MESSAGES, send).await

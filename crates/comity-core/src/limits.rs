@@ -19,6 +19,9 @@ pub const CHANNEL_NAME_MAX: usize = 128;
 /// Deepest nesting of a payload: the message around it is one level of the document.
 pub const PAYLOAD_DEPTH_MAX: usize = JSON_DEPTH_MAX - 1;
 
+/// Most keys on the list of known nodes.
+pub const KNOWN_MAX: usize = 4096;
+
 /// Most subscriptions a peer may hold.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
 

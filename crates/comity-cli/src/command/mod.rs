@@ -14,6 +14,7 @@ mod peers;
 mod send;
 mod settings;
 mod status;
+mod trust;
 mod up;
 mod watch;
 mod why;
@@ -49,6 +50,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
 async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<(), Failure> {
     match command {
         Command::Peers(flags) => peers::run(client, flags, page).await,
+        Command::Trust(wanted) => trust::run(client, wanted, page).await,
         Command::Send(wanted) => send::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,
         Command::Ask(wanted) => ask::run(client, wanted, page).await,

@@ -8,8 +8,9 @@ use std::io::{BufRead, BufReader};
 fn with_no_node_running_every_command_says_how_to_start_one() {
     let folder = Folder::new();
     let some_id = "00000000-0000-4000-8000-000000000000";
-    let lines: [&[&str]; 12] = [
+    let lines: [&[&str]; 13] = [
         &["peers"],
+        &["trust"],
         &["send", "bob", "hi"],
         &["watch"],
         &["ask", "bob", "hi"],
@@ -115,6 +116,35 @@ fn what_is_sent_waits_in_the_inbox_until_it_is_taken() {
     let arrival = items[0]["arrival"].to_string();
     json(bob.path(), &["inbox", "--ack", &arrival]);
     assert_eq!(json(bob.path(), &["inbox"])["items"], value!([]));
+}
+
+#[test]
+fn a_node_that_admits_known_peers_only_is_reached_once_it_trusts() {
+    let bob = Node::up_with("bob", &[], &[("COMITY_LOCAL_TRUST", "known")]);
+    let alice = Node::up("alice", &["--peer", &format!("http://127.0.0.1:{}", bob.port())]);
+    let bob_at = || {
+        let peers = json(alice.path(), &["peers"]);
+        peers["peers"].as_array()?.iter().find(|peer| peer["name"] == "bob").cloned()
+    };
+    until("bob turns alice away", || {
+        let trouble = bob_at()?["trouble"].as_str()?.to_owned();
+        trouble.contains("known peers").then_some(())
+    });
+    let key = json(alice.path(), &["id"])["node"].as_str().expect("a node id").to_owned();
+    assert_eq!(json(bob.path(), &["trust", &key])["key"], key.as_str());
+    let let_in = until("alice is let in", || {
+        let peers = json(bob.path(), &["peers"]);
+        peers["peers"].as_array()?.iter().find(|peer| peer["presence"] == "online").cloned()
+    });
+    assert_eq!((&let_in["name"], &let_in["trust"]), (&value!("alice"), &value!("known")));
+    assert_eq!(json(bob.path(), &["trust"])["known"][0]["name"], "alice");
+
+    json(bob.path(), &["trust", "alice", "--remove"]);
+    assert_eq!(json(bob.path(), &["trust"])["known"], value!([]));
+    let out = json(bob.path(), &["peers"])["peers"][0].clone();
+    assert_eq!((&out["presence"], &out["trust"]), (&value!("unreachable"), &value!("verified")));
+    assert_eq!(failure(bob.path(), &["trust", "nobody"]).0, 4);
+    assert_eq!(failure(bob.path(), &["trust", "bob"]).0, 2, "itself");
 }
 
 #[test]

@@ -92,11 +92,16 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node that finds nobody by itself, and waits until it is ready.
     pub(crate) fn up(name: &str, more: &[&str]) -> Self {
+        Self::up_with(name, more, &[])
+    }
+
+    /// The same, with these in its environment.
+    pub(crate) fn up_with(name: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let arguments = [&["up", "--json", "--name", name, "--port", "0", "--no-mdns"], more].concat();
         let mut command = command(&folder.0, &arguments);
         // On loopback only: what other addresses this machine has is not the test's business.
-        command.env("COMITY_HTTP_LISTEN", "127.0.0.1");
+        command.env("COMITY_HTTP_LISTEN", "127.0.0.1").envs(environment.iter().copied());
         let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says something");

@@ -6,7 +6,7 @@ use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{MessageId, PeerId, Ticket};
 use crate::inbox::Digest;
-use crate::limits::SUBSCRIPTIONS_MAX;
+use crate::limits::{KNOWN_MAX, SUBSCRIPTIONS_MAX};
 use crate::payload::Payload;
 use crate::time::Now;
 use crate::wire::frame::Frame;
@@ -61,11 +61,10 @@ impl Node {
                 self.answer(ticket, answer);
             }
             Ask::Know { key, known } => {
-                if known {
-                    self.known.insert(key)
-                } else {
-                    self.known.remove(&key)
-                };
+                if known && self.known.len() >= KNOWN_MAX && !self.known.contains(&key) {
+                    return self.refuse(ticket, Refusal::Full { what: "the list of known nodes" });
+                }
+                self.set_known(key, known, now);
                 let number = self.keep_settings();
                 self.done_when_safe(ticket, number);
             }

@@ -163,6 +163,25 @@ impl Node {
         named || self.book.find(peer).is_some_and(|peer| peer.sources.contains(&Source::Manual))
     }
 
+    /// Puts a key on the list of known nodes, or takes it off. A link that is no longer admitted is
+    /// closed; a node that did not admit us before is tried again.
+    pub(super) fn set_known(&mut self, key: NodeId, known: bool, now: Now) {
+        let changed = if known { self.known.insert(key) } else { self.known.remove(&key) };
+        let Some(peer) = self.book.find(key.peer()).filter(|peer| changed && peer.key == Some(key)) else { return };
+        let trust = self.trust_of(Some(key));
+        let (id, link, view) = (peer.id, peer.link, Box::new(peer.view(trust)));
+        self.emit(Event::PeerUpdated(view));
+        let link = link.and_then(|link| Some((link, self.links.get(&link)?.remote.ip())));
+        match link {
+            Some((link, address)) if trust < self.trust_wanted(address) && !self.is_named_by_a_person(None, id) => {
+                self.close_link(link, now);
+                self.set_absent(id, Presence::Unreachable, now);
+            }
+            None if known => self.dial_peer(id, now),
+            Some(_) | None => {}
+        }
+    }
+
     /// Of two links between the same two nodes both keep the one that the lower id dialled; of two
     /// that the same node dialled, the newer one.
     fn replaces(&self, new: LinkId, old: LinkId) -> bool {
@@ -254,7 +273,7 @@ impl Node {
         if goodbye {
             self.set_absent(peer, Presence::Offline, now);
         } else if short_lived {
-            self.dial_later(peer, "it closed the link at once: perhaps it admits only known peers", now);
+            self.dial_later(peer, "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)", now);
         } else {
             if let Some(peer) = self.book.find_mut(peer) {
                 peer.failures = 0;

@@ -8,7 +8,9 @@ mod node;
 
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
-pub use node::{Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Unsubscribe};
+pub use node::{
+    KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
+};
 
 use crate::envelope::Kind;
 use crate::id::PeerId;
@@ -29,6 +31,9 @@ pub mod path {
     pub const PEERS: &str = "/control/peers";
     /// `GET`: a stream of [`super::PeerChange`], beginning with everybody who is there.
     pub const PEER_CHANGES: &str = "/control/peers/changes";
+    /// `GET`: the nodes on the list of known ones, [`super::KnownNodes`]. `PUT` [`super::Trusted`]: a
+    /// [`super::KnownNode`], put on the list or taken off it.
+    pub const KNOWN: &str = "/control/known";
     /// `GET ?target=`: a stream of [`super::Watched`]. `POST` [`super::Send`]: [`super::Sent`].
     pub const MESSAGES: &str = "/control/messages";
     /// `GET`: a stream of queries, [`super::Watched`], each to be answered at [`ANSWERS`].

@@ -61,6 +61,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::NODE, get(node))
         .route(path::PEERS, get(peers))
         .route(path::PEER_CHANGES, get(peer_changes))
+        .route(path::KNOWN, get(known).put(trust))
         .route(path::MESSAGES, get(messages).post(send))
         .route(path::QUERIES, get(queries).post(ask))
         .route(path::ANSWERS, post(respond))
@@ -93,6 +94,14 @@ async fn node(State(desk): State<Desk>) -> Json<control::Node> {
 
 async fn peers(State(desk): State<Desk>) -> Json<control::Peers> {
     Json(control::Peers { peers: desk.peers().await })
+}
+
+async fn known(State(desk): State<Desk>) -> Json<control::KnownNodes> {
+    Json(desk.known().await)
+}
+
+async fn trust(State(desk): State<Desk>, Body(wanted): Body<control::Trusted>) -> Reply<control::KnownNode> {
+    desk.trust(wanted).await.map(Json)
 }
 
 async fn send(State(desk): State<Desk>, Body(wanted): Body<control::Send>) -> Reply<control::Sent> {

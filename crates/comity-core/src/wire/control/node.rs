@@ -112,6 +112,34 @@ pub struct Peers {
     pub peers: Vec<Peer>,
 }
 
+/// Whom to put on the list of known nodes, or take off it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// A peer by name, UUID or node id; a node id may be of a node that was never met.
+    pub peer: String,
+    /// On the list, or off it.
+    pub known: bool,
+}
+
+/// The list of known nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownNodes {
+    /// By node id.
+    pub known: Vec<KnownNode>,
+}
+
+/// A node on the list of known ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownNode {
+    /// Its node id.
+    pub key: String,
+    /// Its UUID as a peer.
+    pub id: Uuid,
+    /// Its name, if it was met since this node started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// A peer. Texts are the peer's own: data, to be cleaned where they are shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Peer {

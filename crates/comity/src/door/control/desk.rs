@@ -9,7 +9,7 @@ use crate::observe;
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Kind, Priority, Ttl};
-use comity_core::id::{MessageId, PeerId};
+use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::identity::seal::CannotSeal;
 use comity_core::inbox::Mode;
 use comity_core::node::{self, Answer, NodeView, SourceHealth};
@@ -74,6 +74,22 @@ impl Desk {
         let mut peers: Vec<_> = view.peers.iter().map(control::Peer::from).collect();
         peers.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
         peers
+    }
+
+    /// The list of known nodes.
+    pub(crate) async fn known(&self) -> control::KnownNodes {
+        let view = self.handle.look().await;
+        control::KnownNodes { known: view.known.iter().map(|key| known_node(&view, *key)).collect() }
+    }
+
+    /// Puts a node on the list of known ones, or takes it off.
+    pub(crate) async fn trust(&self, wanted: control::Trusted) -> Result<control::KnownNode, Denied> {
+        let view = self.handle.look().await;
+        let key = target::key(&view, &wanted.peer)?;
+        match self.handle.ask(node::Ask::Know { key, known: wanted.known }).await {
+            Answer::Done => Ok(known_node(&view, key)),
+            other => Err(Denied::unexpected(other)),
+        }
     }
 
     /// Sends a message to whatever its target names.
@@ -300,6 +316,11 @@ pub(crate) fn name(view: &NodeView, id: PeerId) -> Option<String> {
 pub(crate) fn subscriptions(view: &NodeView) -> Vec<control::Subscription> {
     let all = view.subscriptions.iter();
     all.map(|(channel, quiet)| control::Subscription { channel: channel.to_string(), quiet: *quiet }).collect()
+}
+
+fn known_node(view: &NodeView, key: NodeId) -> control::KnownNode {
+    let met = view.peers.iter().find(|peer| peer.key == Some(key));
+    control::KnownNode { key: key.to_string(), id: key.peer().0, name: met.map(|peer| peer.name.clone()) }
 }
 
 fn source_state(source: comity_core::peers::Source, health: &SourceHealth) -> control::SourceState {

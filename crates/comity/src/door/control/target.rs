@@ -4,7 +4,7 @@ use super::denied::{Denied, channel};
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::id::{NodeId, PeerId};
-use comity_core::node::NodeView;
+use comity_core::node::{NodeView, Refusal};
 use comity_core::peers::{PeerView, Presence};
 use uuid::Uuid;
 
@@ -50,12 +50,29 @@ pub(crate) fn peer(view: &NodeView, text: &str) -> Result<PeerId, Denied> {
         [] if text == view.name => Err(ourselves()),
         [] => Err(Denied::unknown_peer(text)),
         [one] => Ok(one.id),
-        several => {
-            let ids: Vec<_> = several.iter().map(|peer| peer.id.to_string()).collect();
-            let sentence = format!("{} peers are called {text}: name one by its id, {}", ids.len(), ids.join(" or "));
-            Err(Denied::new(StatusCode::CONFLICT, "conflict", sentence))
-        }
+        several => Err(ambiguous(text, several)),
     }
+}
+
+/// The key that this text names: a node id, met or not, or a peer that has proven its key. Whoever
+/// is trusted from now on must be the one that is meant: a name must be that of one peer alone.
+pub(crate) fn key(view: &NodeView, text: &str) -> Result<NodeId, Denied> {
+    if let Ok(key) = text.parse::<NodeId>() {
+        return if key == view.node { Err(ourselves()) } else { Ok(key) };
+    }
+    let id = peer(view, text)?;
+    let namesakes: Vec<_> = view.peers.iter().filter(|peer| peer.name == text).collect();
+    if namesakes.len() > 1 {
+        return Err(ambiguous(text, &namesakes));
+    }
+    let proven = view.peers.iter().find(|peer| peer.id == id).and_then(|peer| peer.key);
+    proven.ok_or_else(|| Denied::from(Refusal::NoKey))
+}
+
+fn ambiguous(name: &str, peers: &[&PeerView]) -> Denied {
+    let ids: Vec<_> = peers.iter().map(|peer| peer.id.to_string()).collect();
+    let sentence = format!("{} peers are called {name}: name one by its id, {}", ids.len(), ids.join(" or "));
+    Denied::new(StatusCode::CONFLICT, "conflict", sentence)
 }
 
 fn id(text: &str) -> Option<PeerId> {

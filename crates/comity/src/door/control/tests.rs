@@ -1,6 +1,6 @@
 //! Whom a text names. The door as a whole is tested over its real sockets by `comity-cli`.
 
-use super::target::{Target, peer, resolve};
+use super::target::{Target, key, peer, resolve};
 use comity_core::channel::Channel;
 use comity_core::id::{NodeId, PeerId};
 use comity_core::identity::trust::Trust;
@@ -54,6 +54,20 @@ fn a_peer_is_named_by_name_uuid_key_or_its_beginning() {
     assert_eq!(peer(&view, "nobody").expect_err("no such peer").code, "unknown_peer");
     assert_eq!(peer(&view, &Uuid::from_u128(8).to_string()).expect_err("no such peer").code, "unknown_peer");
     assert_eq!(peer(&view, "me").expect_err("that is us").code, "bad_request");
+}
+
+#[test]
+fn who_is_trusted_is_named_without_doubt() {
+    let (bob, stranger_called_eve) = (proven("bob", 1), stranger("eve", 7));
+    let bobs_key = NodeId::from_bytes([1; 32]);
+    let unmet = NodeId::from_bytes([5; 32]);
+    let alone = view(vec![bob.clone(), stranger_called_eve]);
+    assert_eq!((key(&alone, "bob"), key(&alone, &unmet.to_string())), (Ok(bobs_key), Ok(unmet)));
+    assert_eq!(key(&alone, "eve").map_err(|denied| denied.code), Err("conflict"), "no key to trust");
+    assert_eq!(key(&alone, "me").map_err(|denied| denied.code), Err("bad_request"), "ourselves");
+    let doubted = view(vec![bob, stranger("bob", 8)]);
+    assert_eq!(key(&doubted, "bob").map_err(|denied| denied.code), Err("conflict"));
+    assert_eq!(key(&doubted, &bobs_key.peer().to_string()), Ok(bobs_key));
 }
 
 #[test]

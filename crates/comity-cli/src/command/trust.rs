@@ -1,0 +1,34 @@
+//! `comity trust`: the list of known nodes.
+
+use crate::args::Trust;
+use crate::exit::Failure;
+use crate::page::{Look, Page, cell, clean, looking};
+use comity_client::Client;
+use comity_client::control::{KnownNode, KnownNodes};
+
+pub(crate) async fn run(client: &Client, wanted: Trust, page: &mut Page) -> Result<(), Failure> {
+    let Some(peer) = wanted.peer else { return list(client, page).await };
+    let node = client.trust(&peer, !wanted.remove).await?;
+    if page.json {
+        return page.value(&node);
+    }
+    let is = if wanted.remove { "is not on the list of known nodes any more" } else { "is a known node from now on" };
+    page.line(&format!("{} {} {is}", name(&node), node.key))
+}
+
+async fn list(client: &Client, page: &mut Page) -> Result<(), Failure> {
+    let known = client.known().await?;
+    if page.json {
+        return page.value(&KnownNodes { known });
+    }
+    if known.is_empty() {
+        return page.line("No node is on the list. `comity trust PEER` puts one there.");
+    }
+    let row = |node: &KnownNode| vec![looking(name(node), Look::Strong), cell(node.id.to_string()), cell(&node.key)];
+    page.table(&["NAME", "ID", "NODE"], &known.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What it calls itself, if it was met.
+fn name(node: &KnownNode) -> String {
+    node.name.as_deref().map_or_else(|| "-".to_owned(), clean)
+}
