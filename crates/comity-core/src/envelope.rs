@@ -6,7 +6,6 @@ use crate::id::{MessageId, NodeId, PeerId};
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
 use crate::time::Timestamp;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A message: plain domain values, valid by construction.
@@ -186,7 +185,7 @@ impl Ttl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// How far its sender can be trusted.
     pub trust: Trust,
     /// The key that was proven for it, if any.
@@ -219,6 +218,14 @@ impl Via {
             Self::Events => "events",
             Self::Own => "own",
         }
+    }
+}
+
+impl Received {
+    /// The same with another form of the message.
+    #[must_use]
+    pub fn with(&self, message: Message) -> Self {
+        Self { message, trust: self.trust, key: self.key, via: self.via, received_at: self.received_at }
     }
 }
 

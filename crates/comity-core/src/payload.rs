@@ -5,6 +5,7 @@ use crate::limits;
 use crate::wire::{pack, strict};
 use bytes::Bytes;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A message's content. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,11 +108,11 @@ impl Payload {
     }
 
     /// The content as MessagePack, for a compact message. Sealed bytes are themselves.
-    pub fn to_pack(&self) -> Bytes {
+    pub fn to_pack(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::Empty => Bytes::new(),
-            Self::Json(_) => Bytes::from(pack::from_value(&self.to_value())),
-            Self::Pack(PackBytes(bytes)) | Self::Sealed(bytes) => bytes.clone(),
+            Self::Empty => Cow::Borrowed(&[]),
+            Self::Json(_) => Cow::Owned(pack::from_value(&self.to_value())),
+            Self::Pack(PackBytes(bytes)) | Self::Sealed(bytes) => Cow::Borrowed(bytes),
         }
     }
 

@@ -115,7 +115,10 @@ struct Shared {
     events: mpsc::Sender<Event>,
     /// The store reports here and not among the events: while the disk is behind, events wait.
     reports: mpsc::Sender<Input>,
+    /// Whoever watches everything.
     watchers: broadcast::Sender<Arc<node::Event>>,
+    /// Whoever watches everything but messages: there is always somebody, and messages are many.
+    peer_watchers: broadcast::Sender<Arc<node::Event>>,
     hello: watch::Receiver<Arc<Hello>>,
     /// The last view that was made, for whoever looks when the driver has ended.
     views: watch::Receiver<Arc<NodeView>>,
@@ -183,6 +186,11 @@ impl Handle {
         }
     }
 
+    /// What a watcher of this node sees from now on, but for messages.
+    pub(crate) fn peer_events(&self) -> broadcast::Receiver<Arc<node::Event>> {
+        self.0.peer_watchers.subscribe()
+    }
+
     /// What a watcher of this node sees from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<Arc<node::Event>> {
         self.0.watchers.subscribe()
@@ -203,7 +211,7 @@ impl Handle {
 
     /// An id for a new message: a UUIDv7 of now.
     pub(crate) fn new_message(&self) -> MessageId {
-        self.0.ids.next(self.now().wall)
+        self.0.ids.next(Clock::wall())
     }
 
     /// Waits while the peer (or, for everybody, any peer) asks senders to wait, 5 s at most.
@@ -271,9 +279,13 @@ impl Clock {
 
     /// This moment.
     pub(crate) fn now(self) -> Now {
+        Now { mono: self.start.elapsed(), wall: Self::wall() }
+    }
+
+    /// This moment on the clock on the wall, which may jump.
+    fn wall() -> Timestamp {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let millis = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now { mono: self.start.elapsed(), wall: Timestamp::from_millis(millis) }
+        Timestamp::from_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// When a deadline of the rules is, for a timer.

@@ -130,8 +130,7 @@ impl Identity {
             counters.unreadable();
             return received;
         };
-        let message = Message { payload, ..(*received.message).clone() };
-        Arc::new(Received { message: Arc::new(message), ..(*received).clone() })
+        Arc::new(received.with(Message { payload, ..received.message.clone() }))
     }
 
     /// The answer with the messages in it opened.

@@ -199,13 +199,13 @@ impl Network {
 
     /// How peers come and go, from now on.
     pub fn peer_changes(&self) -> PeerChanges {
-        PeerChanges::new(self.0.handle.events())
+        PeerChanges::new(self.0.handle.peer_events())
     }
 
     /// Waits until another node answers with this node's key, and says where: two nodes must not
     /// share a key, and neither accepts the other. `None` when this node has ended before.
     pub async fn twin(&self) -> Option<SocketAddr> {
-        let mut events = self.0.handle.events();
+        let mut events = self.0.handle.peer_events();
         let mut known = self.0.handle.look().await.twin;
         while known.is_none() {
             known = tokio::select! {

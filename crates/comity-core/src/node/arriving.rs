@@ -13,6 +13,7 @@ use crate::seen::Sight;
 use crate::throttle::Sender;
 use crate::time::{Now, Timestamp};
 use crate::wire::compact::Unreadable;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const STATUS_MAX: usize = 8192;
 #[derive(Debug, Clone, Copy)]
 struct Origin {
     key: Option<NodeId>,
+    /// The id that belongs to the key: hashed once for all messages of a frame.
+    owner: Option<PeerId>,
     trust: Trust,
     via: Via,
     address: IpAddr,
@@ -42,20 +45,22 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
         let (key, skew_ms) = (link.key, link.skew_ms);
+        let peer = key.peer();
         let origin = Origin {
             key: Some(key),
+            owner: Some(peer),
             trust: self.trust_of(Some(key)),
             via: Via::Link,
             address: link_ip(self, id),
             skew_ms,
         };
-        let peer = key.peer();
         if let Some(peer) = self.book.find_mut(peer) {
             peer.touch(now);
         }
         let wanted = batch.iter().filter(|message| message.kind != Kind::Heartbeat).count();
         let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted + unreadable.len(), now.mono);
         granted = granted.saturating_sub(unreadable.len());
+        black_box(self.seen.count_known(batch.iter().filter_map(|message| Some((message.from, message.id?)))));
         let mut unreadable = unreadable.into_iter().peekable();
         for (at, message) in batch.into_iter().enumerate() {
             while let Some(lost) = unreadable.next_if(|lost| lost.after <= at) {
@@ -103,7 +108,8 @@ impl Node {
 
     pub(super) fn handle_arrived(&mut self, ticket: Ticket, message: Message, proof: Proof, now: Now) {
         let trust = self.trust_of(proof.key);
-        let origin = Origin { key: proof.key, trust, via: proof.via, address: proof.address, skew_ms: 0 };
+        let owner = proof.key.map(|key| key.peer());
+        let origin = Origin { key: proof.key, owner, trust, via: proof.via, address: proof.address, skew_ms: 0 };
         let (id, from) = (message.id, message.from);
         let verdict =
             self.charge(from, origin, now).and_then(|()| self.admit(message, origin, Bringer::Door { ticket }, now));
@@ -162,7 +168,7 @@ impl Node {
             return Ok(Some(FateKind::Delivered));
         }
         let received = Arc::new(Received {
-            message: Arc::new(message),
+            message,
             trust: origin.trust,
             key: origin.key,
             via: origin.via,
@@ -185,10 +191,12 @@ impl Node {
 
     /// `from` must be the sender's own id, and the sender must be admitted.
     fn check_sender(&self, message: &Message, origin: Origin) -> Result<(), Refusal> {
-        let owner = self.book.find(message.from).and_then(|peer| peer.key);
-        let own = match origin.key {
-            Some(key) => key.peer() == message.from,
-            None => owner.is_none() && !self.known.iter().any(|key| key.peer() == message.from),
+        let own = match origin.owner {
+            Some(owner) => owner == message.from,
+            None => {
+                let proven = self.book.find(message.from).is_some_and(|peer| peer.key.is_some());
+                !proven && !self.known.iter().any(|key| key.peer() == message.from)
+            }
         };
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
@@ -365,8 +373,7 @@ impl Node {
         }
         let arrival = self.queue.next_arrival();
         let kept = Message { payload: message.payload.detached(), ..Message::clone(message) };
-        let received = Received { message: Arc::new(kept), ..Received::clone(received) };
-        let item = Arc::new(Item { arrival, received });
+        let item = Arc::new(Item { arrival, received: received.with(kept) });
         let number = self.persist(Record::ItemAdded(item.clone()));
         self.keeping.wait(number, Waiter::Item { item, bringer });
         Ok(None)

@@ -273,7 +273,11 @@ impl Node {
         if goodbye {
             self.set_absent(peer, Presence::Offline, now);
         } else if short_lived {
-            self.dial_later(peer, "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)", now);
+            self.dial_later(
+                peer,
+                "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)",
+                now,
+            );
         } else {
             if let Some(peer) = self.book.find_mut(peer) {
                 peer.failures = 0;

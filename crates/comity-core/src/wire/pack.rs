@@ -58,9 +58,23 @@ pub fn to_value(bytes: &[u8]) -> Value {
 
 /// MessagePack of a JSON value.
 pub fn from_value(value: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
+    let mut out = Vec::with_capacity(expected(value));
     write(value, &mut out).expect("writing to a vector does not fail");
     out
+}
+
+/// About as many bytes as the value needs, so that the vector rarely grows: never much too many.
+fn expected(value: &Value) -> usize {
+    const HEAD: usize = 5;
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Number(_) => 9,
+        Value::String(text) => HEAD + text.len(),
+        Value::Array(items) => HEAD + items.iter().map(expected).sum::<usize>(),
+        Value::Object(members) => {
+            HEAD + members.iter().map(|(key, value)| HEAD + key.len() + expected(value)).sum::<usize>()
+        }
+    }
 }
 
 fn write(value: &Value, out: &mut Vec<u8>) -> io::Result<()> {

@@ -36,7 +36,7 @@ const TOLD_MAX: usize = 256;
 
 /// Asks whoever has proven its key, in rounds and whenever such a peer comes, until the node ends.
 pub(crate) async fn run(handle: Handle, links: Links) {
-    let mut events = handle.events();
+    let mut events = handle.peer_events();
     let mut round_at = Instant::now() + ROUND_EVERY;
     let mut turn = 0;
     loop {

@@ -118,10 +118,16 @@ impl Body {
         if let Event::Message(received) = &event {
             observe::admitted(received);
         }
-        if self.shared.watchers.receiver_count() > 0 {
-            // Err: the last watcher has just gone.
-            let _ = self.shared.watchers.send(Arc::new(event));
+        let message = matches!(event, Event::Message(_));
+        if message && self.shared.watchers.receiver_count() == 0 {
+            return;
         }
+        let event = Arc::new(event);
+        // Err: nobody watches.
+        if !message {
+            let _ = self.shared.peer_watchers.send(event.clone());
+        }
+        let _ = self.shared.watchers.send(event);
     }
 
     fn write_message(&mut self, link: LinkId, message: Arc<Message>) {

@@ -99,6 +99,7 @@ impl Driver {
             events: event_sender,
             reports: report_sender,
             watchers: broadcast::Sender::new(WATCH_LAG_MAX),
+            peer_watchers: broadcast::Sender::new(WATCH_LAG_MAX),
             hello: hello_receiver,
             views: view_receiver,
             stop,

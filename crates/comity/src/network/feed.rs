@@ -3,6 +3,7 @@
 
 use super::send::payload_of;
 use super::{Error, Network};
+use crate::observe;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Priority, Ttl};
 use comity_core::id::{MessageId, PeerId};
@@ -49,7 +50,7 @@ impl Feed {
             ttl: Ttl::DEFAULT,
             reply_to: None,
             thread: None,
-            traceparent: None,
+            traceparent: observe::sent(id, &self.channel),
             sealed_at: None,
         };
         handle.pass(self.to).await;

@@ -11,7 +11,6 @@ use comity_core::payload::Payload;
 use comity_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Bytes that are not what this program wrote.
@@ -66,7 +65,7 @@ struct StoredMore<'a> {
 
 /// An item without its arrival number, which is its row's.
 pub(super) fn encode_item(received: &Received) -> Vec<u8> {
-    let message = &*received.message;
+    let message = &received.message;
     let stored = StoredItem {
         id: message.id.map(|id| id.0),
         from: message.from.0,
@@ -124,7 +123,7 @@ pub(super) fn decode_item(arrival: u64, content: &[u8]) -> Result<Item, BadRecor
         more: stored.more.map(restore_more).transpose()?.map(Box::new),
     };
     let received = Received {
-        message: Arc::new(message),
+        message,
         trust: find([Trust::Unverified, Trust::Verified, Trust::Known], Trust::name, &stored.trust)?,
         key: stored.key.map(NodeId::from_bytes),
         via: find([Via::Link, Via::Post, Via::Events, Via::Own], Via::name, &stored.via)?,

@@ -42,7 +42,7 @@ fn item(arrival: u64) -> Arc<Item> {
         more: Some(Box::new(more)),
     };
     let received = Received {
-        message: Arc::new(message),
+        message,
         trust: Trust::Verified,
         key: Some(NodeId::from_bytes([4; 32])),
         via: Via::Link,

@@ -65,7 +65,7 @@ pub struct Message {
 impl Message {
     /// The form of a message for applications; `name` gives the names of peers.
     pub fn of(received: &Received, name: impl Fn(PeerId) -> Option<String>) -> Self {
-        let message = &*received.message;
+        let message = &received.message;
         let more = message.more.as_deref();
         Self {
             id: message.id.map(|id| id.0),

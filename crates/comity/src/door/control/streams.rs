@@ -33,7 +33,7 @@ const NAMES_AGE_MAX: Duration = Duration::from_secs(1);
 /// Everybody who is there, and then every change.
 pub(super) async fn peer_changes(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     // First the events, then the view: a change between the two is told twice rather than never.
-    let events = desk.handle.events();
+    let events = desk.handle.peer_events();
     let view = desk.handle.look().await;
     feed(&desk.handle, &headers, |out| async move {
         for peer in &view.peers {

@@ -27,7 +27,7 @@ fn message(to: Address, payload: Payload) -> Event {
         payload,
         more: None,
     };
-    let (message, received_at) = (Arc::new(message), Timestamp::from_millis(0));
+    let received_at = Timestamp::from_millis(0);
     Event::Message(Arc::new(Received { message, trust: Trust::Unverified, key: None, via: Via::Post, received_at }))
 }
 
