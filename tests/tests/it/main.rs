@@ -1,12 +1,15 @@
 //! Process-level tests: the built `comity` among real peers, and what a person types.
 //! Run by `cargo xtask test`, which brings the peers. Rules and parts have their own tests.
 
+mod abuse;
 mod browser;
+mod disk;
 mod doors;
 mod events;
 mod health;
 mod home;
 mod lan;
+mod liars;
 mod mcp;
 mod mdns;
 mod openapi;
