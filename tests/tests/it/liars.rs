@@ -192,7 +192,7 @@ fn a_list_of_loopback_and_metadata_addresses_is_not_dialled() {
     let url = text(&heard(&mut teller)["ready"]);
     let node = Node::on(&host, "ann", &["--no-mdns", "--peer", &url]);
     teller.wait_for("question for peers", PATIENCE, |line| line.contains("/dashflow/peers").then_some(()));
-    node.sees("the last entry, dialled", LAST, PATIENCE, |peer| peer["presence"] == "unreachable");
+    until("dial of the last entry", PATIENCE, || node.peer(LAST).filter(|peer| peer["presence"] == "unreachable"));
 
     let caught = traps.during(Duration::from_secs(1));
     assert!(caught.is_empty(), "{caught:?}");

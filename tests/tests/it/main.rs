@@ -16,3 +16,4 @@ mod openapi;
 mod readme;
 mod reference;
 mod talk;
+mod traces;
