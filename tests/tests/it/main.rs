@@ -12,6 +12,7 @@ mod lan;
 mod liars;
 mod mcp;
 mod mdns;
+mod newcomer;
 mod openapi;
 mod readme;
 mod reference;
