@@ -16,5 +16,6 @@ mod newcomer;
 mod openapi;
 mod readme;
 mod reference;
+mod shown;
 mod talk;
 mod traces;
