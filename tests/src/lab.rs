@@ -105,18 +105,24 @@ impl Host {
     /// This command, on this host.
     pub fn run(&self, inner: &Command) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(inner.get_program()).args(inner.get_args());
-        for (name, value) in inner.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        if let Some(folder) = inner.get_current_dir() {
-            command.current_dir(folder);
-        }
-        command
+        command.args(["netns", "exec", &self.namespace]);
+        wrapped(command, inner)
     }
+}
+
+/// The command that runs the other: its words, then those of the other, in the other's environment.
+pub(crate) fn wrapped(mut command: Command, inner: &Command) -> Command {
+    command.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(folder) = inner.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
 }
 
 fn ip(words: &[&str]) {

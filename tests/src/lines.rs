@@ -61,6 +61,11 @@ impl Lines {
         writeln!(input, "{line}").and_then(|()| input.flush()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 
+    /// Closes its standard input, which many programs take as their end.
+    pub fn close(&mut self) {
+        self.input = None;
+    }
+
     /// Sends it a signal, as in `STOP`.
     pub fn signal(&self, signal: &str) {
         signal_to(self.child.id(), signal);

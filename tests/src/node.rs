@@ -1,6 +1,7 @@
 //! A node as a process: started, asked by its own command, stopped or killed.
 
 use crate::PATIENCE;
+use crate::disk::Disk;
 use crate::folder::Folder;
 use crate::lab::Host;
 use crate::lines::Lines;
@@ -26,6 +27,7 @@ pub fn comity(words: &[&str]) -> Command {
 #[derive(Debug)]
 pub struct Node {
     process: Lines,
+    place: Place,
     folder: Folder,
     name: String,
     /// The line that said it is ready.
@@ -35,38 +37,55 @@ pub struct Node {
     metrics: u16,
 }
 
+/// Where a node runs, if not simply here.
+#[derive(Debug)]
+enum Place {
+    Here,
+    Host(Host),
+    Disk(Disk),
+}
+
 impl Node {
     /// A node on loopback, which looks for nobody: peers are named by `--peer`.
     pub fn alone(name: &str, words: &[&str]) -> Self {
-        Self::alone_in(Folder::new(), name, words, &[])
+        Self::alone_in(Place::Here, Folder::new(), name, words, &[])
     }
 
     /// The same, with these environment variables.
     pub fn alone_with(name: &str, variables: &[(&str, &str)]) -> Self {
-        Self::alone_in(Folder::new(), name, &[], variables)
+        Self::alone_in(Place::Here, Folder::new(), name, &[], variables)
     }
 
-    fn alone_in(folder: Folder, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
+    /// A node on loopback whose data directory is this disk, mounted on this folder.
+    pub fn on_disk(disk: Disk, folder: Folder, name: &str) -> Self {
+        Self::alone_in(Place::Disk(disk), folder, name, &[], &[])
+    }
+
+    fn alone_in(place: Place, folder: Folder, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let metrics = free_port();
         let mut command = up(name, folder.path(), &[&["--no-mdns", "--port", "0"], words].concat());
         command.env("COMITY_HTTP_LISTEN", "127.0.0.1").env("COMITY_METRICS_PORT", metrics.to_string());
         command.envs(variables.iter().copied());
-        Self::start(command, folder, name, metrics)
+        Self::start(command, place, folder, name, metrics)
     }
 
     /// A node on a host of a lab, as anybody would start it.
     pub fn on(host: &Host, name: &str, words: &[&str]) -> Self {
         let folder = Folder::new();
-        let mut command = host.run(&up(name, folder.path(), words));
+        let mut command = up(name, folder.path(), words);
         command.env("COMITY_METRICS_PORT", "8500");
-        Self::start(command, folder, name, 8500)
+        Self::start(command, Place::Host(host.clone()), folder, name, 8500)
     }
 
-    fn start(mut command: Command, folder: Folder, name: &str, metrics: u16) -> Self {
-        let mut process = Lines::start(&mut command);
+    fn start(command: Command, place: Place, folder: Folder, name: &str, metrics: u16) -> Self {
+        let mut process = Lines::start(&mut match &place {
+            Place::Here => command,
+            Place::Host(host) => host.run(&command),
+            Place::Disk(disk) => disk.run(&command),
+        });
         let ready = process.wait_for("ready line", PATIENCE, |line| line.contains("ready").then(|| line.to_owned()));
         let name = name.to_owned();
-        let mut node = Self { process, folder, name, ready, status: Value::Null, metrics };
+        let mut node = Self { process, place, folder, name, ready, status: Value::Null, metrics };
         node.status = node.json(&["status"]);
         node
     }
@@ -110,11 +129,57 @@ impl Node {
         std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
     }
 
+    /// A figure of its metrics, by its name and labels as they are written there; 0 if it was never counted.
+    pub fn figure(&self, name: &str) -> f64 {
+        let mut curl = match &self.place {
+            Place::Host(host) => host.command("curl"),
+            Place::Here | Place::Disk(_) => Command::new("curl"),
+        };
+        curl.args(["--silent", "--show-error", "--fail", &format!("{}/metrics", self.metrics_url())]);
+        let metrics = crate::peers::output(&mut curl);
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        figure.unwrap_or(0.0)
+    }
+
+    /// How often a door of peers refused a request with this code.
+    pub fn refusals(&self, code: &str) -> f64 {
+        let name = "comity_errors_refused_requests_total";
+        self.figure(&format!("{name}{{door=\"network\",code=\"{code}\"}}"))
+    }
+
+    /// How many connections were refused or cut for this cause.
+    pub fn turned_away(&self, cause: &str) -> f64 {
+        self.figure(&format!("comity_system_refused_connections_total{{cause=\"{cause}\"}}"))
+    }
+
+    /// How many messages that came here met this fate.
+    pub fn fates(&self, fate: &str) -> f64 {
+        self.figure(&format!("comity_pubsub_message_fates_total{{direction=\"in\",fate=\"{fate}\"}}"))
+    }
+
+    /// The memory that its process holds, in KiB, as the system says.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).expect("Linux says so")
+    }
+
     /// A command to this node.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = comity(words);
         command.arg("--data-dir").arg(self.folder.path());
-        command
+        match &self.place {
+            Place::Disk(disk) => disk.run(&command),
+            Place::Here | Place::Host(_) => command,
+        }
+    }
+
+    /// The disk of a node that was started on one.
+    pub fn disk(&self) -> &Disk {
+        match &self.place {
+            Place::Disk(disk) => disk,
+            Place::Here | Place::Host(_) => panic!("{} has no disk of its own", self.name),
+        }
     }
 
     /// What such a command does.
@@ -192,11 +257,11 @@ impl Node {
         self.stop_after_signal()
     }
 
-    /// Kills it, and starts it again, alone, in the same data directory.
+    /// Kills it, and starts it again, on loopback, in the same data directory.
     pub fn killed_and_started_again(mut self) -> Self {
         self.process.signal("KILL");
         self.process.ended(PATIENCE);
-        Self::alone_in(self.folder, &self.name, &[], &[])
+        Self::alone_in(self.place, self.folder, &self.name, &[], &[])
     }
 
     /// Waits until it has stopped, after a signal that asked for it.

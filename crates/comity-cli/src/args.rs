@@ -1,6 +1,7 @@
 //! The command line: every command and flag, and what `--help` and the man pages say of them.
 //! What a command does is in `command/`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comity_core::envelope::{Kind, Priority};
 use comity_core::inbox::Mode;
@@ -59,7 +60,8 @@ pub(crate) enum Command {
     Send(Send),
     /// Show messages as they come, without taking them
     ///
-    /// Shows every message that the node admits, whatever the attention mode makes of it.
+    /// Shows every message that the node admits, whatever the attention mode makes of it. A `?`
+    /// behind a name says that no key was proven for the message, a `*` that the key is a known one.
     Watch(Watch),
     /// Ask a peer, and print its answer
     Ask(Ask),
@@ -74,7 +76,8 @@ pub(crate) enum Command {
     /// Show what waits in the inbox, and take it
     ///
     /// On its own it shows the oldest items, and takes them once they are printed. With --peek
-    /// nothing is taken.
+    /// nothing is taken. A `?` behind a name says that no key was proven for the message, a `*` that
+    /// the key is a known one.
     Inbox(Inbox),
     /// Show what happened while nobody looked, and begin anew
     Digest(Digest),
@@ -163,6 +166,7 @@ pub(crate) struct Trust {
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// A peer (name, UUID, node id or its first eight characters) or a channel (`_status`, `custom:x`)
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) target: String,
     /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
     #[arg(allow_hyphen_values = true)]
@@ -177,13 +181,13 @@ pub(crate) struct Send {
     #[arg(long, value_name = "P", value_parser = named::<Priority>)]
     pub(crate) priority: Option<Priority>,
     /// For how many seconds it may be delivered, at most 3600 [default: 60]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) ttl: Option<u64>,
     /// Seal it: nobody but that one peer can read it
     #[arg(long)]
     pub(crate) sealed: bool,
     /// The message it answers
-    #[arg(long, value_name = "MESSAGE")]
+    #[arg(long, value_name = "MESSAGE", value_parser = message_id)]
     pub(crate) reply_to: Option<Uuid>,
 }
 
@@ -198,6 +202,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Args)]
 pub(crate) struct Ask {
     /// The peer: name, UUID, node id or its first eight characters
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) peer: String,
     /// The question: valid JSON is taken as JSON, anything else as text; `-` reads standard input
     #[arg(allow_hyphen_values = true)]
@@ -211,7 +216,7 @@ pub(crate) struct Ask {
 #[derive(Debug, Args)]
 pub(crate) struct Answer {
     /// The program, as a shell command
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) exec: String,
     /// How long the program may take for one answer
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = duration)]
@@ -237,8 +242,8 @@ pub(crate) struct Inbox {
     #[arg(long, value_name = "ARRIVAL", default_value_t = 0)]
     pub(crate) after: u64,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) limit: u16,
 }
 
 /// Flags of `comity digest`.
@@ -293,6 +298,7 @@ pub(crate) struct Status {
 #[derive(Debug, Args)]
 pub(crate) struct Why {
     /// The message's id, as `comity send` printed it
+    #[arg(value_parser = message_id)]
     pub(crate) message: Uuid,
 }
 
@@ -356,6 +362,10 @@ pub(crate) struct Man {
 /// A value of a closed list, by its name.
 fn named<T: Name>(text: &str) -> Result<T, String> {
     T::of(text).ok_or_else(|| format!("one of {} is wanted", T::choices()))
+}
+
+fn message_id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| "a UUID such as `comity send` prints is wanted".to_owned())
 }
 
 /// A length of time as in `500ms`, `30s`, `2m`, `1h`; a bare number is seconds. At most a day.

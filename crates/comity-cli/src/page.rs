@@ -105,12 +105,6 @@ impl Page {
         Ok(self.out.flush()?)
     }
 
-    /// Cells in a line, two spaces apart.
-    pub(crate) fn plain_row(&mut self, row: &[Cell]) -> Result<(), Failure> {
-        let cells: Vec<_> = row.iter().map(|cell| self.paint(&cell.text, cell.look)).collect();
-        self.line(&cells.join("  "))
-    }
-
     /// Names and values, one pair a line.
     pub(crate) fn pairs(&mut self, pairs: &[(&str, Cell)]) -> Result<(), Failure> {
         let left = pairs.iter().map(|(name, _)| width(name)).max().unwrap_or(0);

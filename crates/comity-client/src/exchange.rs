@@ -44,10 +44,11 @@ pub(crate) async fn put<T: DeserializeOwned>(
     exchange(client, Method::PUT, path, json(body)?, within).await
 }
 
-/// Opens a stream; its body goes on until one side ends it.
-pub(crate) async fn open(client: &Client, path: &str) -> Result<Incoming, Error> {
+/// Opens a stream within that time; its body goes on until one side ends it.
+pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Result<Incoming, Error> {
     let request = request(Method::GET, path, Bytes::new())?;
-    accepted(send(client, request).await?).await.map(Response::into_body)
+    let answered = async { accepted(send(client, request).await?).await.map(Response::into_body) };
+    tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
 }
 
 /// Opens a connection and turns it over to another protocol.

@@ -187,7 +187,7 @@ impl Client {
     }
 
     async fn stream<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Lines<T>, Error> {
-        exchange::open(self, path).await.map(Lines::new)
+        exchange::open(self, path, ANSWER_WITHIN).await.map(Lines::new)
     }
 }
 

@@ -224,7 +224,12 @@ fn make_key(path: &Path) -> Result<KeyPair, HomeError> {
 /// mode of a directory that somebody else needs.
 fn make_private(folder: &Path) -> Result<(), HomeError> {
     let failed = |cause| HomeError::Io { path: folder.to_owned(), cause };
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder).map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            HomeError::NotAFolder { path: folder.to_owned() }
+        }
+        _ => failed(cause),
+    })?;
     if fs::metadata(folder).map_err(failed)?.mode() & OTHERS == 0 {
         return Ok(());
     }
@@ -296,6 +301,12 @@ pub enum HomeError {
     FolderOpen {
         /// The directory.
         folder: PathBuf,
+    },
+    /// It, or something on the way to it, is a file.
+    #[error("{} cannot be a data directory, because there is a file: name another one with --data-dir", path.display())]
+    NotAFolder {
+        /// The data directory.
+        path: PathBuf,
     },
     /// Others can read the key, so it may be known to them.
     #[error(

@@ -1,15 +1,21 @@
 //! Process-level tests: the built `comity` among real peers, and what a person types.
 //! Run by `cargo xtask test`, which brings the peers. Rules and parts have their own tests.
 
+mod abuse;
 mod browser;
+mod disk;
 mod doors;
 mod events;
 mod health;
 mod home;
 mod lan;
+mod liars;
 mod mcp;
 mod mdns;
+mod newcomer;
 mod openapi;
 mod readme;
 mod reference;
+mod shown;
 mod talk;
+mod traces;

@@ -1,14 +1,13 @@
 //! The README's recorded session is what the program prints today: every `$` line is run, in the
 //! order in which it stands, and what it prints is compared with what stands below it.
 //!
-//! What differs from run to run is replaced on both sides: ids, keys, addresses, ports, times, ages.
+//! Commands outside the session are run by `newcomer.rs`. What differs from run to run is replaced on both sides: ids, keys, addresses, ports, times, ages.
 //! A line of the session that is only `…` stands for any lines.
 
 use comity_tests::PATIENCE;
 use comity_tests::folder::Folder;
 use comity_tests::lab::Lab;
 use comity_tests::lines::Lines;
-use comity_tests::node::Node;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -143,16 +142,5 @@ fn check(shell: &mut Command, command: &str, prints: &[String]) {
         let told = String::from_utf8_lossy(&output.stderr);
         let written = prints.join("\n");
         assert!(Instant::now() < end, "{command} prints\n{}\n{told}but the README says\n{written}", printed.join("\n"));
-    }
-}
-
-#[test]
-fn the_reference_of_commands_names_every_command_of_the_readme() {
-    let node = Node::alone("ann", &[]);
-    for step in session() {
-        let Some(words) = step.command.strip_prefix("comity ") else { continue };
-        let name = words.split_whitespace().next().expect("a command");
-        let help = node.says(&[name, "--help"]);
-        assert!(help.contains(name), "{help}");
     }
 }

@@ -1,8 +1,9 @@
 //! `comity digest`: what happened while nobody looked.
 
+use super::watch;
 use crate::args::Digest;
 use crate::exit::Failure;
-use crate::page::{Page, cell};
+use crate::page::{Page, cell, clean};
 use comity_client::Client;
 
 pub(crate) async fn run(client: &Client, flags: Digest, page: &mut Page) -> Result<(), Failure> {
@@ -23,9 +24,8 @@ pub(crate) async fn run(client: &Client, flags: Digest, page: &mut Page) -> Resu
     for sample in &digest.samples {
         let from = sample.from_name.clone().unwrap_or_else(|| sample.from.to_string());
         let time = sample.at.to_string();
-        let row =
-            vec![cell(time.get(11..19).unwrap_or_default()), cell(from), cell(&sample.channel), cell(&sample.text)];
-        page.plain_row(&row)?;
+        let (time, trust) = (time.get(11..19).unwrap_or_default(), watch::mark(sample.trust.0, page));
+        page.line(&format!("{time}  {}{trust}  {}  {}", clean(&from), clean(&sample.channel), clean(&sample.text)))?;
     }
     Ok(())
 }

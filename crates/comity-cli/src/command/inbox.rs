@@ -17,7 +17,7 @@ pub(crate) async fn run(client: &Client, flags: Inbox, page: &mut Page) -> Resul
     if flags.follow {
         return follow(client, &flags, page).await;
     }
-    let items = client.inbox(flags.after, flags.limit).await?;
+    let items = client.inbox(flags.after, flags.limit.into()).await?;
     if page.json {
         page.value(&json!({ "items": items }))?;
     } else if items.is_empty() {

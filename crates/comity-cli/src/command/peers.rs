@@ -29,7 +29,7 @@ pub(crate) async fn run(client: &Client, flags: Peers, page: &mut Page) -> Resul
     page.table(&["NAME", "ID", "STATE", "TRUST", "REACH", "SEEN", "ADDRESS", "DOING"], &rows)?;
     for peer in peers.iter().filter(|peer| peer.presence.0 != Presence::Online) {
         if let Some(trouble) = &peer.trouble {
-            page.line(&format!("{}: {}", clean(&peer.name), clean(trouble)))?;
+            page.line(&format!("{}: {}", name(peer), clean(trouble)))?;
         }
     }
     Ok(())
@@ -60,7 +60,7 @@ fn about(change: &PeerChange) -> Option<&Peer> {
 
 fn sentence(change: &PeerChange, page: &Page) -> String {
     let state = |peer: &Peer| {
-        let (name, presence, trust) = (clean(&peer.name), peer.presence.0.name(), peer.trust.0.name());
+        let (name, presence, trust) = (name(peer), peer.presence.0.name(), peer.trust.0.name());
         format!("{name}  {}  {presence}, {trust}, reach {}", peer.id, clean(&peer.reach))
     };
     match change {
@@ -93,7 +93,7 @@ fn row(peer: &Peer, now: Timestamp) -> Vec<Cell> {
         Trust::Known => Look::Good,
     };
     vec![
-        looking(&peer.name, Look::Strong),
+        looking(name(peer), Look::Strong),
         cell(peer.id.to_string()),
         looking(peer.presence.0.name(), presence),
         looking(peer.trust.0.name(), trust),
@@ -102,6 +102,11 @@ fn row(peer: &Peer, now: Timestamp) -> Vec<Cell> {
         cell(peer.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string)),
         cell(peer.status.as_ref().map_or_else(|| "-".to_owned(), doing)),
     ]
+}
+
+/// A peer's name; whoever only wrote, and never said who it is, has none.
+fn name(peer: &Peer) -> String {
+    if peer.name.is_empty() { "-".to_owned() } else { clean(&peer.name) }
 }
 
 /// What a peer says it is doing, in a few words.

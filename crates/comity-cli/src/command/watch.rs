@@ -23,16 +23,21 @@ pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Resu
     Err(Failure::Other("the node stopped".to_owned()))
 }
 
+/// What stands behind a sender's name: how far it can be trusted.
+pub(crate) fn mark(trust: Trust, page: &Page) -> String {
+    match trust {
+        Trust::Unverified => page.paint("?", Look::Warning),
+        Trust::Verified => String::new(),
+        Trust::Known => page.paint("*", Look::Good),
+    }
+}
+
 /// A message in one line: when, who with which trust, where, and what.
 pub(crate) fn line(message: &Message, page: &Page) -> String {
     let time = message.received_at.to_string();
     let time = time.get(11..19).unwrap_or_default();
     let from = message.from_name.clone().unwrap_or_else(|| message.from.to_string());
-    let trust = match message.trust.0 {
-        Trust::Unverified => page.paint("?", Look::Warning),
-        Trust::Verified => String::new(),
-        Trust::Known => page.paint("*", Look::Good),
-    };
+    let trust = mark(message.trust.0, page);
     let urgency = match message.priority.0 {
         Priority::Critical => Look::Bad,
         Priority::Normal => Look::Plain,

@@ -2,7 +2,7 @@
 
 use super::{Digest, Sample};
 use crate::channel::Channel;
-use crate::envelope::{Kind, Message};
+use crate::envelope::{Kind, Received};
 use crate::time::Timestamp;
 use std::fmt;
 
@@ -33,7 +33,8 @@ impl Digest {
 
     /// Counts a message. Samples stay spread over the period: the n-th message is kept while n is
     /// a multiple of a stride that doubles whenever the samples are full.
-    pub fn count(&mut self, message: &Message, at: Timestamp) {
+    pub fn count(&mut self, received: &Received, at: Timestamp) {
+        let message = &received.message;
         let position = self.total();
         *self.by_kind.entry(message.kind).or_default() += 1;
         self.count_channel(&message.channel, 1);
@@ -50,7 +51,7 @@ impl Digest {
         let text = message.payload.to_value().to_string();
         let text = text.chars().take(SAMPLE_TEXT_MAX).collect();
         let (from, kind, channel) = (message.from, message.kind, message.channel.clone());
-        self.samples.push(Sample { at, from, kind, channel, text });
+        self.samples.push(Sample { at, from, trust: received.trust, kind, channel, text });
     }
 
     /// Adds a later digest to this one.

@@ -4,6 +4,7 @@
 use crate::channel::Channel;
 use crate::envelope::{Kind, Priority, Received};
 use crate::id::PeerId;
+use crate::identity::trust::Trust;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -105,6 +106,8 @@ pub struct Sample {
     pub at: Timestamp,
     /// From whom.
     pub from: PeerId,
+    /// How far its sender could be trusted.
+    pub trust: Trust,
     /// Its type.
     pub kind: Kind,
     /// Its channel.

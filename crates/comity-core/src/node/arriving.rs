@@ -334,7 +334,7 @@ impl Node {
             }
             Place::Inbox => self.store(&received, bringer),
             Place::Digest => {
-                self.digest.count(&received.message, now.wall);
+                self.digest.count(&received, now.wall);
                 self.note_in(&received, FateKind::Digested, now.wall);
                 Ok(Some(FateKind::Digested))
             }

@@ -14,6 +14,7 @@ pub use node::{
 
 use crate::envelope::Kind;
 use crate::id::PeerId;
+use crate::identity::trust::Trust;
 use crate::inbox::Mode;
 use crate::ledger::{Fate, FateKind};
 use crate::time::Timestamp;
@@ -116,6 +117,8 @@ pub struct Sample {
     /// The sender's name, as far as this node knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_name: Option<String>,
+    /// How far its sender could be trusted.
+    pub trust: Named<Trust>,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Named<Kind>,

@@ -82,6 +82,17 @@ fn a_folder_of_somebody_else_is_never_changed() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_folder_is_said() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("notes");
+    fs::write(&file, b"mine").expect("a file");
+    for path in [file.clone(), file.join("node")] {
+        let error = Home::lock(&path).expect_err("it is a file").to_string();
+        assert!(error.contains("--data-dir") && error.contains("notes"), "{error}");
+    }
+}
+
+#[test]
 fn the_usual_place_follows_the_environment() {
     let user = || Some(PathBuf::from("/home/ada"));
     let os = OsStr::new;

@@ -124,7 +124,7 @@ pub(super) fn decode_item(arrival: u64, content: &[u8]) -> Result<Item, BadRecor
     };
     let received = Received {
         message,
-        trust: find([Trust::Unverified, Trust::Verified, Trust::Known], Trust::name, &stored.trust)?,
+        trust: find(TRUSTS, Trust::name, &stored.trust)?,
         key: stored.key.map(NodeId::from_bytes),
         via: find([Via::Link, Via::Post, Via::Events, Via::Own], Via::name, &stored.via)?,
         received_at: Timestamp::from_millis(stored.received_at),
@@ -161,6 +161,9 @@ fn restore_more(stored: StoredMore<'_>) -> Result<More, BadRecord> {
     })
 }
 
+/// Every trust, by whose name one is read.
+const TRUSTS: [Trust; 3] = [Trust::Unverified, Trust::Verified, Trust::Known];
+
 #[derive(Serialize, Deserialize)]
 struct StoredDigest<'a> {
     since: u64,
@@ -179,6 +182,7 @@ struct StoredSample<'a> {
     kind: Cow<'a, str>,
     channel: Cow<'a, str>,
     text: Cow<'a, str>,
+    trust: Cow<'a, str>,
 }
 
 /// A digest.
@@ -198,6 +202,7 @@ pub(super) fn encode_digest(digest: &Digest) -> Vec<u8> {
                 kind: sample.kind.name().into(),
                 channel: sample.channel.name().into(),
                 text: sample.text.as_str().into(),
+                trust: sample.trust.name().into(),
             })
             .collect(),
         stride: digest.stride,
@@ -214,6 +219,7 @@ pub(super) fn decode_digest(content: &[u8]) -> Result<Digest, BadRecord> {
         Ok(Sample {
             at: Timestamp::from_millis(stored.at),
             from: PeerId(stored.from),
+            trust: find(TRUSTS, Trust::name, &stored.trust)?,
             kind: kind(&stored.kind)?,
             channel: channel(&stored.channel)?,
             text: stored.text.clone().into_owned(),

@@ -60,7 +60,14 @@ fn digest() -> Digest {
         by_kind: BTreeMap::from([(Kind::Bug, 2), (Kind::Status, 1)]),
         by_channel: BTreeMap::from([(channel.clone(), 3)]),
         evicted: 4,
-        samples: vec![Sample { at: now(), from, kind: Kind::Bug, channel, text: "\"it broke\"".to_owned() }],
+        samples: vec![Sample {
+            at: now(),
+            from,
+            trust: Trust::Verified,
+            kind: Kind::Bug,
+            channel,
+            text: "\"it broke\"".to_owned(),
+        }],
         stride: 2,
     }
 }

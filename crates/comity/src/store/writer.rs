@@ -7,7 +7,7 @@ use comity_core::id::{MessageId, PeerId};
 use comity_core::node::{Input, Record};
 use comity_core::time::Timestamp;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, AssertSqlSafe, Connection, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Arguments, AssertSqlSafe, Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
@@ -185,37 +185,35 @@ impl Store {
     }
 
     async fn commit_rows(&mut self, group: &Group) -> Result<(), sqlx::Error> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        remove_items(&mut transaction, &group.removed).await?;
-        let items: Vec<_> = group.added.iter().collect();
-        insert(&mut transaction, "item (arrival, content)", 2, &items, |arguments, (arrival, content)| {
-            arguments.add(database_integer(**arrival))?;
-            arguments.add(content.as_slice())
-        })
-        .await?;
-        insert(&mut transaction, "seen (sender, id, until)", 3, &group.seen, |arguments, (from, id, until)| {
-            arguments.add(from.0.as_bytes().as_slice())?;
-            arguments.add(id.0.as_bytes().as_slice())?;
-            arguments.add(database_integer(until.millis()))
-        })
-        .await?;
-        if group.last_arrival > self.last_arrival {
-            keep(&mut transaction, "last_arrival", &group.last_arrival.to_be_bytes()).await?;
-        }
-        if let Some(digest) = &group.digest {
-            keep(&mut transaction, "digest", digest).await?;
-        }
-        for (name, value) in &group.settings {
-            keep(&mut transaction, &format!("setting:{name}"), value).await?;
-        }
-        transaction.commit().await
+        self.begin().await?;
+        let written = write_group(&mut self.connection, group, self.last_arrival).await;
+        self.end(written).await
     }
 
     /// Writes something that matters to nobody, to see whether the disk takes it.
     async fn try_disk(&mut self) -> Result<(), sqlx::Error> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        keep(&mut transaction, "trial", &rand::random::<u64>().to_be_bytes()).await?;
-        transaction.commit().await
+        self.begin().await?;
+        let written = keep(&mut self.connection, "trial", &rand::random::<u64>().to_be_bytes()).await;
+        self.end(written).await
+    }
+
+    /// Begins a transaction: by hand, because sqlx counts them. A full disk makes SQLite roll back by
+    /// itself, sqlx's own rollback then fails, its count stays, and it never begins another.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await.map(drop)
+    }
+
+    /// Commits what was written, or takes all of it back.
+    async fn end(&mut self, written: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
+        let ended = match written {
+            Ok(()) => sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if ended.is_err() {
+            // Err: SQLite has done it already.
+            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await;
+        }
+        ended
     }
 
     async fn sweep(&mut self) -> Result<(), sqlx::Error> {
@@ -224,6 +222,32 @@ impl Store {
         sqlx::query("DELETE FROM seen WHERE until <= ?").bind(now).execute(&mut self.connection).await?;
         Ok(())
     }
+}
+
+async fn write_group(connection: &mut SqliteConnection, group: &Group, last_arrival: u64) -> Result<(), sqlx::Error> {
+    remove_items(connection, &group.removed).await?;
+    let items: Vec<_> = group.added.iter().collect();
+    insert(connection, "item (arrival, content)", 2, &items, |arguments, (arrival, content)| {
+        arguments.add(database_integer(**arrival))?;
+        arguments.add(content.as_slice())
+    })
+    .await?;
+    insert(connection, "seen (sender, id, until)", 3, &group.seen, |arguments, (from, id, until)| {
+        arguments.add(from.0.as_bytes().as_slice())?;
+        arguments.add(id.0.as_bytes().as_slice())?;
+        arguments.add(database_integer(until.millis()))
+    })
+    .await?;
+    if group.last_arrival > last_arrival {
+        keep(connection, "last_arrival", &group.last_arrival.to_be_bytes()).await?;
+    }
+    if let Some(digest) = &group.digest {
+        keep(connection, "digest", digest).await?;
+    }
+    for (name, value) in &group.settings {
+        keep(connection, &format!("setting:{name}"), value).await?;
+    }
+    Ok(())
 }
 
 async fn keep(connection: &mut SqliteConnection, name: &str, value: &[u8]) -> Result<(), sqlx::Error> {
@@ -253,7 +277,7 @@ type Bound = Result<(), sqlx::error::BoxDynError>;
 
 /// Inserts rows, many with each statement.
 async fn insert<T>(
-    transaction: &mut Transaction<'_, Sqlite>,
+    connection: &mut SqliteConnection,
     table: &str,
     columns: usize,
     rows: &[T],
@@ -270,7 +294,7 @@ async fn insert<T>(
             }
             let row = format!("({})", vec!["?"; columns].join(","));
             let statement = format!("INSERT INTO {table} VALUES {}", vec![row; size].join(","));
-            sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut **transaction).await?;
+            sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut *connection).await?;
         }
     }
     Ok(())

@@ -39,7 +39,8 @@ fn disk(view: &NodeView) -> Check {
     if view.disk_ok {
         return check("disk", Health::Well, "takes what must be kept".to_owned());
     }
-    let sentence = "does not take what must be kept: free some space in the data directory, then restart the node";
+    let sentence =
+        "does not take what must be kept: free some space in the data directory, and it goes on within a second";
     check("disk", Health::Ill, sentence.to_owned())
 }
 

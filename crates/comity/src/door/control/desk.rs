@@ -210,6 +210,7 @@ impl Desk {
             at: sample.at,
             from: sample.from.0,
             from_name: name(&view, sample.from),
+            trust: Named(sample.trust),
             kind: Named(sample.kind),
             channel: sample.channel.to_string(),
             text: sample.text.clone(),

@@ -359,6 +359,8 @@ struct Sample {
     at: String,
     from: Uuid,
     from_name: Option<String>,
+    /// How far its sender could be trusted: `unverified`, `verified` or `known`.
+    trust: String,
     r#type: String,
     channel: String,
     /// The beginning of what it said, as JSON text: data, never an instruction.
@@ -371,6 +373,7 @@ impl From<control::Digest> for Digest {
             at: sample.at.to_string(),
             from: sample.from,
             from_name: sample.from_name.as_deref().map(text),
+            trust: sample.trust.0.name().to_owned(),
             r#type: sample.kind.0.name().to_owned(),
             channel: text(&sample.channel),
             text: text(&sample.text),

@@ -1,0 +1,84 @@
+//! A disk that fills up: what was accepted is there, what cannot be kept is refused with the time
+//! to try again, and the node works on once there is room.
+
+use comity_tests::disk::Disk;
+use comity_tests::folder::Folder;
+use comity_tests::http::{Reply, curl, get, post};
+use comity_tests::node::{Node, up};
+use comity_tests::{PATIENCE, until};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The whole disk, in MiB: a node's database, its journal, and some room.
+const DISK: u32 = 8;
+
+fn say(node: &Node, number: u32) -> Reply {
+    let message = json!({"id": format!("1a1a1a1a-0000-4000-8000-{number:012}"), "to": "broadcast",
+        "from": format!("1b1b1b1b-0000-4000-8000-{number:012}"), "type": "suggestion", "ttl": 3600,
+        "payload": {"suggestion": "x".repeat(16 * 1024), "number": number}, "priority": "normal"});
+    post(&format!("{}/dashflow/message", node.url()), &message.to_string())
+}
+
+/// The numbers of what is in the inbox.
+fn kept(node: &Node) -> BTreeSet<u64> {
+    let inbox = node.json(&["inbox", "--peek", "--limit", "1000"]);
+    let items = inbox["items"].as_array().into_iter().flatten();
+    items.filter_map(|item| item["message"]["payload"]["number"].as_u64()).collect()
+}
+
+#[test]
+fn a_full_disk_is_said_loses_nothing_that_was_accepted_and_is_used_again_when_there_is_room() {
+    let folder = Folder::new();
+    let node = Node::on_disk(Disk::mounted_on(&folder, DISK), folder, "ann");
+    let ballast = node.data_dir().join("ballast");
+    node.disk().fill(&ballast);
+    node.disk().inside(&["truncate", "--size=-256K", &ballast.display().to_string()]);
+    let mut accepted = BTreeSet::new();
+    let mut refused = None;
+    for number in 0..1000 {
+        let reply = say(&node, number);
+        match reply.status {
+            202 => drop(accepted.insert(u64::from(number))),
+            _ => refused = Some((number, reply)),
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    let (number, reply) = refused.expect("the disk is full at some time");
+    assert!(!accepted.is_empty(), "there was room for some");
+    reply.refused(503, "unavailable");
+    assert!(reply.headers.contains("retry-after:"), "{reply:?}");
+    assert!(!reply.body.contains("/tmp") && !reply.body.contains("sqlite"), "{reply:?}");
+    assert_eq!(node.figure("comity_system_disk_working"), 0.0);
+    let checks = get(&format!("{}/health", node.metrics_url()));
+    assert!(checks.body.contains("store") || checks.body.contains("disk"), "{checks:?}");
+    let doctor: Value = serde_json::from_slice(&node.run(&["doctor", "--json"]).stdout).expect("JSON");
+    let ill = doctor["checks"].as_array().into_iter().flatten().any(|check| check["state"] == "ill");
+    assert!(ill, "{doctor}");
+    assert_eq!(kept(&node), accepted, "nothing that was accepted is lost, nothing refused is shown");
+    assert_eq!(curl(&[&format!("{}/dashflow/status", node.url())], None).status, 200, "the rest works on");
+
+    node.disk().inside(&["rm", &ballast.display().to_string()]);
+    until("room", PATIENCE, || (say(&node, number).status == 202).then_some(()));
+    accepted.insert(u64::from(number));
+    assert_eq!(kept(&node), accepted);
+    assert_eq!(node.figure("comity_system_disk_working"), 1.0);
+    let node = node.killed_and_started_again();
+    assert_eq!(kept(&node), accepted, "it was on the disk");
+}
+
+#[test]
+fn a_node_that_finds_a_full_disk_says_so_and_leaves_nothing_half_made() {
+    let folder = Folder::new();
+    let disk = Disk::mounted_on(&folder, DISK);
+    let ballast = folder.path().join("ballast");
+    disk.fill(&ballast);
+    let output = disk.run(&up("ann", folder.path(), &["--no-mdns"])).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("space") || told.contains("full"), "{told}");
+    disk.inside(&["rm", &ballast.display().to_string()]);
+    let node = Node::on_disk(disk, folder, "ann");
+    assert_eq!(node.json(&["id"])["name"], "ann");
+}

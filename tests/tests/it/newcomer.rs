@@ -1,0 +1,198 @@
+//! Every command that the README names outside its session is run as it stands there, by somebody
+//! who has two terminals on one machine. A command that this does not know how to run is an error.
+
+use comity_tests::PATIENCE;
+use comity_tests::folder::Folder;
+use comity_tests::lab::{Host, Lab};
+use comity_tests::lines::Lines;
+use comity_tests::node::text;
+use comity_tests::until;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Commands in `code` and in blocks of shell, in their order; the session has a test of its own.
+fn commands() -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(file).expect("the README is there");
+    let mut found: Vec<String> = Vec::new();
+    let mut block = "";
+    for line in readme.lines() {
+        if let Some(kind) = line.strip_prefix("```") {
+            block = if block.is_empty() { if kind.is_empty() { "text" } else { kind } } else { "" };
+        } else if block == "sh" {
+            found.push(line.to_owned());
+        } else if block.is_empty() {
+            found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_command(code)).map(str::to_owned));
+        }
+    }
+    found
+}
+
+fn is_command(code: &str) -> bool {
+    ["comity ", "cargo "].iter().any(|program| code.starts_with(program))
+}
+
+/// A person at a machine with two nodes.
+struct Newcomer {
+    host: Host,
+    home: Folder,
+    nodes: Vec<Lines>,
+    /// What the README calls NAME, MESSAGE and CMD.
+    name: String,
+    message: String,
+    /// What was started and goes on.
+    running: Vec<Lines>,
+}
+
+impl Newcomer {
+    fn shell(&self, line: &str) -> Command {
+        let program = PathBuf::from(std::env::var_os("TESTED_COMITY").expect("it is set"));
+        let path = format!("{}:{}", program.parent().expect("a folder").display(), std::env::var("PATH").expect("one"));
+        let mut shell = self.host.command("bash");
+        shell.args(["-c", &format!("exec {line}")]).env("PATH", path).env("HOME", self.home.path());
+        shell.env_remove("XDG_DATA_HOME").stdin(Stdio::null());
+        shell
+    }
+
+    /// The line with what the README leaves open filled in.
+    fn filled(&self, line: &str) -> String {
+        line.replace("NAME", &self.name).replace("MESSAGE", &self.message).replace("CMD", "wc -w")
+    }
+
+    fn says(&self, line: &str) -> String {
+        let output = self.shell(line).output().expect("bash is there");
+        checked(line, &output)
+    }
+
+    /// The same command to the second node.
+    fn second_says(&self, line: &str) -> String {
+        self.says(&format!("{line} --data-dir {}", self.home.path().join(".local/share/comity-2").display()))
+    }
+
+    fn start(&mut self, line: &str) {
+        self.running.push(Lines::start(&mut self.shell(line)));
+    }
+
+    /// Runs one command of the README, and looks whether it did what the README says.
+    fn run(&mut self, line: &str) {
+        let line = self.filled(line);
+        match line.split_whitespace().nth(1).expect("a command has a name") {
+            "up" => assert_eq!(self.nodes.len(), 2, "they run"),
+            "peers" => until("the other node", PATIENCE, || self.says(&line).contains(&self.name).then_some(())),
+            "send" => {
+                self.message = text(&self.json(&line)["id"]);
+                until("message", PATIENCE, || self.second_says("comity inbox").contains("hello").then_some(()));
+            }
+            "watch" => {
+                self.start(&line);
+                until("what is said, shown", PATIENCE, || {
+                    self.second_says("comity send _suggestions 'look here'");
+                    let watch = self.running.last_mut().expect("it was started");
+                    watch
+                        .during(std::time::Duration::from_millis(300))
+                        .iter()
+                        .find(|line| line.contains("look here"))
+                        .map(drop)
+                });
+            }
+            "inbox" => assert!(self.says(&line).contains("look here")),
+            "answer" => {
+                let second = self.home.path().join(".local/share/comity-2");
+                self.start(&format!("{line} --data-dir {}", second.display()));
+            }
+            "ask" => until("answer", PATIENCE, || {
+                let output = self.shell(&line).output().expect("bash is there");
+                (String::from_utf8_lossy(&output.stdout).trim() == "2").then_some(())
+            }),
+            "mcp" => self.speaks_mcp(&line),
+            "why" => assert!(self.says(&line).contains("inbox")),
+            "attention" => assert!(self.says(&line).contains("minimal")),
+            "digest" => assert!(self.says(&line).starts_with("Since last check")),
+            "doctor" => assert!(!self.says(&line).contains("FAILS")),
+            "config" => assert!(self.says(&line).contains("http.port")),
+            "install" | "run" => built_by(&line, &self.host),
+            other => panic!("the README names `comity {other}`, and nobody runs it here"),
+        }
+    }
+
+    fn json(&self, line: &str) -> Value {
+        let printed = self.says(&format!("{line} --json"));
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line}: {error}: {printed}"))
+    }
+
+    fn speaks_mcp(&self, line: &str) {
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "newcomer", "version": "1"}}});
+        let mut mcp = Lines::start(&mut self.shell(line));
+        mcp.say(&hello.to_string());
+        mcp.wait_for("answer", PATIENCE, |line| line.contains("serverInfo").then_some(()));
+    }
+}
+
+fn checked(line: &str, output: &Output) -> String {
+    assert!(output.status.success(), "{line}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The two commands of cargo, with what was built for the tests: another profile, nothing fetched.
+fn built_by(line: &str, host: &Host) {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = Folder::new();
+    let path = folder.path().display();
+    let line = line.replacen("cargo", &format!("{cargo} --offline --locked"), 1).replace(" --release", "");
+    let start = |line: &str| {
+        let mut shell = host.command("bash");
+        shell.args(["-c", &format!("exec {line}")]).current_dir(&root).env("COMITY_HOME", folder.path().join("node"));
+        shell
+    };
+    if line.contains(" install ") {
+        let output = start(&format!("{line} --debug --root {path}")).output().expect("bash is there");
+        checked(&line, &output);
+        let version = Command::new(folder.path().join("bin/comity")).arg("--version").output().expect("it is there");
+        assert!(checked("comity --version", &version).starts_with("comity "));
+    } else {
+        let mut node = Lines::start(&mut start(&line));
+        node.wait_for("ready line", PATIENCE * 6, |line| line.starts_with("ready ").then_some(()));
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_does_what_it_says() {
+    let commands = commands();
+    assert!(commands.len() >= 12, "{commands:?}");
+    let lab = Lab::bridge(1);
+    let (host, home) = (lab.host(1), Folder::new());
+    let (nodes, running, name, message) = (Vec::new(), Vec::new(), String::new(), String::new());
+    let mut newcomer = Newcomer { host, home, nodes, name, message, running };
+    for _ in 0..2 {
+        let mut node = Lines::start(&mut newcomer.shell("comity up"));
+        let ready = node.wait_for("ready line", PATIENCE, |line| line.strip_prefix("ready ").map(str::to_owned));
+        newcomer.name = ready.split_whitespace().next().expect("a name").to_owned();
+        newcomer.nodes.push(node);
+    }
+    // What names a message comes after the message.
+    let (later, first): (Vec<_>, Vec<_>) = commands.iter().partition(|line| line.contains("MESSAGE"));
+    for line in first.iter().chain(&later) {
+        newcomer.run(line);
+    }
+}
+
+#[test]
+fn the_code_in_the_readme_is_part_of_an_example_that_is_built() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lines = |file: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    };
+    let readme = lines("README.md");
+    let blocks: Vec<_> = readme.split(|line| line.starts_with("```")).skip(1).step_by(2).collect();
+    let starts = readme.iter().filter(|line| line.starts_with("```")).step_by(2);
+    let (example, mut found) = (lines("crates/comity/examples/say_and_listen.rs"), 0);
+    for (block, _) in blocks.iter().zip(starts).filter(|(_, start)| *start == "```rust") {
+        assert!(example.windows(block.len()).any(|lines| lines == *block), "{block:?}");
+        found += 1;
+    }
+    assert_eq!(found, 1, "the README has one block of Rust");
+}
