@@ -97,19 +97,26 @@ impl Node {
         }
     }
 
-    /// Takes one message from the buckets of whoever brought it.
+    /// Takes one message from the buckets of whoever brought it. Keys and ids cost nothing to make,
+    /// so who is neither linked nor known pays from the bucket of its address first.
     fn charge(&mut self, from: PeerId, origin: Origin, now: Now) -> Result<(), Refusal> {
+        let address = Sender::Address(origin.address);
         let senders = match origin.key {
-            Some(key) => vec![Sender::Key(key)],
-            None => vec![Sender::Address(origin.address), Sender::Claimed(origin.address, from)],
+            Some(key) if origin.trust == Trust::Known || self.is_linked(key.peer()) => [None, Some(Sender::Key(key))],
+            Some(key) => [Some(address), Some(Sender::Stranger(key))],
+            None => [Some(address), Some(Sender::Claimed(origin.address, from))],
         };
-        for sender in senders {
+        for sender in senders.into_iter().flatten() {
             let (granted, retry_after) = self.throttle.take(sender, 1, now.mono);
             if granted == 0 {
                 return Err(Refusal::RateLimited { retry_after });
             }
         }
         Ok(())
+    }
+
+    fn is_linked(&self, peer: PeerId) -> bool {
+        self.book.find(peer).is_some_and(|peer| peer.link.is_some())
     }
 
     /// Decides about one message: its fate, `None` when that waits for the disk, or the refusal.

@@ -1,5 +1,7 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
+mod floods;
+
 use super::*;
 use crate::card::Card;
 use crate::envelope::{Address, Kind, Message, Priority, Received, Ttl, Via};
@@ -137,6 +139,23 @@ fn send(number: u128, priority: Priority) -> Send {
     }
 }
 
+/// A message to all from somebody who has no node.
+fn bug(now: Now) -> Message {
+    Message {
+        id: Some(MessageId(Uuid::from_u128(9))),
+        from: PeerId(Uuid::from_u128(5)),
+        to: Address::Broadcast,
+        kind: Kind::Bug,
+        channel: Channel::of_kind(Kind::Bug),
+        priority: Priority::Normal,
+        timestamp: now.wall,
+        ttl: Ttl::DEFAULT,
+        reply_to: None,
+        payload: Payload::Empty,
+        more: None,
+    }
+}
+
 #[test]
 fn a_normal_message_waits_in_the_inbox_until_it_is_read() {
     let mut pair = Pair::new();
@@ -220,19 +239,7 @@ fn a_disk_that_refuses_makes_the_message_unavailable_and_a_later_try_works() {
 #[test]
 fn a_forged_sender_is_refused() {
     let mut pair = Pair::new();
-    let forged = Message {
-        id: Some(MessageId(Uuid::from_u128(9))),
-        from: PeerId(Uuid::from_u128(5)),
-        to: Address::Broadcast,
-        kind: Kind::Bug,
-        channel: Channel::of_kind(Kind::Bug),
-        priority: Priority::Normal,
-        timestamp: pair.now.wall,
-        ttl: Ttl::DEFAULT,
-        reply_to: None,
-        payload: Payload::Empty,
-        more: None,
-    };
+    let forged = bug(pair.now);
     pair.tell(1, Input::Messages { link: LINK, batch: vec![forged.clone()], dropped: 0 });
     assert_eq!(pair.why(1, MessageId(Uuid::from_u128(9))), [FateKind::Forged]);
     // Nobody may use the id of a peer that proved its key, by whatever door.
