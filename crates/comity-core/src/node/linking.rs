@@ -271,10 +271,7 @@ impl Node {
         self.effects.push(Effect::Pressure { peer: link.peer, on: false });
         let Some(peer) = self.book.find_mut(link.peer).filter(|peer| peer.link == Some(id)) else { return false };
         peer.link = None;
-        let given_up = self.lanes.get_mut(&link.peer).map(|lane| lane.queue.link_lost()).unwrap_or_default();
-        for message in given_up {
-            self.note_out(&message, link.peer, FateKind::Failed, now);
-        }
+        self.wait_again(link.peer, now);
         true
     }
 
