@@ -41,7 +41,7 @@ use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
 
@@ -235,6 +235,7 @@ impl Node {
             fates_out: self.ledger_out.counts().clone(),
             skew_ms: self.median_skew_ms(),
             twin: self.twin,
+            interfaces: self.interfaces.clone(),
             disk_ok: self.keeping.disk_ok(),
             uptime: now.mono.saturating_sub(self.started.mono),
         }
@@ -275,11 +276,9 @@ impl Node {
         }
     }
 
-    /// The least trust that is admitted from this address. What comes from this machine's own
-    /// addresses comes from this machine, even where they are public.
+    /// The least trust that is admitted from this address.
     fn trust_wanted(&self, address: IpAddr) -> Trust {
-        let own = self.interfaces.iter().any(|interface| interface.addr() == address.to_canonical());
-        self.config.admission.wanted(if own { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address })
+        self.config.admission.wanted(address, &self.interfaces)
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
