@@ -231,12 +231,8 @@ impl Node {
         peer.touch(now);
         peer.sources.insert(Source::Inbound);
         peer.reach.inbound = true;
-        let joined = !matches!(peer.presence, Presence::Online);
-        peer.presence = Presence::Online;
-        let (id, view) = (peer.id, peer.view(origin.trust));
-        if joined {
-            self.emit(Event::PeerJoined(Box::new(view)));
-        }
+        let id = peer.id;
+        self.set_presence(id, Presence::Online);
         self.dial_back_if_unmet(id, now);
     }
 

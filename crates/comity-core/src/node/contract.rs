@@ -403,6 +403,8 @@ pub enum Timer {
     Receipts(LinkId),
     /// When to dial a peer again.
     Redial(PeerId),
+    /// When a peer that missed its pings has not been reached again and is unreachable.
+    Missed(PeerId),
     /// When to try the addresses again that people named and that have not answered yet.
     Named,
     /// When to give up waiting for an answer.

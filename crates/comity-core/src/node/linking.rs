@@ -21,6 +21,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How many pings may go unanswered.
 const PINGS_MAX: u32 = 3;
 
+/// How long a peer that missed its pings is stale while it is dialled again; then it is unreachable,
+/// however long that dial takes to fail.
+const MISSED: Duration = Duration::from_millis(400);
+
 /// How long receipts are gathered.
 const RECEIPTS_EVERY: Duration = Duration::from_millis(25);
 
@@ -184,13 +188,11 @@ impl Node {
     /// Takes over what a handshake proved and a card says.
     fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
         let peer = self.book.proven(hello.key, now);
-        let was_online = peer.presence == Presence::Online;
-        let claimant = (peer.key.is_none() && was_online).then(|| peer.name.clone());
+        let claimant = (peer.key.is_none() && peer.presence.is_here()).then(|| peer.name.clone());
         peer.key = Some(hello.key);
         peer.plain = None;
         peer.take_card(hello.card.clone());
         peer.touch(now);
-        peer.presence = Presence::Online;
         peer.trouble = None;
         if dial.is_some() {
             peer.reach.outbound = true;
@@ -199,7 +201,7 @@ impl Node {
             peer.reach.inbound = true;
             peer.sources.insert(Source::Inbound);
         }
-        let (id, name, key) = (peer.id, peer.name.clone(), peer.key);
+        let (id, name, was) = (peer.id, peer.name.clone(), peer.presence);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
             self.end_errand(dial, id);
@@ -209,9 +211,10 @@ impl Node {
         for (peer, name) in evicted {
             self.emit(Event::Evicted { peer, name });
         }
-        let Some(peer) = self.book.find(id) else { return };
-        let view = Box::new(peer.view(self.trust_of(key)));
-        self.emit(if was_online { Event::PeerUpdated(view) } else { Event::PeerJoined(view) });
+        if was == Presence::Online {
+            self.emit_peer(id, Event::PeerUpdated);
+        }
+        self.set_presence(id, Presence::Online);
     }
 
     fn end_errand(&mut self, dial: DialId, peer: PeerId) {
@@ -252,14 +255,16 @@ impl Node {
             return;
         }
         if goodbye {
-            self.set_absent(peer, Presence::Offline, now);
+            self.set_presence(peer, Presence::Offline);
         } else if short_lived {
             self.dial_later(peer, "it closed the link at once: perhaps it admits only known peers", now);
         } else {
             if let Some(peer) = self.book.find_mut(peer) {
                 peer.failures = 0;
             }
-            self.dial_peer(peer, now);
+            if !self.dial_peer(peer, now) {
+                self.set_presence(peer, Presence::Unreachable);
+            }
         }
     }
 
@@ -290,8 +295,16 @@ impl Node {
         } else {
             let peer = link.peer;
             self.close_link(id, now);
-            self.set_absent(peer, Presence::Unreachable, now);
-            self.dial_peer(peer, now);
+            let dialled = self.dial_peer(peer, now);
+            self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
+            self.timers.set(Timer::Missed(peer), now.mono + MISSED);
+        }
+    }
+
+    /// A peer was not reached again after it had missed its pings.
+    pub(super) fn handle_missed(&mut self, id: PeerId) {
+        if self.book.find(id).is_some_and(|peer| peer.presence == Presence::Stale && peer.link.is_none()) {
+            self.set_presence(id, Presence::Unreachable);
         }
     }
 
@@ -324,7 +337,7 @@ impl Node {
                 if let Some(peer) = self.book.find_mut(peer) {
                     peer.departed = departed;
                 }
-                self.set_absent(peer, Presence::Offline, now);
+                self.set_presence(peer, Presence::Offline);
             }
             Frame::Channels(_) => {}
         }

@@ -9,7 +9,7 @@ use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
 use crate::peers::book::Peer;
-use crate::peers::{Candidate, Presence, Sighting, Source};
+use crate::peers::{Candidate, PeerView, Presence, Reach, Sighting, Source};
 use crate::time::Now;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,9 +73,8 @@ impl Node {
         if !self.book.merge(&sighting, permitted, now) {
             return;
         }
-        if let Some(peer) = self.book.find(id).filter(|peer| before.is_some_and(|before| before != shown(peer))) {
-            let view = Box::new(peer.view(self.trust_of(peer.key)));
-            self.emit(Event::PeerUpdated(view));
+        if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
+            self.emit_peer(id, Event::PeerUpdated);
         }
         self.dial_peer(id, now);
     }
@@ -92,11 +91,11 @@ impl Node {
         self.effects.push(Effect::Dial { dial, expect: Some(self.config.node), candidates });
     }
 
-    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool, now: Now) {
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
         if goodbye && record.link.is_none() && record.key.is_none() {
-            self.set_absent(peer, Presence::Offline, now);
+            self.set_presence(peer, Presence::Offline);
         }
     }
 
@@ -127,13 +126,11 @@ impl Node {
         }
     }
 
-    /// Dials a peer unless it is linked, being dialled, or has no address.
-    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) {
-        let Some(peer) = self.book.find(id) else { return };
+    /// Dials a peer unless it is reached or being dialled; `false` when it has no address.
+    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) -> bool {
+        let Some(peer) = self.book.find(id) else { return false };
         let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
-        if !settled {
-            self.start_dial(id, now);
-        }
+        settled || self.start_dial(id, now)
     }
 
     /// Dials a peer that reached us, to learn whether it can be reached.
@@ -143,14 +140,14 @@ impl Node {
         }
     }
 
-    fn start_dial(&mut self, id: PeerId, _now: Now) {
+    fn start_dial(&mut self, id: PeerId, _now: Now) -> bool {
         if self.stay != Stay::Here {
-            return;
+            return false;
         }
-        let Some(peer) = self.book.find_mut(id).filter(|peer| peer.dial.is_none()) else { return };
+        let Some(peer) = self.book.find_mut(id) else { return false };
         let mut candidates = peer.candidates.clone();
-        if candidates.is_empty() {
-            return;
+        if candidates.is_empty() || peer.dial.is_some() {
+            return peer.dial.is_some();
         }
         let near = |address: SocketAddr| self.interfaces.iter().any(|net| net.contains(&address.ip()));
         candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
@@ -160,6 +157,7 @@ impl Node {
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));
         self.effects.push(Effect::Dial { dial, expect, candidates });
+        true
     }
 
     pub(super) fn handle_redial(&mut self, id: PeerId, now: Now) {
@@ -203,10 +201,9 @@ impl Node {
             return self.take_failure(errand, &[], now);
         }
         let Some(peer) = self.book.find_mut(sighting.peer) else { return };
-        let joined = peer.presence != Presence::Online;
+        let joined = !peer.presence.is_here();
         peer.plain = Some(address);
         peer.last_good = Some(address);
-        peer.presence = Presence::Online;
         peer.reach.outbound = true;
         peer.failures = 0;
         peer.trouble = None;
@@ -215,9 +212,8 @@ impl Node {
             peer.sources.insert(Source::Manual);
             self.manual[index].peer = Some(sighting.peer);
         }
+        self.set_presence(sighting.peer, Presence::Online);
         if joined {
-            let view = Box::new(peer.view(Trust::Unverified));
-            self.emit(Event::PeerJoined(view));
             self.greet(sighting.peer, now);
         }
         self.pump(sighting.peer, now);
@@ -258,7 +254,7 @@ impl Node {
                 // Who said goodbye and does not answer has not come back: old records may say so.
                 if !offline {
                     if !linked {
-                        self.set_absent(id, Presence::Unreachable, now);
+                        self.set_presence(id, Presence::Unreachable);
                     }
                     self.dial_later(id, trouble.as_deref().unwrap_or("nobody answers"), now);
                 }
@@ -276,19 +272,33 @@ impl Node {
         self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
     }
 
-    /// Notes that a peer is not there (any more), and says so if it was.
-    pub(super) fn set_absent(&mut self, id: PeerId, presence: Presence, _now: Now) {
+    /// Notes how present a peer is, and says so if that changed.
+    pub(super) fn set_presence(&mut self, id: PeerId, presence: Presence) {
         let Some(peer) = self.book.find_mut(id) else { return };
         let was = std::mem::replace(&mut peer.presence, presence);
-        peer.reach.outbound = false;
-        peer.reach.inbound = false;
+        if !presence.is_here() {
+            peer.reach = Reach::default();
+        }
         if presence == Presence::Offline {
             peer.plain = None;
             self.timers.cancel(Timer::Redial(id));
         }
-        if matches!(was, Presence::Online | Presence::Stale) {
-            let (name, goodbye) = (crate::peers::book::clean(&peer.name), presence == Presence::Offline);
-            self.emit(Event::PeerLeft { peer: id, name, goodbye });
+        match (was.is_here(), presence.is_here()) {
+            (true, false) => {
+                let (name, goodbye) = (crate::peers::book::clean(&peer.name), presence == Presence::Offline);
+                self.emit(Event::PeerLeft { peer: id, name, goodbye });
+            }
+            (false, true) => self.emit_peer(id, Event::PeerJoined),
+            _ if was != presence => self.emit_peer(id, Event::PeerUpdated),
+            _ => {}
+        }
+    }
+
+    /// Shows a peer as it is now.
+    pub(super) fn emit_peer(&mut self, id: PeerId, event: fn(Box<PeerView>) -> Event) {
+        if let Some(peer) = self.book.find(id) {
+            let view = Box::new(peer.view(self.trust_of(peer.key)));
+            self.emit(event(view));
         }
     }
 
@@ -308,14 +318,10 @@ impl Node {
             self.handle_sighting(sighting, now);
         }
         for id in self.book.ids() {
-            let Some(peer) = self.book.find_mut(id).filter(|peer| peer.link.is_none()) else { continue };
+            let Some(peer) = self.book.find(id).filter(|peer| peer.link.is_none()) else { continue };
             let silent = now.mono.saturating_sub(peer.last_heard);
             if peer.presence == Presence::Online && silent > HEARTBEAT_EVERY * HEARTBEATS_MISSED_MAX {
-                peer.presence = Presence::Stale;
-                let key = peer.key;
-                let view = Box::new(peer.view(Trust::Unverified));
-                let view = Box::new(crate::peers::PeerView { trust: self.trust_of(key), ..*view });
-                self.emit(Event::PeerUpdated(view));
+                self.set_presence(id, Presence::Stale);
             } else if peer.plain.is_some() && self.lanes.get(&id).is_none_or(|lane| lane.queue.is_empty()) {
                 let heartbeat = self.own_message(Kind::Heartbeat, Address::Peer(id), Payload::Empty, now);
                 self.enqueue(id, heartbeat, now);

@@ -150,7 +150,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
-            Input::Unsighted { source, peer, goodbye } => self.handle_unsighted(source, peer, goodbye, now),
+            Input::Unsighted { source, peer, goodbye } => self.handle_unsighted(source, peer, goodbye),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }
@@ -246,6 +246,7 @@ impl Node {
             Timer::Silence(link) => self.handle_silence(link, now),
             Timer::Receipts(link) => self.send_receipts(link),
             Timer::Redial(peer) => self.handle_redial(peer, now),
+            Timer::Missed(peer) => self.handle_missed(peer),
             Timer::Named => self.dial_named(now),
             Timer::Request(query) => self.handle_request_timeout(query),
             Timer::Heartbeat => self.handle_heartbeat(now),

@@ -270,10 +270,10 @@ impl Node {
         let Some((message, tries)) = lane.posting.take_if(|(message, _)| message.id == Some(id)) else { return };
         match outcome {
             Ok(()) => {
-                if let Some(record) = self.book.find_mut(peer) {
+                if let Some(record) = self.book.find_mut(peer).filter(|record| record.plain.is_some()) {
                     record.touch(now);
                     record.coded = coded;
-                    record.presence = Presence::Online;
+                    self.set_presence(peer, Presence::Online);
                 }
                 self.note_out(&message, peer, FateKind::Delivered, now);
                 self.pump(peer, now);
@@ -289,7 +289,7 @@ impl Node {
                     if let Some(record) = self.book.find_mut(peer) {
                         record.plain = None;
                     }
-                    self.set_absent(peer, Presence::Unreachable, now);
+                    self.set_presence(peer, Presence::Unreachable);
                     self.dial_peer(peer, now);
                 } else {
                     self.pump(peer, now);

@@ -1,6 +1,7 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
 mod floods;
+mod presence;
 
 use super::*;
 use crate::card::Card;
@@ -21,6 +22,7 @@ struct Pair {
     now: Now,
     heard: Vec<(usize, Answer)>,
     delivered: Vec<(usize, Arc<Received>)>,
+    events: Vec<(usize, Event)>,
     disk: bool,
 }
 
@@ -37,7 +39,8 @@ impl Pair {
             change(&mut config);
             Node::new(config, Restored::default(), now)
         };
-        let mut pair = Self { nodes: [node(1), node(2)], now, heard: Vec::new(), delivered: Vec::new(), disk: true };
+        let nodes = [node(1), node(2)];
+        let mut pair = Self { nodes, now, heard: Vec::new(), delivered: Vec::new(), events: Vec::new(), disk: true };
         pair.link();
         pair
     }
@@ -80,6 +83,7 @@ impl Pair {
             }
             Effect::Answer { answer, .. } => self.heard.push((by, answer)),
             Effect::Deliver { received, .. } => self.delivered.push((by, received)),
+            Effect::Emit(event) => self.events.push((by, event)),
             _ => {}
         }
     }
@@ -136,6 +140,22 @@ fn send(number: u128, priority: Priority) -> Send {
         thread: None,
         traceparent: None,
         sealed_at: None,
+    }
+}
+
+/// What mDNS says of a peer on this machine.
+fn sighting(peer: PeerId, key: Option<NodeId>, name: &str) -> Sighting {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9000));
+    Sighting {
+        source: Source::Mdns,
+        told_by: Some(address.ip()),
+        peer,
+        key,
+        name: name.to_owned(),
+        version: String::new(),
+        capabilities: Vec::new(),
+        candidates: vec![Candidate { address, source: Source::Mdns }],
+        metadata: BTreeMap::new(),
     }
 }
 
@@ -352,21 +372,8 @@ fn a_goodbye_makes_the_peer_offline() {
 fn a_broken_link_is_dialled_again_but_not_by_a_node_that_left() {
     for (leaves, dials) in [(false, true), (true, false)] {
         let mut pair = Pair::new();
-        let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
-        pair.tell(
-            0,
-            Input::Sighted(Sighting {
-                source: Source::Manual,
-                told_by: None,
-                peer: key.peer(),
-                key: Some(key),
-                name: "node-2".to_owned(),
-                version: String::new(),
-                capabilities: Vec::new(),
-                candidates: vec![Candidate { address, source: Source::Manual }],
-                metadata: BTreeMap::new(),
-            }),
-        );
+        let key = pair.nodes[1].config.node;
+        pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
         if leaves {
             pair.ask(0, Ask::Leave { reason: "done".to_owned() });
         }

@@ -97,6 +97,11 @@ impl Presence {
             Self::Offline => "offline",
         }
     }
+
+    /// Whether the peer counts as there: it joined, and has not left.
+    pub fn is_here(self) -> bool {
+        matches!(self, Self::Online | Self::Stale)
+    }
 }
 
 /// In which directions a peer and this node have reached each other.
