@@ -172,10 +172,9 @@ impl Node {
 
     /// `from` must be the sender's own id, and the sender must be admitted.
     fn check_sender(&self, message: &Message, origin: Origin) -> Result<(), Refusal> {
-        let owner = self.book.find(message.from).and_then(|peer| peer.key);
         let own = match origin.key {
             Some(key) => key.peer() == message.from,
-            None => owner.is_none() && !self.known.iter().any(|key| key.peer() == message.from),
+            None => !self.book.is_owned(message.from),
         };
         if !own || message.from == self.me {
             return Err(Refusal::Forged);

@@ -62,9 +62,9 @@ impl Node {
             }
             Ask::Know { key, known } => {
                 if known {
-                    self.known.insert(key)
+                    self.book.owners.know(key)
                 } else {
-                    self.known.remove(&key)
+                    self.book.owners.unknow(key)
                 };
                 let number = self.keep_settings();
                 self.done_when_safe(ticket, number);
@@ -179,6 +179,7 @@ impl Node {
         }
         self.persist(Record::Digest(Box::new(self.digest.clone())));
         self.keep_settings();
+        self.keep_owners();
         self.stay = Stay::Leaving(ticket);
         self.timers.set(Timer::Leave, now.mono + DRAIN_MAX);
     }

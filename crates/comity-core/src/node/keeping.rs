@@ -2,11 +2,11 @@
 
 use super::{Answer, Effect, Node, Record, Refusal, Restored};
 use crate::channel::Channel;
-use crate::id::{LinkId, Ticket};
+use crate::id::{LinkId, PeerId, Ticket};
 use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Item, Mode};
 use crate::ledger::FateKind;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -206,11 +206,21 @@ impl Node {
             .iter()
             .map(|(channel, quiet)| json!({ "channel": channel.name(), "quiet": quiet }))
             .collect();
-        let known: Vec<String> = self.known.iter().map(ToString::to_string).collect();
+        let known: Vec<String> = self.book.owners.known().iter().map(ToString::to_string).collect();
         let mode = self.mode.name();
         self.persist(Record::Setting { name: "subscriptions", value: json!(subscriptions) });
         self.persist(Record::Setting { name: "known", value: json!(known) });
         self.persist(Record::Setting { name: "mode", value: json!(mode) })
+    }
+
+    /// Keeps who was verified, if somebody was for the first time.
+    pub(super) fn keep_owners(&mut self) {
+        if self.book.owners.take_change() {
+            let verified = self.book.owners.verified();
+            let verified = verified.map(|(id, first, last)| json!([id.0, first.millis(), last.millis()]));
+            let value = verified.collect();
+            self.persist(Record::Setting { name: "verified", value });
+        }
     }
 
     pub(super) fn restore(&mut self, restored: Restored, now: Now) {
@@ -228,7 +238,14 @@ impl Node {
         for (name, value) in restored.settings {
             match name.as_str() {
                 "subscriptions" => self.subscriptions = read_subscriptions(&value),
-                "known" => self.known = texts(&value).filter_map(|text| text.parse().ok()).collect(),
+                "known" => {
+                    texts(&value).filter_map(|text| text.parse().ok()).for_each(|key| self.book.owners.know(key));
+                }
+                "verified" => {
+                    for (id, first, last) in value.as_array().into_iter().flatten().filter_map(read_owner) {
+                        self.book.owners.remember(id, first, last);
+                    }
+                }
                 "mode" => {
                     let mode = Mode::ALL.into_iter().find(|mode| value.as_str() == Some(mode.name()));
                     self.mode = mode.unwrap_or_default();
@@ -246,6 +263,11 @@ fn read_subscriptions(value: &Value) -> BTreeMap<Channel, bool> {
         Some((channel, entry["quiet"].as_bool().unwrap_or(false)))
     };
     entries.filter_map(read).collect()
+}
+
+fn read_owner(entry: &Value) -> Option<(PeerId, Timestamp, Timestamp)> {
+    let time = |value: &Value| value.as_u64().map(Timestamp::from_millis);
+    Some((PeerId(entry[0].as_str()?.parse().ok()?), time(&entry[1])?, time(&entry[2])?))
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {

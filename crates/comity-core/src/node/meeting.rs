@@ -191,8 +191,8 @@ impl Node {
             Errand::Named(_) => true,
         };
         // Who has a key answers by TLS: a copied card must not turn its peer into a plain one.
-        let known = self.book.find(sighting.peer);
-        let keyed = sighting.key.is_some() || known.is_some_and(|peer| peer.key.or(peer.claimed_key).is_some());
+        let claims_key = self.book.find(sighting.peer).is_some_and(|peer| peer.claimed_key.is_some());
+        let keyed = sighting.key.is_some() || claims_key || self.book.is_owned(sighting.peer);
         if keyed || wanted > Trust::Unverified || !fits || sighting.peer == self.me {
             self.take_failure(errand, &[], now);
             return;

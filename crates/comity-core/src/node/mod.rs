@@ -40,7 +40,7 @@ use crate::seen::Seen;
 use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
@@ -57,7 +57,6 @@ pub struct Node {
 
     book: Book,
     guard: Guard,
-    known: BTreeSet<NodeId>,
     interfaces: Vec<ipnet::IpNet>,
     sources: BTreeMap<Source, SourceHealth>,
     dials: BTreeMap<DialId, meeting::Errand>,
@@ -111,7 +110,6 @@ impl Node {
             started: now,
             book: Book::default(),
             guard: Guard::new(config.guard.clone()),
-            known: BTreeSet::new(),
             interfaces: Vec::new(),
             sources: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -220,7 +218,7 @@ impl Node {
             status_at: self.status.as_ref().map(|(_, at)| *at),
             mode: self.mode,
             subscriptions: self.subscriptions.clone(),
-            known: self.known.clone(),
+            known: self.book.owners.known().clone(),
             peers: self.peers(),
             links: self.links.iter().map(|(id, link)| link.view(*id)).collect(),
             sources: self.sources.clone(),
@@ -265,6 +263,7 @@ impl Node {
         self.expire_inbox(now);
         self.forget_peers(now);
         self.forget_lost_lanes(now);
+        self.keep_owners();
         self.timers.set(Timer::Sweep, now.mono + SWEEP_EVERY);
     }
 
@@ -272,7 +271,7 @@ impl Node {
     fn trust_of(&self, key: Option<NodeId>) -> Trust {
         match key {
             None => Trust::Unverified,
-            Some(key) if self.known.contains(&key) => Trust::Known,
+            Some(key) if self.book.owners.known().contains(&key) => Trust::Known,
             Some(_) => Trust::Verified,
         }
     }

@@ -2,6 +2,7 @@
 
 mod floods;
 mod presence;
+mod restarts;
 
 use super::*;
 use crate::card::Card;
@@ -23,6 +24,9 @@ struct Pair {
     heard: Vec<(usize, Answer)>,
     delivered: Vec<(usize, Arc<Received>)>,
     events: Vec<(usize, Event)>,
+    /// What node 1 keeps on its disk besides items.
+    settings: BTreeMap<&'static str, Value>,
+    seen: Vec<(PeerId, MessageId, Timestamp)>,
     disk: bool,
 }
 
@@ -40,7 +44,16 @@ impl Pair {
             Node::new(config, Restored::default(), now)
         };
         let nodes = [node(1), node(2)];
-        let mut pair = Self { nodes, now, heard: Vec::new(), delivered: Vec::new(), events: Vec::new(), disk: true };
+        let mut pair = Self {
+            nodes,
+            now,
+            heard: Vec::new(),
+            delivered: Vec::new(),
+            events: Vec::new(),
+            settings: BTreeMap::new(),
+            seen: Vec::new(),
+            disk: true,
+        };
         pair.link();
         pair
     }
@@ -76,7 +89,14 @@ impl Pair {
                 self.tell(by, Input::Written { link: LINK, messages: 1, weight });
             }
             Effect::Control { frame, .. } => self.tell(other, Input::Frame { link: LINK, frame }),
-            Effect::Persist { number, .. } if self.disk => self.tell(by, Input::Committed { upto: number }),
+            Effect::Persist { number, record } if self.disk => {
+                match record {
+                    Record::Setting { name, value } if by == 1 => drop(self.settings.insert(name, value)),
+                    Record::Seen { from, id, until } if by == 1 => self.seen.push((from, id, until)),
+                    _ => {}
+                }
+                self.tell(by, Input::Committed { upto: number });
+            }
             Effect::Persist { number, .. } => self.tell(by, Input::NotCommitted { from: number }),
             Effect::Close { goodbye: true, .. } => {
                 self.tell(other, Input::LinkDown { link: LINK, loss: LinkLoss::Goodbye });
