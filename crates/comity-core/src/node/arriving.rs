@@ -218,19 +218,16 @@ impl Node {
         }
         let record = match origin.key {
             Some(key) => Some(self.book.proven(key, now)),
-            None => self.book.claimed(message.from, Some(origin.address), now),
+            None => self.book.claimed(message.from, Some(origin.address), now).map(|peer| (peer, None)),
         };
-        let Some(peer) = record else { return };
-        if origin.key.is_some() && peer.key.is_none() {
-            // Whoever claimed the id before gave these addresses.
-            peer.plain = None;
-            peer.candidates.clear();
-        }
-        peer.key = origin.key;
+        let Some((peer, claimant)) = record else { return };
         peer.touch(now);
         peer.sources.insert(Source::Inbound);
         peer.reach.inbound = true;
         let id = peer.id;
+        if origin.key.is_some() {
+            self.evict_claimants(id, claimant, now);
+        }
         self.set_presence(id, Presence::Online);
         self.dial_back_if_unmet(id, now);
     }

@@ -340,7 +340,8 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody who claimed a peer's id was evicted by the peer's proven key.
+    /// Somebody who claimed the id or the name of a peer that proved its key is not in the book (any
+    /// more).
     Evicted {
         /// The id.
         peer: PeerId,

@@ -187,10 +187,7 @@ impl Node {
 
     /// Takes over what a handshake proved and a card says.
     fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
-        let peer = self.book.proven(hello.key, now);
-        let claimant = (peer.key.is_none() && peer.presence.is_here()).then(|| peer.name.clone());
-        peer.key = Some(hello.key);
-        peer.plain = None;
+        let (peer, claimant) = self.book.proven(hello.key, now);
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
@@ -201,16 +198,12 @@ impl Node {
             peer.reach.inbound = true;
             peer.sources.insert(Source::Inbound);
         }
-        let (id, name, was) = (peer.id, peer.name.clone(), peer.presence);
+        let (id, was) = (peer.id, peer.presence);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
             self.end_errand(dial, id);
         }
-        let evicted = self.book.evict_claimants(id, &name).into_iter().map(|peer| (peer.id, peer.name));
-        let evicted: Vec<_> = evicted.chain(claimant.map(|name| (id, name))).collect();
-        for (peer, name) in evicted {
-            self.emit(Event::Evicted { peer, name });
-        }
+        self.evict_claimants(id, claimant, now);
         if was == Presence::Online {
             self.emit_peer(id, Event::PeerUpdated);
         }

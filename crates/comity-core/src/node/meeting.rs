@@ -8,7 +8,7 @@ use crate::id::{DialId, MessageId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
-use crate::peers::book::Peer;
+use crate::peers::book::{Merged, Peer, clean};
 use crate::peers::{Candidate, PeerView, Presence, Reach, Sighting, Source};
 use crate::time::Now;
 use std::net::SocketAddr;
@@ -70,8 +70,10 @@ impl Node {
         }
         let shown = |peer: &Peer| (peer.sources.clone(), peer.name.clone(), peer.capabilities.clone());
         let before = self.book.find(id).map(shown);
-        if !self.book.merge(&sighting, permitted, now) {
-            return;
+        match self.book.merge(&sighting, permitted, now) {
+            Merged::Taken => {}
+            Merged::Refused => return,
+            Merged::NameTaken => return self.evict(id, &sighting.name, now),
         }
         if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
             self.emit_peer(id, Event::PeerUpdated);
@@ -197,8 +199,13 @@ impl Node {
             self.take_failure(errand, &[], now);
             return;
         }
-        if !self.book.merge(sighting, sighting.candidates.clone(), now) {
-            return self.take_failure(errand, &[], now);
+        let merged = self.book.merge(sighting, sighting.candidates.clone(), now);
+        if merged != Merged::Taken {
+            self.take_failure(errand, &[], now);
+            if merged == Merged::NameTaken && self.book.find(sighting.peer).is_some() {
+                self.evict(sighting.peer, &sighting.name, now);
+            }
+            return;
         }
         let Some(peer) = self.book.find_mut(sighting.peer) else { return };
         let joined = !peer.presence.is_here();
@@ -285,7 +292,7 @@ impl Node {
         }
         match (was.is_here(), presence.is_here()) {
             (true, false) => {
-                let (name, goodbye) = (crate::peers::book::clean(&peer.name), presence == Presence::Offline);
+                let (name, goodbye) = (clean(&peer.name), presence == Presence::Offline);
                 self.emit(Event::PeerLeft { peer: id, name, goodbye });
             }
             (false, true) => self.emit_peer(id, Event::PeerJoined),
@@ -362,9 +369,40 @@ impl Node {
 
     pub(super) fn forget_peers(&mut self, now: Now) {
         for peer in self.book.sweep(now) {
-            self.timers.cancel(Timer::Redial(peer.id));
-            self.forget_lane(peer.id, now);
+            self.forget_ways(peer.id, now);
         }
+    }
+
+    /// A peer has proved its key: whoever claimed its id or its name goes, and that is shown.
+    pub(super) fn evict_claimants(&mut self, proven: PeerId, claimant: Option<String>, now: Now) {
+        if let Some(name) = claimant {
+            self.emit(Event::Evicted { peer: proven, name: clean(&name) });
+        }
+        let (keyless, nameless) = self.book.own_name(proven);
+        for peer in keyless {
+            self.evict(peer.id, &peer.name, now);
+        }
+        for id in nameless {
+            self.emit_peer(id, Event::PeerUpdated);
+        }
+    }
+
+    /// Takes out a peer that claims what belongs to a proven one.
+    fn evict(&mut self, id: PeerId, name: &str, now: Now) {
+        self.book.remove(id);
+        self.forget_ways(id, now);
+        for named in self.manual.iter_mut().filter(|named| named.peer == Some(id)) {
+            named.peer = None;
+            self.timers.set_if_idle(Timer::Named, now.mono + REDIAL_MAX);
+        }
+        self.emit(Event::Evicted { peer: id, name: clean(name) });
+    }
+
+    /// Forgets how to reach a peer that is no longer in the book.
+    fn forget_ways(&mut self, id: PeerId, now: Now) {
+        self.timers.cancel(Timer::Redial(id));
+        self.timers.cancel(Timer::Missed(id));
+        self.forget_lane(id, now);
     }
 }
 

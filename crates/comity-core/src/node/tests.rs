@@ -373,7 +373,7 @@ fn who_closes_a_link_at_once_is_dialled_again_only_after_a_pause() {
     let mut pair = Pair::new();
     let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
     let candidate = Candidate { address, source: Source::Manual };
-    pair.nodes[0].book.proven(key, pair.now).add_candidates([candidate]);
+    pair.nodes[0].book.proven(key, pair.now).0.add_candidates([candidate]);
     pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
     assert!(!pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. })));
     pair.now.mono += Duration::from_secs(1);

@@ -35,6 +35,17 @@ pub struct Book {
     pub owners: Owners,
 }
 
+/// What became of a sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merged {
+    /// It is in the book.
+    Taken,
+    /// It claims the id of a peer that proved another key, or there is no room.
+    Refused,
+    /// It claims the name of a peer that proved its key, and no key of its own.
+    NameTaken,
+}
+
 /// One peer.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -198,14 +209,26 @@ impl Book {
         self.peers.keys().copied().collect()
     }
 
-    /// The record of a peer that proved its key, made if there is none.
-    pub fn proven(&mut self, key: NodeId, now: Now) -> &mut Peer {
+    /// The record of a peer that has just proved its key, made if there is none; and the name of
+    /// whoever was there under its id without the key.
+    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Option<String>) {
         let id = key.peer();
         self.owners.note(id, now.wall);
         self.make_room(id);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        let mut claimant = None;
+        if peer.key.is_none() {
+            claimant = peer.presence.is_here().then(|| peer.name.clone());
+            if peer.claimed_key != Some(key) {
+                peer.name.clear();
+                peer.candidates.clear();
+            }
+            peer.plain = None;
+            peer.presence = Presence::Seen;
+        }
+        peer.key = Some(key);
         peer.claimed_key = Some(key);
-        peer
+        (peer, claimant)
     }
 
     /// The record of a peer that only claims an id, made if there is none and there is room.
@@ -232,22 +255,28 @@ impl Book {
         self.owners.has(id) || self.find(id).is_some_and(|peer| peer.key.is_some())
     }
 
-    /// Merges what a source saw. `false` when the sighting claims the id of a peer that proved
-    /// another key, or none is left for it.
-    pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> bool {
+    /// Merges what a source saw.
+    pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> Merged {
         let id = sighting.key.map_or(sighting.peer, |key| key.peer());
-        if self.peers.get(&id).is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
-            return false;
+        let known = self.peers.get(&id);
+        if known.is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
+            return Merged::Refused;
+        }
+        let name_taken = self.is_name_taken(id, &sighting.name);
+        if name_taken && sighting.key.is_none() && known.is_none_or(|peer| peer.claimed_key.is_none()) {
+            return Merged::NameTaken;
         }
         if !self.make_room(id) {
-            return false;
+            return Merged::Refused;
         }
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         peer.sources.insert(sighting.source);
         peer.claimed_key = sighting.key.or(peer.claimed_key);
         peer.add_candidates(permitted);
         if peer.card.is_none() {
-            take_text(&mut peer.name, &sighting.name);
+            if !name_taken {
+                take_text(&mut peer.name, &sighting.name);
+            }
             take_text(&mut peer.version, &sighting.version);
             if !sighting.capabilities.is_empty() {
                 peer.capabilities = cut_all(&sighting.capabilities);
@@ -258,15 +287,36 @@ impl Book {
         while peer.metadata.len() > PEER_LIST_MAX {
             peer.metadata.pop_last();
         }
-        true
+        Merged::Taken
     }
 
-    /// Takes out every unverified peer that claims this name, because a proven peer has it.
-    pub fn evict_claimants(&mut self, proven: PeerId, name: &str) -> Vec<Peer> {
-        let claims =
-            |peer: &&Peer| peer.id != proven && peer.key.is_none() && peer.claimed_key.is_none() && peer.name == name;
-        let ids: Vec<PeerId> = self.peers.values().filter(claims).map(|peer| peer.id).collect();
-        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+    /// Gives a proven peer its name alone. Returns who claimed it without any key, taken out, and who
+    /// claims a key as well: these have no name until they prove it, for two peers may have one name.
+    pub fn own_name(&mut self, proven: PeerId) -> (Vec<Peer>, Vec<PeerId>) {
+        let name = self.find(proven).map(|peer| clean(&peer.name)).unwrap_or_default();
+        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && clean(&peer.name) == name;
+        let (mut keyless, mut nameless) = (Vec::new(), Vec::new());
+        for peer in self.peers.values_mut().filter(|_| !name.is_empty()).filter(claims) {
+            if peer.claimed_key.is_some() {
+                peer.name.clear();
+                nameless.push(peer.id);
+            } else {
+                keyless.push(peer.id);
+            }
+        }
+        (keyless.into_iter().filter_map(|id| self.remove(id)).collect(), nameless)
+    }
+
+    /// Whether another peer, which proved its key, has this name.
+    fn is_name_taken(&self, id: PeerId, name: &str) -> bool {
+        let name = clean(&cut(name));
+        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && clean(&peer.name) == name;
+        !name.is_empty() && self.peers.values().any(has)
+    }
+
+    /// Takes a peer out.
+    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        self.peers.remove(&id)
     }
 
     /// Forgets who has been silent for too long.
@@ -335,13 +385,13 @@ mod tests {
             NodeId::from_bytes(bytes)
         };
         book.owners.know(key(0));
-        book.proven(key(0), at(0)).key = Some(key(0));
-        book.proven(key(1), at(0)).sources.insert(Source::Manual);
-        book.proven(key(2), at(0)).key = Some(key(2));
+        book.proven(key(0), at(0));
+        book.proven(key(1), at(0)).0.sources.insert(Source::Manual);
+        book.proven(key(2), at(0));
         let claimed = PeerId(uuid::Uuid::from_u128(7));
         assert!(book.claimed(claimed, None, at(1)).is_some());
         for number in 3..=PEERS_MAX + 10 {
-            book.proven(key(number), at(2)).key = Some(key(number));
+            book.proven(key(number), at(2));
         }
         assert_eq!(book.iter().count(), PEERS_MAX);
         assert!(book.find(claimed).is_none(), "claims go first");

@@ -200,7 +200,10 @@ impl PeerChanges {
                 Event::PeerStatus { peer, status } => {
                     return Some(PeerChange::Status { peer: *peer, status: status.clone() });
                 }
-                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } | Event::Evicted { .. } => {}
+                Event::Evicted { peer, name } => {
+                    return Some(PeerChange::Left { peer: *peer, name: name.clone(), goodbye: false });
+                }
+                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } => {}
             }
         }
     }

@@ -40,3 +40,56 @@ fn an_address_that_signs_with_a_new_key_each_time_is_limited_as_one_sender() {
     let (sender, _) = pair.fates(send(1, Priority::Normal));
     assert_eq!(sender, [FateKind::Sent, FateKind::Inbox]);
 }
+
+/// Who node 0 says was evicted, by name.
+fn evicted(pair: &mut Pair) -> Vec<String> {
+    let names = std::mem::take(&mut pair.events).into_iter().filter_map(|(by, event)| match event {
+        Event::Evicted { name, .. } if by == 0 => Some(name),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn who_claims_the_name_of_a_proven_peer_is_evicted_or_nameless_until_it_proves_a_key() {
+    let mut pair = Pair::new();
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    let (stranger, key) = (PeerId(Uuid::from_u128(66)), throw_away(1));
+    let (other, nearly) = (PeerId(Uuid::from_u128(67)), "node-2\u{200b}");
+    pair.nodes[0].book = Book::default();
+    // Before the name is proven.
+    pair.tell(0, Input::Sighted(sighting(stranger, None, "node-2")));
+    pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
+    assert_eq!(evicted(&mut pair), [""; 0]);
+    pair.ask(0, Ask::Send(Send { to: Some(stranger), ..send(1, Priority::Normal) }));
+    pair.link();
+    assert_eq!(evicted(&mut pair), ["node-2"]);
+    assert!(pair.nodes[0].book.find(stranger).is_none());
+    assert_eq!(pair.nodes[0].book.find(key.peer()).map(|peer| peer.name.as_str()), Some(""));
+    assert!(!pair.nodes[0].lanes.contains_key(&stranger));
+    assert_eq!(pair.why(0, send(1, Priority::Normal).id).last(), Some(&FateKind::Failed));
+    // And after it.
+    pair.tell(0, Input::Sighted(sighting(other, None, nearly)));
+    pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
+    assert_eq!(evicted(&mut pair), ["node-2"]);
+    assert!(pair.nodes[0].book.find(other).is_none());
+    assert_eq!(pair.nodes[0].book.find(key.peer()).map(|peer| peer.name.as_str()), Some(""));
+}
+
+#[test]
+fn a_signed_message_evicts_who_used_its_id_without_the_key() {
+    let mut pair = Pair::new();
+    let key = throw_away(1);
+    pair.tell(1, Input::Sighted(sighting(key.peer(), None, "me")));
+    assert!(matches!(post(&mut pair, 1, key.peer(), None), Answer::Accepted));
+    pair.events.clear();
+    assert!(matches!(post(&mut pair, 2, key.peer(), Some(key)), Answer::Accepted));
+    let said = pair.events.iter().map(|(_, event)| match event {
+        Event::Evicted { .. } => "evicted",
+        Event::PeerJoined(_) => "joined",
+        _ => "",
+    });
+    assert_eq!(said.filter(|word| !word.is_empty()).collect::<Vec<_>>(), ["evicted", "joined"]);
+    let record = pair.nodes[1].book.find(key.peer()).expect("a peer");
+    assert_eq!((record.name.as_str(), record.candidates.len()), ("", 0));
+}
