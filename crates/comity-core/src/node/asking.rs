@@ -202,8 +202,10 @@ impl Node {
         let Stay::Leaving(ticket) = self.stay else { return };
         self.stay = Stay::Left;
         self.timers.cancel(Timer::Leave);
-        for link in self.links.keys() {
-            self.effects.push(Effect::Close { link: *link, goodbye: true });
+        for link in self.links.keys().copied().collect::<Vec<_>>() {
+            // Nothing is sent again, after this node is started again, that was handled now.
+            self.send_receipts(link);
+            self.effects.push(Effect::Close { link, goodbye: true });
         }
         self.answer(ticket, Answer::Done);
     }

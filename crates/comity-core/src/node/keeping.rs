@@ -2,6 +2,7 @@
 
 use super::{Answer, Effect, Node, Record, Refusal, Restored};
 use crate::channel::Channel;
+use crate::envelope::Received;
 use crate::id::{LinkId, PeerId, Ticket};
 use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Item, Mode};
@@ -45,9 +46,15 @@ pub(super) enum Waiter {
 /// Who brought an item and wants to hear of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sender {
-    Link { link: LinkId, number: u64 },
-    Door { ticket: Ticket },
-    Nobody,
+    Link {
+        link: LinkId,
+        number: u64,
+    },
+    Door {
+        ticket: Ticket,
+    },
+    /// A listener that could not take it: its sender was told that it was delivered.
+    Listener,
 }
 
 impl Keeping {
@@ -127,14 +134,23 @@ impl Node {
         if !itself {
             self.note_in(&item.received, FateKind::Inbox, now.wall);
         }
-        let id = item.received.message.id;
+        if itself {
+            self.forget_id(&item);
+        }
+        let fate = if itself { FateKind::Evicted } else { FateKind::Inbox };
         match bringer {
-            Sender::Link { link, number } => {
-                self.report(link, number, id, if itself { FateKind::Evicted } else { FateKind::Inbox }, now);
-            }
+            Sender::Link { link, number } => self.report(link, number, item.received.message.id, fate, now),
             Sender::Door { ticket } if itself => self.refuse(ticket, Refusal::Full { what: "the inbox" }),
             Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
-            Sender::Nobody => {}
+            Sender::Listener => self.tell_sender(&item.received, fate, now),
+        }
+    }
+
+    /// A message that was not kept may be sent again.
+    fn forget_id(&mut self, item: &Item) {
+        let message = &item.received.message;
+        if let Some(id) = message.id {
+            self.seen.forget(message.from, id);
         }
     }
 
@@ -160,24 +176,26 @@ impl Node {
     }
 
     fn refuse_item(&mut self, item: &Item, bringer: Sender, now: Now) {
-        let message = &item.received.message;
-        if let Some(id) = message.id {
-            self.seen.forget(message.from, id);
-        }
+        self.forget_id(item);
         self.note_in(&item.received, FateKind::Unavailable, now.wall);
+        let id = item.received.message.id;
         match bringer {
-            Sender::Link { link, number } => self.report(link, number, message.id, FateKind::Unavailable, now),
+            Sender::Link { link, number } => self.report(link, number, id, FateKind::Unavailable, now),
             Sender::Door { ticket } => self.refuse(ticket, Refusal::Disk),
-            Sender::Nobody => {}
+            Sender::Listener => self.tell_sender(&item.received, FateKind::Unavailable, now),
         }
     }
 
     /// Notes that an item left the inbox, and tells its sender if it is linked.
     pub(super) fn note_left(&mut self, item: &Item, fate: FateKind, now: Now) {
         self.note_in(&item.received, fate, now.wall);
-        let message = &item.received.message;
-        let link = self.book.find(message.from).and_then(|peer| peer.link);
-        if let Some(link) = link {
+        self.tell_sender(&item.received, fate, now);
+    }
+
+    /// Tells the sender of a message, if it is linked, what became of it after its receipt.
+    pub(super) fn tell_sender(&mut self, received: &Received, fate: FateKind, now: Now) {
+        let message = &received.message;
+        if let Some(link) = self.book.find(message.from).and_then(|peer| peer.link) {
             self.report(link, 0, message.id, fate, now);
         }
     }

@@ -169,7 +169,7 @@ impl Node {
             Input::Arrived { ticket, message, proof } => self.handle_arrived(ticket, *message, proof, now),
             Input::Posted { message, peer, coded, outcome } => self.handle_posted(message, peer, coded, outcome, now),
             Input::Asked { ticket, ask } => self.handle_ask(ticket, ask, now),
-            Input::Overflowed { received, .. } => self.handle_overflow(received),
+            Input::Overflowed { received, .. } => self.handle_overflow(&received, now),
             Input::Committed { upto } => self.handle_committed(upto, now),
             Input::NotCommitted { from } => self.handle_not_committed(from, now),
             Input::Wake => {}

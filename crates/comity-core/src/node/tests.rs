@@ -59,7 +59,8 @@ impl Pair {
     }
 
     fn link(&mut self) {
-        for (near, far) in [(0, 1), (1, 0)] {
+        // Node 0 is the one that has something to send when its link comes up.
+        for (near, far) in [(1, 0), (0, 1)] {
             let other = &self.nodes[far];
             let key = other.config.node;
             let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
