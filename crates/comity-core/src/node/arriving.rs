@@ -225,7 +225,9 @@ impl Node {
         Ok(())
     }
 
-    /// What is addressed to this node is always for it; the rest only on a subscribed channel.
+    /// What is addressed to this node is always for it, whatever channel it names: who has something
+    /// to say to one node need not know what it listens to, and the sender's rate bounds it. The rest
+    /// is only on a subscribed channel.
     fn is_for_us(&self, message: &Message) -> Result<bool, Refusal> {
         match message.to {
             Address::Peer(peer) if peer != self.me => Err(Refusal::WrongDestination),

@@ -353,6 +353,13 @@ fn a_channel_nobody_subscribed_gets_nothing() {
 }
 
 #[test]
+fn what_is_for_a_node_alone_passes_on_any_channel() {
+    let mut pair = Pair::new();
+    let message = Send { channel: Channel::new("custom:x").expect("a name"), ..send(1, Priority::Normal) };
+    assert_eq!(pair.fates(message).0, [FateKind::Sent, FateKind::Inbox]);
+}
+
+#[test]
 fn a_silent_link_is_down_after_three_pings_and_not_before() {
     let mut pair = Pair::new();
     pair.nodes[0].handle(Input::Wake, pair.now);
