@@ -276,7 +276,7 @@ pub(crate) struct Subscribe {
 /// Arguments of `comity unsubscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct Unsubscribe {
-    /// The channel
+    /// The channel; messages to this node alone come nevertheless, whatever channel they name
     pub(crate) channel: String,
 }
 

@@ -131,14 +131,19 @@ impl FateKind {
 /// For how long fates are kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Most steps kept, 64 bytes each; under a flood the oldest go before their ten minutes are over.
+/// Most steps kept, 64 bytes each; the oldest go when more than this happens in ten minutes.
 pub const STEPS_MAX: usize = 65_536;
+
+/// Most steps kept of messages beyond a sender's rate. All others are bounded by the rates; these
+/// cost their sender nothing, so they push out only each other.
+pub const BEYOND_RATE_MAX: usize = 8192;
 
 /// The fates of late, one step after the other. Noting one is a push; looking one up reads all,
 /// which happens only when somebody asks.
 #[derive(Debug, Default)]
 pub struct Ledger {
     steps: VecDeque<(MessageId, Fate)>,
+    beyond_rate: VecDeque<(MessageId, Fate)>,
     counts: BTreeMap<FateKind, u64>,
 }
 
@@ -147,15 +152,22 @@ impl Ledger {
     pub fn note(&mut self, id: Option<MessageId>, peer: Option<PeerId>, kind: FateKind, at: Timestamp) {
         *self.counts.entry(kind).or_default() += 1;
         let Some(id) = id else { return };
-        if self.steps.len() >= STEPS_MAX {
-            self.steps.pop_front();
+        let (steps, steps_max) = match kind {
+            FateKind::RateLimited => (&mut self.beyond_rate, BEYOND_RATE_MAX),
+            _ => (&mut self.steps, STEPS_MAX),
+        };
+        if steps.len() >= steps_max {
+            steps.pop_front();
         }
-        self.steps.push_back((id, Fate { at, peer, kind }));
+        steps.push_back((id, Fate { at, peer, kind }));
     }
 
     /// What became of a message, oldest step first.
     pub fn fates(&self, id: MessageId) -> Vec<Fate> {
-        self.steps.iter().filter(|(noted, _)| *noted == id).map(|(_, fate)| fate.clone()).collect()
+        let steps = self.steps.iter().chain(&self.beyond_rate).filter(|(noted, _)| *noted == id);
+        let mut fates: Vec<Fate> = steps.map(|(_, fate)| fate.clone()).collect();
+        fates.sort_by_key(|fate| fate.at);
+        fates
     }
 
     /// How often each fate was noted since the start.
@@ -165,11 +177,35 @@ impl Ledger {
 
     /// Forgets what is older than [`KEPT_FOR`].
     pub fn sweep(&mut self, wall: Timestamp) {
-        while self.steps.front().is_some_and(|(_, fate)| wall.since(fate.at) > KEPT_FOR) {
-            self.steps.pop_front();
+        for steps in [&mut self.steps, &mut self.beyond_rate] {
+            while steps.front().is_some_and(|(_, fate)| wall.since(fate.at) > KEPT_FOR) {
+                steps.pop_front();
+            }
+            if steps.is_empty() {
+                steps.shrink_to_fit();
+            }
         }
-        if self.steps.is_empty() {
-            self.steps.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_is_beyond_a_rate_pushes_out_no_other_fate() {
+        let mut ledger = Ledger::default();
+        let (at, first) = (Timestamp::from_millis(1000), MessageId(Uuid::from_u128(1)));
+        ledger.note(Some(first), None, FateKind::Sent, at);
+        let flood = 2 * STEPS_MAX as u128;
+        for number in 2..flood {
+            ledger.note(Some(MessageId(Uuid::from_u128(number))), None, FateKind::RateLimited, at);
         }
+        assert_eq!(ledger.fates(first).len(), 1);
+        assert_eq!(ledger.fates(MessageId(Uuid::from_u128(flood - 1))).len(), 1);
+        assert_eq!(ledger.counts().get(&FateKind::RateLimited), Some(&(2 * STEPS_MAX as u64 - 2)));
+        ledger.sweep(at + KEPT_FOR + Duration::from_secs(1));
+        assert_eq!(ledger.steps.len() + ledger.beyond_rate.len(), 0);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Config {
     /// Most messages waiting for one peer.
     pub messages_max: usize,
-    /// Most bytes waiting for one peer ([`Message::weight`]).
+    /// Most bytes waiting for one peer ([`Message::weight`]), and most sent and not yet receipted.
     pub weight_max: usize,
     /// Most messages sent and not yet receipted. Too few starve a fast link; all of them are sent
     /// again when the link breaks.
@@ -34,14 +34,20 @@ pub const TRIES_MAX: u8 = 3;
 #[derive(Debug)]
 pub struct Outbound {
     config: Config,
-    waiting: [VecDeque<Waiting>; 3],
-    weight: usize,
-    flight: VecDeque<Waiting>,
+    waiting: [Lane; 3],
+    flight: Lane,
     /// How many of `flight`'s messages the current link has receipted since it is up.
     receipted: u64,
     unwritten: usize,
     /// Whether senders were told to wait.
     pressed: bool,
+}
+
+/// Messages of one priority, or those in flight, and what they weigh together.
+#[derive(Debug, Default)]
+struct Lane {
+    messages: VecDeque<Waiting>,
+    weight: usize,
 }
 
 #[derive(Debug)]
@@ -53,10 +59,8 @@ struct Waiting {
 /// What came of putting a message in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits.
-    Taken,
-    /// It waits, and a less urgent one had to go.
-    Evicted(Arc<Message>),
+    /// It waits, and these less urgent ones had to go.
+    Taken(Vec<Arc<Message>>),
     /// The queue is full of messages as urgent.
     Refused,
 }
@@ -64,34 +68,33 @@ pub enum Pushed {
 impl Outbound {
     /// An empty queue.
     pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            waiting: Default::default(),
-            weight: 0,
-            flight: VecDeque::new(),
-            receipted: 0,
-            unwritten: 0,
-            pressed: false,
-        }
+        let (waiting, flight) = Default::default();
+        Self { config, waiting, flight, receipted: 0, unwritten: 0, pressed: false }
     }
 
-    /// Puts a message in.
+    /// Puts a message in. Less urgent ones go for it, the oldest first, but only when enough of them
+    /// can go.
     pub fn push(&mut self, message: Arc<Message>) -> Pushed {
-        let mut pushed = Pushed::Taken;
-        if self.len() >= self.config.messages_max || self.weight + message.weight() > self.config.weight_max {
-            match self.evict_below(message.priority) {
-                Some(evicted) => pushed = Pushed::Evicted(evicted),
-                None => return Pushed::Refused,
-            }
+        let weight = message.weight();
+        let lower = &self.waiting[..lane(message.priority)];
+        let messages_kept = self.len() - lower.iter().map(|lane| lane.messages.len()).sum::<usize>();
+        let weight_kept = self.weight() - lower.iter().map(|lane| lane.weight).sum::<usize>();
+        if messages_kept >= self.config.messages_max || weight_kept + weight > self.config.weight_max {
+            return Pushed::Refused;
         }
-        self.weight += message.weight();
+        let mut evicted = Vec::new();
+        while self.len() >= self.config.messages_max || self.weight() + weight > self.config.weight_max {
+            let Some(lowest) = self.waiting.iter_mut().find_map(Lane::pop_front) else { break };
+            evicted.push(lowest.message);
+        }
         self.waiting[lane(message.priority)].push_back(Waiting { message, tries: 0 });
-        pushed
+        Pushed::Taken(evicted)
     }
 
     /// The next message for the link, when the link has room. It counts as in flight from now on.
     pub fn next_for_link(&mut self) -> Option<Arc<Message>> {
-        if self.flight.len() >= self.config.window || self.unwritten >= self.config.unwritten_max {
+        let full = self.flight.messages.len() >= self.config.window || self.flight.weight >= self.config.weight_max;
+        if full || self.unwritten >= self.config.unwritten_max {
             return None;
         }
         let next = self.take_next()?;
@@ -108,10 +111,10 @@ impl Outbound {
         self.take_next().map(|next| (next.message, next.tries))
     }
 
-    /// Puts a message that could not be POSTed back to the front.
-    pub fn put_back(&mut self, message: Arc<Message>, tries: u8) {
-        self.weight += message.weight();
+    /// Puts a message that could not be POSTed back to the front. Returns what had to go for it.
+    pub fn put_back(&mut self, message: Arc<Message>, tries: u8) -> Vec<Arc<Message>> {
         self.waiting[lane(message.priority)].push_front(Waiting { message, tries });
+        self.trim()
     }
 
     /// The link has written messages of this weight.
@@ -123,58 +126,56 @@ impl Outbound {
     /// now, each with how often it was sent.
     pub fn receipted(&mut self, received: u64) -> impl Iterator<Item = (MessageId, u8)> + '_ {
         let count = usize::try_from(received.saturating_sub(self.receipted)).unwrap_or(usize::MAX);
-        let count = count.min(self.flight.len());
+        let count = count.min(self.flight.messages.len());
         self.receipted += count as u64;
-        self.flight.drain(..count).filter_map(|sent| Some((sent.message.id?, sent.tries)))
+        (0..count).filter_map(|_| self.flight.pop_front()).filter_map(|sent| Some((sent.message.id?, sent.tries)))
     }
 
-    /// The link is gone: what was in flight waits again, ahead of the rest. Returns what was tried
-    /// too often and is given up.
-    pub fn link_lost(&mut self) -> Vec<Arc<Message>> {
+    /// The link is gone: what was in flight waits again, ahead of the rest.
+    pub fn link_lost(&mut self) -> Lost {
         self.receipted = 0;
         self.unwritten = 0;
         let mut given_up = Vec::new();
-        while let Some(sent) = self.flight.pop_back() {
+        for sent in std::mem::take(&mut self.flight).messages.into_iter().rev() {
             if sent.tries >= TRIES_MAX {
                 given_up.push(sent.message);
             } else {
-                self.weight += sent.message.weight();
                 self.waiting[lane(sent.message.priority)].push_front(sent);
             }
         }
-        given_up
+        Lost { given_up, evicted: self.trim() }
     }
 
     /// Takes out what may no longer be delivered.
     pub fn expire(&mut self, wall: Timestamp) -> Vec<Arc<Message>> {
         let mut expired = Vec::new();
         for lane in &mut self.waiting {
-            lane.retain(|waiting| {
+            let Lane { messages, weight } = lane;
+            messages.retain(|waiting| {
                 let fresh = waiting.message.expires_at() >= wall;
                 if !fresh {
+                    *weight -= waiting.message.weight();
                     expired.push(waiting.message.clone());
                 }
                 fresh
             });
         }
-        self.weight -= expired.iter().map(|message| message.weight()).sum::<usize>();
         expired
     }
 
     /// Takes out everything: the peer is forgotten.
     pub fn clear(&mut self) -> Vec<Arc<Message>> {
-        let waiting = self.waiting.iter_mut().rev().flat_map(std::mem::take);
-        let all = waiting.chain(std::mem::take(&mut self.flight)).map(|waiting| waiting.message).collect();
-        self.weight = 0;
         self.unwritten = 0;
-        all
+        let waiting = self.waiting.iter_mut().rev().map(std::mem::take);
+        let all = waiting.chain([std::mem::take(&mut self.flight)]);
+        all.flat_map(|lane| lane.messages).map(|waiting| waiting.message).collect()
     }
 
     /// `Some` when senders have to be told to wait, or that they may go on: the queue has passed
     /// a half of its room upwards, or a quarter downwards.
     pub fn pressure_change(&mut self) -> Option<bool> {
-        let fill =
-            (self.len() * 100 / self.config.messages_max.max(1)).max(self.weight * 100 / self.config.weight_max.max(1));
+        let fill = (self.len() * 100 / self.config.messages_max.max(1))
+            .max(self.weight() * 100 / self.config.weight_max.max(1));
         let pressed = if self.pressed { fill > 25 } else { fill > 50 };
         (pressed != self.pressed).then(|| {
             self.pressed = pressed;
@@ -184,7 +185,11 @@ impl Outbound {
 
     /// How many wait to be sent.
     pub fn len(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
+        self.waiting.iter().map(|lane| lane.messages.len()).sum()
+    }
+
+    fn weight(&self) -> usize {
+        self.waiting.iter().map(|lane| lane.weight).sum()
     }
 
     /// Whether none waits to be sent.
@@ -194,20 +199,51 @@ impl Outbound {
 
     /// Whether nothing waits and nothing is unreceipted.
     pub fn is_settled(&self) -> bool {
-        self.is_empty() && self.flight.is_empty()
+        self.is_empty() && self.flight.messages.is_empty()
     }
 
     fn take_next(&mut self) -> Option<Waiting> {
-        let next = self.waiting.iter_mut().rev().find_map(VecDeque::pop_front)?;
-        self.weight -= next.message.weight();
-        Some(next)
+        self.waiting.iter_mut().rev().find_map(Lane::pop_front)
     }
 
-    /// Takes out the oldest of the lowest priority, if it is lower than this one.
-    fn evict_below(&mut self, priority: Priority) -> Option<Arc<Message>> {
-        let evicted = self.waiting[..lane(priority)].iter_mut().find_map(VecDeque::pop_front)?;
-        self.weight -= evicted.message.weight();
-        Some(evicted.message)
+    /// Takes out what is too much after messages came back: the least urgent first, and of these the
+    /// newest, which surely were not sent.
+    fn trim(&mut self) -> Vec<Arc<Message>> {
+        let mut evicted = Vec::new();
+        while self.len() > self.config.messages_max || self.weight() > self.config.weight_max {
+            let Some(lowest) = self.waiting.iter_mut().find_map(Lane::pop_back) else { break };
+            evicted.push(lowest.message);
+        }
+        evicted
+    }
+}
+
+/// What does not wait any more after a link was lost.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Tried too often.
+    pub given_up: Vec<Arc<Message>>,
+    /// Too much for the queue.
+    pub evicted: Vec<Arc<Message>>,
+}
+
+impl Lane {
+    fn push_back(&mut self, waiting: Waiting) {
+        self.weight += waiting.message.weight();
+        self.messages.push_back(waiting);
+    }
+
+    fn push_front(&mut self, waiting: Waiting) {
+        self.weight += waiting.message.weight();
+        self.messages.push_front(waiting);
+    }
+
+    fn pop_front(&mut self) -> Option<Waiting> {
+        self.messages.pop_front().inspect(|waiting| self.weight -= waiting.message.weight())
+    }
+
+    fn pop_back(&mut self) -> Option<Waiting> {
+        self.messages.pop_back().inspect(|waiting| self.weight -= waiting.message.weight())
     }
 }
 
@@ -217,5 +253,82 @@ fn lane(priority: Priority) -> usize {
         Priority::Background => 0,
         Priority::Normal => 1,
         Priority::Critical => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use crate::envelope::{Address, Kind, Ttl};
+    use crate::id::PeerId;
+    use crate::payload::Payload;
+    use uuid::Uuid;
+
+    fn message(number: u128, priority: Priority, bytes: usize) -> Arc<Message> {
+        Arc::new(Message {
+            id: Some(MessageId(Uuid::from_u128(number))),
+            from: PeerId(Uuid::nil()),
+            to: Address::Broadcast,
+            kind: Kind::Bug,
+            channel: Channel::of_kind(Kind::Bug),
+            priority,
+            timestamp: Timestamp::default(),
+            ttl: Ttl::DEFAULT,
+            reply_to: None,
+            payload: Payload::from_value(&serde_json::json!("x".repeat(bytes))).expect("a payload"),
+            more: None,
+        })
+    }
+
+    fn queue(messages_max: usize, weight_max: usize) -> Outbound {
+        Outbound::new(Config { messages_max, weight_max, ..Config::default() })
+    }
+
+    #[test]
+    fn as_many_light_messages_go_as_a_heavy_one_needs_and_none_goes_for_one_that_is_refused() {
+        let mut queue = queue(100, 2000);
+        for number in 0..10 {
+            assert_eq!(queue.push(message(number, Priority::Background, 4)), Pushed::Taken(Vec::new()));
+        }
+        assert_eq!(queue.push(message(50, Priority::Critical, 2000)), Pushed::Refused);
+        assert_eq!(queue.len(), 10);
+        let Pushed::Taken(evicted) = queue.push(message(51, Priority::Critical, 1500)) else { panic!("refused") };
+        let numbers: Vec<_> = evicted.iter().filter_map(|message| Some(message.id?.0.as_u128())).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6], "the oldest go");
+        assert!(queue.weight() <= 2000, "{}", queue.weight());
+        assert_eq!(queue.push(message(52, Priority::Critical, 1500)), Pushed::Refused);
+        assert_eq!(queue.len(), 4);
+    }
+
+    #[test]
+    fn what_comes_back_from_a_lost_link_stays_within_the_bounds() {
+        let mut queue = queue(4, 1 << 20);
+        for number in 0..4 {
+            queue.push(message(number, Priority::Normal, 4));
+        }
+        while queue.next_for_link().is_some() {}
+        queue.push(message(10, Priority::Background, 4));
+        for number in 11..14 {
+            queue.push(message(number, Priority::Normal, 4));
+        }
+        let lost = queue.link_lost();
+        let numbers: Vec<_> = lost.evicted.iter().filter_map(|message| Some(message.id?.0.as_u128())).collect();
+        assert_eq!(numbers, [10, 13, 12, 11], "the least urgent, then the newest");
+        assert_eq!((queue.len(), lost.given_up), (4, Vec::new()));
+        assert_eq!(queue.put_back(message(20, Priority::Critical, 4), 1).len(), 1);
+    }
+
+    #[test]
+    fn what_is_in_flight_is_bounded_in_bytes() {
+        let mut queue = queue(100, 1000);
+        queue.push(message(1, Priority::Normal, 800));
+        assert!(queue.next_for_link().is_some());
+        queue.push(message(2, Priority::Normal, 800));
+        assert!(queue.next_for_link().is_some(), "one may go beyond");
+        queue.push(message(3, Priority::Normal, 4));
+        assert!(queue.next_for_link().is_none());
+        assert_eq!(queue.receipted(1).count(), 1);
+        assert!(queue.next_for_link().is_some());
     }
 }

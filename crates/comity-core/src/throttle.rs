@@ -1,5 +1,6 @@
 //! How fast each sender may send: a token bucket (GCRA) by proven key, else by address and claimed
-//! id within a bucket for the address. See "Limits" in `protocols/identity.md`.
+//! id; who is neither linked nor known shares a bucket with all others of its address. See "Limits"
+//! in `protocols/identity.md`.
 
 use crate::id::{NodeId, PeerId};
 use foldhash::quality::FixedState;
@@ -10,11 +11,13 @@ use std::time::Duration;
 /// Who is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// A proven key.
+    /// A key that is linked or known. There are only so many, so one always has room.
     Key(NodeId),
+    /// Any other proven key: whoever signs can make as many as it likes.
+    Stranger(NodeId),
     /// An address and the id claimed from there.
     Claimed(IpAddr, PeerId),
-    /// All that is unproven from one address.
+    /// All from one address that is neither linked nor known.
     Address(IpAddr),
 }
 
@@ -33,9 +36,10 @@ pub struct Config {
     /// For each sender: 10 a second, bursts of 20. Too little slows honest peers; too much lets
     /// one peer fill the inbox.
     pub sender: Rate,
-    /// For all unverified senders of one address: 100 a second, bursts of 200.
+    /// For all senders of one address that are neither linked nor known: 100 a second, bursts of 200.
     pub address: Rate,
-    /// Most senders remembered at once; with none idle, new ones are refused.
+    /// Most senders remembered at once; with none idle, new ones are refused. Linked and known ones
+    /// may take as many places again, which strangers cannot fill.
     pub senders_max: usize,
 }
 
@@ -68,13 +72,17 @@ impl Throttle {
     pub fn take(&mut self, sender: Sender, wanted: usize, now: Duration) -> (usize, Duration) {
         let rate = match sender {
             Sender::Address(_) => self.config.address,
-            Sender::Key(_) | Sender::Claimed(..) => self.config.sender,
+            Sender::Key(_) | Sender::Stranger(_) | Sender::Claimed(..) => self.config.sender,
+        };
+        let senders_max = match sender {
+            Sender::Key(_) => 2 * self.config.senders_max,
+            Sender::Stranger(_) | Sender::Claimed(..) | Sender::Address(_) => self.config.senders_max,
         };
         let step = Duration::from_secs(1) / rate.per_second.max(1);
         let depth = step * rate.burst.max(1);
-        if !self.full_at.contains_key(&sender) && self.full_at.len() >= self.config.senders_max {
+        if !self.full_at.contains_key(&sender) && self.full_at.len() >= senders_max {
             self.sweep(now);
-            if self.full_at.len() >= self.config.senders_max {
+            if self.full_at.len() >= senders_max {
                 return (0, Duration::from_secs(1));
             }
         }
@@ -121,6 +129,9 @@ mod tests {
             assert_eq!(throttle.take(Sender::Address([10, 0, 0, last].into()), 1, Duration::ZERO).0, 1);
         }
         assert_eq!(throttle.take(SENDER, 1, Duration::ZERO).0, 0);
+        let key = NodeId::from_bytes([1; 32]);
+        assert_eq!(throttle.take(Sender::Stranger(key), 1, Duration::ZERO).0, 0);
+        assert_eq!(throttle.take(Sender::Key(key), 1, Duration::ZERO).0, 1, "strangers do not lock out a linked peer");
         assert_eq!(throttle.take(SENDER, 1, Duration::from_secs(1)).0, 1);
     }
 }

@@ -1,5 +1,6 @@
 //! How far a peer is trusted, and who is admitted at all. See "Trust" in `protocols/identity.md`.
 
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// How far a peer, or one message, can be trusted. The order is the order of trust.
@@ -36,11 +37,13 @@ pub enum Admission {
 }
 
 impl Admission {
-    /// The least trust that is admitted from this address.
-    pub fn wanted(self, address: IpAddr) -> Trust {
+    /// The least trust that is admitted from this address. What comes from an address of this
+    /// machine (`own`) comes from this machine, even where that address is public.
+    pub fn wanted(self, address: IpAddr, own: &[IpNet]) -> Trust {
+        let near = is_private(address) || own.iter().any(|own| own.addr() == address.to_canonical());
         match self {
             Self::Known => Trust::Known,
-            _ if !is_private(address) => Trust::Known,
+            _ if !near => Trust::Known,
             Self::Verified => Trust::Verified,
             Self::Open => Trust::Unverified,
         }
@@ -63,10 +66,13 @@ mod tests {
     fn an_open_node_admits_only_known_peers_from_public_addresses() {
         let public = IpAddr::from([203, 0, 113, 1]);
         let private = IpAddr::from([10, 0, 0, 1]);
-        assert_eq!(Admission::Open.wanted(public), Trust::Known);
-        assert_eq!(Admission::Open.wanted(private), Trust::Unverified);
-        assert_eq!(Admission::Verified.wanted(private), Trust::Verified);
+        assert_eq!(Admission::Open.wanted(public, &[]), Trust::Known);
+        assert_eq!(Admission::Open.wanted(private, &[]), Trust::Unverified);
+        assert_eq!(Admission::Verified.wanted(private, &[]), Trust::Verified);
+        let own = ["203.0.113.1/24".parse().expect("a net")];
+        assert_eq!(Admission::Open.wanted(public, &own), Trust::Unverified);
+        assert_eq!(Admission::Open.wanted([203, 0, 113, 2].into(), &own), Trust::Known);
         let mapped: IpAddr = "::ffff:192.168.1.1".parse().expect("an address");
-        assert_eq!(Admission::Open.wanted(mapped), Trust::Unverified);
+        assert_eq!(Admission::Open.wanted(mapped, &[]), Trust::Unverified);
     }
 }

@@ -1,8 +1,8 @@
 //! Taking messages in: who is it, may it, is it fresh and unseen, and where does attention send it.
 
 use super::keeping::{Sender as Bringer, Waiter};
-use super::{Answer, Effect, Event, ListenFilter, Node, Proof, Record, Refusal};
-use crate::envelope::{Address, Kind, Message, Received, Via};
+use super::{Answer, Effect, Event, ListenFilter, Node, Proof, Record, Refusal, Stay};
+use crate::envelope::{Address, Kind, Message, Priority, Received, Via};
 use crate::id::{LinkId, ListenerId, MessageId, NodeId, PeerId, Ticket};
 use crate::identity::trust::Trust;
 use crate::inbox::{Item, Place};
@@ -20,6 +20,9 @@ use std::time::Duration;
 
 /// How far in the future a message may have been written.
 const FUTURE_MAX: Duration = Duration::from_secs(60);
+
+/// The compact header cuts times to whole seconds: up to one second may be missing.
+const CUT_TO_SECONDS: Duration = Duration::from_secs(1);
 
 /// Most records that may wait for the disk before new ones are refused.
 const UNCOMMITTED_MAX: usize = 32_768;
@@ -42,6 +45,10 @@ struct Origin {
 
 impl Node {
     pub(super) fn handle_messages(&mut self, id: LinkId, batch: Vec<Message>, unreadable: Vec<Unreadable>, now: Now) {
+        if self.stay == Stay::Left {
+            // The last receipts are out: its sender sends it again to the next start.
+            return;
+        }
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
         let (key, skew_ms) = (link.key, link.skew_ms);
@@ -123,19 +130,26 @@ impl Node {
         }
     }
 
-    /// Takes one message from the buckets of whoever brought it.
+    /// Takes one message from the buckets of whoever brought it. Keys and ids cost nothing to make,
+    /// so who is neither linked nor known pays from the bucket of its address first.
     fn charge(&mut self, from: PeerId, origin: Origin, now: Now) -> Result<(), Refusal> {
+        let address = Sender::Address(origin.address);
         let senders = match origin.key {
-            Some(key) => vec![Sender::Key(key)],
-            None => vec![Sender::Address(origin.address), Sender::Claimed(origin.address, from)],
+            Some(key) if origin.trust == Trust::Known || self.is_linked(key.peer()) => [None, Some(Sender::Key(key))],
+            Some(key) => [Some(address), Some(Sender::Stranger(key))],
+            None => [Some(address), Some(Sender::Claimed(origin.address, from))],
         };
-        for sender in senders {
+        for sender in senders.into_iter().flatten() {
             let (granted, retry_after) = self.throttle.take(sender, 1, now.mono);
             if granted == 0 {
                 return Err(Refusal::RateLimited { retry_after });
             }
         }
         Ok(())
+    }
+
+    fn is_linked(&self, peer: PeerId) -> bool {
+        self.book.find(peer).is_some_and(|peer| peer.link.is_some())
     }
 
     /// Decides about one message: its fate, `None` when that waits for the disk, or the refusal.
@@ -152,17 +166,37 @@ impl Node {
         if !(message.kind == Kind::Response && awaited || self.is_for_us(&message)?) {
             return Err(Refusal::UnknownChannel(message.channel));
         }
-        let until = message.expires_at() + message.ttl.duration();
-        if let Some(id) = message.id {
-            match self.seen.look(message.from, id, until) {
+        let remembered = message.id.map(|id| (message.from, id, remembered_until(&message, origin)));
+        if let Some((from, id, until)) = remembered {
+            match self.seen.look(from, id, until) {
                 Sight::First => {}
                 Sight::Again => return Err(Refusal::Duplicate),
                 Sight::Full => return Err(Refusal::Full { what: "the memory of message ids" }),
             }
-            if origin.via != Via::Link {
-                self.persist(Record::Seen { from: message.from, id, until });
+        }
+        let must_survive = must_survive(&message, origin);
+        let verdict = self.take_in(message, origin, bringer, now);
+        if let Some((from, id, until)) = remembered {
+            match verdict {
+                // Not handled: it may be sent again.
+                Err(_) => self.seen.forget(from, id),
+                Ok(fate) if must_survive || fate.is_none() => {
+                    self.persist(Record::Seen { from, id, until });
+                }
+                Ok(_) => {}
             }
         }
+        verdict
+    }
+
+    /// Hands on a message that is valid, fresh and unseen.
+    fn take_in(
+        &mut self,
+        message: Message,
+        origin: Origin,
+        bringer: Bringer,
+        now: Now,
+    ) -> Result<Option<FateKind>, Refusal> {
         self.note_sender(&message, origin, now);
         if message.kind == Kind::Heartbeat {
             return Ok(Some(FateKind::Delivered));
@@ -193,10 +227,7 @@ impl Node {
     fn check_sender(&self, message: &Message, origin: Origin) -> Result<(), Refusal> {
         let own = match origin.owner {
             Some(owner) => owner == message.from,
-            None => {
-                let proven = self.book.find(message.from).is_some_and(|peer| peer.key.is_some());
-                !proven && !self.known.iter().any(|key| key.peer() == message.from)
-            }
+            None => !self.book.is_owned(message.from),
         };
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
@@ -209,8 +240,7 @@ impl Node {
     fn check_time(&self, message: &Message, origin: Origin, now: Now) -> Result<(), Refusal> {
         let skew = Duration::from_millis(origin.skew_ms.unsigned_abs());
         let written = if origin.skew_ms > 0 { message.timestamp - skew } else { message.timestamp + skew };
-        // The compact header cuts times to whole seconds: up to one second may be missing.
-        if written + message.ttl.duration() + Duration::from_secs(1) < now.wall {
+        if written + message.ttl.duration() + CUT_TO_SECONDS < now.wall {
             return Err(Refusal::Expired);
         }
         let ahead = written.since(now.wall);
@@ -221,14 +251,16 @@ impl Node {
         Ok(())
     }
 
-    /// What is addressed to this node is always for it; the rest only on a subscribed channel.
+    /// What is addressed to this node is always for it, whatever channel it names: who has something
+    /// to say to one node need not know what it listens to, and the sender's rate bounds it. The rest
+    /// is only on a subscribed channel.
     fn is_for_us(&self, message: &Message) -> Result<bool, Refusal> {
         match message.to {
             Address::Peer(peer) if peer != self.me => Err(Refusal::WrongDestination),
             Address::Peer(_) => Ok(true),
             Address::Broadcast | Address::Group => Ok(match self.subscriptions.get(&message.channel) {
                 None => message.kind == Kind::Heartbeat,
-                Some(quiet) => !(*quiet && message.priority == crate::envelope::Priority::Background),
+                Some(quiet) => !(*quiet && message.priority == Priority::Background),
             }),
         }
     }
@@ -240,24 +272,17 @@ impl Node {
         }
         let record = match origin.key {
             Some(key) => Some(self.book.proven(key, now)),
-            None => self.book.claimed(message.from, Some(origin.address), now),
+            None => self.book.claimed(message.from, Some(origin.address), now).map(|peer| (peer, None)),
         };
-        let Some(peer) = record else { return };
-        if origin.key.is_some() && peer.key.is_none() {
-            // Whoever claimed the id before gave these addresses.
-            peer.plain = None;
-            peer.candidates.clear();
-        }
-        peer.key = origin.key;
+        let Some((peer, claimant)) = record else { return };
         peer.touch(now);
         peer.sources.insert(Source::Inbound);
         peer.reach.inbound = true;
-        let joined = !matches!(peer.presence, Presence::Online);
-        peer.presence = Presence::Online;
-        let (id, view) = (peer.id, peer.view(origin.trust));
-        if joined {
-            self.emit(Event::PeerJoined(Box::new(view)));
+        let id = peer.id;
+        if origin.key.is_some() {
+            self.evict_claimants(id, claimant, now);
         }
+        self.set_presence(id, Presence::Online);
         self.dial_back_if_unmet(id, now);
     }
 
@@ -281,10 +306,6 @@ impl Node {
     fn take_query(&mut self, received: &Arc<Received>, now: Now) -> Result<FateKind, Refusal> {
         let answerer = self.listeners.iter().find(|(_, filter)| **filter == ListenFilter::Queries).map(|(id, _)| *id);
         let Some(listener) = answerer else {
-            if let Some(id) = received.message.id {
-                // Not handled: it may be asked again when somebody answers.
-                self.seen.forget(received.message.from, id);
-            }
             if received.message.to == Address::Peer(self.me) {
                 self.answer_that_nobody_answers(&received.message, now);
             }
@@ -362,14 +383,7 @@ impl Node {
             None
         };
         if let Some(refusal) = refusal {
-            if let Some(id) = message.id {
-                self.seen.forget(message.from, id);
-            }
             return Err(refusal);
-        }
-        if let Some(id) = message.id.filter(|_| received.via == Via::Link) {
-            let until = message.expires_at() + message.ttl.duration();
-            self.persist(Record::Seen { from: message.from, id, until });
         }
         let arrival = self.queue.next_arrival();
         let kept = Message { payload: message.payload.detached(), ..Message::clone(message) };
@@ -379,16 +393,37 @@ impl Node {
         Ok(None)
     }
 
-    pub(super) fn handle_overflow(&mut self, received: Arc<Received>) {
-        // With a full disk too, the message is lost to this listener; the count says so.
-        if self.store(&received, Bringer::Nobody).is_err() {
-            self.note_in(&received, FateKind::Unavailable, received.received_at);
+    pub(super) fn handle_overflow(&mut self, received: &Arc<Received>, now: Now) {
+        // With a full disk too, the message is lost to this listener.
+        if self.store(received, Bringer::Listener).is_err() {
+            self.note_in(received, FateKind::Unavailable, now.wall);
+            self.tell_sender(received, FateKind::Unavailable, now);
         }
     }
 
     pub(super) fn note_in(&mut self, received: &Received, fate: FateKind, at: Timestamp) {
         self.ledger_in.note(received.message.id, Some(received.message.from), fate, at);
     }
+}
+
+/// Whether the memory of a message's id must survive a crash even where the message itself does not
+/// enter the inbox.
+///
+/// A linked sender sends again only what was not receipted, and a node that leaves sends its last
+/// receipts. What a crash may double is thus what came over links in the last 25 ms before it, or
+/// what waits for a link that broke. Urgent messages and queries must not be acted on twice, so
+/// their ids go to the disk; the rest that is handed over at once is not bound to the disk's pace,
+/// a twentieth of a link's: in that case alone it may be handled, or counted, a second time.
+/// Whoever came by a door is not bound to receipts and could come again for ever.
+fn must_survive(message: &Message, origin: Origin) -> bool {
+    origin.via != Via::Link || message.kind == Kind::Query || message.priority == Priority::Critical
+}
+
+/// Until when a message's id is remembered: twice its ttl, and in any case for as long as the
+/// message would be taken from a sender whose clock is behind.
+fn remembered_until(message: &Message, origin: Origin) -> Timestamp {
+    let behind = Duration::from_millis(origin.skew_ms.min(0).unsigned_abs()) + CUT_TO_SECONDS;
+    message.expires_at() + message.ttl.duration().max(behind)
 }
 
 fn link_ip(node: &Node, link: LinkId) -> IpAddr {

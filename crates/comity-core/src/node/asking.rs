@@ -61,7 +61,7 @@ impl Node {
                 self.answer(ticket, answer);
             }
             Ask::Know { key, known } => {
-                if known && self.known.len() >= KNOWN_MAX && !self.known.contains(&key) {
+                if known && self.book.owners.known().len() >= KNOWN_MAX && !self.book.owners.known().contains(&key) {
                     return self.refuse(ticket, Refusal::Full { what: "the list of known nodes" });
                 }
                 self.set_known(key, known, now);
@@ -178,6 +178,7 @@ impl Node {
         }
         self.persist(Record::Digest(Box::new(self.digest.clone())));
         self.keep_settings();
+        self.keep_owners();
         self.stay = Stay::Leaving(ticket);
         self.timers.set(Timer::Leave, now.mono + DRAIN_MAX);
     }
@@ -200,8 +201,10 @@ impl Node {
         let Stay::Leaving(ticket) = self.stay else { return };
         self.stay = Stay::Left;
         self.timers.cancel(Timer::Leave);
-        for link in self.links.keys() {
-            self.effects.push(Effect::Close { link: *link, goodbye: true });
+        for link in self.links.keys().copied().collect::<Vec<_>>() {
+            // Nothing is sent again, after this node is started again, that was handled now.
+            self.send_receipts(link);
+            self.effects.push(Effect::Close { link, goodbye: true });
         }
         self.answer(ticket, Answer::Done);
     }

@@ -341,7 +341,8 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody who claimed a peer's id was evicted by the peer's proven key.
+    /// Somebody who claimed the id or the name of a peer that proved its key is not in the book (any
+    /// more).
     Evicted {
         /// The id.
         peer: PeerId,
@@ -404,6 +405,8 @@ pub enum Timer {
     Receipts(LinkId),
     /// When to dial a peer again.
     Redial(PeerId),
+    /// When a peer that missed its pings has not been reached again and is unreachable.
+    Missed(PeerId),
     /// When to try the addresses again that people named and that have not answered yet.
     Named,
     /// When to give up waiting for an answer.

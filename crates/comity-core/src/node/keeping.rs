@@ -2,11 +2,12 @@
 
 use super::{Answer, Effect, Node, Record, Refusal, Restored};
 use crate::channel::Channel;
-use crate::id::{LinkId, Ticket};
+use crate::envelope::Received;
+use crate::id::{LinkId, PeerId, Ticket};
 use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Item, Mode};
 use crate::ledger::FateKind;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,9 +46,15 @@ pub(super) enum Waiter {
 /// Who brought an item and wants to hear of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sender {
-    Link { link: LinkId, number: u64 },
-    Door { ticket: Ticket },
-    Nobody,
+    Link {
+        link: LinkId,
+        number: u64,
+    },
+    Door {
+        ticket: Ticket,
+    },
+    /// A listener that could not take it: its sender was told that it was delivered.
+    Listener,
 }
 
 impl Keeping {
@@ -127,14 +134,23 @@ impl Node {
         if !itself {
             self.note_in(&item.received, FateKind::Inbox, now.wall);
         }
-        let id = item.received.message.id;
+        if itself {
+            self.forget_id(&item);
+        }
+        let fate = if itself { FateKind::Evicted } else { FateKind::Inbox };
         match bringer {
-            Sender::Link { link, number } => {
-                self.report(link, number, id, if itself { FateKind::Evicted } else { FateKind::Inbox }, now);
-            }
+            Sender::Link { link, number } => self.report(link, number, item.received.message.id, fate, now),
             Sender::Door { ticket } if itself => self.refuse(ticket, Refusal::Full { what: "the inbox" }),
             Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
-            Sender::Nobody => {}
+            Sender::Listener => self.tell_sender(&item.received, fate, now),
+        }
+    }
+
+    /// A message that was not kept may be sent again.
+    fn forget_id(&mut self, item: &Item) {
+        let message = &item.received.message;
+        if let Some(id) = message.id {
+            self.seen.forget(message.from, id);
         }
     }
 
@@ -160,24 +176,26 @@ impl Node {
     }
 
     fn refuse_item(&mut self, item: &Item, bringer: Sender, now: Now) {
-        let message = &item.received.message;
-        if let Some(id) = message.id {
-            self.seen.forget(message.from, id);
-        }
+        self.forget_id(item);
         self.note_in(&item.received, FateKind::Unavailable, now.wall);
+        let id = item.received.message.id;
         match bringer {
-            Sender::Link { link, number } => self.report(link, number, message.id, FateKind::Unavailable, now),
+            Sender::Link { link, number } => self.report(link, number, id, FateKind::Unavailable, now),
             Sender::Door { ticket } => self.refuse(ticket, Refusal::Disk),
-            Sender::Nobody => {}
+            Sender::Listener => self.tell_sender(&item.received, FateKind::Unavailable, now),
         }
     }
 
     /// Notes that an item left the inbox, and tells its sender if it is linked.
     pub(super) fn note_left(&mut self, item: &Item, fate: FateKind, now: Now) {
         self.note_in(&item.received, fate, now.wall);
-        let message = &item.received.message;
-        let link = self.book.find(message.from).and_then(|peer| peer.link);
-        if let Some(link) = link {
+        self.tell_sender(&item.received, fate, now);
+    }
+
+    /// Tells the sender of a message, if it is linked, what became of it after its receipt.
+    pub(super) fn tell_sender(&mut self, received: &Received, fate: FateKind, now: Now) {
+        let message = &received.message;
+        if let Some(link) = self.book.find(message.from).and_then(|peer| peer.link) {
             self.report(link, 0, message.id, fate, now);
         }
     }
@@ -206,11 +224,21 @@ impl Node {
             .iter()
             .map(|(channel, quiet)| json!({ "channel": channel.name(), "quiet": quiet }))
             .collect();
-        let known: Vec<String> = self.known.iter().map(ToString::to_string).collect();
+        let known: Vec<String> = self.book.owners.known().iter().map(ToString::to_string).collect();
         let mode = self.mode.name();
         self.persist(Record::Setting { name: "subscriptions", value: json!(subscriptions) });
         self.persist(Record::Setting { name: "known", value: json!(known) });
         self.persist(Record::Setting { name: "mode", value: json!(mode) })
+    }
+
+    /// Keeps who was verified, if somebody was for the first time.
+    pub(super) fn keep_owners(&mut self) {
+        if self.book.owners.take_change() {
+            let verified = self.book.owners.verified();
+            let verified = verified.map(|(id, first, last)| json!([id.0, first.millis(), last.millis()]));
+            let value = verified.collect();
+            self.persist(Record::Setting { name: "verified", value });
+        }
     }
 
     pub(super) fn restore(&mut self, restored: Restored, now: Now) {
@@ -228,7 +256,16 @@ impl Node {
         for (name, value) in restored.settings {
             match name.as_str() {
                 "subscriptions" => self.subscriptions = read_subscriptions(&value),
-                "known" => self.known = texts(&value).filter_map(|text| text.parse().ok()).collect(),
+                "known" => {
+                    for key in texts(&value).filter_map(|text| text.parse().ok()) {
+                        self.book.owners.know(key);
+                    }
+                }
+                "verified" => {
+                    for (id, first, last) in value.as_array().into_iter().flatten().filter_map(read_owner) {
+                        self.book.owners.remember(id, first, last);
+                    }
+                }
                 "mode" => {
                     let mode = Mode::ALL.into_iter().find(|mode| value.as_str() == Some(mode.name()));
                     self.mode = mode.unwrap_or_default();
@@ -246,6 +283,11 @@ fn read_subscriptions(value: &Value) -> BTreeMap<Channel, bool> {
         Some((channel, entry["quiet"].as_bool().unwrap_or(false)))
     };
     entries.filter_map(read).collect()
+}
+
+fn read_owner(entry: &Value) -> Option<(PeerId, Timestamp, Timestamp)> {
+    let time = |value: &Value| value.as_u64().map(Timestamp::from_millis);
+    Some((PeerId(entry[0].as_str()?.parse().ok()?), time(&entry[1])?, time(&entry[2])?))
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {

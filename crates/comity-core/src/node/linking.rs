@@ -21,6 +21,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How many pings may go unanswered.
 const PINGS_MAX: u32 = 3;
 
+/// How long a peer that missed its pings is stale while it is dialled again; then it is unreachable,
+/// however long that dial takes to fail.
+const MISSED: Duration = Duration::from_millis(400);
+
 /// How long receipts are gathered.
 const RECEIPTS_EVERY: Duration = Duration::from_millis(25);
 
@@ -166,18 +170,19 @@ impl Node {
     /// Puts a key on the list of known nodes, or takes it off. A link that is no longer admitted is
     /// closed; a node that did not admit us before is tried again.
     pub(super) fn set_known(&mut self, key: NodeId, known: bool, now: Now) {
-        let changed = if known { self.known.insert(key) } else { self.known.remove(&key) };
+        let changed = if known { self.book.owners.know(key) } else { self.book.owners.unknow(key) };
         let Some(peer) = self.book.find(key.peer()).filter(|peer| changed && peer.key == Some(key)) else { return };
-        let trust = self.trust_of(Some(key));
-        let (id, link, view) = (peer.id, peer.link, Box::new(peer.view(trust)));
-        self.emit(Event::PeerUpdated(view));
+        let (id, link, trust) = (peer.id, peer.link, self.trust_of(Some(key)));
+        self.emit_peer(id, Event::PeerUpdated);
         let link = link.and_then(|link| Some((link, self.links.get(&link)?.remote.ip())));
         match link {
             Some((link, address)) if trust < self.trust_wanted(address) && !self.is_named_by_a_person(None, id) => {
                 self.close_link(link, now);
-                self.set_absent(id, Presence::Unreachable, now);
+                self.set_presence(id, Presence::Unreachable);
             }
-            None if known => self.dial_peer(id, now),
+            None if known => {
+                self.dial_peer(id, now);
+            }
             Some(_) | None => {}
         }
     }
@@ -202,14 +207,9 @@ impl Node {
 
     /// Takes over what a handshake proved and a card says.
     fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
-        let peer = self.book.proven(hello.key, now);
-        let was_online = peer.presence == Presence::Online;
-        let claimant = (peer.key.is_none() && was_online).then(|| peer.name.clone());
-        peer.key = Some(hello.key);
-        peer.plain = None;
+        let (peer, claimant) = self.book.proven(hello.key, now);
         peer.take_card(hello.card.clone());
         peer.touch(now);
-        peer.presence = Presence::Online;
         peer.trouble = None;
         if dial.is_some() {
             peer.reach.outbound = true;
@@ -218,19 +218,16 @@ impl Node {
             peer.reach.inbound = true;
             peer.sources.insert(Source::Inbound);
         }
-        let (id, name, key) = (peer.id, peer.name.clone(), peer.key);
+        let (id, was) = (peer.id, peer.presence);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
             self.end_errand(dial, id);
         }
-        let evicted = self.book.evict_claimants(id, &name).into_iter().map(|peer| (peer.id, peer.name));
-        let evicted: Vec<_> = evicted.chain(claimant.map(|name| (id, name))).collect();
-        for (peer, name) in evicted {
-            self.emit(Event::Evicted { peer, name });
+        self.evict_claimants(id, claimant, now);
+        if was == Presence::Online {
+            self.emit_peer(id, Event::PeerUpdated);
         }
-        let Some(peer) = self.book.find(id) else { return };
-        let view = Box::new(peer.view(self.trust_of(key)));
-        self.emit(if was_online { Event::PeerUpdated(view) } else { Event::PeerJoined(view) });
+        self.set_presence(id, Presence::Online);
     }
 
     fn end_errand(&mut self, dial: DialId, peer: PeerId) {
@@ -271,7 +268,7 @@ impl Node {
             return;
         }
         if goodbye {
-            self.set_absent(peer, Presence::Offline, now);
+            self.set_presence(peer, Presence::Offline);
         } else if short_lived {
             self.dial_later(
                 peer,
@@ -282,7 +279,9 @@ impl Node {
             if let Some(peer) = self.book.find_mut(peer) {
                 peer.failures = 0;
             }
-            self.dial_peer(peer, now);
+            if !self.dial_peer(peer, now) {
+                self.set_presence(peer, Presence::Unreachable);
+            }
         }
     }
 
@@ -294,10 +293,7 @@ impl Node {
         self.effects.push(Effect::Pressure { peer: link.peer, on: false });
         let Some(peer) = self.book.find_mut(link.peer).filter(|peer| peer.link == Some(id)) else { return false };
         peer.link = None;
-        let given_up = self.lanes.get_mut(&link.peer).map(|lane| lane.queue.link_lost()).unwrap_or_default();
-        for message in given_up {
-            self.note_out(&message, link.peer, FateKind::Failed, now);
-        }
+        self.wait_again(link.peer, now);
         true
     }
 
@@ -316,8 +312,16 @@ impl Node {
         } else {
             let peer = link.peer;
             self.close_link(id, now);
-            self.set_absent(peer, Presence::Unreachable, now);
-            self.dial_peer(peer, now);
+            let dialled = self.dial_peer(peer, now);
+            self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
+            self.timers.set(Timer::Missed(peer), now.mono + MISSED);
+        }
+    }
+
+    /// A peer was not reached again after it had missed its pings.
+    pub(super) fn handle_missed(&mut self, id: PeerId) {
+        if self.book.find(id).is_some_and(|peer| peer.presence == Presence::Stale && peer.link.is_none()) {
+            self.set_presence(id, Presence::Unreachable);
         }
     }
 
@@ -350,7 +354,7 @@ impl Node {
                 if let Some(peer) = self.book.find_mut(peer) {
                     peer.departed = departed;
                 }
-                self.set_absent(peer, Presence::Offline, now);
+                self.set_presence(peer, Presence::Offline);
             }
             Frame::Channels(_) => {}
         }

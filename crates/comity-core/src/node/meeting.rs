@@ -8,8 +8,8 @@ use crate::id::{DialId, MessageId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
-use crate::peers::book::Peer;
-use crate::peers::{Candidate, Presence, Sighting, Source};
+use crate::peers::book::{Merged, Peer, clean};
+use crate::peers::{Candidate, PeerView, Presence, Reach, Sighting, Source};
 use crate::time::Now;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,12 +70,13 @@ impl Node {
         }
         let shown = |peer: &Peer| (peer.sources.clone(), peer.name.clone(), peer.capabilities.clone());
         let before = self.book.find(id).map(shown);
-        if !self.book.merge(&sighting, permitted, now) {
-            return;
+        match self.book.merge(&sighting, permitted, now) {
+            Merged::Taken => {}
+            Merged::Refused => return,
+            Merged::NameTaken => return self.evict(id, &sighting.name, now),
         }
-        if let Some(peer) = self.book.find(id).filter(|peer| before.is_some_and(|before| before != shown(peer))) {
-            let view = Box::new(peer.view(self.trust_of(peer.key)));
-            self.emit(Event::PeerUpdated(view));
+        if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
+            self.emit_peer(id, Event::PeerUpdated);
         }
         self.dial_peer(id, now);
     }
@@ -92,11 +93,11 @@ impl Node {
         self.effects.push(Effect::Dial { dial, expect: Some(self.config.node), candidates });
     }
 
-    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool, now: Now) {
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
         if goodbye && record.link.is_none() && record.key.is_none() {
-            self.set_absent(peer, Presence::Offline, now);
+            self.set_presence(peer, Presence::Offline);
         }
     }
 
@@ -127,13 +128,11 @@ impl Node {
         }
     }
 
-    /// Dials a peer unless it is linked, being dialled, or has no address.
-    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) {
-        let Some(peer) = self.book.find(id) else { return };
+    /// Dials a peer unless it is reached or being dialled; `false` when it has no address.
+    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) -> bool {
+        let Some(peer) = self.book.find(id) else { return false };
         let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
-        if !settled {
-            self.start_dial(id, now);
-        }
+        settled || self.start_dial(id, now)
     }
 
     /// Dials a peer that reached us, to learn whether it can be reached.
@@ -143,14 +142,14 @@ impl Node {
         }
     }
 
-    fn start_dial(&mut self, id: PeerId, _now: Now) {
+    fn start_dial(&mut self, id: PeerId, _now: Now) -> bool {
         if self.stay != Stay::Here {
-            return;
+            return false;
         }
-        let Some(peer) = self.book.find_mut(id).filter(|peer| peer.dial.is_none()) else { return };
+        let Some(peer) = self.book.find_mut(id) else { return false };
         let mut candidates = peer.candidates.clone();
-        if candidates.is_empty() {
-            return;
+        if candidates.is_empty() || peer.dial.is_some() {
+            return peer.dial.is_some();
         }
         let near = |address: SocketAddr| self.interfaces.iter().any(|net| net.contains(&address.ip()));
         candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
@@ -160,6 +159,7 @@ impl Node {
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));
         self.effects.push(Effect::Dial { dial, expect, candidates });
+        true
     }
 
     pub(super) fn handle_redial(&mut self, id: PeerId, now: Now) {
@@ -193,20 +193,24 @@ impl Node {
             Errand::Named(_) => true,
         };
         // Who has a key answers by TLS: a copied card must not turn its peer into a plain one.
-        let known = self.book.find(sighting.peer);
-        let keyed = sighting.key.is_some() || known.is_some_and(|peer| peer.key.or(peer.claimed_key).is_some());
+        let claims_key = self.book.find(sighting.peer).is_some_and(|peer| peer.claimed_key.is_some());
+        let keyed = sighting.key.is_some() || claims_key || self.book.is_owned(sighting.peer);
         if keyed || wanted > Trust::Unverified || !fits || sighting.peer == self.me {
             self.take_failure(errand, &[], now);
             return;
         }
-        if !self.book.merge(sighting, sighting.candidates.clone(), now) {
-            return self.take_failure(errand, &[], now);
+        let merged = self.book.merge(sighting, sighting.candidates.clone(), now);
+        if merged != Merged::Taken {
+            self.take_failure(errand, &[], now);
+            if merged == Merged::NameTaken && self.book.find(sighting.peer).is_some() {
+                self.evict(sighting.peer, &sighting.name, now);
+            }
+            return;
         }
         let Some(peer) = self.book.find_mut(sighting.peer) else { return };
-        let joined = peer.presence != Presence::Online;
+        let joined = !peer.presence.is_here();
         peer.plain = Some(address);
         peer.last_good = Some(address);
-        peer.presence = Presence::Online;
         peer.reach.outbound = true;
         peer.failures = 0;
         peer.trouble = None;
@@ -215,9 +219,8 @@ impl Node {
             peer.sources.insert(Source::Manual);
             self.manual[index].peer = Some(sighting.peer);
         }
+        self.set_presence(sighting.peer, Presence::Online);
         if joined {
-            let view = Box::new(peer.view(Trust::Unverified));
-            self.emit(Event::PeerJoined(view));
             self.greet(sighting.peer, now);
         }
         self.pump(sighting.peer, now);
@@ -258,7 +261,7 @@ impl Node {
                 // Who said goodbye and does not answer has not come back: old records may say so.
                 if !offline {
                     if !linked {
-                        self.set_absent(id, Presence::Unreachable, now);
+                        self.set_presence(id, Presence::Unreachable);
                     }
                     self.dial_later(id, trouble.as_deref().unwrap_or("nobody answers"), now);
                 }
@@ -276,19 +279,33 @@ impl Node {
         self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
     }
 
-    /// Notes that a peer is not there (any more), and says so if it was.
-    pub(super) fn set_absent(&mut self, id: PeerId, presence: Presence, _now: Now) {
+    /// Notes how present a peer is, and says so if that changed.
+    pub(super) fn set_presence(&mut self, id: PeerId, presence: Presence) {
         let Some(peer) = self.book.find_mut(id) else { return };
         let was = std::mem::replace(&mut peer.presence, presence);
-        peer.reach.outbound = false;
-        peer.reach.inbound = false;
+        if !presence.is_here() {
+            peer.reach = Reach::default();
+        }
         if presence == Presence::Offline {
             peer.plain = None;
             self.timers.cancel(Timer::Redial(id));
         }
-        if matches!(was, Presence::Online | Presence::Stale) {
-            let (name, goodbye) = (crate::peers::book::clean(&peer.name), presence == Presence::Offline);
-            self.emit(Event::PeerLeft { peer: id, name, goodbye });
+        match (was.is_here(), presence.is_here()) {
+            (true, false) => {
+                let (name, goodbye) = (clean(&peer.name), presence == Presence::Offline);
+                self.emit(Event::PeerLeft { peer: id, name, goodbye });
+            }
+            (false, true) => self.emit_peer(id, Event::PeerJoined),
+            _ if was != presence => self.emit_peer(id, Event::PeerUpdated),
+            _ => {}
+        }
+    }
+
+    /// Shows a peer as it is now.
+    pub(super) fn emit_peer(&mut self, id: PeerId, event: fn(Box<PeerView>) -> Event) {
+        if let Some(peer) = self.book.find(id) {
+            let view = Box::new(peer.view(self.trust_of(peer.key)));
+            self.emit(event(view));
         }
     }
 
@@ -308,14 +325,10 @@ impl Node {
             self.handle_sighting(sighting, now);
         }
         for id in self.book.ids() {
-            let Some(peer) = self.book.find_mut(id).filter(|peer| peer.link.is_none()) else { continue };
+            let Some(peer) = self.book.find(id).filter(|peer| peer.link.is_none()) else { continue };
             let silent = now.mono.saturating_sub(peer.last_heard);
             if peer.presence == Presence::Online && silent > HEARTBEAT_EVERY * HEARTBEATS_MISSED_MAX {
-                peer.presence = Presence::Stale;
-                let key = peer.key;
-                let view = Box::new(peer.view(Trust::Unverified));
-                let view = Box::new(crate::peers::PeerView { trust: self.trust_of(key), ..*view });
-                self.emit(Event::PeerUpdated(view));
+                self.set_presence(id, Presence::Stale);
             } else if peer.plain.is_some() && self.lanes.get(&id).is_none_or(|lane| lane.queue.is_empty()) {
                 let heartbeat = self.own_message(Kind::Heartbeat, Address::Peer(id), Payload::Empty, now);
                 self.enqueue(id, heartbeat, now);
@@ -356,9 +369,40 @@ impl Node {
 
     pub(super) fn forget_peers(&mut self, now: Now) {
         for peer in self.book.sweep(now) {
-            self.timers.cancel(Timer::Redial(peer.id));
-            self.forget_lane(peer.id, now);
+            self.forget_ways(peer.id, now);
         }
+    }
+
+    /// A peer has proved its key: whoever claimed its id or its name goes, and that is shown.
+    pub(super) fn evict_claimants(&mut self, proven: PeerId, claimant: Option<String>, now: Now) {
+        if let Some(name) = claimant {
+            self.emit(Event::Evicted { peer: proven, name: clean(&name) });
+        }
+        let (keyless, nameless) = self.book.own_name(proven);
+        for peer in keyless {
+            self.evict(peer.id, &peer.name, now);
+        }
+        for id in nameless {
+            self.emit_peer(id, Event::PeerUpdated);
+        }
+    }
+
+    /// Takes out a peer that claims what belongs to a proven one.
+    fn evict(&mut self, id: PeerId, name: &str, now: Now) {
+        self.book.remove(id);
+        self.forget_ways(id, now);
+        for named in self.manual.iter_mut().filter(|named| named.peer == Some(id)) {
+            named.peer = None;
+            self.timers.set_if_idle(Timer::Named, now.mono + REDIAL_MAX);
+        }
+        self.emit(Event::Evicted { peer: id, name: clean(name) });
+    }
+
+    /// Forgets how to reach a peer that is no longer in the book.
+    fn forget_ways(&mut self, id: PeerId, now: Now) {
+        self.timers.cancel(Timer::Redial(id));
+        self.timers.cancel(Timer::Missed(id));
+        self.forget_lane(id, now);
     }
 }
 

@@ -40,8 +40,8 @@ use crate::seen::Seen;
 use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
 
@@ -57,7 +57,6 @@ pub struct Node {
 
     book: Book,
     guard: Guard,
-    known: BTreeSet<NodeId>,
     interfaces: Vec<ipnet::IpNet>,
     sources: BTreeMap<Source, SourceHealth>,
     dials: BTreeMap<DialId, meeting::Errand>,
@@ -111,7 +110,6 @@ impl Node {
             started: now,
             book: Book::default(),
             guard: Guard::new(config.guard.clone()),
-            known: BTreeSet::new(),
             interfaces: Vec::new(),
             sources: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -150,7 +148,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
-            Input::Unsighted { source, peer, goodbye } => self.handle_unsighted(source, peer, goodbye, now),
+            Input::Unsighted { source, peer, goodbye } => self.handle_unsighted(source, peer, goodbye),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }
@@ -171,7 +169,7 @@ impl Node {
             Input::Arrived { ticket, message, proof } => self.handle_arrived(ticket, *message, proof, now),
             Input::Posted { message, peer, coded, outcome } => self.handle_posted(message, peer, coded, outcome, now),
             Input::Asked { ticket, ask } => self.handle_ask(ticket, ask, now),
-            Input::Overflowed { received, .. } => self.handle_overflow(received),
+            Input::Overflowed { received, .. } => self.handle_overflow(&received, now),
             Input::Committed { upto } => self.handle_committed(upto, now),
             Input::NotCommitted { from } => self.handle_not_committed(from, now),
             Input::Wake => {}
@@ -220,7 +218,7 @@ impl Node {
             status_at: self.status.as_ref().map(|(_, at)| *at),
             mode: self.mode,
             subscriptions: self.subscriptions.clone(),
-            known: self.known.clone(),
+            known: self.book.owners.known().clone(),
             peers: self.peers(),
             links: self.links.iter().map(|(id, link)| link.view(*id)).collect(),
             sources: self.sources.clone(),
@@ -235,6 +233,7 @@ impl Node {
             fates_out: self.ledger_out.counts().clone(),
             skew_ms: self.median_skew_ms(),
             twin: self.twin,
+            interfaces: self.interfaces.clone(),
             disk_ok: self.keeping.disk_ok(),
             uptime: now.mono.saturating_sub(self.started.mono),
         }
@@ -245,6 +244,7 @@ impl Node {
             Timer::Silence(link) => self.handle_silence(link, now),
             Timer::Receipts(link) => self.send_receipts(link),
             Timer::Redial(peer) => self.handle_redial(peer, now),
+            Timer::Missed(peer) => self.handle_missed(peer),
             Timer::Named => self.dial_named(now),
             Timer::Request(query) => self.handle_request_timeout(query),
             Timer::Heartbeat => self.handle_heartbeat(now),
@@ -263,6 +263,7 @@ impl Node {
         self.expire_inbox(now);
         self.forget_peers(now);
         self.forget_lost_lanes(now);
+        self.keep_owners();
         self.timers.set(Timer::Sweep, now.mono + SWEEP_EVERY);
     }
 
@@ -270,16 +271,14 @@ impl Node {
     fn trust_of(&self, key: Option<NodeId>) -> Trust {
         match key {
             None => Trust::Unverified,
-            Some(key) if self.known.contains(&key) => Trust::Known,
+            Some(key) if self.book.owners.known().contains(&key) => Trust::Known,
             Some(_) => Trust::Verified,
         }
     }
 
-    /// The least trust that is admitted from this address. What comes from this machine's own
-    /// addresses comes from this machine, even where they are public.
+    /// The least trust that is admitted from this address.
     fn trust_wanted(&self, address: IpAddr) -> Trust {
-        let own = self.interfaces.iter().any(|interface| interface.addr() == address.to_canonical());
-        self.config.admission.wanted(if own { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address })
+        self.config.admission.wanted(address, &self.interfaces)
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -42,7 +42,8 @@ pub enum Ask {
     },
     /// Stop; [`Answer::Done`].
     Unlisten(ListenerId),
-    /// Listen to a channel, with or without its background messages; [`Answer::Done`].
+    /// Listen to what is said to all on a channel, with or without its background messages. What is
+    /// addressed to this node alone passes on any channel. [`Answer::Done`].
     Subscribe {
         /// The channel.
         channel: Channel,

@@ -160,8 +160,7 @@ impl Node {
             self.note_out(&message, peer, FateKind::Queued, now);
         }
         match self.lane(peer).queue.push(message.clone()) {
-            Pushed::Taken => {}
-            Pushed::Evicted(evicted) => self.undelivered(&evicted, peer, FateKind::Evicted, now),
+            Pushed::Taken(evicted) => self.all_undelivered(&evicted, peer, FateKind::Evicted, now),
             Pushed::Refused => {
                 self.undelivered(&message, peer, FateKind::Evicted, now);
                 return false;
@@ -271,16 +270,17 @@ impl Node {
         let Some((message, tries)) = lane.posting.take_if(|(message, _)| message.id == Some(id)) else { return };
         match outcome {
             Ok(()) => {
-                if let Some(record) = self.book.find_mut(peer) {
+                if let Some(record) = self.book.find_mut(peer).filter(|record| record.plain.is_some()) {
                     record.touch(now);
                     record.coded = coded;
-                    record.presence = Presence::Online;
+                    self.set_presence(peer, Presence::Online);
                 }
                 self.note_out(&message, peer, FateKind::Delivered, now);
                 self.pump(peer, now);
             }
             Err(failure) if failure.is_passing() && tries + 1 < TRIES_MAX => {
-                lane.queue.put_back(message, tries + 1);
+                let evicted = lane.queue.put_back(message, tries + 1);
+                self.all_undelivered(&evicted, peer, FateKind::Evicted, now);
                 self.timers.set(Timer::Redial(peer), now.mono + POST_RETRY * (u32::from(tries) + 1));
             }
             Err(failure) => {
@@ -289,7 +289,7 @@ impl Node {
                     if let Some(record) = self.book.find_mut(peer) {
                         record.plain = None;
                     }
-                    self.set_absent(peer, Presence::Unreachable, now);
+                    self.set_presence(peer, Presence::Unreachable);
                     self.dial_peer(peer, now);
                 } else {
                     self.pump(peer, now);
@@ -319,9 +319,20 @@ impl Node {
 
     pub(super) fn forget_lane(&mut self, peer: PeerId, now: Now) {
         if let Some(mut lane) = self.lanes.remove(&peer) {
-            for message in lane.queue.clear() {
-                self.undelivered(&message, peer, FateKind::Failed, now);
-            }
+            self.all_undelivered(&lane.queue.clear(), peer, FateKind::Failed, now);
+        }
+    }
+
+    /// What a lost link had in flight waits again, as far as it may.
+    pub(super) fn wait_again(&mut self, peer: PeerId, now: Now) {
+        let Some(lost) = self.lanes.get_mut(&peer).map(|lane| lane.queue.link_lost()) else { return };
+        self.all_undelivered(&lost.given_up, peer, FateKind::Failed, now);
+        self.all_undelivered(&lost.evicted, peer, FateKind::Evicted, now);
+    }
+
+    fn all_undelivered(&mut self, messages: &[Arc<Message>], peer: PeerId, fate: FateKind, now: Now) {
+        for message in messages {
+            self.undelivered(message, peer, fate, now);
         }
     }
 

@@ -1,5 +1,9 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
+mod floods;
+mod presence;
+mod restarts;
+
 use super::*;
 use crate::card::Card;
 use crate::envelope::{Address, Kind, Message, Priority, Received, Ttl, Via};
@@ -20,6 +24,10 @@ struct Pair {
     now: Now,
     heard: Vec<(usize, Answer)>,
     delivered: Vec<(usize, Arc<Received>)>,
+    events: Vec<(usize, Event)>,
+    /// What node 1 keeps on its disk besides items.
+    settings: BTreeMap<&'static str, Value>,
+    seen: Vec<(PeerId, MessageId, Timestamp)>,
     disk: bool,
     /// What the receiver's decoder cannot read.
     spoilt: Option<MessageId>,
@@ -38,14 +46,25 @@ impl Pair {
             change(&mut config);
             Node::new(config, Restored::default(), now)
         };
-        let mut pair =
-            Self { nodes: [node(1), node(2)], now, heard: Vec::new(), delivered: Vec::new(), disk: true, spoilt: None };
+        let nodes = [node(1), node(2)];
+        let mut pair = Self {
+            nodes,
+            now,
+            heard: Vec::new(),
+            delivered: Vec::new(),
+            events: Vec::new(),
+            settings: BTreeMap::new(),
+            seen: Vec::new(),
+            disk: true,
+            spoilt: None,
+        };
         pair.link();
         pair
     }
 
     fn link(&mut self) {
-        for (near, far) in [(0, 1), (1, 0)] {
+        // Node 0 is the one that has something to send when its link comes up.
+        for (near, far) in [(1, 0), (0, 1)] {
             let other = &self.nodes[far];
             let key = other.config.node;
             let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
@@ -78,13 +97,21 @@ impl Pair {
                 self.tell(by, Input::Written { link: LINK, messages: 1, weight });
             }
             Effect::Control { frame, .. } => self.tell(other, Input::Frame { link: LINK, frame }),
-            Effect::Persist { number, .. } if self.disk => self.tell(by, Input::Committed { upto: number }),
+            Effect::Persist { number, record } if self.disk => {
+                match record {
+                    Record::Setting { name, value } if by == 1 => drop(self.settings.insert(name, value)),
+                    Record::Seen { from, id, until } if by == 1 => self.seen.push((from, id, until)),
+                    _ => {}
+                }
+                self.tell(by, Input::Committed { upto: number });
+            }
             Effect::Persist { number, .. } => self.tell(by, Input::NotCommitted { from: number }),
             Effect::Close { goodbye: true, .. } => {
                 self.tell(other, Input::LinkDown { link: LINK, loss: LinkLoss::Goodbye });
             }
             Effect::Answer { answer, .. } => self.heard.push((by, answer)),
             Effect::Deliver { received, .. } => self.delivered.push((by, received)),
+            Effect::Emit(event) => self.events.push((by, event)),
             _ => {}
         }
     }
@@ -141,6 +168,39 @@ fn send(number: u128, priority: Priority) -> Send {
         thread: None,
         traceparent: None,
         sealed_at: None,
+    }
+}
+
+/// What mDNS says of a peer on this machine.
+fn sighting(peer: PeerId, key: Option<NodeId>, name: &str) -> Sighting {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9000));
+    Sighting {
+        source: Source::Mdns,
+        told_by: Some(address.ip()),
+        peer,
+        key,
+        name: name.to_owned(),
+        version: String::new(),
+        capabilities: Vec::new(),
+        candidates: vec![Candidate { address, source: Source::Mdns }],
+        metadata: BTreeMap::new(),
+    }
+}
+
+/// A message to all from somebody who has no node.
+fn bug(now: Now) -> Message {
+    Message {
+        id: Some(MessageId(Uuid::from_u128(9))),
+        from: PeerId(Uuid::from_u128(5)),
+        to: Address::Broadcast,
+        kind: Kind::Bug,
+        channel: Channel::of_kind(Kind::Bug),
+        priority: Priority::Normal,
+        timestamp: now.wall,
+        ttl: Ttl::DEFAULT,
+        reply_to: None,
+        payload: Payload::Empty,
+        more: None,
     }
 }
 
@@ -237,19 +297,7 @@ fn a_disk_that_refuses_makes_the_message_unavailable_and_a_later_try_works() {
 #[test]
 fn a_forged_sender_is_refused() {
     let mut pair = Pair::new();
-    let forged = Message {
-        id: Some(MessageId(Uuid::from_u128(9))),
-        from: PeerId(Uuid::from_u128(5)),
-        to: Address::Broadcast,
-        kind: Kind::Bug,
-        channel: Channel::of_kind(Kind::Bug),
-        priority: Priority::Normal,
-        timestamp: pair.now.wall,
-        ttl: Ttl::DEFAULT,
-        reply_to: None,
-        payload: Payload::Empty,
-        more: None,
-    };
+    let forged = bug(pair.now);
     pair.tell(1, Input::Messages { link: LINK, batch: vec![forged.clone()], unreadable: Vec::new() });
     assert_eq!(pair.why(1, MessageId(Uuid::from_u128(9))), [FateKind::Forged]);
     // Nobody may use the id of a peer that proved its key, by whatever door.
@@ -322,6 +370,13 @@ fn a_channel_nobody_subscribed_gets_nothing() {
 }
 
 #[test]
+fn what_is_for_a_node_alone_passes_on_any_channel() {
+    let mut pair = Pair::new();
+    let message = Send { channel: Channel::new("custom:x").expect("a name"), ..send(1, Priority::Normal) };
+    assert_eq!(pair.fates(message).0, [FateKind::Sent, FateKind::Inbox]);
+}
+
+#[test]
 fn a_silent_link_is_down_after_three_pings_and_not_before() {
     let mut pair = Pair::new();
     pair.nodes[0].handle(Input::Wake, pair.now);
@@ -343,7 +398,7 @@ fn who_closes_a_link_at_once_is_dialled_again_only_after_a_pause() {
     let mut pair = Pair::new();
     let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
     let candidate = Candidate { address, source: Source::Manual };
-    pair.nodes[0].book.proven(key, pair.now).add_candidates([candidate]);
+    pair.nodes[0].book.proven(key, pair.now).0.add_candidates([candidate]);
     pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
     assert!(!pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Dial { .. })));
     pair.now.mono += Duration::from_secs(1);
@@ -362,21 +417,8 @@ fn a_goodbye_makes_the_peer_offline() {
 fn a_broken_link_is_dialled_again_but_not_by_a_node_that_left() {
     for (leaves, dials) in [(false, true), (true, false)] {
         let mut pair = Pair::new();
-        let (key, address) = (pair.nodes[1].config.node, SocketAddr::from(([127, 0, 0, 1], 9000)));
-        pair.tell(
-            0,
-            Input::Sighted(Sighting {
-                source: Source::Manual,
-                told_by: None,
-                peer: key.peer(),
-                key: Some(key),
-                name: "node-2".to_owned(),
-                version: String::new(),
-                capabilities: Vec::new(),
-                candidates: vec![Candidate { address, source: Source::Manual }],
-                metadata: BTreeMap::new(),
-            }),
-        );
+        let key = pair.nodes[1].config.node;
+        pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
         if leaves {
             pair.ask(0, Ask::Leave { reason: "done".to_owned() });
         }

@@ -66,6 +66,8 @@ pub struct NodeView {
     pub skew_ms: i64,
     /// Where a node with the same key answered, if one did.
     pub twin: Option<SocketAddr>,
+    /// The addresses of this machine.
+    pub interfaces: Vec<ipnet::IpNet>,
     /// Whether the disk took the last record.
     pub disk_ok: bool,
     /// How long the node has run.

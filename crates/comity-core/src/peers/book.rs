@@ -1,6 +1,7 @@
 //! The book itself: one record a peer, merged from all sources, bounded. A claim never overrides
 //! what was proven; what is proven evicts who claimed it.
 
+use super::owners::Owners;
 use super::{Candidate, PeerView, Presence, Reach, Sighting, Source};
 use crate::card::Card;
 use crate::id::{DialId, LinkId, NodeId, PeerId};
@@ -25,10 +26,24 @@ const UNVERIFIED_KEPT_FOR: Duration = Duration::from_secs(600);
 /// How long a verified peer is remembered after it was last heard of.
 const VERIFIED_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Everybody this node has heard of.
+/// Everybody this node has heard of: [`PEERS_MAX`], and beyond them only who is linked, known or
+/// named by a person.
 #[derive(Debug, Default)]
 pub struct Book {
     peers: BTreeMap<PeerId, Peer>,
+    /// To whom ids belong, whether or not the peer is in the book.
+    pub owners: Owners,
+}
+
+/// What became of a sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merged {
+    /// It is in the book.
+    Taken,
+    /// It claims the id of a peer that proved another key, or there is no room.
+    Refused,
+    /// It claims the name of a peer that proved its key, and no key of its own.
+    NameTaken,
 }
 
 /// One peer.
@@ -194,44 +209,74 @@ impl Book {
         self.peers.keys().copied().collect()
     }
 
-    /// The record of a peer that proved its key, made if there is none.
-    pub fn proven(&mut self, key: NodeId, now: Now) -> &mut Peer {
+    /// The record of a peer that has just proved its key, made if there is none; and the name of
+    /// whoever was there under its id without the key.
+    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Option<String>) {
         let id = key.peer();
+        self.owners.note(id, now.wall);
         self.make_room(id);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        let mut claimant = None;
+        if peer.key.is_none() {
+            claimant = peer.presence.is_here().then(|| peer.name.clone());
+            if peer.claimed_key != Some(key) {
+                peer.name.clear();
+                peer.candidates.clear();
+            }
+            peer.plain = None;
+            peer.presence = Presence::Seen;
+        }
+        peer.key = Some(key);
         peer.claimed_key = Some(key);
-        peer
+        (peer, claimant)
     }
 
     /// The record of a peer that only claims an id, made if there is none and there is room.
-    /// `None` when the id belongs to a proven key, or too many claim ids from one address.
+    /// `None` when the id belongs to a key, or too many claim ids from one address.
     pub fn claimed(&mut self, id: PeerId, from: Option<IpAddr>, now: Now) -> Option<&mut Peer> {
+        if self.is_owned(id) {
+            return None;
+        }
         if !self.peers.contains_key(&id) {
             let neighbours =
                 from.map_or(0, |from| self.peers.values().filter(|peer| peer.came_from == Some(from)).count());
             if neighbours >= CLAIMED_PER_ADDRESS_MAX {
                 return None;
             }
-            self.make_room(id);
+            if !self.make_room(id) {
+                return None;
+            }
         }
-        let peer = self.peers.entry(id).or_insert_with(|| Peer { came_from: from, ..Peer::new(id, now) });
-        peer.key.is_none().then_some(peer)
+        Some(self.peers.entry(id).or_insert_with(|| Peer { came_from: from, ..Peer::new(id, now) }))
     }
 
-    /// Merges what a source saw. `false` when the sighting claims the id of a peer that proved
-    /// another key, or none is left for it.
-    pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> bool {
+    /// Whether this id belongs to a key: it is on the list, or was verified once.
+    pub fn is_owned(&self, id: PeerId) -> bool {
+        self.owners.has(id) || self.find(id).is_some_and(|peer| peer.key.is_some())
+    }
+
+    /// Merges what a source saw.
+    pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> Merged {
         let id = sighting.key.map_or(sighting.peer, |key| key.peer());
-        if self.peers.get(&id).is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
-            return false;
+        let known = self.peers.get(&id);
+        if known.is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
+            return Merged::Refused;
         }
-        self.make_room(id);
+        let name_taken = self.is_name_taken(id, &sighting.name);
+        if name_taken && sighting.key.is_none() && known.is_none_or(|peer| peer.claimed_key.is_none()) {
+            return Merged::NameTaken;
+        }
+        if !self.make_room(id) {
+            return Merged::Refused;
+        }
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         peer.sources.insert(sighting.source);
         peer.claimed_key = sighting.key.or(peer.claimed_key);
         peer.add_candidates(permitted);
         if peer.card.is_none() {
-            take_text(&mut peer.name, &sighting.name);
+            if !name_taken {
+                take_text(&mut peer.name, &sighting.name);
+            }
             take_text(&mut peer.version, &sighting.version);
             if !sighting.capabilities.is_empty() {
                 peer.capabilities = cut_all(&sighting.capabilities);
@@ -242,15 +287,36 @@ impl Book {
         while peer.metadata.len() > PEER_LIST_MAX {
             peer.metadata.pop_last();
         }
-        true
+        Merged::Taken
     }
 
-    /// Takes out every unverified peer that claims this name, because a proven peer has it.
-    pub fn evict_claimants(&mut self, proven: PeerId, name: &str) -> Vec<Peer> {
-        let claims =
-            |peer: &&Peer| peer.id != proven && peer.key.is_none() && peer.claimed_key.is_none() && peer.name == name;
-        let ids: Vec<PeerId> = self.peers.values().filter(claims).map(|peer| peer.id).collect();
-        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+    /// Gives a proven peer its name alone. Returns who claimed it without any key, taken out, and who
+    /// claims a key as well: these have no name until they prove it, for two peers may have one name.
+    pub fn own_name(&mut self, proven: PeerId) -> (Vec<Peer>, Vec<PeerId>) {
+        let name = self.find(proven).map(|peer| clean(&peer.name)).unwrap_or_default();
+        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && clean(&peer.name) == name;
+        let (mut keyless, mut nameless) = (Vec::new(), Vec::new());
+        for peer in self.peers.values_mut().filter(|_| !name.is_empty()).filter(claims) {
+            if peer.claimed_key.is_some() {
+                peer.name.clear();
+                nameless.push(peer.id);
+            } else {
+                keyless.push(peer.id);
+            }
+        }
+        (keyless.into_iter().filter_map(|id| self.remove(id)).collect(), nameless)
+    }
+
+    /// Whether another peer, which proved its key, has this name.
+    fn is_name_taken(&self, id: PeerId, name: &str) -> bool {
+        let name = clean(&cut(name));
+        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && clean(&peer.name) == name;
+        !name.is_empty() && self.peers.values().any(has)
+    }
+
+    /// Takes a peer out.
+    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        self.peers.remove(&id)
     }
 
     /// Forgets who has been silent for too long.
@@ -264,17 +330,19 @@ impl Book {
         ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
     }
 
-    /// Makes sure one more fits: the unverified peer that was silent longest goes, else the
-    /// verified one without a link.
-    fn make_room(&mut self, newcomer: PeerId) {
+    /// Makes sure one more fits, if it may: the unverified peer that was silent longest goes, else the
+    /// verified one. Who is linked, known or named by a person stays.
+    fn make_room(&mut self, newcomer: PeerId) -> bool {
         if self.peers.len() < PEERS_MAX || self.peers.contains_key(&newcomer) {
-            return;
+            return true;
         }
-        let idle = self.peers.values().filter(|peer| peer.link.is_none());
-        let least = idle.min_by_key(|peer| (peer.key.is_some(), peer.last_heard, peer.id)).map(|peer| peer.id);
-        if let Some(id) = least {
-            self.peers.remove(&id);
-        }
+        let may_go = |peer: &&Peer| {
+            let wanted = self.owners.is_known(peer.id) || peer.sources.contains(&Source::Manual);
+            peer.link.is_none() && !wanted
+        };
+        let least = self.peers.values().filter(may_go);
+        let least = least.min_by_key(|peer| (peer.key.is_some(), peer.last_heard, peer.id)).map(|peer| peer.id);
+        least.is_some_and(|id| self.peers.remove(&id).is_some())
     }
 }
 
@@ -301,4 +369,35 @@ pub fn clean(text: &str) -> String {
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().filter(|c| !hidden(c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_book_keeps_who_is_known_or_named_and_drops_claims_first() {
+        let mut book = Book::default();
+        let at = |millis| Now { mono: Duration::from_millis(millis), wall: Timestamp::from_millis(millis) };
+        let key = |number: usize| {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            NodeId::from_bytes(bytes)
+        };
+        book.owners.know(key(0));
+        book.proven(key(0), at(0));
+        book.proven(key(1), at(0)).0.sources.insert(Source::Manual);
+        book.proven(key(2), at(0));
+        let claimed = PeerId(uuid::Uuid::from_u128(7));
+        assert!(book.claimed(claimed, None, at(1)).is_some());
+        for number in 3..=PEERS_MAX + 10 {
+            book.proven(key(number), at(2));
+        }
+        assert_eq!(book.iter().count(), PEERS_MAX);
+        assert!(book.find(claimed).is_none(), "claims go first");
+        assert!(book.find(key(2).peer()).is_none(), "then the verified who were silent longest");
+        assert!(book.find(key(0).peer()).is_some(), "known");
+        assert!(book.find(key(1).peer()).is_some(), "named by a person");
+        assert!(book.is_owned(key(2).peer()) && book.claimed(key(2).peer(), None, at(3)).is_none());
+    }
 }

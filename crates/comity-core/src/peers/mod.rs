@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 pub mod book;
+pub mod owners;
 
 /// A source of discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,11 @@ impl Presence {
             Self::Unreachable => "unreachable",
             Self::Offline => "offline",
         }
+    }
+
+    /// Whether the peer counts as there: it joined, and has not left.
+    pub fn is_here(self) -> bool {
+        matches!(self, Self::Online | Self::Stale)
     }
 }
 

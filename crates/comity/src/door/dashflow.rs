@@ -347,6 +347,9 @@ impl Door {
     /// Takes a message, from its JSON text to the rules' answer. Signatures are checked here, on the
     /// caller's own task.
     pub(super) async fn take(&self, text: &[u8], source: Source, via: Via) -> Taken {
+        if let Err(problem) = self.0.pace.read(source, text.len(), self.handle().now().mono) {
+            return Taken::refused(None, problem);
+        }
         let mut message = match json::decode(text, self.handle().now().wall) {
             Ok(message) => message,
             Err(bad) => return Taken::refused(None, bad.into()),

@@ -34,9 +34,9 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Results remembered of each check: ten minutes of an active one.
 const HISTORY_MAX: usize = 20;
 
-/// Failures of a critical check in a row before the node is stopped, where that is wanted: one
-/// slow disk is no reason to leave.
-const STRIKES: usize = 3;
+/// Rounds in a row in which a critical check fails before the node is stopped, where that is wanted:
+/// one slow disk is no reason to leave.
+const STRIKES: u32 = 3;
 
 /// What a check found. The order is the order of harm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,14 +174,22 @@ impl Checks {
     pub(crate) async fn run(self, counters: Counters, stop: CancellationToken, on_failure: OnFailure) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut strikes = vec![0; self.0.len()];
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             if stop.run_until_cancelled(self.carry_out()).await.is_none() {
                 return;
             }
-            for check in self.0.iter() {
-                counters.checked(check.name, state(check) != State::Failed);
+            let mut lost = None;
+            for (check, strikes) in self.0.iter().zip(&mut strikes) {
+                let failed = state(check) == State::Failed;
+                counters.checked(check.name, !failed);
+                // Rounds, and not findings: what a part reported once holds until it says otherwise.
+                *strikes = if failed { *strikes + 1 } else { 0 };
+                if check.is_critical() && *strikes >= STRIKES {
+                    lost = Some(check);
+                }
             }
-            if let (Some(check), OnFailure::Stop(node)) = (self.lost(), &on_failure) {
+            if let (Some(check), OnFailure::Stop(node)) = (lost, &on_failure) {
                 tracing::error!(check = check.name, "a critical check keeps failing: this node stops");
                 return node.cancel();
             }
@@ -191,14 +199,6 @@ impl Checks {
     /// Carries out every active check once, all at the same time.
     pub(crate) async fn carry_out(&self) {
         join_all(self.0.iter().map(Check::carry_out)).await;
-    }
-
-    /// A critical check that has failed too often in a row.
-    fn lost(&self) -> Option<&Check> {
-        let failed = |finding: &Finding| matches!(finding.verdict, Verdict::Failed(_));
-        self.0.iter().filter(|check| check.is_critical()).find(|check| {
-            check.log.read(|findings| findings.len() >= STRIKES && findings.iter().rev().take(STRIKES).all(failed))
-        })
     }
 
     fn overall(&self) -> State {

@@ -195,7 +195,7 @@ impl FromRequestParts<Door> for Visit {
             Some(_) => Trust::Verified,
             None => Trust::Unverified,
         };
-        let wanted = door.0.config.admission.wanted(source.address);
+        let wanted = door.0.config.admission.wanted(source.address, &view.interfaces);
         if trust < wanted {
             let refusal = Refusal::NotAdmitted { wanted: wanted.name() };
             return Err(Problem::of_refusal(&refusal, source.key.is_some()));

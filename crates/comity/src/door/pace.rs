@@ -1,5 +1,6 @@
-//! How often one caller may look: requests other than messages, a minute, by proven key or else by
-//! address. Messages are limited by the rules. See "Limits" in `protocols/identity.md`.
+//! How often one caller may look, by proven key or else by address; and how much text one address
+//! may make this node read and check before its messages are judged by the rules. See "Limits" in
+//! `protocols/identity.md`.
 
 use super::guards::Source;
 use super::problem::Problem;
@@ -10,19 +11,41 @@ use std::time::Duration;
 /// Callers remembered at once, 64 bytes each; with none idle, new ones are told to wait.
 const CALLERS_MAX: usize = 16_384;
 
+/// Text that is read for one address, KiB begun: 4 MiB a second, twice as much at once. That is far
+/// beyond what the rules let an address send, and a small part of one core's time.
+const READING: Rate = Rate { per_second: 4096, burst: 8192 };
+
 /// The pace of all callers.
 #[derive(Debug)]
 pub(super) struct Pace {
     // A lock and not a message: every request asks and wants the answer before it goes on.
     throttle: Mutex<Throttle>,
+    // The same.
+    reading: Mutex<Throttle>,
 }
 
 impl Pace {
     /// So many requests a minute, at least one a second; a whole minute's worth at once.
     pub(super) fn new(per_minute: u32) -> Self {
         let rate = Rate { per_second: (per_minute / 60).max(1), burst: per_minute.max(1) };
-        let config = Config { sender: rate, address: rate, senders_max: CALLERS_MAX };
-        Self { throttle: Mutex::new(Throttle::new(config, rand::random())) }
+        let throttle = |rate| {
+            let config = Config { sender: rate, address: rate, senders_max: CALLERS_MAX };
+            Mutex::new(Throttle::new(config, rand::random()))
+        };
+        Self { throttle: throttle(rate), reading: throttle(READING) }
+    }
+
+    /// A text of so many bytes from this address, before it is read; loopback is exempt.
+    pub(super) fn read(&self, source: Source, bytes: usize, now: Duration) -> Result<(), Problem> {
+        if source.address.is_loopback() {
+            return Ok(());
+        }
+        let wanted = bytes / 1024 + 1;
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        match reading.take(Sender::Address(source.address), wanted, now) {
+            (granted, wait) if granted < wanted => Err(Problem::rate_limited("too much to read", wait)),
+            _ => Ok(()),
+        }
     }
 
     /// One request of this caller; loopback is exempt, as for connections.
@@ -43,6 +66,18 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_is_read_so_much_and_the_others_as_well() {
+        let pace = Pace::new(120);
+        let read = |last, at| {
+            let source = Source { address: [10, 0, 0, last].into(), key: None };
+            (0..20).filter(|_| pace.read(source, (1 << 20) - 1, Duration::from_secs(at)).is_ok()).count()
+        };
+        assert_eq!(read(1, 0), 8, "MiB at once");
+        assert_eq!(read(1, 1), 4, "MiB a second");
+        assert_eq!(read(2, 1), 8, "MiB at once");
+    }
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_so_many_a_second() {

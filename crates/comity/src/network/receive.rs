@@ -17,8 +17,8 @@ use std::task::{Context, Poll};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 impl Network {
-    /// Listens to a channel from now on, and after every restart. Only subscribed channels are
-    /// delivered; messages for this node alone always are.
+    /// Listens to a channel from now on, and after every restart: to what is said to all on it. A
+    /// message to this node alone is always delivered, whatever channel it names.
     ///
     /// # Errors
     /// [`Error::Channel`]; [`Error::Refused`] when there are 256 already or the disk does not take it.
@@ -34,7 +34,7 @@ impl Network {
         self.done(Ask::Subscribe { channel: Channel::new(channel)?, quiet: true }).await
     }
 
-    /// Listens to a channel no more.
+    /// Listens to a channel no more. What names it but is for this node alone still comes.
     ///
     /// # Errors
     /// [`Error::Channel`]; [`Error::Refused`] when this node did not listen to it.
@@ -200,7 +200,10 @@ impl PeerChanges {
                 Event::PeerStatus { peer, status } => {
                     return Some(PeerChange::Status { peer: *peer, status: status.clone() });
                 }
-                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } | Event::Evicted { .. } => {}
+                Event::Evicted { peer, name } => {
+                    return Some(PeerChange::Left { peer: *peer, name: name.clone(), goodbye: false });
+                }
+                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } => {}
             }
         }
     }

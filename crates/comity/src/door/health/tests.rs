@@ -87,18 +87,23 @@ async fn the_history_is_bounded_and_passive_checks_note_changes_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_critical_check_stops_the_node_only_after_three_strikes_and_only_where_wanted() {
-    for (on_failure, stops) in [(false, false), (true, true)] {
-        let (check, switch) = switched(Weight::Critical);
-        let (stop, node) = (CancellationToken::new(), CancellationToken::new());
+async fn a_critical_check_stops_the_node_only_after_three_rounds_and_only_where_wanted() {
+    for wanted in [false, true] {
+        let (active, switch) = switched(Weight::Critical);
         switch.store(false, Ordering::Relaxed);
-        let reaction = if on_failure { OnFailure::Stop(node.clone()) } else { OnFailure::CarryOn };
-        let running = tokio::spawn(Checks::new(vec![check]).run(Counters::new("0"), stop.clone(), reaction));
-        tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
-        assert!(!node.is_cancelled());
-        tokio::time::sleep(EVERY * 2).await;
-        assert_eq!(node.is_cancelled(), stops);
-        stop.cancel();
-        running.await.expect("the checks end");
+        let (passive, reporter) = Check::passive("told", "", Weight::Critical);
+        // A part reports a failure that lasts only once.
+        reporter.report(Verdict::Failed("full".to_owned()));
+        for check in [active, passive] {
+            let (stop, node) = (CancellationToken::new(), CancellationToken::new());
+            let reaction = if wanted { OnFailure::Stop(node.clone()) } else { OnFailure::CarryOn };
+            let running = tokio::spawn(Checks::new(vec![check]).run(Counters::new("0"), stop.clone(), reaction));
+            tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
+            assert!(!node.is_cancelled());
+            tokio::time::sleep(EVERY * 2).await;
+            assert_eq!(node.is_cancelled(), wanted);
+            stop.cancel();
+            running.await.expect("the checks end");
+        }
     }
 }

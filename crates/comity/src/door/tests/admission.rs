@@ -21,6 +21,16 @@ async fn from_a_public_address_only_known_keys_are_admitted() {
 }
 
 #[tokio::test]
+async fn a_public_address_of_this_machine_is_as_near_as_loopback() {
+    let home = Home::open().await;
+    home.handle.inform(Input::Interfaces(vec!["203.0.113.9/24".parse().expect("a net")])).await;
+    let reply = home.ask(stranger(), Request::get("/dashflow/status"), Body::empty()).await;
+    assert_eq!(reply.status, 200);
+    let message = suggestion(Uuid::from_u128(5)).to_string();
+    assert_eq!(home.ask(stranger(), Request::post("/dashflow/message"), message).await.status, 202);
+}
+
+#[tokio::test]
 async fn a_header_of_a_proxy_that_is_not_trusted_makes_a_neighbour_a_stranger() {
     let home = Home::open().await;
     let request = Request::get("/dashflow/status").header("x-forwarded-for", "127.0.0.1");

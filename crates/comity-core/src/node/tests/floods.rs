@@ -1,0 +1,95 @@
+//! What many messages, many keys and many names may do, and what they may not.
+
+use super::*;
+
+const FAR: [u8; 4] = [192, 168, 1, 66];
+
+/// A message by POST, with the key that signed it, if one did.
+fn post(pair: &mut Pair, number: u128, from: PeerId, key: Option<NodeId>) -> Answer {
+    let message = Message { id: Some(MessageId(Uuid::from_u128(number))), from, ..bug(pair.now) };
+    let proof = Proof { via: Via::Post, address: FAR.into(), key };
+    pair.heard.clear();
+    pair.tell(1, Input::Arrived { ticket: TICKET, message: Box::new(message), proof });
+    let answer = pair.heard.iter().find(|(by, _)| *by == 1).map(|(_, answer)| answer.clone());
+    answer.expect("every message is judged at once here")
+}
+
+/// A key that nobody has seen before.
+fn throw_away(number: usize) -> NodeId {
+    let mut bytes = [77; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    NodeId::from_bytes(bytes)
+}
+
+#[test]
+fn an_address_that_signs_with_a_new_key_each_time_is_limited_as_one_sender() {
+    let mut pair = Pair::with(|config| {
+        config.throttle.address = Rate { per_second: 1, burst: 5 };
+        config.throttle.senders_max = 10;
+    });
+    let mut accepted = 0;
+    for number in 0..50 {
+        let key = throw_away(number);
+        accepted +=
+            usize::from(matches!(post(&mut pair, 100 + number as u128, key.peer(), Some(key)), Answer::Accepted));
+    }
+    assert_eq!(accepted, 5);
+    // The linked peer is not one of the address, even where it posts.
+    let linked = NodeId::from_bytes([1; 32]);
+    assert!(matches!(post(&mut pair, 900, linked.peer(), Some(linked)), Answer::Accepted));
+    let (sender, _) = pair.fates(send(1, Priority::Normal));
+    assert_eq!(sender, [FateKind::Sent, FateKind::Inbox]);
+}
+
+/// Who node 0 says was evicted, by name.
+fn evicted(pair: &mut Pair) -> Vec<String> {
+    let names = std::mem::take(&mut pair.events).into_iter().filter_map(|(by, event)| match event {
+        Event::Evicted { name, .. } if by == 0 => Some(name),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn who_claims_the_name_of_a_proven_peer_is_evicted_or_nameless_until_it_proves_a_key() {
+    let mut pair = Pair::new();
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    let (stranger, key) = (PeerId(Uuid::from_u128(66)), throw_away(1));
+    let (other, nearly) = (PeerId(Uuid::from_u128(67)), "node-2\u{200b}");
+    pair.nodes[0].book = Book::default();
+    // Before the name is proven.
+    pair.tell(0, Input::Sighted(sighting(stranger, None, "node-2")));
+    pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
+    assert_eq!(evicted(&mut pair), [""; 0]);
+    pair.ask(0, Ask::Send(Send { to: Some(stranger), ..send(1, Priority::Normal) }));
+    pair.link();
+    assert_eq!(evicted(&mut pair), ["node-2"]);
+    assert!(pair.nodes[0].book.find(stranger).is_none());
+    assert_eq!(pair.nodes[0].book.find(key.peer()).map(|peer| peer.name.as_str()), Some(""));
+    assert!(!pair.nodes[0].lanes.contains_key(&stranger));
+    assert_eq!(pair.why(0, send(1, Priority::Normal).id).last(), Some(&FateKind::Failed));
+    // And after it.
+    pair.tell(0, Input::Sighted(sighting(other, None, nearly)));
+    pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
+    assert_eq!(evicted(&mut pair), ["node-2"]);
+    assert!(pair.nodes[0].book.find(other).is_none());
+    assert_eq!(pair.nodes[0].book.find(key.peer()).map(|peer| peer.name.as_str()), Some(""));
+}
+
+#[test]
+fn a_signed_message_evicts_who_used_its_id_without_the_key() {
+    let mut pair = Pair::new();
+    let key = throw_away(1);
+    pair.tell(1, Input::Sighted(sighting(key.peer(), None, "me")));
+    assert!(matches!(post(&mut pair, 1, key.peer(), None), Answer::Accepted));
+    pair.events.clear();
+    assert!(matches!(post(&mut pair, 2, key.peer(), Some(key)), Answer::Accepted));
+    let said = pair.events.iter().map(|(_, event)| match event {
+        Event::Evicted { .. } => "evicted",
+        Event::PeerJoined(_) => "joined",
+        _ => "",
+    });
+    assert_eq!(said.filter(|word| !word.is_empty()).collect::<Vec<_>>(), ["evicted", "joined"]);
+    let record = pair.nodes[1].book.find(key.peer()).expect("a peer");
+    assert_eq!((record.name.as_str(), record.candidates.len()), ("", 0));
+}

@@ -1,0 +1,96 @@
+//! When a peer is there, stale, unreachable or gone, and what is said of it.
+
+use super::*;
+
+/// What node 0 says of its peers from now on, in a word each.
+fn words(pair: &mut Pair) -> Vec<String> {
+    let events = std::mem::take(&mut pair.events).into_iter().filter(|(by, _)| *by == 0);
+    let word = |(_, event)| match event {
+        Event::PeerJoined(peer) => Some(format!("joined {}", peer.presence.name())),
+        Event::PeerUpdated(peer) => Some(format!("updated {}", peer.presence.name())),
+        Event::PeerLeft { goodbye, .. } => Some(format!("left {goodbye}")),
+        _ => None,
+    };
+    events.filter_map(word).collect()
+}
+
+/// Node 0 knows an address of node 1, which falls silent for so long.
+fn silent(pair: &mut Pair, time: Duration) {
+    let key = pair.nodes[1].config.node;
+    pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
+    pair.events.clear();
+    silence(pair, time);
+}
+
+fn silence(pair: &mut Pair, time: Duration) {
+    let end = pair.now.mono + time;
+    while pair.now.mono < end {
+        let step = Duration::from_millis(100);
+        pair.now = Now { mono: pair.now.mono + step, wall: pair.now.wall + step };
+        pair.nodes[0].handle(Input::Wake, pair.now);
+        let effects: Vec<_> = pair.nodes[0].effects().collect();
+        pair.events.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Emit(event) => Some((0, event)),
+            _ => None,
+        }));
+    }
+}
+
+#[test]
+fn three_missed_pings_make_a_peer_stale_and_a_dial_that_does_not_end_makes_it_unreachable() {
+    let mut pair = Pair::new();
+    silent(&mut pair, Duration::from_millis(3900));
+    assert_eq!(words(&mut pair), [""; 0]);
+    silence(&mut pair, Duration::from_millis(100));
+    assert_eq!(words(&mut pair), ["updated stale"]);
+    silence(&mut pair, Duration::from_millis(400));
+    assert_eq!(words(&mut pair), ["left false"]);
+    assert_eq!(pair.peer(0).presence, Presence::Unreachable);
+}
+
+#[test]
+fn a_dial_that_fails_makes_a_stale_peer_unreachable_at_once() {
+    let mut pair = Pair::new();
+    silent(&mut pair, Duration::from_secs(4));
+    let failures =
+        vec![(pair.nodes[0].book.find(pair.nodes[1].me()).expect("a peer").candidates[0], DialFailure::Unreachable)];
+    pair.tell(0, Input::Dialed { dial: DialId(1), outcome: DialOutcome::Failed(failures) });
+    assert_eq!(words(&mut pair), ["updated stale", "left false"]);
+}
+
+#[test]
+fn a_stale_peer_that_is_reached_again_has_not_left() {
+    let mut pair = Pair::new();
+    silent(&mut pair, Duration::from_secs(4));
+    pair.link();
+    assert_eq!(words(&mut pair), ["updated stale", "updated online"]);
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(words(&mut pair), [""; 0]);
+}
+
+#[test]
+fn a_peer_without_an_address_is_unreachable_when_its_link_breaks() {
+    let mut pair = Pair::new();
+    pair.pass(Duration::from_secs(3));
+    pair.events.clear();
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    assert_eq!(words(&mut pair), ["left false"]);
+}
+
+#[test]
+fn a_plain_peer_that_is_heard_of_again_is_online_again_and_that_is_said() {
+    let mut pair = Pair::new();
+    let from = bug(pair.now).from;
+    let post = |pair: &mut Pair, number| {
+        let message = Message { id: Some(MessageId(Uuid::from_u128(number))), from, ..bug(pair.now) };
+        let proof = Proof { via: Via::Post, address: [127, 0, 0, 1].into(), key: None };
+        pair.tell(0, Input::Arrived { ticket: TICKET, message: Box::new(message), proof });
+    };
+    pair.events.clear();
+    post(&mut pair, 1);
+    assert_eq!(words(&mut pair), ["joined online"]);
+    pair.pass(Duration::from_secs(125));
+    assert_eq!(words(&mut pair), ["updated stale"]);
+    post(&mut pair, 2);
+    assert_eq!(words(&mut pair), ["updated online"]);
+}
