@@ -5,6 +5,7 @@
 mod gate;
 mod ids;
 mod listener;
+mod outbox;
 mod perform;
 mod run;
 mod tickets;
@@ -13,6 +14,7 @@ mod tickets;
 mod tests;
 
 pub(crate) use listener::Listener;
+pub(crate) use outbox::Outbox;
 pub(crate) use run::{Driver, Setup};
 
 use crate::identity::Identity;
@@ -65,8 +67,8 @@ pub(crate) enum Event {
         /// Where the answer goes; a dropped asker is fine.
         reply: oneshot::Sender<Answer>,
     },
-    /// Somebody asks and does not want to know the answer.
-    Tell(Ask),
+    /// A feed has messages to be taken; nobody waits to hear what comes of each.
+    Fed(Outbox),
     /// A message came by a door.
     Arrived {
         /// The message.
@@ -131,11 +133,6 @@ impl Handle {
     pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let answer = self.answered(|reply| Event::Ask { ask, reply }).await;
         self.0.me.open_answer(answer, &self.0.counters)
-    }
-
-    /// Sends without waiting for the answer: what becomes of it can be asked by `Ask::Why`.
-    pub(crate) async fn tell(&self, ask: Ask) {
-        self.put(Event::Tell(ask)).await;
     }
 
     /// Sends a message: waits first while the peer asks senders to wait.

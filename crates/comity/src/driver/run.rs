@@ -2,7 +2,7 @@
 //! the only owner of the rules; nothing in it waits for anything but the next event.
 
 use super::perform::Body;
-use super::{Clock, EVENTS_MAX, Event, Handle, REPORTS_MAX, Shared, WATCH_LAG_MAX, listener};
+use super::{Clock, EVENTS_MAX, Event, Handle, Outbox, REPORTS_MAX, Shared, WATCH_LAG_MAX, listener};
 use crate::driver::gate::Gate;
 use crate::driver::ids::Ids;
 use crate::identity::Identity;
@@ -12,11 +12,12 @@ use comity_core::card;
 use comity_core::channel::Channel;
 use comity_core::channel::WELL_KNOWN;
 use comity_core::id::{LinkId, ListenerId};
-use comity_core::node::{Ask, Input, ListenFilter, Node, NodeView, Record};
+use comity_core::node::{Ask, Input, ListenFilter, Node, NodeView, Record, Send};
 use comity_core::time::Now;
 use comity_core::wire::frame::Hello;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     events: mpsc::Receiver<Event>,
     reports: mpsc::Receiver<Input>,
+    /// Memory that the messages of feeds are taken into.
+    fed: Vec<Send>,
     hello: watch::Sender<Arc<Hello>>,
     views: watch::Sender<Arc<NodeView>>,
     /// Whether the last view is still true.
@@ -111,6 +114,7 @@ impl Driver {
             shared: shared.clone(),
             events,
             reports,
+            fed: Vec::new(),
             hello,
             views,
             viewed: true,
@@ -205,10 +209,7 @@ impl Driver {
                 let ticket = self.body.tickets.open(reply);
                 self.tell(Input::Asked { ticket, ask });
             }
-            Event::Tell(ask) => {
-                let ticket = self.body.tickets.open_for_nobody();
-                self.tell(Input::Asked { ticket, ask });
-            }
+            Event::Fed(outbox) => self.take_fed(&outbox),
             Event::Arrived { message, proof, reply } => {
                 let ticket = self.body.tickets.open(reply);
                 self.tell(Input::Arrived { ticket, message, proof });
@@ -226,6 +227,16 @@ impl Driver {
             // Taken out by the loop; a second one only hears that the driver is gone.
             Event::End(_) => {}
         }
+    }
+
+    fn take_fed(&mut self, outbox: &Outbox) {
+        let mut fed = mem::take(&mut self.fed);
+        outbox.take(&mut fed);
+        for send in fed.drain(..) {
+            let ticket = self.body.tickets.open_for_nobody();
+            self.tell(Input::Asked { ticket, ask: Ask::Send(send) });
+        }
+        self.fed = fed;
     }
 
     fn take_input(&mut self, input: Input) {

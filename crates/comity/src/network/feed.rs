@@ -3,9 +3,10 @@
 
 use super::send::payload_of;
 use super::{Error, Network};
+use crate::driver::Outbox;
 use crate::observe;
 use comity_core::channel::Channel;
-use comity_core::envelope::{Priority, Ttl};
+use comity_core::envelope::{Kind, Priority, Ttl};
 use comity_core::id::{MessageId, PeerId};
 use comity_core::node::{Ask, Send};
 use serde::Serialize;
@@ -17,7 +18,9 @@ pub struct Feed {
     network: Network,
     to: Option<PeerId>,
     channel: Channel,
+    kind: Kind,
     priority: Priority,
+    outbox: Outbox,
 }
 
 impl Network {
@@ -26,7 +29,9 @@ impl Network {
     /// # Errors
     /// [`Error::Channel`] when the channel cannot be one.
     pub fn feed(&self, to: Option<PeerId>, channel: &str, priority: Priority) -> Result<Feed, Error> {
-        Ok(Feed { network: self.clone(), to, channel: Channel::new(channel)?, priority })
+        let channel = Channel::new(channel)?;
+        let kind = channel.kind();
+        Ok(Feed { network: self.clone(), to, channel, kind, priority, outbox: Outbox::default() })
     }
 }
 
@@ -43,7 +48,7 @@ impl Feed {
         let send = Send {
             id,
             to: self.to,
-            kind: self.channel.kind(),
+            kind: self.kind,
             channel: self.channel.clone(),
             payload: payload_of(&payload)?,
             priority: self.priority,
@@ -54,7 +59,7 @@ impl Feed {
             sealed_at: None,
         };
         handle.pass(self.to).await;
-        handle.tell(Ask::Send(send)).await;
+        self.outbox.put(send, handle).await;
         Ok(id)
     }
 
