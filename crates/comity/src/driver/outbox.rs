@@ -32,25 +32,21 @@ enum Obstacle {
 
 impl Outbox {
     /// Puts in a message once there is room. A caller that gives up meanwhile has sent nothing.
-    pub(crate) async fn put(&self, mut send: Send, handle: &Handle) {
-        loop {
-            send = match self.offer(send, None) {
-                Ok(()) => return,
-                Err((send, Obstacle::Empty)) => {
-                    // Err: the driver has ended, and the message is dropped like any other.
-                    let Ok(event) = handle.0.events.reserve().await else { return };
-                    match self.offer(send, Some(event)) {
-                        Ok(()) => return,
-                        Err((send, _)) => send,
-                    }
-                }
-                Err((send, Obstacle::Full)) => {
+    pub(crate) async fn put(&self, send: Send, handle: &Handle) {
+        let (mut send, mut event) = (Some(send), None);
+        while let Err(obstacle) = self.offer(&mut send, event.take()) {
+            match obstacle {
+                Obstacle::Empty => match handle.0.events.reserve().await {
+                    Ok(permit) => event = Some(permit),
+                    // The driver has ended, and the message is dropped like any other.
+                    Err(_) => return,
+                },
+                Obstacle::Full => {
                     let taken = self.0.taken.notified();
                     let full = self.waiting().len() >= WAITING_MAX;
                     if full && handle.stop().run_until_cancelled(taken).await.is_none() {
                         return;
                     }
-                    send
                 }
             }
         }
@@ -62,15 +58,15 @@ impl Outbox {
         self.0.taken.notify_waiters();
     }
 
-    fn offer(&self, send: Send, event: Option<mpsc::Permit<'_, Event>>) -> Result<(), (Send, Obstacle)> {
+    fn offer(&self, send: &mut Option<Send>, event: Option<mpsc::Permit<'_, Event>>) -> Result<(), Obstacle> {
         let mut waiting = self.waiting();
         match (waiting.len(), event) {
-            (0, None) => return Err((send, Obstacle::Empty)),
-            (WAITING_MAX.., _) => return Err((send, Obstacle::Full)),
+            (0, None) => return Err(Obstacle::Empty),
+            (WAITING_MAX.., _) => return Err(Obstacle::Full),
             (0, Some(event)) => event.send(Event::Fed(self.clone())),
             (_, _) => {}
         }
-        waiting.push(send);
+        waiting.extend(send.take());
         Ok(())
     }
 
