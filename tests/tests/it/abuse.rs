@@ -263,6 +263,19 @@ fn bodies_that_never_end_hold_little_memory_and_make_only_their_own_address_wait
 }
 
 #[test]
+fn strangers_cannot_take_the_files_that_the_node_needs_itself() {
+    let node = Node::with_files("ann", 120);
+    let connect = |_| TcpStream::connect(("127.0.0.1", node.port())).expect("a connection");
+    let held: Vec<TcpStream> = (0..300).map(connect).collect();
+    until("refusals", PATIENCE, || (node.turned_away("full") >= 200.0).then_some(()));
+    assert_eq!(node.turned_away("no_socket"), 0.0);
+    node.says(&["status", "still here"]);
+    node.says(&["subscribe", "custom:x"]);
+    drop(held);
+    until("room", PATIENCE, || (send(&node, &message(9, "hello").to_string()).status == 202).then_some(()));
+}
+
+#[test]
 fn one_host_cannot_take_all_connections() {
     let lab = Lab::bridge(3);
     let node = Node::on(&lab.host(1), "ann", &["--no-mdns"]);

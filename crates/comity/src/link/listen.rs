@@ -92,10 +92,10 @@ pub(crate) struct Caller {
     pub(crate) tls: bool,
 }
 
-/// Serves the router on this listener until `stop`; returns when every connection has ended.
-/// Without `tls` only plain HTTP is served.
+/// Serves the router on these listeners, which share the limits, until `stop`; returns when every
+/// connection has ended. Without `tls` only plain HTTP is served.
 pub(crate) async fn listen(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
@@ -103,34 +103,46 @@ pub(crate) async fn listen(
     stop: CancellationToken,
 ) {
     let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
-    let port = Arc::new(Port { tls, router, limits, counters, stop, bodies: Room::of_all() });
-    let seats = Seats::new(limits);
+    let (seats, bodies) = (Seats::new(limits), Room::of_all());
+    let port = Arc::new(Port { tls, router, limits, counters, stop, seats, bodies });
     let serving = TaskTracker::new();
+    let accepting = listeners.into_iter().map(|listener| accept(Arc::clone(&port), listener, serving.clone()));
+    futures_util::future::join_all(accepting).await;
+    serving.close();
+    serving.wait().await;
+}
+
+async fn accept(port: Arc<Port>, listener: TcpListener, serving: TaskTracker) {
+    let mut failing = false;
     while let Some(accepted) = port.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((tcp, address)) => match seats.take(address.ip()) {
-                Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
-                Err(full) => port.refused(full),
-            },
+            Ok((tcp, address)) => {
+                failing = false;
+                match port.seats.take(address.ip()) {
+                    Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
+                    Err(full) => port.refused(full),
+                }
+            }
             Err(failure) => {
-                tracing::warn!(%failure, "no further connection can be accepted");
+                // Said once: it is so many times a second for as long as it lasts.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%failure, "no further connection can be accepted for now");
+                }
                 port.refused(Cause::NoSocket);
                 sleep(BREATH).await;
             }
         }
     }
-    drop(listener);
-    serving.close();
-    serving.wait().await;
 }
 
-/// What all connections of one listener share.
+/// What all connections share.
 struct Port {
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
     counters: Counters,
     stop: CancellationToken,
+    seats: Seats,
     bodies: Room,
 }
 
