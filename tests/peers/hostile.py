@@ -388,6 +388,29 @@ def crowds_in(address, port, count):
     sys.stdin.read()
 
 
+def hoards(port, source, count):
+    """Bodies of almost a mebibyte, so many at once, of which the last byte never comes."""
+    held = []
+    for _ in range(int(count)):
+        one = socket.create_connection(("127.0.0.1", int(port)), 10, (source, 0))
+        one.sendall(b"POST /dashflow/message HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: 1000001\r\n\r\n")
+        one.setblocking(False)
+        held.append([one, b" " * 1000000])
+    idle = time.monotonic()
+    while any(rest for _, rest in held) and time.monotonic() - idle < 1:
+        for one in held:
+            try:
+                sent = one[0].send(one[1]) if one[1] else 0
+            except BlockingIOError:
+                sent = 0
+            one[1] = one[1][sent:]
+            idle = time.monotonic() if sent else idle
+        time.sleep(0.01)
+    say(scene="hoarding")
+    sys.stdin.read()
+
+
 def traps(*doors):
     """Listens where nobody may be sent, `address port` each, and prints who comes."""
     import select

@@ -43,6 +43,7 @@ enum Place {
     Here,
     Host(Host),
     Disk(Disk),
+    Files(u32),
 }
 
 impl Node {
@@ -54,6 +55,11 @@ impl Node {
     /// The same, with these environment variables.
     pub fn alone_with(name: &str, variables: &[(&str, &str)]) -> Self {
         Self::alone_in(Place::Here, Folder::new(), name, &[], variables)
+    }
+
+    /// A node on loopback that the system allows so many files and sockets.
+    pub fn with_files(name: &str, files: u32) -> Self {
+        Self::alone_in(Place::Files(files), Folder::new(), name, &[], &[])
     }
 
     /// A node on loopback whose data directory is this disk, mounted on this folder.
@@ -82,6 +88,11 @@ impl Node {
             Place::Here => command,
             Place::Host(host) => host.run(&command),
             Place::Disk(disk) => disk.run(&command),
+            Place::Files(files) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={files}:{files}"));
+                crate::lab::wrapped(limited, &command)
+            }
         });
         let ready = process.wait_for("ready line", PATIENCE, |line| line.contains("ready").then(|| line.to_owned()));
         let name = name.to_owned();
@@ -133,7 +144,7 @@ impl Node {
     pub fn figure(&self, name: &str) -> f64 {
         let mut curl = match &self.place {
             Place::Host(host) => host.command("curl"),
-            Place::Here | Place::Disk(_) => Command::new("curl"),
+            Place::Here | Place::Disk(_) | Place::Files(_) => Command::new("curl"),
         };
         curl.args(["--silent", "--show-error", "--fail", &format!("{}/metrics", self.metrics_url())]);
         let metrics = crate::peers::output(&mut curl);
@@ -170,7 +181,7 @@ impl Node {
         command.arg("--data-dir").arg(self.folder.path());
         match &self.place {
             Place::Disk(disk) => disk.run(&command),
-            Place::Here | Place::Host(_) => command,
+            Place::Here | Place::Host(_) | Place::Files(_) => command,
         }
     }
 
@@ -178,7 +189,7 @@ impl Node {
     pub fn disk(&self) -> &Disk {
         match &self.place {
             Place::Disk(disk) => disk,
-            Place::Here | Place::Host(_) => panic!("{} has no disk of its own", self.name),
+            Place::Here | Place::Host(_) | Place::Files(_) => panic!("{} has no disk of its own", self.name),
         }
     }
 

@@ -247,6 +247,35 @@ fn a_flood_from_one_address_leaves_another_undisturbed() {
 }
 
 #[test]
+fn bodies_that_never_end_hold_little_memory_and_make_only_their_own_address_wait() {
+    let node = Node::alone("ann", &[]);
+    let (port, memory) = (node.port().to_string(), node.memory());
+    let mut hoard = scene(&["hoards", &port, "127.0.0.2", "200"]);
+    assert_eq!(heard(&mut hoard)["scene"], "hoarding");
+    let held = node.memory();
+    assert!(held < memory + GROWTH_MAX, "{held} KiB, {memory} before, for 200 MB of bodies");
+    let told = heard(&mut scene(&["works", &port, "127.0.0.3", "10", "0"]));
+    assert_eq!(told["statuses"], json!({"202": 10}), "{told}");
+    assert!(told["slowest"].as_f64().is_some_and(|slowest| slowest < 2.0), "{told}");
+    drop(hoard);
+    let told = heard(&mut scene(&["works", &port, "127.0.0.2", "10", "0"]));
+    assert_eq!(told["statuses"], json!({"202": 10}), "what was held is free again: {told}");
+}
+
+#[test]
+fn strangers_cannot_take_the_files_that_the_node_needs_itself() {
+    let node = Node::with_files("ann", 120);
+    let connect = |_| TcpStream::connect(("127.0.0.1", node.port())).expect("a connection");
+    let held: Vec<TcpStream> = (0..300).map(connect).collect();
+    until("refusals", PATIENCE, || (node.turned_away("full") >= 200.0).then_some(()));
+    assert_eq!(node.turned_away("no_socket"), 0.0);
+    node.says(&["status", "still here"]);
+    node.says(&["subscribe", "custom:x"]);
+    drop(held);
+    until("room", PATIENCE, || (send(&node, &message(9, "hello").to_string()).status == 202).then_some(()));
+}
+
+#[test]
 fn one_host_cannot_take_all_connections() {
     let lab = Lab::bridge(3);
     let node = Node::on(&lab.host(1), "ann", &["--no-mdns"]);

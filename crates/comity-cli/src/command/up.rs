@@ -10,6 +10,7 @@ use comity::Network;
 use comity::home::Home;
 use comity::observe::{self, Observed};
 use comity_client::Client;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::future::Future;
 
@@ -49,11 +50,20 @@ where
 }
 
 fn running(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    allow_all_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(work);
     // The node has left by now; a thread may still wait for standard input.
     runtime.shutdown_background();
     ended
+}
+
+/// Lets this process have as many files and sockets as the system would give it: the usual first
+/// limit of 1,024 is for programs that use `select`.
+fn allow_all_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Err: then it is as many as there were.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// The node, and its log, which must outlive it.

@@ -3,6 +3,7 @@
 //! See "TLS on the one port" and "Limits" in `protocols/identity.md`.
 
 use super::Cause;
+use super::body::{Held, Patient, Room};
 use super::tls::Tls;
 use super::wire::Wire;
 use crate::observe::Counters;
@@ -10,9 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
-use bytes::Bytes;
 use comity_core::id::NodeId;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,14 +20,12 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +44,11 @@ const HTTP2_PING: Duration = Duration::from_secs(15);
 
 /// The most requests that one HTTP/2 connection has under way.
 const HTTP2_STREAMS_MAX: u32 = 64;
+
+/// How much of an HTTP/2 connection's bodies may be under way unread, bytes, and of one body. It is
+/// memory that a client fills before anybody has asked for it.
+const HTTP2_WINDOW: u32 = 128 * 1024;
+const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 
 /// What a listener allows.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +92,10 @@ pub(crate) struct Caller {
     pub(crate) tls: bool,
 }
 
-/// Serves the router on this listener until `stop`; returns when every connection has ended.
-/// Without `tls` only plain HTTP is served.
+/// Serves the router on these listeners, which share the limits, until `stop`; returns when every
+/// connection has ended. Without `tls` only plain HTTP is served.
 pub(crate) async fn listen(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
@@ -100,34 +103,47 @@ pub(crate) async fn listen(
     stop: CancellationToken,
 ) {
     let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
-    let port = Arc::new(Port { tls, router, limits, counters, stop });
-    let seats = Seats::new(limits);
+    let (seats, bodies) = (Seats::new(limits), Room::of_all());
+    let port = Arc::new(Port { tls, router, limits, counters, stop, seats, bodies });
     let serving = TaskTracker::new();
+    let accepting = listeners.into_iter().map(|listener| accept(Arc::clone(&port), listener, serving.clone()));
+    futures_util::future::join_all(accepting).await;
+    serving.close();
+    serving.wait().await;
+}
+
+async fn accept(port: Arc<Port>, listener: TcpListener, serving: TaskTracker) {
+    let mut failing = false;
     while let Some(accepted) = port.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((tcp, address)) => match seats.take(address.ip()) {
-                Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
-                Err(full) => port.refused(full),
-            },
+            Ok((tcp, address)) => {
+                failing = false;
+                match port.seats.take(address.ip()) {
+                    Ok(seat) => drop(serving.spawn(Arc::clone(&port).serve_socket(tcp, address, seat))),
+                    Err(full) => port.refused(full),
+                }
+            }
             Err(failure) => {
-                tracing::warn!(%failure, "no further connection can be accepted");
+                // Said once: it is so many times a second for as long as it lasts.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%failure, "no further connection can be accepted for now");
+                }
                 port.refused(Cause::NoSocket);
                 sleep(BREATH).await;
             }
         }
     }
-    drop(listener);
-    serving.close();
-    serving.wait().await;
 }
 
-/// What all connections of one listener share.
+/// What all connections share.
 struct Port {
     tls: Option<Tls>,
     router: Router,
     limits: Limits,
     counters: Counters,
     stop: CancellationToken,
+    seats: Seats,
+    bodies: Room,
 }
 
 impl Port {
@@ -135,6 +151,7 @@ impl Port {
         let stop = self.stop.clone();
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let deadline = Instant::now() + self.limits.head;
+        let bodies = seat.bodies.clone();
         let opening = stop.run_until_cancelled(timeout(self.limits.head, self.open(tcp, seat)));
         let opened = match opening.await {
             None => return,
@@ -148,10 +165,11 @@ impl Port {
         match opened {
             Opened::Nothing => {}
             Opened::Plain(wire) => {
-                self.serve(wire, Caller { address, key: None, tls: false }, deadline).await;
+                self.serve(wire, Caller { address, key: None, tls: false }, bodies, deadline).await;
             }
             Opened::Tls(accepted) => {
-                self.serve(accepted.stream, Caller { address, key: accepted.key, tls: true }, deadline).await;
+                let caller = Caller { address, key: accepted.key, tls: true };
+                self.serve(accepted.stream, caller, bodies, deadline).await;
             }
         }
     }
@@ -165,17 +183,19 @@ impl Port {
         }
     }
 
-    /// Serves one connection; `deadline` is when the head of its first request must be here.
-    async fn serve<S>(&self, stream: S, caller: Caller, deadline: Instant)
+    /// Serves one connection; `bodies` is the room of its address, `deadline` is when the head of its
+    /// first request must be here.
+    async fn serve<S>(&self, stream: S, caller: Caller, bodies: Room, deadline: Instant)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let asked = Arc::new(AtomicBool::new(false));
         let service = {
-            let (asked, router, patience) = (Arc::clone(&asked), self.router.clone(), self.limits.body);
+            let (asked, router, limits) = (Arc::clone(&asked), self.router.clone(), self.limits);
+            let all = self.bodies.clone();
             service_fn(move |request| {
                 asked.store(true, Ordering::Relaxed);
-                answer(router.clone(), request, caller, patience)
+                answer(router.clone(), request, caller, Held::nothing(bodies.clone(), all.clone()), limits)
             })
         };
         let builder = self.builder();
@@ -219,6 +239,8 @@ impl Port {
             .timer(TokioTimer::new())
             .keep_alive_interval(HTTP2_PING)
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .initial_connection_window_size(HTTP2_WINDOW)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX));
         builder
     }
@@ -246,49 +268,13 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
     caller: Caller,
-    patience: Duration,
+    room: Arc<Held>,
+    limits: Limits,
 ) -> Result<Response, Infallible> {
-    let mut request = request.map(|body| Body::new(Patient { body, patience, until: None }));
+    let patient = |body| Body::new(Patient::new(body, Arc::clone(&room), limits.body_bytes, limits.body));
+    let mut request = request.map(patient);
     request.extensions_mut().insert(caller);
     tower::ServiceExt::oneshot(router, request).await
-}
-
-/// A request's body that must be here in time; the clock runs from the first look at it.
-struct Patient {
-    body: Incoming,
-    patience: Duration,
-    until: Option<Pin<Box<Sleep>>>,
-}
-
-/// What a body reader is told when the client is too slow, or went away.
-#[derive(Debug, thiserror::Error)]
-enum BodyFailure {
-    #[error("the body took longer than {} s", .0.as_secs())]
-    Slow(Duration),
-    #[error(transparent)]
-    Broken(#[from] hyper::Error),
-}
-
-impl hyper::body::Body for Patient {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyFailure::Broken)));
-        }
-        let until = this.until.get_or_insert_with(|| Box::pin(sleep(this.patience)));
-        until.as_mut().poll(cx).map(|()| Some(Err(BodyFailure::Slow(this.patience))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// The places for connections, in all and by address.
@@ -301,12 +287,19 @@ pub(super) struct Seats {
 #[derive(Default)]
 struct Taken {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Here>,
+}
+
+/// What the connections from one address have.
+struct Here {
+    seats: usize,
+    bodies: Room,
 }
 
 /// One connection's place, given back on drop.
 pub(crate) struct Seat {
     address: IpAddr,
+    bodies: Room,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -321,16 +314,15 @@ impl Seats {
         if taken.all >= self.limits.connections {
             return Err(Cause::Full);
         }
-        if !address.is_loopback() {
-            let here = taken.by_address.entry(address).or_default();
-            if *here >= self.limits.per_address {
-                return Err(Cause::FullAddress);
-            }
-            *here += 1;
+        let here = taken.by_address.entry(address).or_insert_with(|| Here { seats: 0, bodies: Room::of_an_address() });
+        if here.seats >= self.limits.per_address && !address.is_loopback() {
+            return Err(Cause::FullAddress);
         }
+        here.seats += 1;
+        let bodies = here.bodies.clone();
         taken.all += 1;
         drop(taken);
-        Ok(Seat { address, taken: Arc::clone(&self.taken) })
+        Ok(Seat { address, bodies, taken: Arc::clone(&self.taken) })
     }
 }
 
@@ -339,8 +331,8 @@ impl Drop for Seat {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;
         if let Some(here) = taken.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
+            here.seats -= 1;
+            if here.seats == 0 {
                 taken.by_address.remove(&self.address);
             }
         }

@@ -2,6 +2,7 @@
 //! peers that have no links. Bytes become domain values here and go to the driver; what a node
 //! does with them is decided in `comity_core::node`. See "Links" in `protocols/local-network.md`.
 
+mod body;
 mod dial;
 mod hello;
 mod listen;

@@ -195,19 +195,14 @@ pub(super) async fn assemble(
     let driver = tokio::spawn(driver.run(links.clone(), records));
     let router = door::network(handle.clone(), links.router(), (&config).into());
     let limits = limits(&config);
-    let mut doors = Vec::new();
-    for listener in network {
-        let served = link::listen(listener, Some(tls.clone()), router.clone(), limits, counters.clone(), stop.clone());
-        doors.push(tokio::spawn(served));
-    }
+    let served = link::listen(network, Some(tls), router, limits, counters.clone(), stop.clone());
+    let mut doors = vec![tokio::spawn(served)];
     let ill = CancellationToken::new();
     let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
     let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
-    for listener in metrics {
-        let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
-        doors.push(tokio::spawn(link::listen(listener, None, router, limits, counters.clone(), stop.clone())));
-    }
+    let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
+    doors.push(tokio::spawn(link::listen(metrics, None, router, limits, counters.clone(), stop.clone())));
     let mdns = discover(&handle, &links, &config, interfaces);
     Ok(Network(Arc::new(Inner {
         data_dir: home.folder().to_owned(),
@@ -258,7 +253,7 @@ fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
 fn limits(config: &Config) -> link::Limits {
     let limits = &config.limits;
     link::Limits {
-        connections: limits.connections,
+        connections: ground::connections(limits.connections),
         per_address: limits.connections_per_address,
         head_bytes: limits.header_bytes,
         head: limits.header_time,

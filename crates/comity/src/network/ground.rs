@@ -3,6 +3,7 @@
 use crate::driver::Handle;
 use comity_core::node::Input;
 use ipnet::IpNet;
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,11 +15,26 @@ use tokio::net::TcpListener;
 /// anew within this time.
 const INTERFACES_EVERY: Duration = Duration::from_secs(5);
 
+/// Files and sockets that a node needs for itself: its database, its control door, its own dials and
+/// links. What the system allows beyond them is for connections that come in.
+const FILES_KEPT: usize = 256;
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// How often another free port is tried when the system's choice is taken on IPv6.
 const FREE_PORT_TRIES: usize = 16;
+
+/// How many connections can come in at once of those that are wanted: where the system allows this
+/// process few files, strangers must not have all of them.
+pub(super) fn connections(wanted: usize) -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    let room = allowed.map_or(wanted, |files| files.saturating_sub(FILES_KEPT).max(files / 4));
+    if room < wanted {
+        tracing::info!(wanted, room, "this system allows fewer connections at once than are configured (ulimit -n)");
+    }
+    room.min(wanted)
+}
 
 /// Listens on the first port that is free at all the addresses; no address means all, IPv4 and
 /// IPv6. Port 0 is any free one.

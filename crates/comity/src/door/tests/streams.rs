@@ -17,7 +17,7 @@ async fn listening() -> (Home, SocketAddr) {
     let address = listener.local_addr().expect("a bound socket");
     let (router, tls, stop) = (home.router.clone(), Some(home.tls.clone()), home.stop.clone());
     let counters = home.handle.counters().clone();
-    tokio::spawn(link::listen(listener, tls, router, link::Limits::default(), counters, stop));
+    tokio::spawn(link::listen(vec![listener], tls, router, link::Limits::default(), counters, stop));
     (home, address)
 }
 
