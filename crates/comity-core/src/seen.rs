@@ -50,6 +50,11 @@ impl Seen {
         Sight::First
     }
 
+    /// Whether a message was seen.
+    pub fn knows(&self, from: PeerId, id: MessageId) -> bool {
+        self.known.contains(&self.fingerprint(from, id))
+    }
+
     /// Forgets one message, because it could not be kept and may be sent again.
     pub fn forget(&mut self, from: PeerId, id: MessageId) {
         let fingerprint = self.fingerprint(from, id);
