@@ -1,7 +1,7 @@
 //! What must hold in every run, whatever the network and the disks do: nothing is handled twice,
 //! nothing goes missing, and both sides of a message say the same of it.
 
-use comity_core::envelope::{Priority, Received};
+use comity_core::envelope::{Kind, Priority, Received};
 use comity_core::id::{MessageId, PeerId};
 use comity_core::ledger::{Fate, FateKind};
 use comity_core::node::NodeView;
@@ -27,6 +27,10 @@ pub(crate) struct Judge {
     /// How often each message was handled, by host: live ones by start of the host.
     live: BTreeSet<(usize, u64, PeerId, MessageId)>,
     durable: BTreeSet<(usize, PeerId, MessageId)>,
+    /// What must not be done twice and was handed over live, by start of the host; and those whose
+    /// host has since stopped in peace.
+    urgent: BTreeSet<(usize, u64, PeerId, MessageId)>,
+    done: BTreeSet<(usize, PeerId, MessageId)>,
     /// Messages that came to each host in its present start, and items it was restored with.
     came: BTreeMap<usize, u64>,
     /// To how many peers each message was said to go.
@@ -104,6 +108,18 @@ impl Judge {
         if !self.live.insert((host, start, from, id)) || self.durable.contains(&(host, from, id)) {
             self.blame(format!("host {host} handled {id} of {from} twice (live)"));
         }
+        if self.done.contains(&(host, from, id)) {
+            self.blame(format!("host {host} handled {id} of {from} twice (after it had left)"));
+        }
+        if received.message.kind == Kind::Query || received.message.priority == Priority::Critical {
+            self.urgent.insert((host, start, from, id));
+        }
+    }
+
+    /// A host left, and its node ended.
+    pub(crate) fn stopped(&mut self, host: usize, start: u64) {
+        let done = self.urgent.iter().filter(|(of, at, ..)| (*of, *at) == (host, start));
+        self.done.extend(done.map(|(host, _, from, id)| (*host, *from, *id)));
     }
 
     /// A message was taken out of the inbox for good.
@@ -120,6 +136,7 @@ impl Judge {
     pub(crate) fn not_handled(&mut self, host: usize, start: u64, received: &Received) {
         if let Some(id) = received.message.id {
             self.live.remove(&(host, start, received.message.from, id));
+            self.urgent.remove(&(host, start, received.message.from, id));
             self.came(host, 1);
         }
     }

@@ -61,6 +61,7 @@ pub(crate) enum Step {
     Divide,
     Heal,
     Crash(usize),
+    Leave(usize),
     Restart(usize),
     Forget(usize),
     CalmDown,
@@ -121,6 +122,10 @@ fn write_story(world: &mut World, plant: Plant) {
         let back = when + at(world, 200, 6_000);
         world.later(back, Happening::Step(Step::Restart(host)));
     }
+    let (host, when) = (world.random.below(HOSTS), at(world, 6_000, 30_000));
+    world.later(when, Happening::Step(Step::Leave(host)));
+    let back = when + at(world, 2_500, 6_000);
+    world.later(back, Happening::Step(Step::Restart(host)));
     if plant == Plant::Duplicates {
         for host in 0..HOSTS {
             for second in 5..40 {
@@ -163,6 +168,7 @@ fn take(world: &mut World, step: Step) {
         }
         Step::Heal => world.heal(),
         Step::Crash(host) => world.crash(host),
+        Step::Leave(host) => drop(world.ask(host, Ask::Leave { reason: "done".to_owned() })),
         Step::Restart(host) => {
             if world.hosts[host].node.is_none() {
                 world.start(host);

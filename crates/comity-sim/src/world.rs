@@ -57,6 +57,7 @@ pub(crate) struct Host {
     acking: BTreeMap<Ticket, Vec<Arc<Item>>>,
     taking: BTreeSet<Ticket>,
     peeking: BTreeSet<Ticket>,
+    leaving: Option<Ticket>,
     /// Priorities of what left the inbox while the present input was handled.
     removed: Vec<Priority>,
     pub(crate) refused: u64,
@@ -190,10 +191,18 @@ impl World {
         host.acking.clear();
         host.taking.clear();
         host.peeking.clear();
+        host.leaving = None;
         for link in self.links_of(index) {
             self.cut(link);
         }
         self.ends.retain(|_, end| end.host != index);
+    }
+
+    /// Ends a host's node after it has left: the disk takes what is pending.
+    fn stop(&mut self, index: usize) {
+        self.judge.stopped(index, self.hosts[index].start);
+        self.hosts[index].disk.sync();
+        self.crash(index);
     }
 
     pub(crate) fn divide(&mut self, groups: impl Fn(usize) -> u8) {
@@ -219,6 +228,7 @@ impl World {
             Ask::Peek { .. } => {
                 self.hosts[host].peeking.insert(ticket);
             }
+            Ask::Leave { .. } => self.hosts[host].leaving = Some(ticket),
             _ => {}
         }
         self.tell(host, Input::Asked { ticket, ask });
@@ -392,6 +402,7 @@ impl World {
                 }
             }
             Answer::Items(items) if host.peeking.remove(&ticket) => self.acknowledge_later(index, items),
+            Answer::Done if host.leaving == Some(ticket) => self.stop(index),
             Answer::Done => {
                 for item in host.acking.remove(&ticket).unwrap_or_default() {
                     self.judge.handled_durably(index, start, &item.received);
@@ -426,6 +437,7 @@ impl Host {
             acking: BTreeMap::new(),
             taking: BTreeSet::new(),
             peeking: BTreeSet::new(),
+            leaving: None,
             removed: Vec::new(),
             refused: 0,
             started_at: Duration::ZERO,
