@@ -49,11 +49,16 @@ impl Seen {
         Sight::First
     }
 
+    /// Whether a message was seen.
+    pub fn knows(&self, from: PeerId, id: MessageId) -> bool {
+        self.known.contains(&self.fingerprint(from, id))
+    }
+
     /// How many of these were seen before; remembers none. Asked for all messages of a frame at
     /// once it lets the processor fetch their places in memory side by side, so that the
     /// [`Self::look`] at each of them need not wait.
     pub fn count_known(&self, messages: impl Iterator<Item = (PeerId, MessageId)>) -> usize {
-        messages.filter(|(from, id)| self.known.contains(&self.fingerprint(*from, *id))).count()
+        messages.filter(|(from, id)| self.knows(*from, *id)).count()
     }
 
     /// Forgets one message, because it could not be kept and may be sent again.

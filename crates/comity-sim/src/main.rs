@@ -16,8 +16,9 @@ fn main() -> ExitCode {
             "--seeds" => seeds = number().unwrap_or(seeds),
             "--from" => first = number().unwrap_or(first),
             "--plant-duplicates" => plant = Plant::Duplicates,
+            "--plant-lost-receipts" => plant = Plant::LostReceipts,
             _ => {
-                eprintln!("usage: comity-sim [--seeds N] [--from SEED] [--plant-duplicates]");
+                eprintln!("usage: comity-sim [--seeds N] [--from SEED] [--plant-duplicates | --plant-lost-receipts]");
                 return ExitCode::from(2);
             }
         }

@@ -10,6 +10,7 @@ use comity_core::inbox::Mode;
 use comity_core::node::{Ask, Input, ListenFilter, Proof, Send};
 use comity_core::payload::Payload;
 use comity_core::peers::{Candidate, Presence, Sighting, Source};
+use comity_core::throttle::Rate;
 use comity_core::time::{Now, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub enum Plant {
     Nothing,
     /// Message ids are forgotten again and again, so that duplicates get through.
     Duplicates,
+    /// Receipts are lost although their link goes on.
+    LostReceipts,
 }
 
 /// What came of a run.
@@ -58,6 +61,7 @@ pub(crate) enum Step {
     Divide,
     Heal,
     Crash(usize),
+    Leave(usize),
     Restart(usize),
     Forget(usize),
     CalmDown,
@@ -68,6 +72,10 @@ pub(crate) enum Step {
 pub fn play(seed: u64, plant: Plant) -> Report {
     let mut world = World::new(seed, HOSTS);
     world.disks_fail = world.random.once_in(4);
+    if world.random.once_in(4) {
+        world.rate = Rate { per_second: 1, burst: 2 };
+    }
+    world.loses_receipts = plant == Plant::LostReceipts;
     write_story(&mut world, plant);
     let mut steps = 0;
     while let Some(happening) = world.next() {
@@ -114,6 +122,10 @@ fn write_story(world: &mut World, plant: Plant) {
         let back = when + at(world, 200, 6_000);
         world.later(back, Happening::Step(Step::Restart(host)));
     }
+    let (host, when) = (world.random.below(HOSTS), at(world, 6_000, 30_000));
+    world.later(when, Happening::Step(Step::Leave(host)));
+    let back = when + at(world, 2_500, 6_000);
+    world.later(back, Happening::Step(Step::Restart(host)));
     if plant == Plant::Duplicates {
         for host in 0..HOSTS {
             for second in 5..40 {
@@ -156,6 +168,7 @@ fn take(world: &mut World, step: Step) {
         }
         Step::Heal => world.heal(),
         Step::Crash(host) => world.crash(host),
+        Step::Leave(host) => drop(world.ask(host, Ask::Leave { reason: "done".to_owned() })),
         Step::Restart(host) => {
             if world.hosts[host].node.is_none() {
                 world.start(host);
@@ -225,6 +238,7 @@ fn say(world: &mut World) {
     } else {
         Ask::Send(send)
     };
+    world.sent.push((host, id, world.hosts.iter().map(|host| host.start).collect()));
     world.ask(host, ask);
     if world.random.once_in(40) {
         let listener = comity_core::id::ListenerId(2);
@@ -284,7 +298,33 @@ fn forget_ids(world: &mut World, host: usize) {
     }
 }
 
+/// Every message has ended on its sender's side, and as its receiver says, unless a crash took the
+/// memory of either.
+fn judge_the_fates(world: &mut World) {
+    let ids: Vec<PeerId> = world.hosts.iter().map(|host| host.key.peer()).collect();
+    for (sender, message, starts) in std::mem::take(&mut world.sent) {
+        let same_start = |world: &World, host: usize| world.hosts[host].start == starts[host];
+        if !same_start(world, sender) {
+            continue;
+        }
+        let fates = world.why(sender, message);
+        world.judge.all_copies_told(sender, message, &fates);
+        for (receiver, id) in ids.iter().enumerate() {
+            let said: Vec<_> = fates.iter().filter(|fate| fate.peer == Some(*id)).map(|fate| fate.kind).collect();
+            if said.is_empty() {
+                continue;
+            }
+            let did = same_start(world, receiver).then(|| {
+                let fates = world.why(receiver, message);
+                fates.iter().filter(|fate| fate.peer == Some(ids[sender])).map(|fate| fate.kind).collect::<Vec<_>>()
+            });
+            world.judge.ended(sender, receiver, message, &said, did.as_deref());
+        }
+    }
+}
+
 fn judge_the_end(world: &mut World) {
+    judge_the_fates(world);
     let keys: Vec<_> = world.hosts.iter().map(|host| host.key).collect();
     for index in 0..HOSTS {
         let clock = world.hosts[index].clock(world.now);

@@ -1,20 +1,19 @@
-//! The world: hosts with a node each, links between them, one clock, and everything that can
-//! happen on it. Effects of a node become happenings; happenings become inputs of nodes.
+//! The world: hosts with a node each, one clock, and everything that can happen on it. Effects of a
+//! node become happenings; happenings become inputs of nodes.
 
 use crate::disk::Disk;
 use crate::judge::Judge;
+use crate::links::End;
 use crate::random::Random;
-use comity_core::card::{Card, PROTOCOL};
 use comity_core::envelope::{Message, Priority, Received};
-use comity_core::id::{DialId, LinkId, ListenerId, NodeId, Ticket};
+use comity_core::id::{DialId, LinkId, ListenerId, MessageId, NodeId, Ticket};
 use comity_core::inbox::Item;
-use comity_core::node::{
-    Answer, Ask, Boot, Config, DialFailure, DialOutcome, Effect, Input, LinkLoss, ListenFilter, Node, PostFailure,
-    Record, Restored,
-};
+use comity_core::ledger::Fate;
+use comity_core::node::{Answer, Ask, Boot, Config, Effect, Input, ListenFilter, Node, PostFailure, Record, Restored};
 use comity_core::peers::Candidate;
 use comity_core::throttle::Rate;
 use comity_core::time::{Now, Timestamp};
+use comity_core::wire::frame::Frame;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use uuid::Uuid;
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// How long a dial waits where nobody answers.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The only listener of a host.
 const LISTENER: ListenerId = ListenerId(1);
@@ -47,15 +46,6 @@ pub(crate) enum Happening {
     Step(crate::story::Step),
 }
 
-/// One end of a link.
-#[derive(Debug)]
-struct End {
-    host: usize,
-    other: LinkId,
-    /// When the last frame towards the other end arrives: frames do not overtake each other.
-    last_arrival: Duration,
-}
-
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -67,6 +57,7 @@ pub(crate) struct Host {
     acking: BTreeMap<Ticket, Vec<Arc<Item>>>,
     taking: BTreeSet<Ticket>,
     peeking: BTreeSet<Ticket>,
+    leaving: Option<Ticket>,
     /// Priorities of what left the inbox while the present input was handled.
     removed: Vec<Priority>,
     pub(crate) refused: u64,
@@ -75,7 +66,7 @@ pub(crate) struct Host {
     next_wake: Option<Duration>,
     syncing: bool,
     listens: bool,
-    group: u8,
+    pub(crate) group: u8,
 }
 
 /// All hosts and what lies between them.
@@ -86,8 +77,14 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) judge: Judge,
     pub(crate) disks_fail: bool,
+    /// How fast each host lets each other send.
+    pub(crate) rate: Rate,
     pub(crate) partitioned: bool,
-    ends: BTreeMap<LinkId, End>,
+    /// The planted bug: some receipts never leave.
+    pub(crate) loses_receipts: bool,
+    /// The start of every host when each message was sent.
+    pub(crate) sent: Vec<(usize, MessageId, Vec<u64>)>,
+    pub(crate) ends: BTreeMap<LinkId, End>,
     agenda: BTreeMap<(Duration, u64), Happening>,
     order: u64,
     numbers: u64,
@@ -101,7 +98,10 @@ impl World {
             hosts: Vec::new(),
             judge: Judge::default(),
             disks_fail: false,
+            rate: Rate { per_second: 20, burst: 30 },
             partitioned: false,
+            loses_receipts: false,
+            sent: Vec::new(),
             ends: BTreeMap::new(),
             agenda: BTreeMap::new(),
             order: 0,
@@ -138,7 +138,8 @@ impl World {
         match happening {
             Happening::Told { host, start, input } => self.tell_start(host, start, *input),
             Happening::Frame { link, input } => {
-                if let Some(host) = self.ends.get(&link).map(|end| end.host) {
+                let whole = |end: &&End| end.broken_at.is_none_or(|at| self.now <= at);
+                if let Some(host) = self.ends.get(&link).filter(whole).map(|end| end.host) {
                     if let Input::Messages { batch, .. } = &*input {
                         self.judge.came(host, batch.len());
                     }
@@ -170,7 +171,7 @@ impl World {
         let mut config = Config::new(host.key, format!("host-{index}"), boot, seed);
         config.inbox.items_max = 12;
         config.outbound.messages_max = 24;
-        config.throttle.sender = Rate { per_second: 20, burst: 30 };
+        config.throttle.sender = self.rate;
         let now = host.clock(self.now);
         host.node = Some(Node::new(config, restored, now));
         host.next_wake = None;
@@ -190,24 +191,18 @@ impl World {
         host.acking.clear();
         host.taking.clear();
         host.peeking.clear();
+        host.leaving = None;
         for link in self.links_of(index) {
             self.cut(link);
         }
+        self.ends.retain(|_, end| end.host != index);
     }
 
-    pub(crate) fn links_of(&self, host: usize) -> Vec<LinkId> {
-        self.ends.iter().filter(|(_, end)| end.host == host).map(|(link, _)| *link).collect()
-    }
-
-    /// Breaks a link: what is under way in both directions is lost.
-    pub(crate) fn cut(&mut self, link: LinkId) {
-        let Some(end) = self.ends.remove(&link) else { return };
-        let other = self.ends.remove(&end.other);
-        let ends = [(end.host, link)].into_iter().chain(other.map(|other| (other.host, end.other)));
-        for (host, link) in ends.collect::<Vec<_>>() {
-            let delay = self.delay();
-            self.tell_later(host, delay, Input::LinkDown { link, loss: LinkLoss::Broken });
-        }
+    /// Ends a host's node after it has left: the disk takes what is pending.
+    fn stop(&mut self, index: usize) {
+        self.judge.stopped(index, self.hosts[index].start);
+        self.hosts[index].disk.sync();
+        self.crash(index);
     }
 
     pub(crate) fn divide(&mut self, groups: impl Fn(usize) -> u8) {
@@ -233,6 +228,7 @@ impl World {
             Ask::Peek { .. } => {
                 self.hosts[host].peeking.insert(ticket);
             }
+            Ask::Leave { .. } => self.hosts[host].leaving = Some(ticket),
             _ => {}
         }
         self.tell(host, Input::Asked { ticket, ask });
@@ -246,23 +242,35 @@ impl World {
         self.perform_effects(host);
     }
 
+    /// What a host says became of a message.
+    pub(crate) fn why(&mut self, host: usize, id: MessageId) -> Vec<Fate> {
+        let clock = self.hosts[host].clock(self.now);
+        let Some(node) = self.hosts[host].node.as_mut() else { return Vec::new() };
+        node.handle(Input::Asked { ticket: Ticket(0), ask: Ask::Why(id) }, clock);
+        let fates = node.effects().filter_map(|effect| match effect {
+            Effect::Answer { answer: Answer::Fates(fates), .. } => Some(fates),
+            _ => None,
+        });
+        fates.flatten().collect()
+    }
+
     fn tell_start(&mut self, host: usize, start: u64, input: Input) {
         if self.hosts[host].start == start {
             self.tell(host, input);
         }
     }
 
-    fn tell_later(&mut self, host: usize, delay: Duration, input: Input) {
+    pub(crate) fn tell_later(&mut self, host: usize, delay: Duration, input: Input) {
         let start = self.hosts[host].start;
         self.later(delay, Happening::Told { host, start, input: Box::new(input) });
     }
 
-    fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         let slow = if self.random.once_in(20) { 200_000 } else { 5_000 };
         Duration::from_micros(self.random.between(100, slow))
     }
 
-    fn reachable(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn reachable(&self, one: usize, other: usize) -> bool {
         self.hosts[one].group == self.hosts[other].group && self.hosts[other].node.is_some()
     }
 
@@ -273,17 +281,25 @@ impl World {
         let mut batches: BTreeMap<LinkId, Vec<Message>> = BTreeMap::new();
         for effect in effects {
             match effect {
-                Effect::Transmit { link, message } => batches.entry(link).or_default().push(Message::clone(&message)),
-                other => self.perform_effect(host, other),
+                Effect::Transmit { link, message } => {
+                    let batch = batches.entry(link).or_default();
+                    batch.push(Message::clone(&message));
+                    // A frame may end after any message, and so may the link.
+                    if self.random.once_in(3) {
+                        self.send_messages(host, link, std::mem::take(batch));
+                    }
+                }
+                other => {
+                    for (link, batch) in std::mem::take(&mut batches) {
+                        self.send_messages(host, link, batch);
+                    }
+                    self.perform_effect(host, other);
+                }
             }
         }
         self.judge_removals(host);
         for (link, batch) in batches {
-            let (count, weight) = (batch.len(), batch.iter().map(Message::weight).sum());
-            let written = Input::Written { link, messages: u32::try_from(count).unwrap_or(u32::MAX), weight };
-            self.send_frame(link, |link| Input::Messages { link, batch, unreadable: Vec::new() });
-            let delay = self.delay();
-            self.tell_later(host, delay, written);
+            self.send_messages(host, link, batch);
         }
         self.schedule_wake(host, wake_at);
     }
@@ -306,6 +322,7 @@ impl World {
                 let delay = self.delay();
                 self.later(delay, Happening::Dial { host, start, dial, expect, candidates });
             }
+            Effect::Control { frame: Frame::Receipt(_), .. } if self.loses_receipts && self.random.once_in(20) => {}
             Effect::Control { link, frame } => self.send_frame(link, |link| Input::Frame { link, frame }),
             Effect::Close { link, goodbye } => self.close(link, goodbye),
             Effect::Post { peer, message, .. } => {
@@ -317,106 +334,6 @@ impl World {
             Effect::Answer { ticket, answer } => self.hear(host, ticket, answer),
             Effect::Persist { number, record } => self.persist(host, number, record),
             Effect::Emit(_) | Effect::Pressure { .. } | Effect::Announce | Effect::Transmit { .. } => {}
-        }
-    }
-
-    fn send_frame(&mut self, link: LinkId, input: impl FnOnce(LinkId) -> Input) {
-        let delay = self.delay();
-        let held = self.now + delay;
-        let Some(end) = self.ends.get_mut(&link) else { return };
-        let (host, other) = (end.host, end.other);
-        end.last_arrival = end.last_arrival.max(held);
-        let delay = end.last_arrival - self.now;
-        // Bytes under way during a partition are gone when the link is found dead; a link that
-        // outlives the partition would have sent them again, so hosts that are cut off from each
-        // other simply lose the link in the end.
-        let Some(far) = self.ends.get(&other).map(|end| end.host) else { return };
-        if self.hosts[host].group == self.hosts[far].group {
-            self.later(delay, Happening::Frame { link: other, input: Box::new(input(other)) });
-        } else {
-            self.ends.get_mut(&other).into_iter().for_each(|end| end.last_arrival = held);
-            self.stall(link);
-        }
-    }
-
-    /// A frame was lost to a partition: nothing that follows it can arrive on this link.
-    fn stall(&mut self, link: LinkId) {
-        if let Some(end) = self.ends.get_mut(&link) {
-            end.other = LinkId(0);
-        }
-    }
-
-    fn close(&mut self, link: LinkId, goodbye: bool) {
-        let Some(end) = self.ends.remove(&link) else { return };
-        let Some(other) = self.ends.get(&end.other) else { return };
-        let host = other.host;
-        if self.hosts[end.host].group != self.hosts[host].group {
-            return;
-        }
-        let delay = end.last_arrival.saturating_sub(self.now) + Duration::from_micros(1);
-        let loss = if goodbye { LinkLoss::Goodbye } else { LinkLoss::Broken };
-        self.ends.get_mut(&end.other).into_iter().for_each(|far| far.other = LinkId(0));
-        self.tell_later(host, delay, Input::LinkDown { link: end.other, loss });
-    }
-
-    fn dial(&mut self, host: usize, start: u64, dial: DialId, expect: Option<NodeId>, candidates: &[Candidate]) {
-        if self.hosts[host].start != start {
-            return;
-        }
-        let target = candidates.iter().find_map(|candidate| {
-            let index = (0..self.hosts.len()).find(|index| Self::address(*index) == candidate.address)?;
-            (index != host && self.reachable(host, index)).then_some(index)
-        });
-        match target {
-            Some(target) if expect.is_none_or(|key| key == self.hosts[target].key) => self.link(host, dial, target),
-            _ => {
-                let failures = candidates.iter().map(|candidate| (*candidate, DialFailure::Unreachable)).collect();
-                let outcome = DialOutcome::Failed(failures);
-                let delay = if self.random.once_in(2) { DIAL_TIMEOUT } else { Duration::from_millis(1) };
-                self.tell_later(host, delay, Input::Dialed { dial, outcome });
-            }
-        }
-    }
-
-    fn link(&mut self, dialer: usize, dial: DialId, target: usize) {
-        let (near, far) = (LinkId(self.number()), LinkId(self.number()));
-        self.ends.insert(near, End { host: dialer, other: far, last_arrival: self.now });
-        self.ends.insert(far, End { host: target, other: near, last_arrival: self.now });
-        let up_near = self.link_up(near, Some(dial), target);
-        let up_far = self.link_up(far, None, dialer);
-        for (host, link, input) in [(target, far, up_far), (dialer, near, up_near)] {
-            let delay = self.delay();
-            // Nothing may arrive on a link before its end knows that it is up.
-            self.ends.get_mut(&if link == far { near } else { far }).into_iter().for_each(|end| {
-                end.last_arrival = end.last_arrival.max(self.now + delay);
-            });
-            self.tell_later(host, delay, input);
-        }
-        let outcome = DialOutcome::Linked(Self::address(target));
-        self.tell_later(dialer, Duration::from_millis(300), Input::Dialed { dial, outcome });
-    }
-
-    fn link_up(&self, link: LinkId, dial: Option<DialId>, other: usize) -> Input {
-        let host = &self.hosts[other];
-        let wall = host.clock(self.now).wall;
-        let card = Card {
-            node: Some(host.key),
-            name: format!("host-{other}"),
-            protocol: PROTOCOL.to_owned(),
-            endpoints: vec![format!("https://{}", Self::address(other))],
-            issued_at: wall,
-            expires_at: wall + Duration::from_secs(3600),
-            ..Card::default()
-        };
-        let subscriptions = host.node.as_ref().map(|node| node.subscriptions().clone()).unwrap_or_default();
-        Input::LinkUp {
-            link,
-            dial,
-            key: host.key,
-            remote: Self::address(other),
-            card: Box::new(card),
-            boot: Boot(Uuid::from_u128((other as u128) << 64 | u128::from(host.start))),
-            subscriptions: subscriptions.into_iter().collect(),
         }
     }
 
@@ -485,11 +402,13 @@ impl World {
                 }
             }
             Answer::Items(items) if host.peeking.remove(&ticket) => self.acknowledge_later(index, items),
+            Answer::Done if host.leaving == Some(ticket) => self.stop(index),
             Answer::Done => {
                 for item in host.acking.remove(&ticket).unwrap_or_default() {
                     self.judge.handled_durably(index, start, &item.received);
                 }
             }
+            Answer::Sent { id, peers } => self.judge.sent(id, peers),
             Answer::Refused(_) => {
                 host.refused += 1;
                 host.taking.remove(&ticket);
@@ -518,6 +437,7 @@ impl Host {
             acking: BTreeMap::new(),
             taking: BTreeSet::new(),
             peeking: BTreeSet::new(),
+            leaving: None,
             removed: Vec::new(),
             refused: 0,
             started_at: Duration::ZERO,

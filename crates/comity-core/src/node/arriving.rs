@@ -78,11 +78,12 @@ impl Node {
             if message.kind == Kind::Heartbeat {
                 continue;
             }
+            let bringer = Bringer::Link { link: id, number };
             let verdict = if granted == 0 {
-                Err(Refusal::RateLimited { retry_after })
+                self.again_or(Refusal::RateLimited { retry_after }, &message, origin, bringer, now)
             } else {
                 granted -= 1;
-                self.admit(message, origin, Bringer::Link { link: id, number }, now)
+                self.admit(message, origin, bringer, now)
             };
             match verdict {
                 Ok(Some(fate)) => self.report(id, number, message_id, fate, now),
@@ -161,16 +162,14 @@ impl Node {
         now: Now,
     ) -> Result<Option<FateKind>, Refusal> {
         self.check_sender(&message, origin)?;
-        self.check_time(&message, origin, now)?;
-        let awaited = message.reply_to.is_some_and(|query| self.requests.expects(query, message.from));
-        if !(message.kind == Kind::Response && awaited || self.is_for_us(&message)?) {
-            return Err(Refusal::UnknownChannel(message.channel));
+        if let Err(refusal) = self.check_time(&message, origin, now).and_then(|()| self.check_address(&message)) {
+            return self.again_or(refusal, &message, origin, bringer, now);
         }
         let remembered = message.id.map(|id| (message.from, id, remembered_until(&message, origin)));
         if let Some((from, id, until)) = remembered {
             match self.seen.look(from, id, until) {
                 Sight::First => {}
-                Sight::Again => return Err(Refusal::Duplicate),
+                Sight::Again => return self.again_or(Refusal::Duplicate, &message, origin, bringer, now),
                 Sight::Full => return Err(Refusal::Full { what: "the memory of message ids" }),
             }
         }
@@ -187,6 +186,25 @@ impl Node {
             }
         }
         verdict
+    }
+
+    /// Refuses a message, as a duplicate if it came before: its sender did not hear that, and sent it
+    /// again. While it waits for the disk it is not safe, so both hear what becomes of it.
+    fn again_or(
+        &mut self,
+        refusal: Refusal,
+        message: &Message,
+        origin: Origin,
+        bringer: Bringer,
+        now: Now,
+    ) -> Result<Option<FateKind>, Refusal> {
+        let own = origin.key.is_none_or(|key| key.peer() == message.from);
+        let Some(id) = message.id.filter(|id| own && self.seen.knows(message.from, *id)) else { return Err(refusal) };
+        if self.keeping.also_tell(message.from, id, bringer) {
+            self.ledger_in.note(message.id, Some(message.from), FateKind::Duplicate, now.wall);
+            return Ok(None);
+        }
+        Err(Refusal::Duplicate)
     }
 
     /// Hands on a message that is valid, fresh and unseen.
@@ -254,15 +272,18 @@ impl Node {
     /// What is addressed to this node is always for it, whatever channel it names: who has something
     /// to say to one node need not know what it listens to, and the sender's rate bounds it. The rest
     /// is only on a subscribed channel.
-    fn is_for_us(&self, message: &Message) -> Result<bool, Refusal> {
-        match message.to {
-            Address::Peer(peer) if peer != self.me => Err(Refusal::WrongDestination),
-            Address::Peer(_) => Ok(true),
-            Address::Broadcast | Address::Group => Ok(match self.subscriptions.get(&message.channel) {
+    fn check_address(&self, message: &Message) -> Result<(), Refusal> {
+        let awaited = message.reply_to.is_some_and(|query| self.requests.expects(query, message.from));
+        let wanted = match message.to {
+            _ if message.kind == Kind::Response && awaited => true,
+            Address::Peer(peer) if peer != self.me => return Err(Refusal::WrongDestination),
+            Address::Peer(_) => true,
+            Address::Broadcast | Address::Group => match self.subscriptions.get(&message.channel) {
                 None => message.kind == Kind::Heartbeat,
                 Some(quiet) => !(*quiet && message.priority == Priority::Background),
-            }),
-        }
+            },
+        };
+        if wanted { Ok(()) } else { Err(Refusal::UnknownChannel(message.channel.clone())) }
     }
 
     /// Remembers a sender that has no link.
@@ -389,7 +410,7 @@ impl Node {
         let kept = Message { payload: message.payload.detached(), ..Message::clone(message) };
         let item = Arc::new(Item { arrival, received: received.with(kept) });
         let number = self.persist(Record::ItemAdded(item.clone()));
-        self.keeping.wait(number, Waiter::Item { item, bringer });
+        self.keeping.wait(number, Waiter::Item { item, bringers: vec![bringer] });
         Ok(None)
     }
 

@@ -3,7 +3,7 @@
 use super::{Answer, Effect, Node, Record, Refusal, Restored};
 use crate::channel::Channel;
 use crate::envelope::Received;
-use crate::id::{LinkId, PeerId, Ticket};
+use crate::id::{LinkId, MessageId, PeerId, Ticket};
 use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Item, Mode};
 use crate::ledger::FateKind;
@@ -11,6 +11,10 @@ use crate::time::{Now, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Most who are told of one message that waits for the disk; whoever brings it once more hears that
+/// it is a duplicate.
+const BRINGERS_MAX: usize = 8;
 
 /// Records on their way to the disk.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl Default for Keeping {
 #[derive(Debug)]
 pub(super) enum Waiter {
     /// An item that enters the inbox.
-    Item { item: Arc<Item>, bringer: Sender },
+    Item { item: Arc<Item>, bringers: Vec<Sender> },
     /// Items that were taken out.
     Taken { ticket: Ticket, items: Vec<Arc<Item>> },
     /// Items that were acknowledged.
@@ -60,6 +64,19 @@ pub(super) enum Sender {
 impl Keeping {
     pub(super) fn wait(&mut self, number: u64, waiter: Waiter) {
         self.waiters.insert(number, waiter);
+    }
+
+    /// Tells whoever brings a message again while it waits for the disk what becomes of it: it is not
+    /// safe yet, so it must not be called a duplicate. `false` when it does not wait.
+    pub(super) fn also_tell(&mut self, from: PeerId, id: MessageId, bringer: Sender) -> bool {
+        let waiting = self.waiters.values_mut().find_map(|waiter| match waiter {
+            Waiter::Item { item, bringers } => {
+                let message = &item.received.message;
+                (message.id == Some(id) && message.from == from && bringers.len() < BRINGERS_MAX).then_some(bringers)
+            }
+            _ => None,
+        });
+        waiting.map(|bringers| bringers.push(bringer)).is_some()
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -93,7 +110,7 @@ impl Node {
         let later = self.keeping.waiters.split_off(&(upto + 1));
         for waiter in std::mem::replace(&mut self.keeping.waiters, later).into_values() {
             match waiter {
-                Waiter::Item { item, bringer } => self.enter_inbox(item, bringer, now),
+                Waiter::Item { item, bringers } => self.enter_inbox(item, bringers, now),
                 Waiter::Taken { ticket, items } => {
                     for item in &items {
                         self.note_left(item, FateKind::Read, now);
@@ -116,7 +133,7 @@ impl Node {
         self.keeping.disk_ok = false;
         for waiter in self.keeping.waiters.split_off(&from).into_values() {
             match waiter {
-                Waiter::Item { item, bringer } => self.refuse_item(&item, bringer, now),
+                Waiter::Item { item, bringers } => self.refuse_item(&item, bringers, now),
                 Waiter::Taken { ticket, items } | Waiter::Acknowledged { ticket, items } => {
                     for item in items {
                         self.put_in(item, now);
@@ -129,27 +146,31 @@ impl Node {
         }
     }
 
-    fn enter_inbox(&mut self, item: Arc<Item>, bringer: Sender, now: Now) {
+    fn enter_inbox(&mut self, item: Arc<Item>, bringers: Vec<Sender>, now: Now) {
         let itself = self.put_in(item.clone(), now);
         if !itself {
             self.note_in(&item.received, FateKind::Inbox, now.wall);
         }
         if itself {
-            self.forget_id(&item);
+            self.forget_id(&item, &bringers);
         }
         let fate = if itself { FateKind::Evicted } else { FateKind::Inbox };
-        match bringer {
-            Sender::Link { link, number } => self.report(link, number, item.received.message.id, fate, now),
-            Sender::Door { ticket } if itself => self.refuse(ticket, Refusal::Full { what: "the inbox" }),
-            Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
-            Sender::Listener => self.tell_sender(&item.received, fate, now),
+        for bringer in bringers {
+            match bringer {
+                Sender::Link { link, number } => self.report(link, number, item.received.message.id, fate, now),
+                Sender::Door { ticket } if itself => self.refuse(ticket, Refusal::Full { what: "the inbox" }),
+                Sender::Door { ticket } => self.answer(ticket, Answer::Accepted),
+                Sender::Listener => self.tell_sender(&item.received, fate, now),
+            }
         }
     }
 
-    /// A message that was not kept may be sent again.
-    fn forget_id(&mut self, item: &Item) {
+    /// A message that was not kept may be sent again, unless it was delivered: what one listener could
+    /// not take another may have taken.
+    fn forget_id(&mut self, item: &Item, bringers: &[Sender]) {
+        let delivered = bringers.iter().any(|bringer| matches!(bringer, Sender::Listener));
         let message = &item.received.message;
-        if let Some(id) = message.id {
+        if let Some(id) = message.id.filter(|_| !delivered) {
             self.seen.forget(message.from, id);
         }
     }
@@ -175,14 +196,16 @@ impl Node {
         self.keeping.wait(number, Waiter::Gone { arrival });
     }
 
-    fn refuse_item(&mut self, item: &Item, bringer: Sender, now: Now) {
-        self.forget_id(item);
+    fn refuse_item(&mut self, item: &Item, bringers: Vec<Sender>, now: Now) {
+        self.forget_id(item, &bringers);
         self.note_in(&item.received, FateKind::Unavailable, now.wall);
         let id = item.received.message.id;
-        match bringer {
-            Sender::Link { link, number } => self.report(link, number, id, FateKind::Unavailable, now),
-            Sender::Door { ticket } => self.refuse(ticket, Refusal::Disk),
-            Sender::Listener => self.tell_sender(&item.received, FateKind::Unavailable, now),
+        for bringer in bringers {
+            match bringer {
+                Sender::Link { link, number } => self.report(link, number, id, FateKind::Unavailable, now),
+                Sender::Door { ticket } => self.refuse(ticket, Refusal::Disk),
+                Sender::Listener => self.tell_sender(&item.received, FateKind::Unavailable, now),
+            }
         }
     }
 

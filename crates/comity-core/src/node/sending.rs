@@ -11,7 +11,7 @@ use crate::peers::Presence;
 use crate::request::Waiting;
 use crate::time::Now;
 use crate::wire::frame::Receipt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(super) struct Lane {
     pub(super) subscriptions: Option<BTreeMap<Channel, bool>>,
     /// The message that is being POSTed, and how often it was tried before.
     posting: Option<(Arc<Message>, u8)>,
-    /// Messages in flight whose fate was told before their receipt.
-    told: BTreeSet<MessageId>,
+    /// Fates of messages in flight that were told before their receipt, and by which link.
+    told: BTreeMap<MessageId, (LinkId, FateKind)>,
     /// How many more fates this peer may tell: four for every message it was sent.
     fates_owed: usize,
 }
@@ -51,7 +51,7 @@ impl Node {
             queue: Outbound::new(config),
             subscriptions: None,
             posting: None,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             fates_owed: 0,
         })
     }
@@ -225,22 +225,23 @@ impl Node {
                 break;
             }
             lane.fates_owed -= 1;
-            lane.told.insert(id);
+            // What was sent again and had arrived before ended as it was told then.
+            let before = lane.told.get(&id).map(|(_, before)| *before);
+            let fate = before.filter(|_| fate == FateKind::Duplicate).unwrap_or(fate);
+            lane.told.insert(id, (link, fate));
             ended.push((id, fate));
         }
         let mut delivered = Vec::new();
         for (id, tries) in lane.queue.receipted(receipt.received) {
-            match lane.told.remove(&id) {
-                false => delivered.push(id),
-                // What was sent again and had arrived the first time was delivered.
-                true if tries > 1 => {
-                    for (told, fate) in &mut ended {
-                        if *told == id && *fate == FateKind::Duplicate {
-                            *fate = FateKind::Delivered;
-                        }
+            if lane.told.remove(&id).is_none_or(|(told_by, _)| told_by != link) {
+                delivered.push(id);
+            } else if tries > 1 {
+                // With no fate told then, it was delivered.
+                for (told, fate) in &mut ended {
+                    if *told == id && *fate == FateKind::Duplicate {
+                        *fate = FateKind::Delivered;
                     }
                 }
-                true => {}
             }
         }
         if lane.queue.is_settled() {

@@ -2,6 +2,7 @@
 
 mod floods;
 mod presence;
+mod resent;
 mod restarts;
 
 use super::*;
@@ -12,6 +13,7 @@ use crate::payload::Payload;
 use crate::peers::Presence;
 use crate::throttle::Rate;
 use crate::wire::compact::Unreadable;
+use crate::wire::frame::{Frame, Receipt};
 use std::sync::Arc;
 use uuid::Uuid;
 

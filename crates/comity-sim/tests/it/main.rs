@@ -19,6 +19,13 @@ fn a_planted_bug_that_lets_duplicates_through_is_found() {
 }
 
 #[test]
+fn a_planted_bug_that_loses_receipts_is_found() {
+    let found =
+        (1..=100).find(|seed| play(*seed, Plant::LostReceipts).violations.iter().any(|v| v.what.contains("said")));
+    assert!(found.is_some(), "no seed of 100 found it");
+}
+
+#[test]
 fn a_seed_replays_exactly() {
     let (one, other) = (play(7, Plant::Duplicates), play(7, Plant::Duplicates));
     assert_eq!((one.handled, one.steps, one.violations), (other.handled, other.steps, other.violations));

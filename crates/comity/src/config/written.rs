@@ -177,7 +177,8 @@ settings! {
         /// Messages that one peer may send at once. Default: 20, two seconds' worth. Less than a second's worth makes
         /// ordinary bursts fail.
         messages_burst: u64 = 20, "";
-        /// Messages a second from one address whose senders prove no key. Default: 100, for many programs behind it.
+        /// Messages a second from one address whose senders are neither linked nor known; keys are free to make, so a
+        /// signature alone does not count. Default: 100, for many programs behind it.
         unverified_per_second: u64 = 100, "";
         /// HTTP requests a minute from one address. Default: 120. Pages that poll need more.
         requests_per_minute: u64 = 120, "";
