@@ -1,12 +1,19 @@
-//! Measurements, one subcommand each: `rules` (what a message costs in the rules alone), `messages`
-//! (beside nats-server), `discovery` (how soon nodes know each other).
+//! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `rules` (what a
+//! message costs in the rules alone).
 
 mod discovery;
+mod figures;
+mod memory;
 mod messages;
+mod mosquitto;
 mod nats;
 mod node;
+mod progress;
 mod rules;
+mod server;
 mod table;
+mod watchers;
 
 fn main() -> std::process::ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -16,7 +23,8 @@ fn main() -> std::process::ExitCode {
         }
         Some("discovery") => discovery::run(),
         Some("messages") => messages::run(),
-        _ => Err("usage: comity-bench rules|messages|discovery".to_owned()),
+        Some("memory") => memory::run(),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

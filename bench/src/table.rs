@@ -1,107 +1,103 @@
-//! Figures and the tables they are printed in: medians, rates, processor time, ratios.
+//! The table: contestants measured in turns, so that what else the machine does meets all of them,
+//! and of each figure the median of the rounds, with the least and the most.
 
-use std::future::Future;
-use std::time::{Duration, Instant};
+/// How often each contestant has its turn.
+const ROUNDS: usize = 3;
 
-/// Round trips, sorted.
-pub(crate) struct Latency(Vec<Duration>);
+/// Who is measured; the order of the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contestant {
+    Comity,
+    Nats,
+    Mosquitto,
+}
 
-impl Latency {
-    /// Measures `count` calls of `ask`, `at_a_time` at once, after a tenth as many unmeasured.
-    pub(crate) async fn of<F, Answer>(count: usize, at_a_time: usize, ask: F) -> Result<Self, String>
-    where
-        F: Fn() -> Answer + Clone + Send + 'static,
-        Answer: Future<Output = Result<(), String>> + Send,
-    {
-        let each = count / at_a_time;
-        let tasks: Vec<_> = (0..at_a_time)
-            .map(|_| {
-                let ask = ask.clone();
-                tokio::spawn(async move {
-                    for _ in 0..each / 10 {
-                        ask().await?;
-                    }
-                    let mut times = Vec::with_capacity(each);
-                    for _ in 0..each {
-                        let began = Instant::now();
-                        ask().await?;
-                        times.push(began.elapsed());
-                    }
-                    Ok::<_, String>(times)
-                })
-            })
-            .collect();
-        let mut times = Vec::with_capacity(count);
-        for task in tasks {
-            times.extend(task.await.map_err(|error| error.to_string())??);
+const CONTESTANTS: [Contestant; 3] = [Contestant::Comity, Contestant::Nats, Contestant::Mosquitto];
+
+/// What the figures of a line count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Micros,
+    Millis,
+    PerSecond,
+    KiB,
+}
+
+/// A line of the table: what is measured, in what, and what is wanted of it.
+pub(crate) struct Line {
+    what: String,
+    unit: Unit,
+    goal: &'static str,
+}
+
+/// A line without a goal.
+pub(crate) fn line(what: impl Into<String>, unit: Unit) -> Line {
+    Line { what: what.into(), unit, goal: "" }
+}
+
+impl Line {
+    pub(crate) fn goal(self, goal: &'static str) -> Self {
+        Self { goal, ..self }
+    }
+}
+
+/// Prints the heads of the columns.
+pub(crate) fn head() {
+    println!("Median of {ROUNDS} rounds (least to most); the ratio is comity to nats.");
+    print("what", &["comity", "nats", "mosquitto"].map(str::to_owned), "ratio", "goal");
+}
+
+/// Lets every contestant have its turn in every round, and prints a line for each figure that a
+/// turn brings; a contestant that cannot take part brings `None`.
+pub(crate) async fn in_turns<const N: usize>(
+    lines: [Line; N],
+    turn: impl AsyncFn(Contestant) -> Result<Option<[f64; N]>, String>,
+) -> Result<(), String> {
+    let mut columns = [const { Vec::new() }; CONTESTANTS.len()];
+    for _ in 0..ROUNDS {
+        for contestant in CONTESTANTS {
+            columns[contestant as usize].extend(turn(contestant).await?);
         }
-        times.sort_unstable();
-        Ok(Self(times))
     }
-
-    /// From times measured elsewhere.
-    pub(crate) fn from_times(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        Self(times)
+    for (index, line) in lines.iter().enumerate() {
+        let figures = columns.each_ref().map(|rounds| rounds.iter().map(|figures| figures[index]).collect());
+        show(line, figures);
     }
-
-    /// The time that this share of the round trips stays below.
-    pub(crate) fn share(&self, share: f64) -> Duration {
-        let last = self.0.len().saturating_sub(1);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small index")]
-        let index = (last as f64 * share) as usize;
-        self.0.get(index).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn median_us(&self) -> f64 {
-        self.share(0.5).as_secs_f64() * 1e6
-    }
+    Ok(())
 }
 
-/// A rate being measured, with the processor time of this process and of a server.
-pub(crate) struct Measuring {
-    began: Instant,
-    own: Duration,
-    server: Option<(u32, Duration)>,
+/// Prints a line of comity's own.
+pub(crate) fn alone(line: &Line, figures: Vec<f64>) {
+    show(line, [figures, Vec::new(), Vec::new()]);
 }
 
-/// Messages a second, and what each cost.
-pub(crate) struct Rate {
-    pub(crate) per_second: f64,
-    /// Processor microseconds of this process a message.
-    pub(crate) client_us: f64,
-    /// Processor microseconds of the server a message.
-    pub(crate) server_us: f64,
+fn show(line: &Line, columns: [Vec<f64>; CONTESTANTS.len()]) {
+    let columns = columns.map(|mut rounds| {
+        rounds.sort_unstable_by(f64::total_cmp);
+        rounds
+    });
+    let median = |rounds: &[f64]| rounds.get(rounds.len() / 2).copied();
+    let ratio = median(&columns[0]).zip(median(&columns[1])).map_or_else(String::new, |(a, b)| format!("{:.2}", a / b));
+    print(&line.what, &columns.map(|rounds| cell(&rounds, line.unit)), &ratio, line.goal);
 }
 
-impl Rate {
-    pub(crate) fn begin(server: Option<u32>) -> Measuring {
-        let own = cpu_time(std::process::id());
-        Measuring { began: Instant::now(), own, server: server.map(|pid| (pid, cpu_time(pid))) }
+fn cell(rounds: &[f64], unit: Unit) -> String {
+    let Some((least, most)) = rounds.first().zip(rounds.last()) else { return "-".to_owned() };
+    let median = rounds[rounds.len() / 2];
+    let number = |figure: f64| if figure.abs() < 10.0 { format!("{figure:.2}") } else { format!("{figure:.0}") };
+    let unit = match unit {
+        Unit::Micros => " us",
+        Unit::Millis => " ms",
+        Unit::PerSecond => "/s",
+        Unit::KiB => " KiB",
+    };
+    if rounds.len() == 1 {
+        return format!("{}{unit}", number(median));
     }
+    format!("{}{unit} ({} to {})", number(median), number(*least), number(*most))
 }
 
-impl Measuring {
-    pub(crate) fn end(self, messages: usize) -> Rate {
-        let elapsed = self.began.elapsed();
-        let own = cpu_time(std::process::id()).saturating_sub(self.own);
-        let server = self.server.map_or(Duration::ZERO, |(pid, before)| cpu_time(pid).saturating_sub(before));
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / messages as f64;
-        Rate { per_second: messages as f64 / elapsed.as_secs_f64(), client_us: each(own), server_us: each(server) }
-    }
-}
-
-/// User and system time of a process so far, from `/proc/PID/stat` (ticks of 10 ms).
-pub(crate) fn cpu_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let mut fields = after_name.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
-    let ticks = fields.next().unwrap_or(0) + fields.next().unwrap_or(0);
-    Duration::from_millis(ticks * 10)
-}
-
-/// A row: what, ours, theirs, the ratio, the goal.
-pub(crate) fn row(what: &str, ours: &str, theirs: &str, ratio: Option<f64>, goal: &str) {
-    let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-    println!("{what:<44} {ours:>16} {theirs:>16} {ratio:>7}  {goal}");
+fn print(what: &str, columns: &[String; CONTESTANTS.len()], ratio: &str, goal: &str) {
+    let [comity, nats, mosquitto] = columns;
+    println!("{what:<48} {comity:>28} {nats:>28} {mosquitto:>28} {ratio:>6}  {goal}");
 }

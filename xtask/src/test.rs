@@ -2,9 +2,7 @@
 
 use crate::peers::{self, Missing};
 use crate::program::{self, Failed};
-use serde_json::Value;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
     let (flags, filters): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with("--"));
@@ -40,10 +38,5 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
 
 /// Builds the command and says where it is.
 pub(crate) fn build() -> Result<PathBuf, Failed> {
-    let mut cargo = program::cargo();
-    cargo.args(["build", "--package", "comity-cli", "--message-format=json-render-diagnostics"]);
-    let messages = program::output(cargo.stderr(Stdio::inherit()))?;
-    let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let executable = executable.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    executable.ok_or_else(|| Failed("cargo built no comity".to_owned()))
+    program::build("comity", &["--package", "comity-cli"])
 }
