@@ -181,7 +181,7 @@ async def broken_frames(port):
 
 
 async def unknown_values(port):
-    """What a later version could send is dropped message by message, and the link lives on."""
+    """What a later version could send is dropped message by message, and the link lives on until it says no JSON."""
     liar = Liar(port)
     socket = await liar.link()
     good = uuid.uuid4()
@@ -190,9 +190,11 @@ async def unknown_values(port):
         + liar.compact(channel="custom:unnamed") + liar.compact(ttl=3601) + liar.compact(payload=b"\xc1")
         + liar.compact(ids=good.bytes + bytes(16))
     )
-    await socket.send("{}{")
+    await socket.send("[]")
     await socket.send(json.dumps({"link": "teleport"}))
-    say(scene="unknown", fates=await told(socket, 1), good=str(good))
+    say(scene="unknown", fates=await told(socket, 7), good=str(good))
+    await socket.send("{}{")
+    say(scene="no json", closed=await closed(socket))
     await socket.close()
 
 

@@ -106,6 +106,7 @@ impl Newcomer {
                 (String::from_utf8_lossy(&output.stdout).trim() == "2").then_some(())
             }),
             "mcp" => self.speaks_mcp(&line),
+            "trust" => assert!(self.says(&line).contains("No node is on the list")),
             "why" => assert!(self.says(&line).contains("inbox")),
             "attention" => assert!(self.says(&line).contains("minimal")),
             "digest" => assert!(self.says(&line).starts_with("Since last check")),

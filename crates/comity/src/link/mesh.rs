@@ -77,7 +77,7 @@ fn socket_config() -> WebSocketConfig {
 pub(super) async fn open(stream: client::TlsStream<Wire>, address: SocketAddr) -> Result<Socket, DialFailure> {
     let request = format!("wss://{address}{PATH}").into_client_request().map_err(|_| DialFailure::Refused)?;
     let shake = tokio_tungstenite::client_async_with_config(request, TlsStream::from(stream), Some(socket_config()));
-    match timeout(hello::HELLO_TIME, shake).await {
+    match timeout(hello::HELLO_TIME, Box::pin(shake)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(SocketError::Http(response))) if response.status() == StatusCode::NOT_FOUND => {
             Err(DialFailure::Incompatible)
