@@ -13,7 +13,8 @@ use exit::{Exit, Failure};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Two crypto providers are linked; without a choice TLS would panic at its first use.
+    // Said once for the whole process: rustls would panic at its first use if a dependency linked a
+    // second provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let line = Line::parse();
     let json = line.everywhere.json;

@@ -250,7 +250,7 @@ settings! {
     /// Traces for an OpenTelemetry collector.
     section OtlpKeys "otlp" "otlp." {
         /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
-        /// Traces name peers, channels and sizes, never contents. Only `http://`, because a collector belongs beside
+        /// Traces name messages, peers and channels, never contents. Only `http://`, because a collector belongs beside
         /// the node; it passes them on as far and as safely as wanted.
         endpoint: Option<String> = None, "\"http://127.0.0.1:4318\"";
         /// Bearer token for the collector. Unset: none. It is never shown, but it travels as plainly as the traces.
