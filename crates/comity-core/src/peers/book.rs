@@ -92,6 +92,8 @@ pub struct Peer {
     pub dial: Option<DialId>,
     /// Dials that failed one after the other.
     pub failures: u32,
+    /// Whether its last link ended soon after it came up.
+    pub brief: bool,
     /// Why it cannot be reached.
     pub trouble: Option<String>,
     /// When it was first heard of.
@@ -126,6 +128,7 @@ impl Peer {
             link: None,
             dial: None,
             failures: 0,
+            brief: false,
             trouble: None,
             discovered_at: now.wall,
             last_seen: now.wall,
