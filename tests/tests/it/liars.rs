@@ -200,10 +200,8 @@ fn a_list_of_loopback_and_metadata_addresses_is_not_dialled() {
 
     let caught = traps.during(Duration::from_secs(1));
     assert!(caught.is_empty(), "{caught:?}");
-    let peers = node.json(&["peers"]);
-    for peer in peers["peers"].as_array().into_iter().flatten().filter(|peer| peer["name"] == "trap") {
-        assert_eq!(peer["addresses"], json!([]), "{peer}");
-    }
+    let peers = node.json(&["peers"]).to_string();
+    assert!(!peers.contains("trap"), "nobody is listed who cannot be tried: {peers}");
 }
 
 #[test]

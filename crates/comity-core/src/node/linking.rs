@@ -37,8 +37,8 @@ const FATES_HELD_MAX: usize = 65_536;
 /// Most fates in one receipt.
 const FATES_MAX: usize = 512;
 
-/// A link that this node dialled and that ends sooner than this was not wanted by the other side:
-/// the next dial waits.
+/// A link that ends sooner than this does not show that its peer can be reached: the next dial waits if
+/// this node dialled the link, for the other side did not want it, or if the dial before failed.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
 
 /// Most of a measured clock difference that is believed, in milliseconds.
@@ -263,26 +263,40 @@ impl Node {
     pub(super) fn handle_link_down(&mut self, id: LinkId, loss: LinkLoss, now: Now) {
         let Some(link) = self.links.get(&id) else { return };
         let (peer, goodbye) = (link.peer, link.said_goodbye || loss == LinkLoss::Goodbye);
-        let short_lived = link.dialed && now.mono.saturating_sub(link.up_since) < SHORT_LIFE;
+        let (dialed, brief) = (link.dialed, now.mono.saturating_sub(link.up_since) < SHORT_LIFE);
         if !self.drop_link(id, now) {
             return;
         }
+        let Some(record) = self.book.find_mut(peer) else { return };
+        record.brief = brief;
+        if !brief {
+            record.failures = 0;
+        }
+        let failed_before = record.failures > 0;
         if goodbye {
             self.set_presence(peer, Presence::Offline);
-        } else if short_lived {
+        } else if brief && dialed {
             self.dial_later(
                 peer,
                 "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)",
                 now,
             );
-        } else {
-            if let Some(peer) = self.book.find_mut(peer) {
-                peer.failures = 0;
-            }
-            if !self.dial_peer(peer, now) {
-                self.set_presence(peer, Presence::Unreachable);
-            }
+        } else if brief && failed_before {
+            self.wait_for_return(peer, now);
+        } else if !self.dial_peer(peer, now) {
+            self.set_presence(peer, Presence::Unreachable);
         }
+    }
+
+    /// A peer whose links are brief and which does not answer is gone again. It is dialled when the
+    /// pause after the last failure is over, however often it comes and goes.
+    fn wait_for_return(&mut self, id: PeerId, now: Now) {
+        let dialling = self.book.find(id).is_some_and(|peer| peer.dial.is_some());
+        if !dialling && !self.timers.is_set(Timer::Redial(id)) {
+            self.dial_later(id, "its links are brief, and it did not answer", now);
+        }
+        self.set_presence(id, Presence::Stale);
+        self.timers.set(Timer::Missed(id), now.mono + MISSED);
     }
 
     /// Forgets a link; whether it was the one in use.

@@ -135,9 +135,11 @@ impl Node {
         settled || self.start_dial(id, now)
     }
 
-    /// Dials a peer that reached us, to learn whether it can be reached.
+    /// Dials a peer that reached us, to learn whether it can be reached. One that comes and goes, and
+    /// did not answer last time, is dialled when its pause is over.
     pub(super) fn dial_back(&mut self, id: PeerId, now: Now) {
-        if self.book.find(id).is_some_and(|peer| peer.link.is_some() && !peer.reach.outbound) {
+        let waits = |peer: &Peer| peer.brief && self.timers.is_set(Timer::Redial(id));
+        if self.book.find(id).is_some_and(|peer| peer.link.is_some() && !peer.reach.outbound && !waits(peer)) {
             self.start_dial(id, now);
         }
     }

@@ -21,9 +21,14 @@ impl Timers {
 
     /// Sets a timer unless it is set already.
     pub(super) fn set_if_idle(&mut self, timer: Timer, at: Duration) {
-        if !self.deadlines.contains_key(&timer) {
+        if !self.is_set(timer) {
             self.set(timer, at);
         }
+    }
+
+    /// Whether a timer is set.
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines.contains_key(&timer)
     }
 
     /// Takes a deadline back.

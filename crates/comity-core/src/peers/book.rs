@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Most addresses kept of one peer.
 const CANDIDATES_MAX: usize = 16;
 
-/// Most unverified peers remembered of those that came from one address.
+/// Most unverified peers remembered of those that came from one address or were told of from there.
 const CLAIMED_PER_ADDRESS_MAX: usize = 64;
 
 /// How long a peer that never proved a key is remembered after it was last heard of.
@@ -40,7 +40,8 @@ pub struct Book {
 pub enum Merged {
     /// It is in the book.
     Taken,
-    /// It claims the id of a peer that proved another key, or there is no room.
+    /// It claims the id of a peer that proved another key, or there is no room, or it was only told of
+    /// and names no address that may be tried.
     Refused,
     /// It claims the name of a peer that proved its key, and no key of its own.
     NameTaken,
@@ -69,7 +70,7 @@ pub struct Peer {
     pub status: Option<Value>,
     /// Who told of it.
     pub sources: BTreeSet<Source>,
-    /// The address it came from, if it came by itself.
+    /// The address it came from, or where it was told of first.
     pub came_from: Option<IpAddr>,
     /// Where it may answer.
     pub candidates: Vec<Candidate>,
@@ -91,6 +92,8 @@ pub struct Peer {
     pub dial: Option<DialId>,
     /// Dials that failed one after the other.
     pub failures: u32,
+    /// Whether its last link ended soon after it came up.
+    pub brief: bool,
     /// Why it cannot be reached.
     pub trouble: Option<String>,
     /// When it was first heard of.
@@ -125,6 +128,7 @@ impl Peer {
             link: None,
             dial: None,
             failures: 0,
+            brief: false,
             trouble: None,
             discovered_at: now.wall,
             last_seen: now.wall,
@@ -237,17 +241,23 @@ impl Book {
         if self.is_owned(id) {
             return None;
         }
-        if !self.peers.contains_key(&id) {
-            let neighbours =
-                from.map_or(0, |from| self.peers.values().filter(|peer| peer.came_from == Some(from)).count());
-            if neighbours >= CLAIMED_PER_ADDRESS_MAX {
-                return None;
-            }
-            if !self.make_room(id) {
-                return None;
-            }
+        let is_new = !self.peers.contains_key(&id);
+        if is_new && !self.may_claim(from) || !self.make_room(id) {
+            return None;
         }
         Some(self.peers.entry(id).or_insert_with(|| Peer { came_from: from, ..Peer::new(id, now) }))
+    }
+
+    /// Whether one more unverified peer of this address may be remembered.
+    fn may_claim(&self, from: Option<IpAddr>) -> bool {
+        let neighbour = |peer: &&Peer| peer.key.is_none() && peer.came_from == from;
+        from.is_none() || self.peers.values().filter(neighbour).count() < CLAIMED_PER_ADDRESS_MAX
+    }
+
+    /// Whether somebody new may be listed because another told of it: it can be tried, and pushes nobody
+    /// out. Else one liar fills the book.
+    fn may_be_told(&self, sighting: &Sighting, permitted: &[Candidate]) -> bool {
+        !permitted.is_empty() && self.peers.len() < PEERS_MAX && self.may_claim(sighting.told_by)
     }
 
     /// Whether this id belongs to a key: it is on the list, or was verified once.
@@ -262,6 +272,10 @@ impl Book {
         if known.is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
             return Merged::Refused;
         }
+        let told = sighting.source == Source::Exchange;
+        if told && known.is_none() && !self.may_be_told(sighting, &permitted) {
+            return Merged::Refused;
+        }
         let name_taken = self.is_name_taken(id, &sighting.name);
         if name_taken && sighting.key.is_none() && known.is_none_or(|peer| peer.claimed_key.is_none()) {
             return Merged::NameTaken;
@@ -269,7 +283,8 @@ impl Book {
         if !self.make_room(id) {
             return Merged::Refused;
         }
-        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        let came_from = sighting.told_by.filter(|_| told);
+        let peer = self.peers.entry(id).or_insert_with(|| Peer { came_from, ..Peer::new(id, now) });
         peer.sources.insert(sighting.source);
         peer.claimed_key = sighting.key.or(peer.claimed_key);
         peer.add_candidates(permitted);
@@ -399,5 +414,20 @@ mod tests {
         assert!(book.find(key(0).peer()).is_some(), "known");
         assert!(book.find(key(1).peer()).is_some(), "named by a person");
         assert!(book.is_owned(key(2).peer()) && book.claimed(key(2).peer(), None, at(3)).is_none());
+        let address = SocketAddr::from(([192, 168, 1, 5], 9000));
+        let told = Sighting {
+            source: Source::Exchange,
+            told_by: Some(address.ip()),
+            peer: claimed,
+            key: None,
+            name: String::new(),
+            version: String::new(),
+            capabilities: Vec::new(),
+            candidates: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
+        let permitted = vec![Candidate { address, source: Source::Exchange }];
+        assert_eq!(book.merge(&told, permitted, at(4)), Merged::Refused, "who is only told of pushes nobody out");
+        assert_eq!((book.iter().count(), book.find(claimed).is_none()), (PEERS_MAX, true));
     }
 }

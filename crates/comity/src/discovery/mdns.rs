@@ -10,7 +10,7 @@ use comity_core::limits;
 use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::{Sighting, Source};
 use comity_core::wire::txt::Txt;
-use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent};
 use service::{Name, sighting};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// The service of the protocol.
 const SERVICE: &str = "_dashflow._tcp.local.";
 
-/// How long until a node hears its own announcement, if multicast works: probing takes 0.75 to 1 s,
-/// and packets may be lost twice.
+/// How long until a node hears its own announcement, if multicast works: it goes out at once and again
+/// after a second, and both may be lost; then it is asked for.
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
 
 /// A record that goes earlier than this after it was heard was taken back, and did not run out: the
@@ -61,8 +61,8 @@ enum Order {
 /// Starts to look for others on these interfaces (none named: all but loopback, and loopback when
 /// there is no other) and to announce this node there. What is heard goes to `inform`.
 ///
-/// The browse goes out before the announcement is probed, so a newcomer knows those who are there,
-/// and dials them, long before they hear of it by mDNS.
+/// The browse and the announcement go out together. Who hears either dials, and by that the other side
+/// knows it too.
 pub(crate) fn start<F, Told>(interfaces: Vec<String>, advertised: Advertised, inform: F) -> Mdns
 where
     F: Fn(Input) -> Told + Send + Sync + 'static,
@@ -101,9 +101,7 @@ struct Open {
     found: Receiver<ServiceEvent>,
     monitor: Receiver<DaemonEvent>,
     name: Name,
-    /// Our instance as it was registered.
-    registered: String,
-    /// Our own instance as the network knows it, lower case: it changes when somebody else has it.
+    /// Our instance.
     fullname: String,
 }
 
@@ -117,9 +115,9 @@ fn open(interfaces: &[String], advertised: &Advertised) -> Result<Open, mdns_sd:
     let found = daemon.browse(SERVICE)?;
     let name = Name::new(&advertised.txt.name);
     let service = name.service(advertised)?;
-    let registered = service.get_fullname().to_owned();
+    let fullname = service.get_fullname().to_owned();
     daemon.register(service)?;
-    Ok(Open { daemon, found, monitor, name, fullname: registered.to_lowercase(), registered })
+    Ok(Open { daemon, found, monitor, name, fullname })
 }
 
 fn is_wanted(interface: &if_addrs::Interface, named: &[String]) -> bool {
@@ -182,7 +180,9 @@ where
                         Err(error) => return (self.inform)(failed(&format!("mDNS stopped ({error})"))).await,
                     },
                 },
-                Ok(event) = self.open.monitor.recv_async() => self.handle_monitor(event),
+                Ok(event) = self.open.monitor.recv_async() => if let DaemonEvent::Error(error) = event {
+                    tracing::warn!(%error, "mDNS");
+                },
                 order = orders.recv() => match order {
                     Some(Order::Announce(advertised)) => {
                         self.announce(&advertised);
@@ -211,7 +211,7 @@ where
             ServiceEvent::ServiceResolved(service) => {
                 self.works().await;
                 let fullname = service.get_fullname().to_lowercase();
-                if fullname == self.open.fullname {
+                if fullname == self.open.fullname.to_lowercase() {
                     return;
                 }
                 let Some(sighting) = sighting(&service) else {
@@ -232,16 +232,6 @@ where
                     (self.inform)(Input::Unsighted { source: Source::Mdns, peer, goodbye }).await;
                 }
             }
-            _ => {}
-        }
-    }
-
-    fn handle_monitor(&mut self, event: DaemonEvent) {
-        match event {
-            DaemonEvent::NameChange(change) if change.original.to_lowercase() == self.open.fullname => {
-                self.open.fullname = change.new_name.to_lowercase();
-            }
-            DaemonEvent::Error(error) => tracing::warn!(%error, "mDNS"),
             _ => {}
         }
     }
@@ -267,11 +257,7 @@ where
     }
 
     fn announce(&mut self, advertised: &Advertised) {
-        // The names are settled, so nothing is probed again: the change goes out at once.
-        let renewed = self.open.name.service(advertised).and_then(|mut service: ServiceInfo| {
-            service.set_requires_probe(false);
-            self.open.daemon.register(service)
-        });
+        let renewed = self.open.name.service(advertised).and_then(|service| self.open.daemon.register(service));
         if let Err(error) = renewed {
             tracing::warn!(%error, "mDNS could not publish what has changed");
         }
@@ -279,7 +265,7 @@ where
 
     async fn leave(self) {
         let ending = async {
-            let goodbye = self.open.daemon.unregister(&self.open.registered)?;
+            let goodbye = self.open.daemon.unregister(&self.open.fullname)?;
             // Err: the daemon has ended by itself.
             let _ = goodbye.recv_async().await;
             sleep(GOODBYE_REPEAT).await;

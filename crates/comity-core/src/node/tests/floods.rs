@@ -41,6 +41,26 @@ fn an_address_that_signs_with_a_new_key_each_time_is_limited_as_one_sender() {
     assert_eq!(sender, [FateKind::Sent, FateKind::Inbox]);
 }
 
+#[test]
+fn a_teller_lists_few_whom_nobody_verified_and_none_who_cannot_be_tried() {
+    let mut pair = Pair::new();
+    let mut told = |from: u128, address: &dyn Fn(u8) -> SocketAddr| {
+        for number in 0..=255_u8 {
+            let peer = PeerId(Uuid::from_u128(from + u128::from(number)));
+            let candidates = vec![Candidate { address: address(number), source: Source::Exchange }];
+            let told = Sighting { candidates, told_by: Some(FAR.into()), ..sighting(peer, None, "") };
+            pair.tell(0, Input::Sighted(Sighting { source: Source::Exchange, ..told }));
+        }
+        pair.nodes[0].book.iter().filter(|peer| peer.key.is_none()).count()
+    };
+    let loopback = |number| SocketAddr::from(([127, 0, 0, number], 9000));
+    assert_eq!(told(0x1000, &loopback), 0, "no address that may be dialled");
+    let many = |number| SocketAddr::from(([192, 168, 1, number], 9000));
+    assert_eq!(told(0x2000, &many), 32, "as many as may be dialled in a minute");
+    let one = |_| SocketAddr::from(([192, 168, 1, 0], 9000));
+    assert_eq!(told(0x3000, &one), 64, "as many as are remembered of one address");
+}
+
 /// Who node 0 says was evicted, by name.
 fn evicted(pair: &mut Pair) -> Vec<String> {
     let names = std::mem::take(&mut pair.events).into_iter().filter_map(|(by, event)| match event {

@@ -3,7 +3,7 @@
 
 use super::*;
 use comity_core::id::NodeId;
-use mdns_sd::{ResolvedService, TxtProperties};
+use mdns_sd::{ResolvedService, ServiceInfo, TxtProperties};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -24,10 +24,17 @@ fn play(scene: &str, set_up: &str) {
 const LOOPBACK: &str = "ip link set lo up &&";
 const NETWORK: &str = "ip link set lo up && ip link add eth0 type veth peer name other && ip link set other up && \
                        ip addr add 10.77.0.1/24 dev eth0 && ip link set eth0 up &&";
+/// One network that this machine is on twice, as by cable and by radio.
+const TWICE: &str = "ip addr add fe80::1/64 dev eth0 nodad && ip addr add fe80::2/64 dev other nodad &&";
 
 #[test]
 fn two_nodes_find_each_other_on_a_network() {
     play("scene_network", NETWORK);
+}
+
+#[test]
+fn two_that_start_together_on_a_network_their_machine_is_on_twice_meet_within_a_second() {
+    play("scene_twice", &format!("{NETWORK}{TWICE}"));
 }
 
 #[test]
@@ -130,6 +137,26 @@ async fn scene_network() {
         .await;
     assert_eq!((peer, goodbye), (NodeId::from_bytes([2; 32]).peer(), true));
     assert!(left.elapsed() < Duration::from_secs(2), "the goodbye takes {:?}", left.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "a scene: played in a namespace by another test"]
+async fn scene_twice() {
+    let started = Instant::now();
+    let mut ada = Finder::start(advertised("ada", 1, 8400));
+    let mut bob = Finder::start(advertised("bob", 2, 8401));
+    let (bob_seen, ada_seen) = tokio::join!(async { (ada.sighting("bob").await, started.elapsed()).1 }, async {
+        (bob.sighting("ada").await, started.elapsed()).1
+    },);
+    // Whoever hears first dials, so the other knows then too.
+    let met = bob_seen.min(ada_seen);
+    assert!(met < Duration::from_secs(1), "it takes {met:?}");
+    bob.mdns.leave().await;
+    let goodbye = |input| match input {
+        Input::Unsighted { goodbye, .. } => Some(goodbye),
+        _ => None,
+    };
+    assert!(ada.until(goodbye).await, "the goodbye is heard as one");
 }
 
 #[tokio::test]
