@@ -134,7 +134,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most steps kept, 64 bytes each; the oldest go when more than this happens in ten minutes.
 pub const STEPS_MAX: usize = 65_536;
 
-/// Most steps kept of messages beyond a sender's rate and of duplicates. All others are bounded by
+/// Most steps kept of messages beyond a sender's rate, of duplicates and of what cannot be read. All others are bounded by
 /// the rates; these cost their sender nothing, so they push out only each other.
 pub const BEYOND_RATE_MAX: usize = 8192;
 
@@ -153,7 +153,9 @@ impl Ledger {
         *self.counts.entry(kind).or_default() += 1;
         let Some(id) = id else { return };
         let (steps, steps_max) = match kind {
-            FateKind::RateLimited | FateKind::Duplicate => (&mut self.beyond_rate, BEYOND_RATE_MAX),
+            FateKind::RateLimited | FateKind::Duplicate | FateKind::Unreadable => {
+                (&mut self.beyond_rate, BEYOND_RATE_MAX)
+            }
             _ => (&mut self.steps, STEPS_MAX),
         };
         if steps.len() >= steps_max {

@@ -34,8 +34,8 @@ pub const TRIES_MAX: u8 = 3;
 #[derive(Debug)]
 pub struct Outbound {
     config: Config,
-    waiting: [Lane; 3],
-    flight: Lane,
+    waiting: [Level; 3],
+    flight: Level,
     /// How many of `flight`'s messages the current link has receipted since it is up.
     receipted: u64,
     unwritten: usize,
@@ -45,7 +45,7 @@ pub struct Outbound {
 
 /// Messages of one priority, or those in flight, and what they weigh together.
 #[derive(Debug, Default)]
-struct Lane {
+struct Level {
     messages: VecDeque<Waiting>,
     weight: usize,
 }
@@ -84,7 +84,7 @@ impl Outbound {
         }
         let mut evicted = Vec::new();
         while self.len() >= self.config.messages_max || self.weight() + weight > self.config.weight_max {
-            let Some(lowest) = self.waiting.iter_mut().find_map(Lane::pop_front) else { break };
+            let Some(lowest) = self.waiting.iter_mut().find_map(Level::pop_front) else { break };
             evicted.push(lowest.message);
         }
         self.waiting[lane(message.priority)].push_back(Waiting { message, tries: 0 });
@@ -135,6 +135,7 @@ impl Outbound {
     pub fn link_lost(&mut self) -> Lost {
         self.receipted = 0;
         self.unwritten = 0;
+        self.pressed = false;
         let mut given_up = Vec::new();
         for sent in std::mem::take(&mut self.flight).messages.into_iter().rev() {
             if sent.tries >= TRIES_MAX {
@@ -150,7 +151,7 @@ impl Outbound {
     pub fn expire(&mut self, wall: Timestamp) -> Vec<Arc<Message>> {
         let mut expired = Vec::new();
         for lane in &mut self.waiting {
-            let Lane { messages, weight } = lane;
+            let Level { messages, weight } = lane;
             messages.retain(|waiting| {
                 let fresh = waiting.message.expires_at() >= wall;
                 if !fresh {
@@ -166,6 +167,7 @@ impl Outbound {
     /// Takes out everything: the peer is forgotten.
     pub fn clear(&mut self) -> Vec<Arc<Message>> {
         self.unwritten = 0;
+        self.pressed = false;
         let waiting = self.waiting.iter_mut().rev().map(std::mem::take);
         let all = waiting.chain([std::mem::take(&mut self.flight)]);
         all.flat_map(|lane| lane.messages).map(|waiting| waiting.message).collect()
@@ -181,6 +183,11 @@ impl Outbound {
             self.pressed = pressed;
             pressed
         })
+    }
+
+    /// Senders are not to wait for a peer that nobody reaches; whether they did.
+    pub fn release(&mut self) -> bool {
+        std::mem::take(&mut self.pressed)
     }
 
     /// How many wait to be sent.
@@ -203,15 +210,15 @@ impl Outbound {
     }
 
     fn take_next(&mut self) -> Option<Waiting> {
-        self.waiting.iter_mut().rev().find_map(Lane::pop_front)
+        self.waiting.iter_mut().rev().find_map(Level::pop_front)
     }
 
     /// Takes out what is too much after messages came back: the least urgent first, and of these the
-    /// newest, which surely were not sent.
+    /// newest, which most likely were not sent.
     fn trim(&mut self) -> Vec<Arc<Message>> {
         let mut evicted = Vec::new();
         while self.len() > self.config.messages_max || self.weight() > self.config.weight_max {
-            let Some(lowest) = self.waiting.iter_mut().find_map(Lane::pop_back) else { break };
+            let Some(lowest) = self.waiting.iter_mut().find_map(Level::pop_back) else { break };
             evicted.push(lowest.message);
         }
         evicted
@@ -227,7 +234,7 @@ pub struct Lost {
     pub evicted: Vec<Arc<Message>>,
 }
 
-impl Lane {
+impl Level {
     fn push_back(&mut self, waiting: Waiting) {
         self.weight += waiting.message.weight();
         self.messages.push_back(waiting);

@@ -4,7 +4,7 @@
 use crate::id::{MessageId, PeerId};
 use crate::time::Timestamp;
 use foldhash::quality::FixedState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
@@ -17,6 +17,8 @@ pub struct Seen {
     known: HashSet<u64, BuildHasherDefault<Identity>>,
     /// Fingerprints by the Unix second in which they may be forgotten.
     expiries: BTreeMap<u64, Vec<u64>>,
+    /// How many entries of `expiries` stand for a look that was forgotten.
+    void: HashMap<u64, u32, BuildHasherDefault<Identity>>,
 }
 
 /// What asking about an id says.
@@ -33,7 +35,13 @@ pub enum Sight {
 impl Seen {
     /// An empty memory for so many ids. `seed` keys the fingerprints; draw it at random.
     pub fn new(capacity: usize, seed: u64) -> Self {
-        Self { key: FixedState::with_seed(seed), capacity, known: HashSet::default(), expiries: BTreeMap::new() }
+        Self {
+            key: FixedState::with_seed(seed),
+            capacity,
+            known: HashSet::default(),
+            expiries: BTreeMap::new(),
+            void: HashMap::default(),
+        }
     }
 
     /// Looks up a message and remembers it until `until`.
@@ -64,14 +72,20 @@ impl Seen {
     /// Forgets one message, because it could not be kept and may be sent again.
     pub fn forget(&mut self, from: PeerId, id: MessageId) {
         let fingerprint = self.fingerprint(from, id);
-        self.known.remove(&fingerprint);
+        if self.known.remove(&fingerprint) {
+            *self.void.entry(fingerprint).or_default() += 1;
+        }
     }
 
     /// Forgets what may be forgotten by now.
     pub fn sweep(&mut self, wall: Timestamp) {
         let later = self.expiries.split_off(&(wall.millis() / 1000 + 1));
         for fingerprint in std::mem::replace(&mut self.expiries, later).into_values().flatten() {
-            self.known.remove(&fingerprint);
+            match self.void.get_mut(&fingerprint) {
+                None => drop(self.known.remove(&fingerprint)),
+                Some(1) => drop(self.void.remove(&fingerprint)),
+                Some(more) => *more -= 1,
+            }
         }
         if self.known.is_empty() {
             self.known.shrink_to_fit();
@@ -134,6 +148,19 @@ mod tests {
         assert_eq!(seen.look(peer, id, at(100)), Sight::Again);
         seen.sweep(at(102));
         assert_eq!(seen.look(peer, id, at(200)), Sight::First);
+    }
+
+    #[test]
+    fn an_id_that_was_forgotten_and_came_again_is_remembered_for_its_new_time() {
+        let (peer, id) = (PeerId(Uuid::from_u128(1)), MessageId(Uuid::from_u128(2)));
+        let mut seen = Seen::new(10, 7);
+        assert_eq!(seen.look(peer, id, at(100)), Sight::First);
+        seen.forget(peer, id);
+        assert_eq!(seen.look(peer, id, at(200)), Sight::First);
+        seen.sweep(at(102));
+        assert_eq!(seen.look(peer, id, at(200)), Sight::Again);
+        seen.sweep(at(202));
+        assert!(seen.is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::ledger::FateKind;
 use crate::time::{Now, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// Most who are told of one message that waits for the disk; whoever brings it once more hears that
@@ -21,6 +22,8 @@ const BRINGERS_MAX: usize = 8;
 pub(super) struct Keeping {
     last: u64,
     waiters: BTreeMap<u64, Waiter>,
+    /// Which of them is that of a message that enters the inbox.
+    entering: BTreeMap<(PeerId, MessageId), u64>,
     /// Removals that the disk did not take.
     redo: Vec<u64>,
     disk_ok: bool,
@@ -28,7 +31,7 @@ pub(super) struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { last: 0, waiters: BTreeMap::new(), redo: Vec::new(), disk_ok: true }
+        Self { last: 0, waiters: BTreeMap::new(), entering: BTreeMap::new(), redo: Vec::new(), disk_ok: true }
     }
 }
 
@@ -61,22 +64,45 @@ pub(super) enum Sender {
     Listener,
 }
 
+fn item_key(item: &Item) -> Option<(PeerId, MessageId)> {
+    let message = &item.received.message;
+    message.id.map(|id| (message.from, id))
+}
+
 impl Keeping {
     pub(super) fn wait(&mut self, number: u64, waiter: Waiter) {
+        if let Waiter::Item { item, .. } = &waiter
+            && let Some(key) = item_key(item)
+        {
+            self.entering.insert(key, number);
+        }
         self.waiters.insert(number, waiter);
+    }
+
+    /// Takes out those who wait for these records.
+    fn end(&mut self, numbers: impl RangeBounds<u64>) -> Vec<Waiter> {
+        let ended: Vec<_> = self.waiters.extract_if(numbers, |_, _| true).map(|(_, waiter)| waiter).collect();
+        for waiter in &ended {
+            if let Waiter::Item { item, .. } = waiter
+                && let Some(key) = item_key(item)
+            {
+                self.entering.remove(&key);
+            }
+        }
+        ended
     }
 
     /// Tells whoever brings a message again while it waits for the disk what becomes of it: it is not
     /// safe yet, so it must not be called a duplicate. `false` when it does not wait.
     pub(super) fn also_tell(&mut self, from: PeerId, id: MessageId, bringer: Sender) -> bool {
-        let waiting = self.waiters.values_mut().find_map(|waiter| match waiter {
-            Waiter::Item { item, bringers } => {
-                let message = &item.received.message;
-                (message.id == Some(id) && message.from == from && bringers.len() < BRINGERS_MAX).then_some(bringers)
+        let number = self.entering.get(&(from, id));
+        match number.and_then(|number| self.waiters.get_mut(number)) {
+            Some(Waiter::Item { bringers, .. }) if bringers.len() < BRINGERS_MAX => {
+                bringers.push(bringer);
+                true
             }
-            _ => None,
-        });
-        waiting.map(|bringers| bringers.push(bringer)).is_some()
+            _ => false,
+        }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -107,8 +133,7 @@ impl Node {
         for arrival in std::mem::take(&mut self.keeping.redo) {
             self.remove_for_good(arrival);
         }
-        let later = self.keeping.waiters.split_off(&(upto + 1));
-        for waiter in std::mem::replace(&mut self.keeping.waiters, later).into_values() {
+        for waiter in self.keeping.end(..=upto) {
             match waiter {
                 Waiter::Item { item, bringers } => self.enter_inbox(item, bringers, now),
                 Waiter::Taken { ticket, items } => {
@@ -131,7 +156,7 @@ impl Node {
 
     pub(super) fn handle_not_committed(&mut self, from: u64, now: Now) {
         self.keeping.disk_ok = false;
-        for waiter in self.keeping.waiters.split_off(&from).into_values() {
+        for waiter in self.keeping.end(from..) {
             match waiter {
                 Waiter::Item { item, bringers } => self.refuse_item(&item, bringers, now),
                 Waiter::Taken { ticket, items } | Waiter::Acknowledged { ticket, items } => {

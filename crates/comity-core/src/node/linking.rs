@@ -34,8 +34,8 @@ const RECEIPTS_MAX: u64 = 1024;
 /// Most fates that wait for an earlier message's fate; a peer that makes more is cut off.
 const FATES_HELD_MAX: usize = 65_536;
 
-/// Most fates in one receipt.
-const FATES_MAX: usize = 512;
+/// Fates in one receipt that is written here, at most: a receiver can start on them.
+const FATES_AT_ONCE: usize = 512;
 
 /// A link that ends sooner than this does not show that its peer can be reached: the next dial waits if
 /// this node dialled the link, for the other side did not want it, or if the dial before failed.
@@ -171,7 +171,11 @@ impl Node {
     /// closed; a node that did not admit us before is tried again.
     pub(super) fn set_known(&mut self, key: NodeId, known: bool, now: Now) {
         let changed = if known { self.book.owners.know(key) } else { self.book.owners.unknow(key) };
-        let Some(peer) = self.book.find(key.peer()).filter(|peer| changed && peer.key == Some(key)) else { return };
+        let Some(peer) =
+            self.book.find(key.peer()).filter(|peer| changed && [peer.key, peer.claimed_key].contains(&Some(key)))
+        else {
+            return;
+        };
         let (id, link, trust) = (peer.id, peer.link, self.trust_of(Some(key)));
         self.emit_peer(id, Event::PeerUpdated);
         let link = link.and_then(|link| Some((link, self.links.get(&link)?.remote.ip())));
@@ -304,9 +308,9 @@ impl Node {
         let Some(link) = self.links.remove(&id) else { return false };
         self.timers.cancel(Timer::Silence(id));
         self.timers.cancel(Timer::Receipts(id));
-        self.effects.push(Effect::Pressure { peer: link.peer, on: false });
         let Some(peer) = self.book.find_mut(link.peer).filter(|peer| peer.link == Some(id)) else { return false };
         peer.link = None;
+        self.effects.push(Effect::Pressure { peer: link.peer, on: false });
         self.wait_again(link.peer, now);
         true
     }
@@ -400,7 +404,7 @@ impl Node {
         let Some(link) = self.links.get(&id) else { return };
         let ready = link.fates.first().is_some_and(|(number, ..)| *number <= link.decided());
         let untold = link.decided().saturating_sub(link.reported);
-        if untold >= RECEIPTS_MAX || (ready && link.fates.len() >= FATES_MAX) {
+        if untold >= RECEIPTS_MAX || (ready && link.fates.len() >= FATES_AT_ONCE) {
             self.send_receipts(id);
         } else if link.decided() > link.reported || !link.fates.is_empty() {
             self.timers.set_if_idle(Timer::Receipts(id), now.mono + RECEIPTS_EVERY);
@@ -413,19 +417,24 @@ impl Node {
         let decided = link.decided();
         let (ready, held) = std::mem::take(&mut link.fates).into_iter().partition(|(number, ..)| *number <= decided);
         link.fates = held;
-        let ready: Vec<(u64, MessageId, FateKind)> = ready;
+        let mut ready: Vec<(u64, MessageId, FateKind)> = ready;
         if ready.is_empty() && decided == link.reported {
             return;
         }
-        let mut rest: Vec<_> = ready.into_iter().map(|(_, message, fate)| (message, fate)).collect();
-        while rest.len() > FATES_MAX {
-            let later = rest.split_off(FATES_MAX);
-            let receipt = Receipt { received: link.reported, fates: std::mem::replace(&mut rest, later) };
+        ready.sort_by_key(|(number, ..)| *number);
+        let mut ready = ready.into_iter().peekable();
+        loop {
+            let chunk: Vec<_> = ready.by_ref().take(FATES_AT_ONCE).collect();
+            // Each says how far its own fates reach: those without one below were delivered.
+            let reached = chunk.last().map_or(0, |(number, ..)| *number);
+            link.reported = if ready.peek().is_some() { link.reported.max(reached) } else { decided };
+            let fates = chunk.into_iter().map(|(_, message, fate)| (message, fate)).collect();
+            let receipt = Receipt { received: link.reported, fates };
             self.effects.push(Effect::Control { link: id, frame: Frame::Receipt(receipt) });
+            if ready.peek().is_none() {
+                return;
+            }
         }
-        link.reported = decided;
-        let receipt = Receipt { received: decided, fates: rest };
-        self.effects.push(Effect::Control { link: id, frame: Frame::Receipt(receipt) });
     }
 
     /// The median over all links of how far the other clock is ahead.

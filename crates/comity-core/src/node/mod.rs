@@ -94,7 +94,7 @@ pub struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stay {
     Here,
-    /// It has said goodbye; the question is answered when its queues are empty.
+    /// It takes up nothing new; it says goodbye, and answers the question, when its queues are empty.
     Leaving(Ticket),
     Left,
 }

@@ -87,7 +87,7 @@ pub enum Ask {
         /// On or off.
         known: bool,
     },
-    /// Say goodbye to everybody and send what is queued; [`Answer::Done`] when all is out.
+    /// Send what is queued, then say goodbye to everybody; [`Answer::Done`] when all is out.
     Leave {
         /// The reason given.
         reason: String,

@@ -11,12 +11,17 @@ use crate::peers::Presence;
 use crate::request::Waiting;
 use crate::time::Now;
 use crate::wire::frame::Receipt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long after a POST that did not work the message is tried again.
 const POST_RETRY: Duration = Duration::from_millis(500);
+
+/// Most fates kept that were told before their receipt: of all that is in flight, and of older
+/// messages as many again.
+const TOLD_MAX: usize = 16_384;
 
 /// What a node keeps of one peer to send to it.
 #[derive(Debug)]
@@ -58,10 +63,16 @@ impl Node {
 
     /// Takes up a message for one peer or for all who listen.
     pub(super) fn send(&mut self, ticket: Ticket, send: Send, now: Now) {
-        let id = send.id;
+        let (id, to) = (send.id, send.to);
         match self.put_out(send, now) {
             Ok(peers) => self.answer(ticket, Answer::Sent { id, peers }),
-            Err(refusal) => self.refuse(ticket, refusal),
+            Err(refusal) => {
+                // A full queue has noted it already.
+                if !matches!(refusal, Refusal::Full { .. }) {
+                    self.ledger_out.note(Some(id), to, FateKind::Failed, now.wall);
+                }
+                self.refuse(ticket, refusal);
+            }
         }
     }
 
@@ -177,15 +188,28 @@ impl Node {
         if let Some(link) = link {
             self.pump_link(id, link, now);
         } else if let Some(address) = plain {
-            let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.posting.is_none()) else { return };
-            let Some((message, tries)) = lane.queue.next_for_post() else { return };
-            lane.posting = Some((message.clone(), tries));
-            self.note_out(&message, id, FateKind::Sent, now);
-            self.effects.push(Effect::Post { peer: id, address, coded, message });
+            self.pump_post(id, address, coded, now);
         }
-        if let Some(on) = self.lanes.get_mut(&id).and_then(|lane| lane.queue.pressure_change()) {
+        self.press(id);
+    }
+
+    /// Says to senders whether to wait for a peer: while its queue is full and it can be reached, or
+    /// soon again. What waits for the others is for their queues to decide.
+    fn press(&mut self, id: PeerId) {
+        let expected = self.book.find(id).is_some_and(|peer| peer.presence.is_here());
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let change = if expected { lane.queue.pressure_change() } else { lane.queue.release().then_some(false) };
+        if let Some(on) = change {
             self.effects.push(Effect::Pressure { peer: id, on });
         }
+    }
+
+    fn pump_post(&mut self, id: PeerId, address: SocketAddr, coded: bool, now: Now) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.posting.is_none()) else { return };
+        let Some((message, tries)) = lane.queue.next_for_post() else { return };
+        lane.posting = Some((message.clone(), tries));
+        self.note_out(&message, id, FateKind::Sent, now);
+        self.effects.push(Effect::Post { peer: id, address, coded, message });
     }
 
     fn pump_link(&mut self, peer: PeerId, link: LinkId, now: Now) {
@@ -228,20 +252,23 @@ impl Node {
             // What was sent again and had arrived before ended as it was told then.
             let before = lane.told.get(&id).map(|(_, before)| *before);
             let fate = before.filter(|_| fate == FateKind::Duplicate).unwrap_or(fate);
-            lane.told.insert(id, (link, fate));
+            if before.is_some() || lane.told.len() < TOLD_MAX {
+                lane.told.insert(id, (link, fate));
+            }
             ended.push((id, fate));
         }
-        let mut delivered = Vec::new();
+        let (mut delivered, mut resent) = (Vec::new(), BTreeSet::new());
         for (id, tries) in lane.queue.receipted(receipt.received) {
             if lane.told.remove(&id).is_none_or(|(told_by, _)| told_by != link) {
                 delivered.push(id);
             } else if tries > 1 {
-                // With no fate told then, it was delivered.
-                for (told, fate) in &mut ended {
-                    if *told == id && *fate == FateKind::Duplicate {
-                        *fate = FateKind::Delivered;
-                    }
-                }
+                resent.insert(id);
+            }
+        }
+        for (id, fate) in &mut ended {
+            // What was sent again, with no fate told the first time, was delivered then.
+            if *fate == FateKind::Duplicate && resent.contains(id) {
+                *fate = FateKind::Delivered;
             }
         }
         if lane.queue.is_settled() {
@@ -307,6 +334,7 @@ impl Node {
         }
         for (peer, message) in expired {
             self.undelivered(&message, peer, FateKind::Expired, now);
+            self.press(peer);
         }
     }
 
@@ -320,7 +348,10 @@ impl Node {
 
     pub(super) fn forget_lane(&mut self, peer: PeerId, now: Now) {
         if let Some(mut lane) = self.lanes.remove(&peer) {
-            self.all_undelivered(&lane.queue.clear(), peer, FateKind::Failed, now);
+            let mut lost = lane.queue.clear();
+            lost.extend(lane.posting.map(|(message, _)| message));
+            self.all_undelivered(&lost, peer, FateKind::Failed, now);
+            self.effects.push(Effect::Pressure { peer, on: false });
         }
     }
 

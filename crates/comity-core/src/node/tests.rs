@@ -3,6 +3,7 @@
 mod flapping;
 mod floods;
 mod presence;
+mod pressure;
 mod resent;
 mod restarts;
 

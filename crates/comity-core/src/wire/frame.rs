@@ -1,5 +1,5 @@
 //! The text frames of a link: `hello`, `channels`, `subscribe`, `unsubscribe`, `receipt`, `ping`,
-//! `pong`. See "Links" in `protocols/local-network.md`.
+//! `pong`, `goodbye`. See "Links" in `protocols/local-network.md`.
 
 use crate::channel::Channel;
 use crate::envelope::Message;
@@ -21,7 +21,7 @@ const REASON_MAX: usize = 1024;
 const NAME_MAX: usize = 64;
 
 /// Most fates in one receipt; a receiver with more to tell sends several.
-pub const FATES_MAX: usize = 8192;
+pub const FATES_MAX: usize = 4096;
 
 /// A control frame of a link, apart from `hello`, which the body exchanges before the rules hear
 /// of the link.

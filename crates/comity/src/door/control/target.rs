@@ -4,7 +4,7 @@ use super::denied::{Denied, channel};
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::id::{NodeId, PeerId};
-use comity_core::node::{NodeView, Refusal};
+use comity_core::node::NodeView;
 use comity_core::peers::{PeerView, Presence};
 use uuid::Uuid;
 
@@ -60,13 +60,22 @@ pub(crate) fn key(view: &NodeView, text: &str) -> Result<NodeId, Denied> {
     if let Ok(key) = text.parse::<NodeId>() {
         return if key == view.node { Err(ourselves()) } else { Ok(key) };
     }
+    let listed = Uuid::parse_str(text).ok().and_then(|id| view.known.iter().find(|key| key.peer().0 == id));
+    if let Some(listed) = listed {
+        return Ok(*listed);
+    }
     let id = peer(view, text)?;
-    let namesakes: Vec<_> = view.peers.iter().filter(|peer| peer.name == text).collect();
+    let means = |peer: &&PeerView| peer.name == text || peer.key.is_some_and(|key| key.short() == text);
+    let namesakes: Vec<_> = view.peers.iter().filter(means).collect();
     if namesakes.len() > 1 {
         return Err(ambiguous(text, &namesakes));
     }
     let proven = view.peers.iter().find(|peer| peer.id == id).and_then(|peer| peer.key);
-    proven.ok_or_else(|| Denied::from(Refusal::NoKey))
+    proven.ok_or_else(|| {
+        let sentence =
+            format!("{text} has not proven its key here: name it by the node id that `comity id` prints over there");
+        Denied::new(StatusCode::CONFLICT, "conflict", sentence)
+    })
 }
 
 fn ambiguous(name: &str, peers: &[&PeerView]) -> Denied {

@@ -68,6 +68,10 @@ fn who_is_trusted_is_named_without_doubt() {
     let doubted = view(vec![bob, stranger("bob", 8)]);
     assert_eq!(key(&doubted, "bob").map_err(|denied| denied.code), Err("conflict"));
     assert_eq!(key(&doubted, &bobs_key.peer().to_string()), Ok(bobs_key));
+    let posing = view(vec![proven("bob", 1), proven(&bobs_key.short(), 2)]);
+    assert_eq!(key(&posing, &bobs_key.short()).map_err(|denied| denied.code), Err("conflict"));
+    let known = NodeView { known: BTreeSet::from([unmet]), ..view(Vec::new()) };
+    assert_eq!(key(&known, &unmet.peer().to_string()), Ok(unmet), "as the list names it");
 }
 
 #[test]
