@@ -35,9 +35,10 @@ impl Name {
 
     /// The service to publish. The library fills in the addresses, and follows their changes.
     ///
-    /// The names are not probed (RFC 6762, section 8.1): nobody else has them. A probe costs a second,
-    /// and two where this machine is on one network twice: it hears there what it asks on its other
-    /// interface, with the addresses of that one, takes it for another host's and gives way to it.
+    /// The names are not probed, as RFC 6762, section 8.1, asks for names that another host may want:
+    /// nobody else wants these. A probe costs a second, and two where this machine is on one network
+    /// twice: it hears there what it asks on its other interface, with the addresses of that one, takes
+    /// it for another host's and gives way to it.
     pub(super) fn service(&self, advertised: &Advertised) -> Result<ServiceInfo, mdns_sd::Error> {
         let strings = txt::encode(&advertised.txt);
         let service = ServiceInfo::new(SERVICE, &self.instance, &self.host, "", advertised.port, &strings[..])?;
