@@ -326,6 +326,10 @@ impl Node {
         for sighting in std::mem::take(&mut self.deferred) {
             self.handle_sighting(sighting, now);
         }
+        // Else who is linked for weeks would be remembered as one that came once.
+        for link in self.links.values() {
+            self.book.owners.note(link.peer, now.wall);
+        }
         for id in self.book.ids() {
             let Some(peer) = self.book.find(id).filter(|peer| peer.link.is_none()) else { continue };
             let silent = now.mono.saturating_sub(peer.last_heard);

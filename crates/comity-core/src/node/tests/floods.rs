@@ -1,6 +1,7 @@
 //! What many messages, many keys and many names may do, and what they may not.
 
 use super::*;
+use crate::peers::owners::VERIFIED_MAX;
 
 const FAR: [u8; 4] = [192, 168, 1, 66];
 
@@ -112,4 +113,17 @@ fn a_signed_message_evicts_who_used_its_id_without_the_key() {
     assert_eq!(said.filter(|word| !word.is_empty()).collect::<Vec<_>>(), ["evicted", "joined"]);
     let record = pair.nodes[1].book.find(key.peer()).expect("a peer");
     assert_eq!((record.name.as_str(), record.candidates.len()), ("", 0));
+}
+
+#[test]
+fn a_flood_of_keys_makes_nobody_forget_who_linked_once_and_stayed() {
+    let mut pair = Pair::new();
+    let friend = pair.nodes[0].me();
+    pair.pass(Duration::from_secs(60));
+    for number in 0..VERIFIED_MAX {
+        pair.now.wall = pair.now.wall + Duration::from_millis(10);
+        pair.nodes[1].book.owners.note(throw_away(number).peer(), pair.now.wall);
+    }
+    assert!(pair.nodes[1].book.owners.has(friend));
+    assert!(!pair.nodes[1].book.owners.has(throw_away(0).peer()));
 }
