@@ -12,6 +12,9 @@ use std::time::Duration;
 /// each other, and not who has come more than once.
 pub const VERIFIED_MAX: usize = 8192;
 
+/// How often new ids are kept on disk, at most: each time all are written, and keys are free.
+const NEW_KEPT_EVERY: Duration = Duration::from_secs(60);
+
 /// How often it is kept that ids which are remembered already proved their key again.
 const TIMES_KEPT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -87,7 +90,7 @@ impl Owners {
     /// Whether it is time to keep the ids on disk, which the caller then does.
     pub fn take_due(&mut self, mono: Duration) -> bool {
         let due = |pause| self.kept_at.is_none_or(|at| mono.saturating_sub(at) >= pause);
-        let due = self.has_new || self.has_later && due(TIMES_KEPT_EVERY);
+        let due = self.has_new && due(NEW_KEPT_EVERY) || self.has_later && due(TIMES_KEPT_EVERY);
         due && self.take_change(mono)
     }
 

@@ -127,3 +127,24 @@ fn a_flood_of_keys_makes_nobody_forget_who_linked_once_and_stayed() {
     assert!(pair.nodes[1].book.owners.has(friend));
     assert!(!pair.nodes[1].book.owners.has(throw_away(0).peer()));
 }
+
+#[test]
+fn a_new_key_each_second_has_the_memory_of_ids_written_once_a_minute_and_when_the_node_leaves() {
+    let mut pair = Pair::new();
+    let (mut written, mut last) = (0, 0);
+    for number in 0..180 {
+        pair.settings.clear();
+        let key = throw_away(number);
+        assert!(matches!(post(&mut pair, 100 + number as u128, key.peer(), Some(key)), Answer::Accepted));
+        pair.pass(Duration::from_secs(1));
+        if let Some(Value::Array(ids)) = pair.settings.get("verified") {
+            (written, last) = (written + 1, ids.len());
+        }
+    }
+    assert_eq!(written, 3);
+    assert!(last > 100, "the later ids as well: {last}");
+    pair.settings.clear();
+    pair.ask(1, Ask::Leave { reason: "done".to_owned() });
+    let Some(Value::Array(ids)) = pair.settings.get("verified") else { panic!("not kept") };
+    assert_eq!(ids.len(), 181);
+}
