@@ -163,6 +163,10 @@ impl Peer {
         self.name = cut(&card.name);
         self.version = cut(&card.version);
         self.capabilities = cut_all(&card.capabilities);
+        if let Some(Value::Object(metadata)) = card.detail.as_ref().and_then(|detail| detail.get("metadata")) {
+            let texts = metadata.iter().filter_map(|(key, value)| Some((cut(key), cut(value.as_str()?))));
+            self.metadata = texts.take(PEER_LIST_MAX).collect();
+        }
         self.card = Some(card);
     }
 
@@ -214,7 +218,8 @@ impl Book {
     }
 
     /// The record of a peer that has just proved its key, made if there is none; and the name of
-    /// whoever was there under its id without the key.
+    /// whoever was there under its id without the key. Of what was said under its id before it proved
+    /// the key, only what serves to find it stays, and that only if it was said of this very key.
     pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Option<String>) {
         let id = key.peer();
         self.owners.note(id, now.wall);
@@ -222,13 +227,16 @@ impl Book {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         let mut claimant = None;
         if peer.key.is_none() {
-            claimant = peer.presence.is_here().then(|| peer.name.clone());
-            if peer.claimed_key != Some(key) {
-                peer.name.clear();
-                peer.candidates.clear();
+            let said = std::mem::replace(peer, Peer::new(id, now));
+            claimant = said.presence.is_here().then(|| said.name.clone());
+            peer.dial = said.dial;
+            if said.claimed_key == Some(key) {
+                peer.name = said.name;
+                peer.candidates = said.candidates;
+                peer.sources = said.sources;
+                // Whom a person named is who answered there, and that was without the key.
+                peer.sources.remove(&Source::Manual);
             }
-            peer.plain = None;
-            peer.presence = Presence::Seen;
         }
         peer.key = Some(key);
         peer.claimed_key = Some(key);
