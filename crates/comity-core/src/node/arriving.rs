@@ -300,6 +300,7 @@ impl Node {
         peer.sources.insert(Source::Inbound);
         peer.reach.inbound = true;
         let id = peer.id;
+        self.see_off(now);
         if origin.key.is_some() {
             self.evict_claimants(id, claimant, now);
         }

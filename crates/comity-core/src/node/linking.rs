@@ -219,6 +219,7 @@ impl Node {
             peer.sources.insert(Source::Inbound);
         }
         let (id, was) = (peer.id, peer.presence);
+        self.see_off(now);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
             self.end_errand(dial, id);

@@ -31,6 +31,8 @@ const VERIFIED_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub struct Book {
     peers: BTreeMap<PeerId, Peer>,
+    /// Who was taken out since this was last asked.
+    gone: Vec<Peer>,
     /// To whom ids belong, whether or not the peer is in the book.
     pub owners: Owners,
 }
@@ -224,11 +226,13 @@ impl Book {
         let id = key.peer();
         self.owners.note(id, now.wall);
         self.make_room(id);
+        let said = self.find(id).filter(|peer| peer.key.is_none()).cloned();
+        let claimant = said.as_ref().filter(|said| said.presence.is_here()).map(|said| said.name.clone());
+        if said.is_some() {
+            self.take_out(id);
+        }
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
-        let mut claimant = None;
-        if peer.key.is_none() {
-            let said = std::mem::replace(peer, Peer::new(id, now));
-            claimant = said.presence.is_here().then(|| said.name.clone());
+        if let Some(said) = said {
             peer.dial = said.dial;
             if said.claimed_key == Some(key) {
                 peer.name = said.name;
@@ -313,9 +317,9 @@ impl Book {
         Merged::Taken
     }
 
-    /// Gives a proven peer its name alone. Returns who claimed it without any key, taken out, and who
-    /// claims a key as well: these have no name until they prove it, for two peers may have one name.
-    pub fn own_name(&mut self, proven: PeerId) -> (Vec<Peer>, Vec<PeerId>) {
+    /// Gives a proven peer its name alone. Returns who claims it without any key, to be taken out, and
+    /// who claims a key as well: these have no name until they prove it, for two peers may have one name.
+    pub fn own_name(&mut self, proven: PeerId) -> (Vec<PeerId>, Vec<PeerId>) {
         let name = self.find(proven).map(|peer| clean(&peer.name)).unwrap_or_default();
         let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && clean(&peer.name) == name;
         let (mut keyless, mut nameless) = (Vec::new(), Vec::new());
@@ -327,7 +331,7 @@ impl Book {
                 keyless.push(peer.id);
             }
         }
-        (keyless.into_iter().filter_map(|id| self.remove(id)).collect(), nameless)
+        (keyless, nameless)
     }
 
     /// Whether another peer, which proved its key, has this name.
@@ -337,20 +341,30 @@ impl Book {
         !name.is_empty() && self.peers.values().any(has)
     }
 
-    /// Takes a peer out.
-    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
-        self.peers.remove(&id)
+    /// Takes a peer out; whether it was there. Nobody goes by another way.
+    pub fn take_out(&mut self, id: PeerId) -> bool {
+        let taken = self.peers.remove(&id);
+        let was_there = taken.is_some();
+        self.gone.extend(taken);
+        was_there
+    }
+
+    /// Who was taken out since this was last asked, for whatever cause.
+    pub fn take_gone(&mut self) -> Vec<Peer> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Forgets who has been silent for too long.
-    pub fn sweep(&mut self, now: Now) -> Vec<Peer> {
+    pub fn sweep(&mut self, now: Now) {
         let outdated = |peer: &&Peer| {
             let kept_for = if peer.key.is_some() { VERIFIED_KEPT_FOR } else { UNVERIFIED_KEPT_FOR };
             let manual = peer.sources.contains(&Source::Manual);
             !manual && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
         };
         let ids: Vec<PeerId> = self.peers.values().filter(outdated).map(|peer| peer.id).collect();
-        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+        for id in ids {
+            self.take_out(id);
+        }
     }
 
     /// Makes sure one more fits, if it may: the unverified peer that was silent longest goes, else the
@@ -365,7 +379,7 @@ impl Book {
         };
         let least = self.peers.values().filter(may_go);
         let least = least.min_by_key(|peer| (peer.key.is_some(), peer.last_heard, peer.id)).map(|peer| peer.id);
-        least.is_some_and(|id| self.peers.remove(&id).is_some())
+        least.is_some_and(|id| self.take_out(id))
     }
 }
 
