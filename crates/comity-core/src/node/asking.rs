@@ -178,7 +178,7 @@ impl Node {
         }
         self.persist(Record::Digest(Box::new(self.digest.clone())));
         self.keep_settings();
-        self.keep_owners();
+        self.keep_owners_at_last(now);
         self.stay = Stay::Leaving(ticket);
         self.timers.set(Timer::Leave, now.mono + DRAIN_MAX);
     }

@@ -341,8 +341,8 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody who claimed the id or the name of a peer that proved its key is not in the book (any
-    /// more).
+    /// Somebody who claimed the id or the name of a peer that proved its key was taken out of the book.
+    /// That it left, if it was here, is an event of its own.
     Evicted {
         /// The id.
         peer: PeerId,

@@ -279,14 +279,24 @@ impl Node {
         self.persist(Record::Setting { name: "mode", value: json!(mode) })
     }
 
-    /// Keeps who was verified, if somebody was for the first time.
-    pub(super) fn keep_owners(&mut self) {
-        if self.book.owners.take_change() {
-            let verified = self.book.owners.verified();
-            let verified = verified.map(|(id, first, last)| json!([id.0, first.millis(), last.millis()]));
-            let value = verified.collect();
-            self.persist(Record::Setting { name: "verified", value });
+    /// Keeps who was verified, if it is time to.
+    pub(super) fn keep_owners(&mut self, now: Now) {
+        if self.book.owners.take_due(now.mono) {
+            self.persist_owners();
         }
+    }
+
+    /// Keeps who was verified, if the disk does not have it yet.
+    pub(super) fn keep_owners_at_last(&mut self, now: Now) {
+        if self.book.owners.take_change(now.mono) {
+            self.persist_owners();
+        }
+    }
+
+    fn persist_owners(&mut self) {
+        let verified = self.book.owners.verified();
+        let value = verified.map(|(id, first, last)| json!([id.0, first.millis(), last.millis()])).collect();
+        self.persist(Record::Setting { name: "verified", value });
     }
 
     pub(super) fn restore(&mut self, restored: Restored, now: Now) {

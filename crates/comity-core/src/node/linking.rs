@@ -211,7 +211,7 @@ impl Node {
 
     /// Takes over what a handshake proved and a card says.
     fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
-        let (peer, claimant) = self.book.proven(hello.key, now);
+        let (peer, proved) = self.book.proven(hello.key, now);
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
@@ -223,11 +223,12 @@ impl Node {
             peer.sources.insert(Source::Inbound);
         }
         let (id, was) = (peer.id, peer.presence);
+        self.see_off(now);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
             self.end_errand(dial, id);
         }
-        self.evict_claimants(id, claimant, now);
+        self.evict_claimants(id, proved.claimant, now);
         if was == Presence::Online {
             self.emit_peer(id, Event::PeerUpdated);
         }

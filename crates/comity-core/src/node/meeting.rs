@@ -70,7 +70,9 @@ impl Node {
         }
         let shown = |peer: &Peer| (peer.sources.clone(), peer.name.clone(), peer.capabilities.clone());
         let before = self.book.find(id).map(shown);
-        match self.book.merge(&sighting, permitted, now) {
+        let merged = self.book.merge(&sighting, permitted, now);
+        self.see_off(now);
+        match merged {
             Merged::Taken => {}
             Merged::Refused => return,
             Merged::NameTaken => return self.evict(id, &sighting.name, now),
@@ -202,9 +204,10 @@ impl Node {
             return;
         }
         let merged = self.book.merge(sighting, sighting.candidates.clone(), now);
+        self.see_off(now);
         if merged != Merged::Taken {
             self.take_failure(errand, &[], now);
-            if merged == Merged::NameTaken && self.book.find(sighting.peer).is_some() {
+            if merged == Merged::NameTaken {
                 self.evict(sighting.peer, &sighting.name, now);
             }
             return;
@@ -294,7 +297,7 @@ impl Node {
         }
         match (was.is_here(), presence.is_here()) {
             (true, false) => {
-                let (name, goodbye) = (clean(&peer.name), presence == Presence::Offline);
+                let (name, goodbye) = (peer.name.clone(), presence == Presence::Offline);
                 self.emit(Event::PeerLeft { peer: id, name, goodbye });
             }
             (false, true) => self.emit_peer(id, Event::PeerJoined),
@@ -325,6 +328,10 @@ impl Node {
     pub(super) fn handle_heartbeat(&mut self, now: Now) {
         for sighting in std::mem::take(&mut self.deferred) {
             self.handle_sighting(sighting, now);
+        }
+        // Else who is linked for weeks would be remembered as one that came once.
+        for link in self.links.values() {
+            self.book.owners.note(link.peer, now.wall);
         }
         for id in self.book.ids() {
             let Some(peer) = self.book.find(id).filter(|peer| peer.link.is_none()) else { continue };
@@ -370,41 +377,52 @@ impl Node {
     }
 
     pub(super) fn forget_peers(&mut self, now: Now) {
-        for peer in self.book.sweep(now) {
-            self.forget_ways(peer.id, now);
+        self.book.sweep(now);
+        self.see_off(now);
+    }
+
+    /// Says of everybody who was taken out of the book that they left, if they were here, and forgets how
+    /// to reach them.
+    pub(super) fn see_off(&mut self, now: Now) {
+        for peer in self.book.take_gone() {
+            let id = peer.id;
+            if peer.presence.is_here() {
+                self.emit(Event::PeerLeft { peer: id, name: peer.name, goodbye: false });
+            }
+            // Who proved a key took the place of who claimed its id, and what is for that id is for it.
+            if self.book.find(id).is_none() {
+                self.timers.cancel(Timer::Redial(id));
+                self.timers.cancel(Timer::Missed(id));
+                self.forget_lane(id, now);
+            }
+            for named in self.manual.iter_mut().filter(|named| named.peer == Some(id)) {
+                named.peer = None;
+                self.timers.set_if_idle(Timer::Named, now.mono + REDIAL_MAX);
+            }
         }
     }
 
     /// A peer has proved its key: whoever claimed its id or its name goes, and that is shown.
     pub(super) fn evict_claimants(&mut self, proven: PeerId, claimant: Option<String>, now: Now) {
         if let Some(name) = claimant {
-            self.emit(Event::Evicted { peer: proven, name: clean(&name) });
+            self.emit(Event::Evicted { peer: proven, name });
         }
         let (keyless, nameless) = self.book.own_name(proven);
-        for peer in keyless {
-            self.evict(peer.id, &peer.name, now);
+        for id in keyless {
+            let name = self.book.find(id).map(|peer| peer.name.clone()).unwrap_or_default();
+            self.evict(id, &name, now);
         }
         for id in nameless {
             self.emit_peer(id, Event::PeerUpdated);
         }
     }
 
-    /// Takes out a peer that claims what belongs to a proven one.
+    /// Takes out a peer that claims what belongs to a proven one, if it is in the book.
     fn evict(&mut self, id: PeerId, name: &str, now: Now) {
-        self.book.remove(id);
-        self.forget_ways(id, now);
-        for named in self.manual.iter_mut().filter(|named| named.peer == Some(id)) {
-            named.peer = None;
-            self.timers.set_if_idle(Timer::Named, now.mono + REDIAL_MAX);
+        if self.book.take_out(id) {
+            self.see_off(now);
+            self.emit(Event::Evicted { peer: id, name: clean(name) });
         }
-        self.emit(Event::Evicted { peer: id, name: clean(name) });
-    }
-
-    /// Forgets how to reach a peer that is no longer in the book.
-    fn forget_ways(&mut self, id: PeerId, now: Now) {
-        self.timers.cancel(Timer::Redial(id));
-        self.timers.cancel(Timer::Missed(id));
-        self.forget_lane(id, now);
     }
 }
 

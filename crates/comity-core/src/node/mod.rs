@@ -263,7 +263,7 @@ impl Node {
         self.expire_inbox(now);
         self.forget_peers(now);
         self.forget_lost_lanes(now);
-        self.keep_owners();
+        self.keep_owners(now);
         self.timers.set(Timer::Sweep, now.mono + SWEEP_EVERY);
     }
 

@@ -31,8 +31,19 @@ const VERIFIED_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub struct Book {
     peers: BTreeMap<PeerId, Peer>,
+    /// Who was taken out since this was last asked.
+    gone: Vec<Peer>,
     /// To whom ids belong, whether or not the peer is in the book.
     pub owners: Owners,
+}
+
+/// What a proof of a key changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proved {
+    /// Whether the book did not know of a proof.
+    pub is_first: bool,
+    /// The name of whoever was here under the id without the key.
+    pub claimant: Option<String>,
 }
 
 /// What became of a sighting.
@@ -56,9 +67,9 @@ pub struct Peer {
     pub key: Option<NodeId>,
     /// The key it is said to have, which must answer when it is dialled.
     pub claimed_key: Option<NodeId>,
-    /// Its name, as it was given.
+    /// Its name, cleaned for showing: all compare it as it is.
     pub name: String,
-    /// Its version.
+    /// Its version, cleaned as well.
     pub version: String,
     /// What it says it can do.
     pub capabilities: Vec<String>,
@@ -160,9 +171,13 @@ impl Peer {
         if self.card.as_ref().is_some_and(|known| known.issued_at > card.issued_at) {
             return;
         }
-        self.name = cut(&card.name);
-        self.version = cut(&card.version);
+        self.name = clean(&cut(&card.name));
+        self.version = clean(&cut(&card.version));
         self.capabilities = cut_all(&card.capabilities);
+        if let Some(Value::Object(metadata)) = card.detail.as_ref().and_then(|detail| detail.get("metadata")) {
+            let texts = metadata.iter().filter_map(|(key, value)| Some((cut(key), cut(value.as_str()?))));
+            self.metadata = texts.take(PEER_LIST_MAX).collect();
+        }
         self.card = Some(card);
     }
 
@@ -174,8 +189,8 @@ impl Peer {
         PeerView {
             id: self.id,
             key: self.key,
-            name: clean(&self.name),
-            version: clean(&self.version),
+            name: self.name.clone(),
+            version: self.version.clone(),
             capabilities: self.capabilities.iter().map(|text| clean(text)).collect(),
             trust,
             presence: self.presence,
@@ -213,26 +228,32 @@ impl Book {
         self.peers.keys().copied().collect()
     }
 
-    /// The record of a peer that has just proved its key, made if there is none; and the name of
-    /// whoever was there under its id without the key.
-    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Option<String>) {
+    /// The record of a peer that has just proved its key, made if there is none. Of what was said under its id before it proved
+    /// the key, only what serves to find it stays, and that only if it was said of this very key.
+    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Proved) {
         let id = key.peer();
         self.owners.note(id, now.wall);
         self.make_room(id);
+        let is_first = self.find(id).is_none_or(|peer| peer.key.is_none());
+        let said = self.find(id).filter(|peer| peer.key.is_none()).cloned();
+        let claimant = said.as_ref().filter(|said| said.presence.is_here()).map(|said| said.name.clone());
+        if said.is_some() {
+            self.take_out(id);
+        }
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
-        let mut claimant = None;
-        if peer.key.is_none() {
-            claimant = peer.presence.is_here().then(|| peer.name.clone());
-            if peer.claimed_key != Some(key) {
-                peer.name.clear();
-                peer.candidates.clear();
+        if let Some(said) = said {
+            peer.dial = said.dial;
+            if said.claimed_key == Some(key) {
+                peer.name = said.name;
+                peer.candidates = said.candidates;
+                peer.sources = said.sources;
+                // Whom a person named is who answered there, and that was without the key.
+                peer.sources.remove(&Source::Manual);
             }
-            peer.plain = None;
-            peer.presence = Presence::Seen;
         }
         peer.key = Some(key);
         peer.claimed_key = Some(key);
-        (peer, claimant)
+        (peer, Proved { is_first, claimant })
     }
 
     /// The record of a peer that only claims an id, made if there is none and there is room.
@@ -305,11 +326,11 @@ impl Book {
         Merged::Taken
     }
 
-    /// Gives a proven peer its name alone. Returns who claimed it without any key, taken out, and who
-    /// claims a key as well: these have no name until they prove it, for two peers may have one name.
-    pub fn own_name(&mut self, proven: PeerId) -> (Vec<Peer>, Vec<PeerId>) {
-        let name = self.find(proven).map(|peer| clean(&peer.name)).unwrap_or_default();
-        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && clean(&peer.name) == name;
+    /// Gives a proven peer its name alone. Returns who claims it without any key, to be taken out, and
+    /// who claims a key as well: these have no name until they prove it, for two peers may have one name.
+    pub fn own_name(&mut self, proven: PeerId) -> (Vec<PeerId>, Vec<PeerId>) {
+        let name = self.find(proven).map(|peer| peer.name.clone()).unwrap_or_default();
+        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && peer.name == name;
         let (mut keyless, mut nameless) = (Vec::new(), Vec::new());
         for peer in self.peers.values_mut().filter(|_| !name.is_empty()).filter(claims) {
             if peer.claimed_key.is_some() {
@@ -319,30 +340,40 @@ impl Book {
                 keyless.push(peer.id);
             }
         }
-        (keyless.into_iter().filter_map(|id| self.remove(id)).collect(), nameless)
+        (keyless, nameless)
     }
 
     /// Whether another peer, which proved its key, has this name.
     fn is_name_taken(&self, id: PeerId, name: &str) -> bool {
         let name = clean(&cut(name));
-        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && clean(&peer.name) == name;
+        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && peer.name == name;
         !name.is_empty() && self.peers.values().any(has)
     }
 
-    /// Takes a peer out.
-    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
-        self.peers.remove(&id)
+    /// Takes a peer out; whether it was there. Nobody goes by another way.
+    pub fn take_out(&mut self, id: PeerId) -> bool {
+        let taken = self.peers.remove(&id);
+        let was_there = taken.is_some();
+        self.gone.extend(taken);
+        was_there
+    }
+
+    /// Who was taken out since this was last asked, for whatever cause.
+    pub fn take_gone(&mut self) -> Vec<Peer> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Forgets who has been silent for too long.
-    pub fn sweep(&mut self, now: Now) -> Vec<Peer> {
+    pub fn sweep(&mut self, now: Now) {
         let outdated = |peer: &&Peer| {
             let kept_for = if peer.key.is_some() { VERIFIED_KEPT_FOR } else { UNVERIFIED_KEPT_FOR };
             let manual = peer.sources.contains(&Source::Manual);
             !manual && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
         };
         let ids: Vec<PeerId> = self.peers.values().filter(outdated).map(|peer| peer.id).collect();
-        ids.into_iter().filter_map(|id| self.peers.remove(&id)).collect()
+        for id in ids {
+            self.take_out(id);
+        }
     }
 
     /// Makes sure one more fits, if it may: the unverified peer that was silent longest goes, else the
@@ -357,13 +388,14 @@ impl Book {
         };
         let least = self.peers.values().filter(may_go);
         let least = least.min_by_key(|peer| (peer.key.is_some(), peer.last_heard, peer.id)).map(|peer| peer.id);
-        least.is_some_and(|id| self.peers.remove(&id).is_some())
+        least.is_some_and(|id| self.take_out(id))
     }
 }
 
 fn take_text(kept: &mut String, given: &str) {
+    let given = clean(&cut(given));
     if !given.is_empty() {
-        *kept = cut(given);
+        *kept = given;
     }
 }
 

@@ -5,11 +5,18 @@
 use crate::id::{NodeId, PeerId};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Most ids remembered as verified once, about 80 bytes each. When there are more, those go first
 /// that proved their key over the shortest time: keys are free, so a flood of new ones pushes out
 /// each other, and not who has come more than once.
 pub const VERIFIED_MAX: usize = 8192;
+
+/// How often new ids are kept on disk, at most: each time all are written, and keys are free.
+const NEW_KEPT_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is kept that ids which are remembered already proved their key again.
+const TIMES_KEPT_EVERY: Duration = Duration::from_secs(3600);
 
 /// All ids that have an owner.
 #[derive(Debug, Default)]
@@ -18,7 +25,12 @@ pub struct Owners {
     known_ids: BTreeSet<PeerId>,
     /// When each id proved its key for the first and for the last time.
     verified: BTreeMap<PeerId, (Timestamp, Timestamp)>,
-    changed: bool,
+    /// Whether there are ids that are not kept on disk yet.
+    has_new: bool,
+    /// Whether there are times that are not.
+    has_later: bool,
+    /// When all was kept last, on the monotonic clock.
+    kept_at: Option<Duration>,
 }
 
 impl Owners {
@@ -49,14 +61,15 @@ impl Owners {
         self.is_known(id) || self.verified.contains_key(&id)
     }
 
-    /// Notes that an id has just proved its key.
+    /// Notes that an id has just proved its key, or still has the link on which it did.
     pub fn note(&mut self, id: PeerId, wall: Timestamp) {
         if let Some((_, last)) = self.verified.get_mut(&id) {
             *last = wall;
+            self.has_later = true;
             return;
         }
         self.remember(id, wall, wall);
-        self.changed = true;
+        self.has_new = true;
     }
 
     /// Remembers what was noted in an earlier start.
@@ -74,9 +87,20 @@ impl Owners {
         self.verified.iter().map(|(id, (first, last))| (*id, *first, *last))
     }
 
-    /// Whether an id was noted for the first time since this was last asked.
-    pub fn take_change(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// Whether it is time to keep the ids on disk, which the caller then does.
+    pub fn take_due(&mut self, mono: Duration) -> bool {
+        let due = |pause| self.kept_at.is_none_or(|at| mono.saturating_sub(at) >= pause);
+        let due = self.has_new && due(NEW_KEPT_EVERY) || self.has_later && due(TIMES_KEPT_EVERY);
+        due && self.take_change(mono)
+    }
+
+    /// Whether anything is not kept on disk yet, which the caller then does.
+    pub fn take_change(&mut self, mono: Duration) -> bool {
+        let changed = self.has_new || self.has_later;
+        if changed {
+            (self.has_new, self.has_later, self.kept_at) = (false, false, Some(mono));
+        }
+        changed
     }
 }
 
@@ -98,5 +122,18 @@ mod tests {
         assert!(owners.has(friend));
         assert!(owners.has(PeerId(Uuid::from_u128(99 + 2 * VERIFIED_MAX as u128))), "the newest has a place");
         assert_eq!(owners.verified().count(), VERIFIED_MAX);
+    }
+
+    #[test]
+    fn that_somebody_came_again_is_kept_once_an_hour() {
+        let mut owners = Owners::default();
+        let (friend, mut kept) = (PeerId(Uuid::from_u128(1)), 0);
+        for second in (0..2 * 3600).step_by(30) {
+            owners.note(friend, Timestamp::from_millis(second * 1000));
+            kept += u32::from(owners.take_due(Duration::from_secs(second)));
+        }
+        assert_eq!(kept, 2);
+        assert!(owners.take_change(Duration::from_secs(7200)), "the last time is not kept yet");
+        assert!(!owners.take_change(Duration::from_secs(7200)));
     }
 }

@@ -200,11 +200,27 @@ impl PeerChanges {
                 Event::PeerStatus { peer, status } => {
                     return Some(PeerChange::Status { peer: *peer, status: status.clone() });
                 }
-                Event::Evicted { peer, name } => {
-                    return Some(PeerChange::Left { peer: *peer, name: name.clone(), goodbye: false });
-                }
-                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } => {}
+                Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } | Event::Evicted { .. } => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_is_evicted_leaves_once() {
+        let (sender, events) = broadcast::channel(4);
+        let (peer, name) = (PeerId(uuid::Uuid::nil()), "x".to_owned());
+        let left = Event::PeerLeft { peer, name: name.clone(), goodbye: false };
+        for event in [left, Event::Evicted { peer, name: name.clone() }] {
+            sender.send(Arc::new(event)).expect("a watcher");
+        }
+        drop(sender);
+        let mut changes = PeerChanges::new(events);
+        assert_eq!(changes.next().await, Some(PeerChange::Left { peer, name, goodbye: false }));
+        assert_eq!(changes.next().await, None);
     }
 }

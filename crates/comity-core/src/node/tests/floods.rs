@@ -1,6 +1,7 @@
 //! What many messages, many keys and many names may do, and what they may not.
 
 use super::*;
+use crate::peers::owners::VERIFIED_MAX;
 
 const FAR: [u8; 4] = [192, 168, 1, 66];
 
@@ -91,7 +92,7 @@ fn who_claims_the_name_of_a_proven_peer_is_evicted_or_nameless_until_it_proves_a
     // And after it.
     pair.tell(0, Input::Sighted(sighting(other, None, nearly)));
     pair.tell(0, Input::Sighted(sighting(key.peer(), Some(key), "node-2")));
-    assert_eq!(evicted(&mut pair), ["node-2"]);
+    assert_eq!(evicted(&mut pair), [""; 0], "it never came into the book");
     assert!(pair.nodes[0].book.find(other).is_none());
     assert_eq!(pair.nodes[0].book.find(key.peer()).map(|peer| peer.name.as_str()), Some(""));
 }
@@ -107,9 +108,59 @@ fn a_signed_message_evicts_who_used_its_id_without_the_key() {
     let said = pair.events.iter().map(|(_, event)| match event {
         Event::Evicted { .. } => "evicted",
         Event::PeerJoined(_) => "joined",
+        Event::PeerLeft { .. } => "left",
         _ => "",
     });
-    assert_eq!(said.filter(|word| !word.is_empty()).collect::<Vec<_>>(), ["evicted", "joined"]);
+    assert_eq!(said.filter(|word| !word.is_empty()).collect::<Vec<_>>(), ["left", "evicted", "joined"]);
     let record = pair.nodes[1].book.find(key.peer()).expect("a peer");
     assert_eq!((record.name.as_str(), record.candidates.len()), ("", 0));
+}
+
+#[test]
+fn a_flood_of_keys_makes_nobody_forget_who_linked_once_and_stayed() {
+    let mut pair = Pair::new();
+    let friend = pair.nodes[0].me();
+    pair.pass(Duration::from_secs(60));
+    for number in 0..VERIFIED_MAX {
+        pair.now.wall = pair.now.wall + Duration::from_millis(10);
+        pair.nodes[1].book.owners.note(throw_away(number).peer(), pair.now.wall);
+    }
+    assert!(pair.nodes[1].book.owners.has(friend));
+    assert!(!pair.nodes[1].book.owners.has(throw_away(0).peer()));
+}
+
+#[test]
+fn a_new_key_each_second_has_the_memory_of_ids_written_once_a_minute_and_when_the_node_leaves() {
+    let mut pair = Pair::new();
+    let (mut written, mut last) = (0, 0);
+    for number in 0..180 {
+        pair.settings.clear();
+        let key = throw_away(number);
+        assert!(matches!(post(&mut pair, 100 + number as u128, key.peer(), Some(key)), Answer::Accepted));
+        pair.pass(Duration::from_secs(1));
+        if let Some(Value::Array(ids)) = pair.settings.get("verified") {
+            (written, last) = (written + 1, ids.len());
+        }
+    }
+    assert_eq!(written, 3);
+    assert!(last > 100, "the later ids as well: {last}");
+    pair.settings.clear();
+    pair.ask(1, Ask::Leave { reason: "done".to_owned() });
+    let Some(Value::Array(ids)) = pair.settings.get("verified") else { panic!("not kept") };
+    assert_eq!(ids.len(), 181);
+}
+
+#[test]
+fn names_are_cleaned_once_and_the_book_is_searched_for_namesakes_at_the_first_proof_alone() {
+    let mut pair = Pair::new();
+    let (hidden, namesake) = (PeerId(Uuid::from_u128(66)), PeerId(Uuid::from_u128(67)));
+    pair.tell(1, Input::Sighted(sighting(hidden, None, "e\u{200b}ve\n")));
+    assert_eq!(pair.nodes[1].book.find(hidden).map(|peer| peer.name.as_str()), Some("eve"));
+    // The same key proves itself with each message that it signs.
+    let key = throw_away(1);
+    assert!(matches!(post(&mut pair, 1, key.peer(), Some(key)), Answer::Accepted));
+    pair.tell(1, Input::Sighted(sighting(namesake, None, "carol")));
+    pair.nodes[1].book.find_mut(key.peer()).expect("a peer").name = "carol".to_owned();
+    assert!(matches!(post(&mut pair, 2, key.peer(), Some(key)), Answer::Accepted));
+    assert!(pair.nodes[1].book.find(namesake).is_some());
 }

@@ -1,6 +1,7 @@
 //! When a peer is there, stale, unreachable or gone, and what is said of it.
 
 use super::*;
+use crate::limits::PEERS_MAX;
 
 /// What node 0 says of its peers from now on, in a word each.
 fn words(pair: &mut Pair) -> Vec<String> {
@@ -93,4 +94,56 @@ fn a_plain_peer_that_is_heard_of_again_is_online_again_and_that_is_said() {
     assert_eq!(words(&mut pair), ["updated stale"]);
     post(&mut pair, 2);
     assert_eq!(words(&mut pair), ["updated online"]);
+}
+
+/// Who posts to node 0 without a key, and what is said of it.
+fn plain(pair: &mut Pair, number: u128) -> PeerId {
+    let from = PeerId(Uuid::from_u128(number));
+    let message = Message { id: Some(MessageId(Uuid::from_u128(number))), from, ..bug(pair.now) };
+    let address = [10, 0, (number >> 8) as u8, number as u8].into();
+    let proof = Proof { via: Via::Post, address, key: None };
+    pair.tell(0, Input::Arrived { ticket: TICKET, message: Box::new(message), proof });
+    from
+}
+
+#[test]
+fn who_only_posted_and_is_forgotten_has_left() {
+    let mut pair = Pair::new();
+    pair.events.clear();
+    plain(&mut pair, 700);
+    pair.pass(Duration::from_secs(700));
+    assert_eq!(words(&mut pair), ["joined online", "updated stale", "left false"]);
+}
+
+#[test]
+fn who_makes_room_in_a_full_book_has_left() {
+    let mut pair = Pair::new();
+    pair.events.clear();
+    let joined = |words: Vec<String>| words.iter().filter(|word| *word == "joined online").count();
+    for number in 0..PEERS_MAX as u128 - 1 {
+        plain(&mut pair, 700 + number);
+    }
+    assert_eq!(joined(words(&mut pair)), PEERS_MAX - 1);
+    plain(&mut pair, 600);
+    assert_eq!(words(&mut pair), ["left false", "joined online"]);
+}
+
+#[test]
+fn who_is_evicted_has_left_only_if_it_was_here() {
+    let mut pair = Pair::new();
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.nodes[0].book = Book::default();
+    // One that was here, and one that was only seen.
+    let here = plain(&mut pair, 700);
+    pair.nodes[0].book.find_mut(here).expect("a peer").name = "node-2".to_owned();
+    let seen = PeerId(Uuid::from_u128(701));
+    pair.tell(0, Input::Sighted(sighting(seen, None, "node-2")));
+    words(&mut pair);
+    pair.link();
+    assert_eq!(words(&mut pair), ["left false", "joined online"]);
+    // Whoever is seen again and again under the name never joined, and never leaves.
+    for _ in 0..3 {
+        pair.tell(0, Input::Sighted(sighting(seen, None, "node-2")));
+    }
+    assert!(pair.events.is_empty(), "{:?}", pair.events);
 }

@@ -55,8 +55,7 @@ fn change(event: &Event) -> Option<PeerChange> {
             PeerChange::Left { id: peer.0, name: name.clone(), goodbye: *goodbye }
         }
         Event::PeerStatus { peer, status } => PeerChange::Status { id: peer.0, status: status.clone() },
-        Event::Evicted { peer, name } => PeerChange::Left { id: peer.0, name: name.clone(), goodbye: false },
-        Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } => return None,
+        Event::Message(_) | Event::OwnStatus(_) | Event::Twin { .. } | Event::Evicted { .. } => return None,
     })
 }
 
@@ -207,5 +206,19 @@ impl Names {
 
     fn name(&self, id: PeerId) -> Option<String> {
         name(&self.view, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_evicted_leaves_once() {
+        let (peer, name) = (PeerId(uuid::Uuid::nil()), "x".to_owned());
+        let left = Event::PeerLeft { peer, name: name.clone(), goodbye: false };
+        let changes = [left, Event::Evicted { peer, name }];
+        let left = changes.iter().filter_map(change).filter(|change| matches!(change, PeerChange::Left { .. }));
+        assert_eq!(left.count(), 1);
     }
 }
