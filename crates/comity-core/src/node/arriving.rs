@@ -8,6 +8,7 @@ use crate::identity::trust::Trust;
 use crate::inbox::{Item, Place};
 use crate::ledger::FateKind;
 use crate::payload::Payload;
+use crate::peers::book::Proved;
 use crate::peers::{Presence, Source};
 use crate::seen::Sight;
 use crate::throttle::Sender;
@@ -293,16 +294,17 @@ impl Node {
         }
         let record = match origin.key {
             Some(key) => Some(self.book.proven(key, now)),
-            None => self.book.claimed(message.from, Some(origin.address), now).map(|peer| (peer, None)),
+            None => self.book.claimed(message.from, Some(origin.address), now).map(|peer| (peer, Proved::default())),
         };
-        let Some((peer, claimant)) = record else { return };
+        let Some((peer, proved)) = record else { return };
         peer.touch(now);
         peer.sources.insert(Source::Inbound);
         peer.reach.inbound = true;
         let id = peer.id;
         self.see_off(now);
-        if origin.key.is_some() {
-            self.evict_claimants(id, claimant, now);
+        // Each message is a proof, and this goes through all of the book.
+        if proved.is_first {
+            self.evict_claimants(id, proved.claimant, now);
         }
         self.set_presence(id, Presence::Online);
         self.dial_back_if_unmet(id, now);

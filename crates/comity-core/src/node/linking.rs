@@ -207,7 +207,7 @@ impl Node {
 
     /// Takes over what a handshake proved and a card says.
     fn note_proven(&mut self, dial: Option<DialId>, hello: &Hello, now: Now) {
-        let (peer, claimant) = self.book.proven(hello.key, now);
+        let (peer, proved) = self.book.proven(hello.key, now);
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
@@ -224,7 +224,7 @@ impl Node {
         if let Some(dial) = dial {
             self.end_errand(dial, id);
         }
-        self.evict_claimants(id, claimant, now);
+        self.evict_claimants(id, proved.claimant, now);
         if was == Presence::Online {
             self.emit_peer(id, Event::PeerUpdated);
         }

@@ -297,7 +297,7 @@ impl Node {
         }
         match (was.is_here(), presence.is_here()) {
             (true, false) => {
-                let (name, goodbye) = (clean(&peer.name), presence == Presence::Offline);
+                let (name, goodbye) = (peer.name.clone(), presence == Presence::Offline);
                 self.emit(Event::PeerLeft { peer: id, name, goodbye });
             }
             (false, true) => self.emit_peer(id, Event::PeerJoined),
@@ -387,7 +387,7 @@ impl Node {
         for peer in self.book.take_gone() {
             let id = peer.id;
             if peer.presence.is_here() {
-                self.emit(Event::PeerLeft { peer: id, name: clean(&peer.name), goodbye: false });
+                self.emit(Event::PeerLeft { peer: id, name: peer.name, goodbye: false });
             }
             // Who proved a key took the place of who claimed its id, and what is for that id is for it.
             if self.book.find(id).is_none() {
@@ -405,7 +405,7 @@ impl Node {
     /// A peer has proved its key: whoever claimed its id or its name goes, and that is shown.
     pub(super) fn evict_claimants(&mut self, proven: PeerId, claimant: Option<String>, now: Now) {
         if let Some(name) = claimant {
-            self.emit(Event::Evicted { peer: proven, name: clean(&name) });
+            self.emit(Event::Evicted { peer: proven, name });
         }
         let (keyless, nameless) = self.book.own_name(proven);
         for id in keyless {

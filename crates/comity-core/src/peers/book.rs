@@ -37,6 +37,15 @@ pub struct Book {
     pub owners: Owners,
 }
 
+/// What a proof of a key changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proved {
+    /// Whether the book did not know of a proof.
+    pub is_first: bool,
+    /// The name of whoever was here under the id without the key.
+    pub claimant: Option<String>,
+}
+
 /// What became of a sighting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merged {
@@ -58,9 +67,9 @@ pub struct Peer {
     pub key: Option<NodeId>,
     /// The key it is said to have, which must answer when it is dialled.
     pub claimed_key: Option<NodeId>,
-    /// Its name, as it was given.
+    /// Its name, cleaned for showing: all compare it as it is.
     pub name: String,
-    /// Its version.
+    /// Its version, cleaned as well.
     pub version: String,
     /// What it says it can do.
     pub capabilities: Vec<String>,
@@ -162,8 +171,8 @@ impl Peer {
         if self.card.as_ref().is_some_and(|known| known.issued_at > card.issued_at) {
             return;
         }
-        self.name = cut(&card.name);
-        self.version = cut(&card.version);
+        self.name = clean(&cut(&card.name));
+        self.version = clean(&cut(&card.version));
         self.capabilities = cut_all(&card.capabilities);
         if let Some(Value::Object(metadata)) = card.detail.as_ref().and_then(|detail| detail.get("metadata")) {
             let texts = metadata.iter().filter_map(|(key, value)| Some((cut(key), cut(value.as_str()?))));
@@ -180,8 +189,8 @@ impl Peer {
         PeerView {
             id: self.id,
             key: self.key,
-            name: clean(&self.name),
-            version: clean(&self.version),
+            name: self.name.clone(),
+            version: self.version.clone(),
             capabilities: self.capabilities.iter().map(|text| clean(text)).collect(),
             trust,
             presence: self.presence,
@@ -219,13 +228,13 @@ impl Book {
         self.peers.keys().copied().collect()
     }
 
-    /// The record of a peer that has just proved its key, made if there is none; and the name of
-    /// whoever was there under its id without the key. Of what was said under its id before it proved
-    /// the key, only what serves to find it stays, and that only if it was said of this very key.
-    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Option<String>) {
+    /// The record of a peer that has just proved its key, made if there is none. Of what was said under
+    /// its id before that, only what serves to find it stays, and only if it was said of this very key.
+    pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Proved) {
         let id = key.peer();
         self.owners.note(id, now.wall);
         self.make_room(id);
+        let is_first = self.find(id).is_none_or(|peer| peer.key.is_none());
         let said = self.find(id).filter(|peer| peer.key.is_none()).cloned();
         let claimant = said.as_ref().filter(|said| said.presence.is_here()).map(|said| said.name.clone());
         if said.is_some() {
@@ -244,7 +253,7 @@ impl Book {
         }
         peer.key = Some(key);
         peer.claimed_key = Some(key);
-        (peer, claimant)
+        (peer, Proved { is_first, claimant })
     }
 
     /// The record of a peer that only claims an id, made if there is none and there is room.
@@ -320,8 +329,8 @@ impl Book {
     /// Gives a proven peer its name alone. Returns who claims it without any key, to be taken out, and
     /// who claims a key as well: these have no name until they prove it, for two peers may have one name.
     pub fn own_name(&mut self, proven: PeerId) -> (Vec<PeerId>, Vec<PeerId>) {
-        let name = self.find(proven).map(|peer| clean(&peer.name)).unwrap_or_default();
-        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && clean(&peer.name) == name;
+        let name = self.find(proven).map(|peer| peer.name.clone()).unwrap_or_default();
+        let claims = |peer: &&mut Peer| peer.id != proven && peer.key.is_none() && peer.name == name;
         let (mut keyless, mut nameless) = (Vec::new(), Vec::new());
         for peer in self.peers.values_mut().filter(|_| !name.is_empty()).filter(claims) {
             if peer.claimed_key.is_some() {
@@ -337,7 +346,7 @@ impl Book {
     /// Whether another peer, which proved its key, has this name.
     fn is_name_taken(&self, id: PeerId, name: &str) -> bool {
         let name = clean(&cut(name));
-        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && clean(&peer.name) == name;
+        let has = |peer: &Peer| peer.id != id && peer.key.is_some() && peer.name == name;
         !name.is_empty() && self.peers.values().any(has)
     }
 
@@ -384,8 +393,9 @@ impl Book {
 }
 
 fn take_text(kept: &mut String, given: &str) {
+    let given = clean(&cut(given));
     if !given.is_empty() {
-        *kept = cut(given);
+        *kept = given;
     }
 }
 

@@ -149,3 +149,18 @@ fn a_new_key_each_second_has_the_memory_of_ids_written_once_a_minute_and_when_th
     let Some(Value::Array(ids)) = pair.settings.get("verified") else { panic!("not kept") };
     assert_eq!(ids.len(), 181);
 }
+
+#[test]
+fn names_are_cleaned_once_and_the_book_is_searched_for_namesakes_at_the_first_proof_alone() {
+    let mut pair = Pair::new();
+    let (hidden, namesake) = (PeerId(Uuid::from_u128(66)), PeerId(Uuid::from_u128(67)));
+    pair.tell(1, Input::Sighted(sighting(hidden, None, "e\u{200b}ve\n")));
+    assert_eq!(pair.nodes[1].book.find(hidden).map(|peer| peer.name.as_str()), Some("eve"));
+    // The same key proves itself with each message that it signs.
+    let key = throw_away(1);
+    assert!(matches!(post(&mut pair, 1, key.peer(), Some(key)), Answer::Accepted));
+    pair.tell(1, Input::Sighted(sighting(namesake, None, "carol")));
+    pair.nodes[1].book.find_mut(key.peer()).expect("a peer").name = "carol".to_owned();
+    assert!(matches!(post(&mut pair, 2, key.peer(), Some(key)), Answer::Accepted));
+    assert!(pair.nodes[1].book.find(namesake).is_some());
+}
