@@ -228,8 +228,8 @@ impl Book {
         self.peers.keys().copied().collect()
     }
 
-    /// The record of a peer that has just proved its key, made if there is none. Of what was said under its id before it proved
-    /// the key, only what serves to find it stays, and that only if it was said of this very key.
+    /// The record of a peer that has just proved its key, made if there is none. Of what was said under
+    /// its id before that, only what serves to find it stays, and only if it was said of this very key.
     pub fn proven(&mut self, key: NodeId, now: Now) -> (&mut Peer, Proved) {
         let id = key.peer();
         self.owners.note(id, now.wall);
