@@ -1,5 +1,6 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
+mod causes;
 mod claims;
 mod flapping;
 mod floods;
