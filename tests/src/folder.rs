@@ -12,10 +12,15 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// A new, empty one.
     pub fn new() -> Self {
-        let name = format!("ct-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).expect("the folder for temporary files is writable");
-        Self(path)
+        loop {
+            let name = format!("ct-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            match std::fs::create_dir(&path) {
+                // A test of this process id was killed before it could clean up.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| Self(path)).expect("the folder for temporary files is writable"),
+            }
+        }
     }
 
     /// Where it is.

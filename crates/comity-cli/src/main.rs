@@ -10,6 +10,7 @@ mod payload;
 use args::Line;
 use clap::Parser;
 use exit::{Exit, Failure};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -38,8 +39,14 @@ fn report(failure: &Failure, json: bool) {
             Failure::Node(error) => error.code(),
             _ => None,
         };
-        eprintln!("{}", serde_json::json!({ "error": sentence, "code": code, "exit": failure.exit() as u8 }));
+        say(&serde_json::json!({ "error": sentence, "code": code, "exit": failure.exit() as u8 }).to_string());
     } else {
-        eprintln!("comity: {sentence}");
+        say(&format!("comity: {sentence}"));
     }
+}
+
+/// Writes a line to standard error in one piece: other programs may write there too.
+fn say(line: &str) {
+    // Err: nobody reads it.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
