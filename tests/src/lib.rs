@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod folder;
+pub mod hostile;
 pub mod http;
 pub mod lab;
 pub mod lines;

@@ -2,8 +2,9 @@
 //! places or with too many mouths. Each is cut or refused by its cause, and others work on.
 
 use comity_tests::PATIENCE;
+use comity_tests::hostile::{GROWTH_MAX, heard, scene, scene_on};
 use comity_tests::http::{get, post};
-use comity_tests::lab::{Host, Lab};
+use comity_tests::lab::Lab;
 use comity_tests::lines::Lines;
 use comity_tests::node::Node;
 use comity_tests::{peers, until};
@@ -13,23 +14,6 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const STRANGER: &str = "11111111-2222-4333-8444-555555555555";
-
-/// How much a node may grow under any of these attacks, KiB: far less than what is thrown at it.
-const GROWTH_MAX: u64 = 48 * 1024;
-
-fn scene(words: &[&str]) -> Lines {
-    Lines::start(peers::python("hostile.py").args(words))
-}
-
-fn scene_on(host: &Host, words: &[&str]) -> Lines {
-    Lines::start(&mut host.run(peers::python("hostile.py").args(words)))
-}
-
-/// The next thing the scene says.
-fn heard(scene: &mut Lines) -> Value {
-    let line = scene.next(PATIENCE * 3).expect("the scene says something");
-    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-}
 
 fn message(id: u64, text: &str) -> Value {
     json!({"id": format!("0f0f0f0f-0000-4000-8000-{id:012}"), "from": STRANGER, "to": "broadcast",

@@ -3,31 +3,13 @@
 
 use comity_tests::PATIENCE;
 use comity_tests::folder::Folder;
+use comity_tests::hostile::{GROWTH_MAX, heard, scene, scene_on};
 use comity_tests::http::get;
-use comity_tests::lab::{Host, Lab};
-use comity_tests::lines::Lines;
+use comity_tests::lab::Lab;
 use comity_tests::node::{Node, text};
 use comity_tests::{peers, until};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// How much a node may grow under any of these attacks, KiB. What it holds while it works is a few
-/// MiB; what an attacker could make it hold without bounds is many times this.
-const GROWTH_MAX: u64 = 48 * 1024;
-
-fn scene(words: &[&str]) -> Lines {
-    Lines::start(peers::python("hostile.py").args(words))
-}
-
-fn scene_on(host: &Host, words: &[&str]) -> Lines {
-    Lines::start(&mut host.run(peers::python("hostile.py").args(words)))
-}
-
-/// The next thing the scene says.
-fn heard(scene: &mut Lines) -> Value {
-    let line = scene.next(PATIENCE * 3).expect("the scene says something");
-    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-}
 
 fn dropped(node: &Node, cause: &str) -> f64 {
     node.figure(&format!("comity_pubsub_dropped_messages_total{{cause=\"{cause}\"}}"))

@@ -199,7 +199,7 @@ impl Node {
         bringer: Bringer,
         now: Now,
     ) -> Result<Option<FateKind>, Refusal> {
-        let own = origin.key.is_none_or(|key| key.peer() == message.from);
+        let own = origin.owner.is_none_or(|owner| owner == message.from);
         let Some(id) = message.id.filter(|id| own && self.seen.knows(message.from, *id)) else { return Err(refusal) };
         if self.keeping.also_tell(message.from, id, bringer) {
             self.ledger_in.note(message.id, Some(message.from), FateKind::Duplicate, now.wall);
@@ -307,12 +307,12 @@ impl Node {
             self.evict_claimants(id, proved.claimant, now);
         }
         self.set_presence(id, Presence::Online);
-        self.dial_back_if_unmet(id, now);
+        self.dial_back_if_unmet(id);
     }
 
-    fn dial_back_if_unmet(&mut self, id: PeerId, now: Now) {
+    fn dial_back_if_unmet(&mut self, id: PeerId) {
         if self.book.find(id).is_some_and(|peer| peer.link.is_none() && !peer.candidates.is_empty()) {
-            self.dial_peer(id, now);
+            self.dial_peer(id);
         }
     }
 

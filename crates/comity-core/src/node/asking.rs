@@ -53,7 +53,7 @@ impl Node {
                 self.answer(ticket, Answer::Fates(fates));
             }
             Ask::AddPeer(candidates) => {
-                let answer = if self.add_named(candidates, now) {
+                let answer = if self.add_named(candidates) {
                     Answer::Done
                 } else {
                     Answer::Refused(Refusal::Full { what: "the list of named peers" })
@@ -184,7 +184,7 @@ impl Node {
     }
 
     /// Leaves as soon as nothing waits for a peer that can be reached, and the disk has everything.
-    pub(super) fn leave_when_drained(&mut self, _now: Now) {
+    pub(super) fn leave_when_drained(&mut self) {
         if !matches!(self.stay, Stay::Leaving(_)) || self.keeping.waiting() > 0 {
             return;
         }

@@ -158,7 +158,7 @@ impl Node {
             }
         }
         self.pump(peer, now);
-        self.dial_back(peer, now);
+        self.dial_back(peer);
     }
 
     /// Whether a person named this peer: that admits it wherever it is.
@@ -185,7 +185,7 @@ impl Node {
                 self.set_presence(id, Presence::Unreachable);
             }
             None if known => {
-                self.dial_peer(id, now);
+                self.dial_peer(id);
             }
             Some(_) | None => {}
         }
@@ -288,7 +288,7 @@ impl Node {
             );
         } else if brief && failed_before {
             self.wait_for_return(peer, now);
-        } else if !self.dial_peer(peer, now) {
+        } else if !self.dial_peer(peer) {
             self.set_presence(peer, Presence::Unreachable);
         }
     }
@@ -331,7 +331,7 @@ impl Node {
         } else {
             let peer = link.peer;
             self.close_link(id, now);
-            let dialled = self.dial_peer(peer, now);
+            let dialled = self.dial_peer(peer);
             self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
             self.timers.set(Timer::Missed(peer), now.mono + MISSED);
         }

@@ -80,7 +80,7 @@ impl Node {
         if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        self.dial_peer(id, now);
+        self.dial_peer(id);
     }
 
     /// Somebody is advertised under our own id: our own stale record, or another node with our key.
@@ -104,16 +104,16 @@ impl Node {
     }
 
     /// A person named addresses: they are dialled until somebody answers.
-    pub(super) fn add_named(&mut self, candidates: Vec<Candidate>, now: Now) -> bool {
+    pub(super) fn add_named(&mut self, candidates: Vec<Candidate>) -> bool {
         if self.manual.len() >= NAMED_MAX || !candidates.iter().all(is_named) {
             return false;
         }
         self.manual.push(Named { candidates, peer: None, dial: None, failures: 0 });
-        self.dial_named(now);
+        self.dial_named();
         true
     }
 
-    pub(super) fn dial_named(&mut self, _now: Now) {
+    pub(super) fn dial_named(&mut self) {
         if self.stay != Stay::Here {
             return;
         }
@@ -131,22 +131,22 @@ impl Node {
     }
 
     /// Dials a peer unless it is reached or being dialled; `false` when it has no address.
-    pub(super) fn dial_peer(&mut self, id: PeerId, now: Now) -> bool {
+    pub(super) fn dial_peer(&mut self, id: PeerId) -> bool {
         let Some(peer) = self.book.find(id) else { return false };
         let settled = peer.link.is_some() || peer.plain.is_some() && peer.presence == Presence::Online;
-        settled || self.start_dial(id, now)
+        settled || self.start_dial(id)
     }
 
     /// Dials a peer that reached us, to learn whether it can be reached. One that comes and goes, and
     /// did not answer last time, is dialled when its pause is over.
-    pub(super) fn dial_back(&mut self, id: PeerId, now: Now) {
+    pub(super) fn dial_back(&mut self, id: PeerId) {
         let waits = |peer: &Peer| peer.brief && self.timers.is_set(Timer::Redial(id));
         if self.book.find(id).is_some_and(|peer| peer.link.is_some() && !peer.reach.outbound && !waits(peer)) {
-            self.start_dial(id, now);
+            self.start_dial(id);
         }
     }
 
-    fn start_dial(&mut self, id: PeerId, _now: Now) -> bool {
+    fn start_dial(&mut self, id: PeerId) -> bool {
         if self.stay != Stay::Here {
             return false;
         }
@@ -167,8 +167,8 @@ impl Node {
     }
 
     pub(super) fn handle_redial(&mut self, id: PeerId, now: Now) {
-        self.dial_peer(id, now);
-        self.dial_back(id, now);
+        self.dial_peer(id);
+        self.dial_back(id);
         self.pump(id, now);
     }
 

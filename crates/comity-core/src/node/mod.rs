@@ -177,7 +177,7 @@ impl Node {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             self.handle_timer(timer, now);
         }
-        self.leave_when_drained(now);
+        self.leave_when_drained();
     }
 
     /// What must be done, in order; empties the list.
@@ -245,7 +245,7 @@ impl Node {
             Timer::Receipts(link) => self.send_receipts(link),
             Timer::Redial(peer) => self.handle_redial(peer, now),
             Timer::Missed(peer) => self.handle_missed(peer),
-            Timer::Named => self.dial_named(now),
+            Timer::Named => self.dial_named(),
             Timer::Request(query) => self.handle_request_timeout(query),
             Timer::Heartbeat => self.handle_heartbeat(now),
             Timer::Digest => self.handle_digest_timer(now),

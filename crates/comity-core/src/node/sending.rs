@@ -116,7 +116,7 @@ impl Node {
                     return Err(Refusal::Unreachable);
                 }
                 if presence == Presence::Unreachable {
-                    self.dial_peer(peer, now);
+                    self.dial_peer(peer);
                 }
                 if self.enqueue(peer, message, now) {
                     Ok(1)
@@ -318,7 +318,7 @@ impl Node {
                         record.plain = None;
                     }
                     self.set_presence(peer, Presence::Unreachable);
-                    self.dial_peer(peer, now);
+                    self.dial_peer(peer);
                 } else {
                     self.pump(peer, now);
                 }
