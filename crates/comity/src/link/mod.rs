@@ -8,6 +8,7 @@ mod hello;
 mod listen;
 mod mesh;
 mod post;
+mod rtc;
 mod tls;
 mod wire;
 

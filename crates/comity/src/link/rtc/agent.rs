@@ -1,0 +1,562 @@
+//! One WebRTC connection: its sockets, the servers it asks, and the state machine of the `str0m`
+//! crate between them. It knows ICE, DTLS and data channels, and nothing of nodes: who may connect,
+//! and what is said over the channels, is decided above. One task at a time drives it by
+//! [`Agent::next`].
+
+use super::channel::{self, DataChannel};
+use super::pipe::Pipe;
+use super::ports::{Arrived, Ports};
+use super::reflexive::{Mirror, Seen};
+use super::relay::{Relay, Said, ToServer};
+use super::server::{Kind, Opened, Server};
+use super::{Ice, Path};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, CandidateKind, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
+use tokio::task::JoinSet;
+use tokio::time::Sleep;
+
+/// Bytes that a connection holds for the network, over all channels: with less, a long path is not
+/// filled (25 MB/s at 80 ms); with more, messages wait behind files.
+const SENDING_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest message of a channel that is taken, bytes: a text frame with the largest payload.
+const MESSAGE_MAX: u32 = 384 * 1024;
+
+/// Bytes that wait for the readers of the channels before nothing more is read from the network.
+const READING_MAX: usize = 4 * 1024 * 1024;
+
+/// Channels that a connection may have at once.
+const CHANNELS_MAX: usize = 16;
+
+/// Longest name of a channel that is kept, characters.
+const LABEL_MAX: usize = 128;
+
+/// How long the servers may take before what they have not told is not waited for.
+pub(super) const GATHER_TIME: Duration = Duration::from_secs(5);
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub(super) enum News {
+    /// An address of this side, for the other side.
+    Candidate(Candidate),
+    /// There will be no more addresses; what every server that gave none is to blame for.
+    Gathered(Vec<String>),
+    /// Packets go this way from now on.
+    Path(Path, SocketAddr),
+    /// A channel is open, whichever side opened it.
+    Channel(DataChannel),
+    /// No path works any more.
+    Lost,
+    /// The connection is over.
+    Ended,
+}
+
+/// Why a description or candidate of the other side is no good.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// It cannot be read.
+    #[error("the description cannot be used: {0}")]
+    Description(String),
+    /// It answers something that was not asked.
+    #[error("the answer comes too late")]
+    Late,
+}
+
+/// One connection.
+pub(super) struct Agent {
+    rtc: Box<Rtc>,
+    ports: Ports,
+    ice: Arc<Ice>,
+    mirrors: Vec<Mirror>,
+    relays: Vec<Relay>,
+    opening: JoinSet<(Server, io::Result<Opened>)>,
+    failures: Vec<String>,
+    gathering: Option<Instant>,
+    pipes: Vec<Pipe>,
+    had_pipes: bool,
+    pending: Option<SdpPendingOffer>,
+    remote: Vec<(SocketAddr, CandidateKind)>,
+    path: Option<(SocketAddr, SocketAddr)>,
+    news: VecDeque<News>,
+    timer: Pin<Box<Sleep>>,
+    buffer: Box<[u8]>,
+    over: bool,
+}
+
+enum Wake {
+    Datagram { socket: usize, len: usize, from: SocketAddr },
+    Relayed { relay: usize, read: io::Result<usize> },
+    Opened(Box<(Server, io::Result<Opened>)>),
+    Written,
+    Time,
+}
+
+impl Agent {
+    /// A connection that can offer, or answer. Its addresses are collected from now on.
+    pub(super) fn new(ice: Arc<Ice>) -> io::Result<Self> {
+        let config = RtcConfig::new().clear_codecs().set_sctp_max_buffered_amount(SENDING_MAX);
+        let rtc = config.set_sctp_max_message_size(MESSAGE_MAX).build(Instant::now());
+        let mut agent = Self {
+            rtc: Box::new(rtc),
+            ports: Ports::default(),
+            ice,
+            mirrors: Vec::new(),
+            relays: Vec::new(),
+            opening: JoinSet::new(),
+            failures: Vec::new(),
+            gathering: None,
+            pipes: Vec::new(),
+            had_pipes: false,
+            pending: None,
+            remote: Vec::new(),
+            path: None,
+            news: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            buffer: vec![0; 64 * 1024].into(),
+            over: false,
+        };
+        agent.gather()?;
+        Ok(agent)
+    }
+
+    /// Opens sockets at the addresses of this machine and asks the servers.
+    fn gather(&mut self) -> io::Result<()> {
+        for address in self.ports.open(self.ice.ports.clone())? {
+            if let Ok(candidate) = Candidate::host(address, Protocol::Udp) {
+                self.offer_candidate(candidate);
+            }
+        }
+        self.gathering = Some(Instant::now() + GATHER_TIME);
+        for server in &self.ice.servers {
+            let (server, tls) = (server.clone(), self.ice.tls.clone());
+            self.opening.spawn(async move {
+                let opened = server.open(&tls).await;
+                (server, opened)
+            });
+        }
+        Ok(())
+    }
+
+    fn offer_candidate(&mut self, candidate: Candidate) {
+        let added = self.rtc.add_local_candidate(candidate).cloned();
+        self.news.extend(added.map(News::Candidate));
+    }
+
+    /// The first offer, with a channel of this name.
+    pub(super) fn offer(&mut self, label: &str) -> Option<String> {
+        let mut change = self.rtc.sdp_api();
+        let id = change.add_channel(label.to_owned());
+        let (offer, pending) = change.apply()?;
+        self.pending = Some(pending);
+        self.pipes.push(Pipe::new(id, label.to_owned()));
+        Some(offer.to_sdp_string())
+    }
+
+    /// An offer that lets the connection go on by other addresses (RFC 8445, 9).
+    pub(super) fn restart(&mut self) -> Option<String> {
+        let mut change = self.rtc.sdp_api();
+        change.ice_restart(true);
+        let (offer, pending) = change.apply()?;
+        self.pending = Some(pending);
+        Some(offer.to_sdp_string())
+    }
+
+    /// Looks for addresses that this machine has got, drops those it lost, and asks the servers again.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        for gone in self.ports.close_lost() {
+            if let Ok(candidate) = Candidate::host(gone, Protocol::Udp) {
+                self.rtc.direct_api().invalidate_candidate(&candidate);
+            }
+        }
+        self.gather()
+    }
+
+    /// Takes the answer to the last offer; its candidates are added one by one.
+    pub(super) fn take_answer(&mut self, sdp: &str) -> Result<(), Unusable> {
+        let pending = self.pending.take().ok_or(Unusable::Late)?;
+        let answer = SdpAnswer::from_sdp_string(sdp).map_err(|error| Unusable::Description(error.to_string()))?;
+        self.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| Unusable::Description(error.to_string()))
+    }
+
+    /// Answers an offer; its candidates are added one by one.
+    pub(super) fn answer(&mut self, sdp: &str) -> Result<String, Unusable> {
+        let bad = |error: String| Unusable::Description(error);
+        let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| bad(error.to_string()))?;
+        let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| bad(error.to_string()))?;
+        self.pending = None;
+        Ok(answer.to_sdp_string())
+    }
+
+    /// Adds an address of the other side.
+    pub(super) fn add_remote(&mut self, candidate: Candidate) {
+        if candidate.proto() != Protocol::Udp {
+            return;
+        }
+        self.remote.push((candidate.addr(), candidate.kind()));
+        for relay in &mut self.relays {
+            relay.permit(candidate.addr().ip());
+        }
+        self.rtc.add_remote_candidate(candidate);
+    }
+
+    /// Opens one more channel; [`News::Channel`] tells when it is there.
+    pub(super) fn open_channel(&mut self, label: &str) -> bool {
+        if self.pipes.len() >= CHANNELS_MAX {
+            return false;
+        }
+        let config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+        let id = self.rtc.direct_api().create_data_channel(config);
+        self.pipes.push(Pipe::new(id, label.to_owned()));
+        true
+    }
+
+    /// What happens next. After [`News::Ended`] nothing does. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> News {
+        loop {
+            let again = self.settle();
+            if let Some(news) = self.news.pop_front() {
+                return news;
+            }
+            if self.over {
+                return News::Ended;
+            }
+            self.timer.as_mut().reset(again.into());
+            match poll_fn(|cx| self.poll_wake(cx)).await {
+                Wake::Datagram { socket, len, from } => self.take_datagram(socket, len, from),
+                Wake::Relayed { relay, read: Ok(len) } => self.take_relayed(relay, len),
+                Wake::Relayed { relay, read: Err(_) } => {
+                    let said = self.relays[relay].lose();
+                    self.heed(relay, said);
+                }
+                Wake::Opened(opened) => {
+                    let (server, opened) = *opened;
+                    self.take_server(&server, opened);
+                }
+                Wake::Written => {}
+                Wake::Time => self.feed(Input::Timeout(Instant::now())),
+            }
+        }
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.ports.poll_send(cx);
+        let mut held = 0;
+        for pipe in &mut self.pipes {
+            held += pipe.poll_read(cx);
+        }
+        // What nobody reads stays in the network: the sender notices and slows down.
+        if held < READING_MAX {
+            if let Poll::Ready(Arrived { socket, len, from }) = self.ports.poll_receive(cx, &mut self.buffer) {
+                return Poll::Ready(Wake::Datagram { socket, len, from });
+            }
+            for (index, relay) in self.relays.iter_mut().enumerate() {
+                if let Poll::Ready(read) = relay.poll_read(cx, &mut self.buffer) {
+                    return Poll::Ready(Wake::Relayed { relay: index, read });
+                }
+                if let Err(error) = relay.poll_write(cx) {
+                    return Poll::Ready(Wake::Relayed { relay: index, read: Err(error) });
+                }
+            }
+        }
+        if let Poll::Ready(Some(Ok(opened))) = self.opening.poll_join_next(cx) {
+            return Poll::Ready(Wake::Opened(Box::new(opened)));
+        }
+        if self.ports.is_clear() {
+            for pipe in &mut self.pipes {
+                if pipe.poll_write(cx, &mut self.rtc).is_ready() {
+                    return Poll::Ready(Wake::Written);
+                }
+            }
+        }
+        self.timer.as_mut().poll(cx).map(|()| Wake::Time)
+    }
+
+    /// Brings everything to rest: what is to be sent is sent, what happened is news. Says when to
+    /// come again.
+    fn settle(&mut self) -> Instant {
+        self.write_pipes();
+        let mut again = self.drain();
+        let mut sooner = |wait: Option<Duration>| again = wait.map_or(again, |wait| again.min(Instant::now() + wait));
+        for index in 0..self.mirrors.len() {
+            let (out, seen, wait) = self.mirrors[index].work();
+            let (socket, server) = (self.mirrors[index].socket, self.mirrors[index].server);
+            out.iter().for_each(|data| self.ports.send(socket, server, data));
+            sooner(wait);
+            if let Some(seen) = seen {
+                self.take_seen(index, &seen);
+            }
+        }
+        for index in 0..self.relays.len() {
+            let (out, said, wait) = self.relays[index].work();
+            self.send_to_servers(out);
+            sooner(wait);
+            said.into_iter().for_each(|said| self.heed(index, Some(said)));
+        }
+        if let Some(until) = self.gathering {
+            let waits = !self.opening.is_empty()
+                || self.mirrors.iter().any(|mirror| !mirror.ended)
+                || self.relays.iter().any(|relay| !relay.ended && relay.relayed.is_none());
+            if !waits || Instant::now() >= until {
+                self.gathering = None;
+                let failures = std::mem::take(&mut self.failures);
+                self.news.push_back(News::Gathered(failures));
+            } else {
+                again = again.min(until);
+            }
+        }
+        // A candidate that was added by an answer of a server has to be polled as well.
+        again.min(self.drain())
+    }
+
+    /// Sends what the connection wants to send and takes what it tells, until it has no more.
+    fn drain(&mut self) -> Instant {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    if !self.rtc.is_alive() {
+                        self.over = true;
+                    }
+                    return at;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    // RFC 7983: DTLS begins with 20 to 63, STUN with 0 to 3. STUN tries every path.
+                    if transmit.contents.first().is_some_and(|first| (20..64).contains(first)) {
+                        self.note_path(transmit.source, transmit.destination);
+                    }
+                    self.send(transmit.source, transmit.destination, &transmit.contents);
+                }
+                Ok(Output::Event(event)) => self.take_event(event),
+                Err(error) => {
+                    tracing::debug!(%error, "a WebRTC connection broke");
+                    self.over = true;
+                    return Instant::now();
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, source: SocketAddr, destination: SocketAddr, data: &[u8]) {
+        if let Some(socket) = self.ports.index_of(source) {
+            return self.ports.send(socket, destination, data);
+        }
+        let relay = self.relays.iter_mut().find(|relay| relay.relayed == Some(source) && !relay.ended);
+        if let Some(relay) = relay
+            && relay.reaches(destination.ip())
+        {
+            let out = relay.send(destination, data);
+            self.send_to_servers(out);
+        }
+    }
+
+    fn send_to_servers(&mut self, out: impl IntoIterator<Item = ToServer>) {
+        for ToServer { socket, server, data } in out {
+            self.ports.send(socket, server, &data);
+        }
+    }
+
+    fn note_path(&mut self, source: SocketAddr, destination: SocketAddr) {
+        if self.path == Some((source, destination)) {
+            return;
+        }
+        self.path = Some((source, destination));
+        let own = self.relays.iter_mut().find(|relay| relay.relayed == Some(source));
+        let theirs = self.remote.iter().any(|(address, kind)| *address == destination && *kind == CandidateKind::Relayed);
+        let path = if own.is_some() || theirs { Path::Relay } else { Path::Direct };
+        if let Some(relay) = own {
+            relay.bind(destination);
+        }
+        self.news.push_back(News::Path(path, destination));
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        if let Err(error) = self.rtc.handle_input(input) {
+            tracing::debug!(%error, "a WebRTC connection broke");
+            self.over = true;
+        }
+    }
+
+    fn take_datagram(&mut self, socket: usize, len: usize, from: SocketAddr) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let data = &buffer[..len];
+        if let Some(relay) = self.relays.iter().position(|relay| relay.is_at(socket, from)) {
+            self.take_from_relay(relay, data);
+        } else {
+            let asked = |mirror: &mut Mirror| mirror.socket == socket && mirror.server == from;
+            let answer = self.mirrors.iter_mut().position(asked).map(|index| (index, self.mirrors[index].receive(data)));
+            match answer {
+                Some((index, Some(seen))) => self.take_seen(index, &seen),
+                _ => {
+                    if let Some(address) = self.ports.address(socket) {
+                        self.receive(from, address, data);
+                    }
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn take_relayed(&mut self, relay: usize, len: usize) {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.take_from_relay(relay, &buffer[..len]);
+        self.buffer = buffer;
+    }
+
+    fn take_from_relay(&mut self, relay: usize, data: &[u8]) {
+        let mut received = Vec::new();
+        self.relays[relay].receive(data, |peer, data| received.push((peer, data.to_vec())));
+        let Some(relayed) = self.relays[relay].relayed else { return };
+        for (peer, data) in received {
+            self.receive(peer, relayed, &data);
+            // One at a time, as the state machine wants it.
+            self.drain();
+        }
+    }
+
+    fn receive(&mut self, source: SocketAddr, destination: SocketAddr, data: &[u8]) {
+        // What is neither STUN nor DTLS is nobody's.
+        if let Ok(contents) = data.try_into() {
+            let receive = Receive { proto: Protocol::Udp, source, destination, contents };
+            self.feed(Input::Receive(Instant::now(), receive));
+        }
+    }
+
+    fn take_server(&mut self, server: &Server, opened: io::Result<Opened>) {
+        let name = server.address.to_string();
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.failures.push(format!("{name}: {error}")),
+        };
+        let credentials = server.credentials.as_ref().map(|credentials| credentials.now("comity", SystemTime::now()));
+        match opened {
+            Opened::Datagrams(address) => {
+                for (socket, local) in self.ports.toward(address) {
+                    let (mirror, question) = Mirror::ask(socket, local, address);
+                    self.ports.send(socket, address, &question);
+                    self.mirrors.push(mirror);
+                }
+                if let (Kind::TurnUdp, Some((username, password))) = (server.address.kind, credentials)
+                    && let Some((socket, local)) = self.ports.best_toward(address)
+                {
+                    self.add_relay(Relay::by_socket(name, socket, local, address, (username, &password)));
+                }
+            }
+            Opened::Stream { stream, local, remote } => {
+                if let Some((username, password)) = credentials {
+                    self.add_relay(Relay::by_stream(name, stream, local, remote, (username, &password)));
+                }
+            }
+        }
+    }
+
+    fn add_relay(&mut self, mut relay: Relay) {
+        self.remote.iter().for_each(|(address, _)| relay.permit(address.ip()));
+        self.relays.push(relay);
+    }
+
+    fn take_seen(&mut self, mirror: usize, seen: &Seen) {
+        let Mirror { socket, server, .. } = self.mirrors[mirror];
+        let Some(base) = self.ports.address(socket) else { return };
+        match seen {
+            Seen::At(address) if *address == base => {}
+            Seen::At(address) => {
+                if let Ok(candidate) = Candidate::server_reflexive(*address, base, Protocol::Udp) {
+                    self.offer_candidate(candidate);
+                }
+            }
+            Seen::Nothing => self.failures.push(format!("stun:{server}: no answer")),
+        }
+    }
+
+    fn heed(&mut self, relay: usize, said: Option<Said>) {
+        let relay = &self.relays[relay];
+        match said {
+            Some(Said::Relayed(address)) => {
+                if let Ok(candidate) = Candidate::relayed(address, relay.local(), Protocol::Udp) {
+                    self.offer_candidate(candidate);
+                }
+            }
+            Some(Said::Refused) => {
+                self.failures.push(format!("{}: no relay (it does not answer, or refuses the credentials)", relay.name));
+            }
+            None => {}
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.news.push_back(News::Lost),
+            Event::ChannelOpen(id, label) => self.open_pipe(id, &label),
+            Event::ChannelData(ChannelData { id, binary, data }) => {
+                let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.id == id) else { return };
+                match channel::packet(binary, data) {
+                    Some(packet) => pipe.take(packet),
+                    None => pipe.close(),
+                }
+            }
+            Event::ChannelClose(id) => {
+                if let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.id == id) {
+                    pipe.close();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open_pipe(&mut self, id: ChannelId, label: &str) {
+        if !self.pipes.iter().any(|pipe| pipe.id == id) {
+            if self.pipes.len() >= CHANNELS_MAX {
+                return self.rtc.direct_api().close_data_channel(id);
+            }
+            self.pipes.push(Pipe::new(id, label.chars().take(LABEL_MAX).collect()));
+        }
+        if let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.id == id) {
+            self.had_pipes = true;
+            self.news.push_back(News::Channel(pipe.open()));
+        }
+    }
+
+    /// Hands the connection what the owners of channels wrote, and closes what they have left.
+    fn write_pipes(&mut self) {
+        for index in 0..self.pipes.len() {
+            if self.pipes[index].write(&mut self.rtc) {
+                // One change at a time, as the state machine wants it.
+                self.drain();
+            }
+        }
+        let rtc = &mut self.rtc;
+        self.pipes.retain(|pipe| {
+            let done = pipe.is_done(rtc);
+            if done {
+                rtc.direct_api().close_data_channel(pipe.id);
+            }
+            !done
+        });
+        if self.had_pipes && self.pipes.is_empty() {
+            self.end();
+        }
+    }
+
+    /// Ends the connection, and gives back what servers lent.
+    pub(super) fn end(&mut self) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        // Err: it was never up.
+        let _ = self.rtc.close();
+        self.drain();
+        for index in 0..self.relays.len() {
+            let out = self.relays[index].release();
+            self.send_to_servers(out);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A data channel inside its connection: what waits for its reader, and what its owner has written.
+
+use super::channel::{self, DataChannel, Inside};
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+use str0m::Rtc;
+use str0m::channel::ChannelId;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message as Packet;
+use tokio_util::sync::PollSender;
+
+/// Bytes of one channel that wait for the network before its writer has to: with less a long path
+/// is not filled (25 MB/s at 40 ms), with more what is urgent waits behind what is large.
+const SENDING_MAX: usize = 1024 * 1024;
+
+/// One channel.
+pub(super) struct Pipe {
+    pub(super) id: ChannelId,
+    label: String,
+    /// `None` until it is open.
+    inside: Option<(PollSender<Packet>, mpsc::Receiver<Packet>)>,
+    reading: VecDeque<Packet>,
+    /// Bytes in `reading`.
+    held: usize,
+    /// Written by its owner, and not yet taken by the connection.
+    writing: Option<Packet>,
+    /// Its owner writes no more.
+    finished: bool,
+}
+
+impl Pipe {
+    /// A channel that is not open yet.
+    pub(super) fn new(id: ChannelId, label: String) -> Self {
+        Self { id, label, inside: None, reading: VecDeque::new(), held: 0, writing: None, finished: false }
+    }
+
+    /// It is open: here is its outside.
+    pub(super) fn open(&mut self) -> DataChannel {
+        let (outside, Inside { incoming, outgoing }) = channel::open(self.label.clone());
+        self.inside = Some((PollSender::new(incoming), outgoing));
+        outside
+    }
+
+    /// Nothing more comes and nothing more goes.
+    pub(super) fn close(&mut self) {
+        self.finished = true;
+        self.writing = None;
+        if let Some((incoming, outgoing)) = &mut self.inside {
+            outgoing.close();
+            if self.reading.is_empty() {
+                incoming.close();
+            }
+        }
+    }
+
+    /// Takes a message that came.
+    pub(super) fn take(&mut self, packet: Packet) {
+        self.held += packet.len();
+        self.reading.push_back(packet);
+    }
+
+    /// Hands the reader what came, and says how many bytes still wait.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> usize {
+        let Some((incoming, _)) = &mut self.inside else { return self.held };
+        while !self.reading.is_empty() {
+            match incoming.poll_reserve(cx) {
+                Poll::Ready(Ok(())) => {
+                    let Some(packet) = self.reading.pop_front() else { break };
+                    self.held -= packet.len();
+                    // Err: nobody reads any more, which the next reservation says.
+                    let _ = incoming.send_item(packet);
+                }
+                Poll::Ready(Err(_)) => {
+                    self.reading.clear();
+                    self.held = 0;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.finished && self.reading.is_empty() {
+            incoming.close();
+        }
+        self.held
+    }
+
+    /// Takes what its owner has written when there is room for it; ready when something changed.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, rtc: &mut Rtc) -> Poll<()> {
+        let Some((_, outgoing)) = &mut self.inside else { return Poll::Pending };
+        if self.finished || self.writing.is_some() {
+            return Poll::Pending;
+        }
+        if rtc.channel(self.id).is_none_or(|mut channel| channel.buffered_amount() >= SENDING_MAX) {
+            return Poll::Pending;
+        }
+        match ready!(outgoing.poll_recv(cx)) {
+            Some(packet) => self.writing = Some(packet),
+            None => self.finished = true,
+        }
+        Poll::Ready(())
+    }
+
+    /// Gives the connection what was written; `false` when there was nothing, or no room for it.
+    pub(super) fn write(&mut self, rtc: &mut Rtc) -> bool {
+        let Some(packet) = self.writing.take() else { return false };
+        let (binary, data): (bool, &[u8]) = match &packet {
+            Packet::Binary(data) => (true, data),
+            Packet::Text(text) => (false, text.as_bytes()),
+            _ => return false,
+        };
+        match rtc.channel(self.id).map(|mut channel| channel.write(binary, data)) {
+            Some(Ok(true)) => true,
+            Some(Ok(false)) => {
+                self.writing = Some(packet);
+                false
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, label = self.label, "a data channel takes no more");
+                self.close();
+                false
+            }
+            None => {
+                self.close();
+                false
+            }
+        }
+    }
+
+    /// Whether all that was written has arrived and nothing more will be written.
+    pub(super) fn is_done(&self, rtc: &mut Rtc) -> bool {
+        let all = self.finished && self.writing.is_none();
+        all && rtc.channel(self.id).is_none_or(|mut channel| channel.buffered_amount() == 0)
+    }
+}
