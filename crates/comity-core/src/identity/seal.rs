@@ -77,45 +77,54 @@ pub fn seal(message: &mut Message, to: &NodeId, from: &KeyPair, entropy: [u8; 32
     if matches!(message.payload, Payload::Sealed(_)) {
         return Err(CannotSeal::Sealed);
     }
-    let public = key::sealing_key(to).map_err(|_| CannotSeal::WeakKey)?;
-    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public).map_err(|_| CannotSeal::WeakKey)?;
     let plain = message.payload.to_pack();
     if plain.len() > limits::PAYLOAD_JSON_MAX - SEALED_MIN {
         return Err(CannotSeal::TooLarge);
     }
     message.timestamp = message.timestamp.whole_seconds();
-    let bound = canonical::to_vec(&bound(message, &from.node(), to));
+    let sealed = seal_bytes(&plain, &bound(message, &from.node(), to), to, entropy)?;
+    message.payload = Payload::Sealed(Bytes::from(sealed));
+    Ok(())
+}
+
+/// Seals bytes for `to`, bound to what both sides know. `entropy` must be 32 fresh random bytes.
+pub(crate) fn seal_bytes(plain: &[u8], bound: &Value, to: &NodeId, entropy: [u8; 32]) -> Result<Vec<u8>, CannotSeal> {
+    let public = key::sealing_key(to).map_err(|_| CannotSeal::WeakKey)?;
+    let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&public).map_err(|_| CannotSeal::WeakKey)?;
     let (encapsulated, cipher) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
         &public,
         INFO,
-        &plain,
-        &bound,
+        plain,
+        &canonical::to_vec(bound),
         &mut Once(entropy),
     )
     .map_err(|_| CannotSeal::WeakKey)?;
-    message.payload = Payload::Sealed(Bytes::from([encapsulated.to_bytes().as_slice(), &cipher].concat()));
-    Ok(())
+    Ok([encapsulated.to_bytes().as_slice(), &cipher].concat())
 }
 
-/// Opens what `from` sealed for `key`.
-pub fn open(message: &Message, key: &KeyPair, from: &NodeId) -> Result<Payload, CannotOpen> {
-    let Payload::Sealed(sealed) = &message.payload else { return Err(CannotOpen::NotSealed) };
+/// Opens what was sealed for `key`, bound to this.
+pub(crate) fn open_bytes(sealed: &[u8], bound: &Value, key: &KeyPair) -> Result<Vec<u8>, CannotOpen> {
     let (encapsulated, cipher) = sealed.split_at_checked(ENCAPSULATED).ok_or(CannotOpen::Wrong)?;
     let encapsulated =
         <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| CannotOpen::Wrong)?;
     let secret = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(key.sealing_secret().as_slice())
         .map_err(|_| CannotOpen::Wrong)?;
-    let bound = canonical::to_vec(&bound(message, from, &key.node()));
-    let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &secret,
         &encapsulated,
         INFO,
         cipher,
-        &bound,
+        &canonical::to_vec(bound),
     )
-    .map_err(|_| CannotOpen::Wrong)?;
+    .map_err(|_| CannotOpen::Wrong)
+}
+
+/// Opens what `from` sealed for `key`.
+pub fn open(message: &Message, key: &KeyPair, from: &NodeId) -> Result<Payload, CannotOpen> {
+    let Payload::Sealed(sealed) = &message.payload else { return Err(CannotOpen::NotSealed) };
+    let plain = open_bytes(sealed, &bound(message, from, &key.node()), key)?;
     if plain.is_empty() {
         return Ok(Payload::Empty);
     }

@@ -8,5 +8,6 @@ pub mod control;
 pub mod frame;
 pub mod json;
 pub mod pack;
+pub mod signal;
 pub mod strict;
 pub mod txt;
