@@ -162,6 +162,19 @@ impl Guard {
     }
 }
 
+/// Whether an address of a WebRTC candidate may be tried: with packets that only a peer of the same
+/// session understands, and not to this machine unless this node is nowhere else.
+pub fn permit_path(address: SocketAddr, only_loopback: bool) -> Result<(), Forbidden> {
+    let ip = address.ip().to_canonical();
+    if address.port() == 0 || is_unusable(ip) {
+        return Err(Forbidden::Unusable);
+    }
+    if is_metadata(ip) {
+        return Err(Forbidden::Metadata);
+    }
+    if ip.is_loopback() && !only_loopback { Err(Forbidden::Loopback) } else { Ok(()) }
+}
+
 fn is_unusable(ip: IpAddr) -> bool {
     ip.is_unspecified() || ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0)
 }

@@ -186,6 +186,11 @@ pub enum DialOutcome {
     },
     /// Nobody usable answered at any candidate.
     Failed(Vec<(Candidate, DialFailure)>),
+    /// No path was found to a peer that was signalled to.
+    NoPath {
+        /// What servers and signals were to blame for, in words.
+        reasons: Vec<String>,
+    },
 }
 
 /// Why one candidate did not work.

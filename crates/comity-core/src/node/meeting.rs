@@ -186,6 +186,12 @@ impl Node {
             DialOutcome::Linked(_) => {}
             DialOutcome::Plain { address, sighting } => self.take_plain(errand, address, &sighting, now),
             DialOutcome::Failed(failures) => self.take_failure(errand, &failures, now),
+            DialOutcome::NoPath { reasons } => {
+                let trouble = if reasons.is_empty() { "no path to it was found".to_owned() } else { reasons.join("; ") };
+                if let Errand::Peer(id) = errand {
+                    self.fail_to_reach(id, &trouble, now);
+                }
+            }
         }
     }
 
@@ -260,17 +266,22 @@ impl Node {
                 let ourselves: Vec<_> =
                     failures.iter().filter(|(_, f)| *f == DialFailure::Ourselves).map(|(c, _)| *c).collect();
                 peer.candidates.retain(|candidate| !ourselves.contains(candidate));
-                let (linked, offline) = (peer.link.is_some(), peer.presence == Presence::Offline);
                 let trouble =
                     failures.iter().map(|(c, failure)| format!("{}: {}", c.address, failure.text())).next_back();
-                // Who said goodbye and does not answer has not come back: old records may say so.
-                if !offline {
-                    if !linked {
-                        self.set_presence(id, Presence::Unreachable);
-                    }
-                    self.dial_later(id, trouble.as_deref().unwrap_or("nobody answers"), now);
-                }
+                self.fail_to_reach(id, trouble.as_deref().unwrap_or("nobody answers"), now);
             }
+        }
+    }
+
+    fn fail_to_reach(&mut self, id: PeerId, trouble: &str, now: Now) {
+        let Some(peer) = self.book.find(id) else { return };
+        let (linked, offline) = (peer.link.is_some(), peer.presence == Presence::Offline);
+        // Who said goodbye and does not answer has not come back: old records may say so.
+        if !offline {
+            if !linked {
+                self.set_presence(id, Presence::Unreachable);
+            }
+            self.dial_later(id, trouble, now);
         }
     }
 

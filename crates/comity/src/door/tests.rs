@@ -10,7 +10,7 @@ mod streams;
 use super::*;
 use crate::driver::{Clock, Driver, Setup};
 use crate::identity::{About, Identity};
-use crate::link::{Caller, Links, Tls};
+use crate::link::{Caller, Ice, Links, Tls};
 use crate::observe::Counters;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -99,7 +99,7 @@ impl Home {
             interfaces: Vec::new(),
             stop: stop.clone(),
         });
-        let links = Links::new(handle.clone(), tls.clone());
+        let links = Links::new(handle.clone(), tls.clone(), Ice::default());
         let (records, taken) = mpsc::channel(64);
         let (disk, doing) = watch::channel(Disk::Takes);
         tokio::spawn(run_disk(taken, doing, handle.clone()));

@@ -2,7 +2,7 @@
 
 use super::{Clock, Driver, Handle, Setup};
 use crate::identity::{About, Identity};
-use crate::link::{Links, Tls};
+use crate::link::{Ice, Links, Tls};
 use crate::observe::Counters;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl, Via};
@@ -37,7 +37,7 @@ fn start() -> Handle {
             reports.inform(Input::Committed { upto }).await;
         }
     });
-    tokio::spawn(driver.run(Links::new(handle.clone(), tls), records));
+    tokio::spawn(driver.run(Links::new(handle.clone(), tls, Ice::default()), records));
     handle
 }
 

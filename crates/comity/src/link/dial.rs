@@ -43,7 +43,7 @@ impl Links {
             let end = match outcome {
                 DialOutcome::Linked(_) => DialEnd::Linked,
                 DialOutcome::Plain { .. } => DialEnd::Plain,
-                DialOutcome::Failed(_) => DialEnd::Failed,
+                DialOutcome::Failed(_) | DialOutcome::NoPath { .. } => DialEnd::Failed,
             };
             links.0.handle.counters().dialled(end, start.elapsed());
             links.0.handle.inform(Input::Dialed { dial, outcome }).await;

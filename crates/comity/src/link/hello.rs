@@ -1,7 +1,7 @@
 //! The first words on a link: each side says who it is, and the other judges it, before the rules
 //! hear of the link. See "Links" in `protocols/local-network.md`.
 
-use super::mesh::Socket;
+use super::mesh::Packets;
 use crate::driver::Handle;
 use comity_core::card::{self, Card};
 use comity_core::id::NodeId;
@@ -30,7 +30,7 @@ pub(super) struct Greeted {
 }
 
 /// Exchanges hellos with the side that proved `key`.
-pub(super) async fn exchange(socket: &mut Socket, handle: &Handle, key: NodeId) -> Result<Greeted, DialFailure> {
+pub(super) async fn exchange(socket: &mut impl Packets, handle: &Handle, key: NodeId) -> Result<Greeted, DialFailure> {
     let ours = handle.hello().borrow().clone();
     let talk = async {
         let packet = Packet::text(ours.encode());
@@ -42,7 +42,7 @@ pub(super) async fn exchange(socket: &mut Socket, handle: &Handle, key: NodeId) 
     Ok(Greeted { card: Box::new(card), theirs, ours })
 }
 
-async fn first_words(socket: &mut Socket, handle: &Handle) -> Result<Hello, DialFailure> {
+async fn first_words(socket: &mut impl Packets, handle: &Handle) -> Result<Hello, DialFailure> {
     let Some(Ok(Packet::Text(text))) = socket.next().await else { return Err(DialFailure::Refused) };
     if text.len() > HELLO_MAX {
         return Err(DialFailure::Incompatible);

@@ -20,7 +20,7 @@ use comity_core::wire::compact::{self, ChannelTable, Unreadable};
 use comity_core::wire::frame::{self, BadFrame, Frame, Incoming};
 use comity_core::wire::json::{self, Spelling};
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade;
@@ -63,6 +63,16 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The WebSocket of a link, whichever side dialled.
 pub(super) type Socket = WebSocketStream<TlsStream<Wire>>;
+
+/// What a link speaks over: packets as a WebSocket has them. A WebSocket, or a data channel.
+pub(super) trait Packets:
+    Stream<Item = Result<Packet, SocketError>> + Sink<Packet, Error = SocketError> + Unpin + Send + 'static
+{
+}
+impl<T> Packets for T where
+    T: Stream<Item = Result<Packet, SocketError>> + Sink<Packet, Error = SocketError> + Unpin + Send + 'static
+{
+}
 
 fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -170,7 +180,7 @@ impl Links {
     /// Hands a link to the driver and runs it until it ends.
     pub(super) async fn establish(
         &self,
-        socket: Socket,
+        socket: impl Packets,
         greeted: Greeted,
         key: NodeId,
         remote: SocketAddr,
@@ -186,13 +196,13 @@ impl Links {
         self.clone().spawn_link(id, socket, queue, tables);
     }
 
-    fn spawn_link(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
+    fn spawn_link(self, id: LinkId, socket: impl Packets, queue: mpsc::Receiver<Write>, tables: Tables) {
         let links = self.clone();
         // Not by `spawn`: a link that is stopped still tells the driver, and closes.
         drop(self.0.tasks.spawn(async move { links.run(id, socket, queue, tables).await }));
     }
 
-    async fn run(self, id: LinkId, socket: Socket, queue: mpsc::Receiver<Write>, tables: Tables) {
+    async fn run(self, id: LinkId, socket: impl Packets, queue: mpsc::Receiver<Write>, tables: Tables) {
         let (sink, mut stream) = socket.split();
         let mut writer = Writer::new(&self, id, sink, tables.outgoing);
         let loss = tokio::select! {
@@ -235,7 +245,7 @@ fn name_channels(table: &mut ChannelTable, names: impl IntoIterator<Item = Chann
 }
 
 /// Reads until the link ends.
-async fn read(links: &Links, link: LinkId, stream: &mut SplitStream<Socket>, mut names: ChannelTable) -> LinkLoss {
+async fn read<S: Packets>(links: &Links, link: LinkId, stream: &mut SplitStream<S>, mut names: ChannelTable) -> LinkLoss {
     loop {
         let outcome = match stream.next().await {
             Some(Ok(Packet::Binary(frame))) => read_messages(links, link, &frame, &names).await,
@@ -311,10 +321,10 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
 }
 
 /// The writing half of a link.
-struct Writer<'a> {
+struct Writer<'a, S> {
     links: &'a Links,
     link: LinkId,
-    sink: SplitSink<Socket, Packet>,
+    sink: SplitSink<S, Packet>,
     names: ChannelTable,
     /// The channel of the last message: most follow one on the same channel.
     last: Option<Channel>,
@@ -325,8 +335,8 @@ struct Writer<'a> {
     weight: usize,
 }
 
-impl<'a> Writer<'a> {
-    fn new(links: &'a Links, link: LinkId, sink: SplitSink<Socket, Packet>, names: ChannelTable) -> Self {
+impl<'a, S: Packets> Writer<'a, S> {
+    fn new(links: &'a Links, link: LinkId, sink: SplitSink<S, Packet>, names: ChannelTable) -> Self {
         Self { links, link, sink, names, last: None, frame: BytesMut::new(), in_frame: 0, messages: 0, weight: 0 }
     }
 

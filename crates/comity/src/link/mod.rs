@@ -17,6 +17,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
 pub(crate) use post::Whom;
+pub(crate) use rtc::Ice;
 pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
@@ -90,19 +91,21 @@ struct Shared {
     tls: Tls,
     posts: Semaphore,
     room: Arc<Semaphore>,
+    rtc: rtc::Rtc,
     tasks: TaskTracker,
 }
 
 impl Links {
     /// The links of the node behind `handle`. They end when the node does.
-    pub(crate) fn new(handle: Handle, tls: Tls) -> Self {
+    pub(crate) fn new(handle: Handle, tls: Tls, ice: Ice) -> Self {
         let (posts, room) = (Semaphore::new(POSTS_MAX), Arc::new(Semaphore::new(ROOM)));
-        Self(Arc::new(Shared { handle, tls, posts, room, tasks: TaskTracker::new() }))
+        Self(Arc::new(Shared { handle, tls, posts, room, rtc: rtc::Rtc::new(ice), tasks: TaskTracker::new() }))
     }
 
     /// The route by which other nodes open links to this one.
     pub(crate) fn router(&self) -> Router {
-        Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone())
+        let links = Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone());
+        links.merge(rtc::router(self.clone()))
     }
 
     /// Waits until every link, dial and POST has ended; the node was stopped before.
@@ -145,6 +148,10 @@ enum Cause {
     Twin,
     /// A link sent what is not the link protocol.
     Malformed,
+    /// A WebRTC candidate named an address that is not tried.
+    Candidate,
+    /// A WebRTC offer or its signature was no good.
+    Signal,
 }
 
 impl Cause {
@@ -160,6 +167,8 @@ impl Cause {
             Self::Hello => "hello",
             Self::Twin => "twin",
             Self::Malformed => "malformed",
+            Self::Candidate => "candidate",
+            Self::Signal => "signal",
         }
     }
 }

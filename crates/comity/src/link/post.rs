@@ -4,7 +4,7 @@
 
 use super::Links;
 use super::wire::Wire;
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use comity_core::envelope::Message;
 use comity_core::id::{NodeId, PeerId};
@@ -109,26 +109,41 @@ impl Links {
     }
 
     async fn request(&self, whom: Whom, method: Method, path: &str, json: Option<String>) -> Result<Bytes, Unanswered> {
-        let mut request = Request::builder()
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if json.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let body = Bytes::from(json.unwrap_or_default());
+        Ok(self.call(whom, method, path, headers, body, ANSWER_MAX).await?.1)
+    }
+
+    /// One request with these headers: the head and the body of the answer, if it is a good one.
+    pub(super) async fn call(
+        &self,
+        whom: Whom,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        answer_max: usize,
+    ) -> Result<(HeaderMap, Bytes), Unanswered> {
+        let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, whom.address.to_string())
-            .header(header::ACCEPT, "application/json")
             .header(header::CONNECTION, "close");
-        if json.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let request =
-            request.body(Full::new(Bytes::from(json.unwrap_or_default()))).map_err(|_| Unanswered::Unreachable)?;
+        let mut request = request.body(Full::new(body)).map_err(|_| Unanswered::Unreachable)?;
+        request.headers_mut().extend(headers);
         // Boxed, as in `mesh::open`: what every dial carries along for its rarer parts leaves holes in the
         // memory that is kept for links.
         let exchange = Box::pin(async {
             let tcp = TcpStream::connect(whom.address).await.map_err(|_| Unanswered::Unreachable)?;
             let wire = Wire::dialed(tcp);
-            let Some(expect) = whom.key else { return exchange(wire, request).await };
+            let Some(expect) = whom.key else { return exchange(wire, request, answer_max).await };
             let shake = self.0.tls.connect(wire, whom.address.ip()).await;
             match shake.map_err(|_| Unanswered::Unreachable)? {
-                (stream, key) if key == expect => exchange(stream, request).await,
+                (stream, key) if key == expect => exchange(stream, request, answer_max).await,
                 _ => Err(Unanswered::WrongKey),
             }
         });
@@ -137,7 +152,11 @@ impl Links {
 }
 
 /// Sends one request and reads the whole answer.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Bytes, Unanswered>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    answer_max: usize,
+) -> Result<(HeaderMap, Bytes), Unanswered>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -147,11 +166,12 @@ where
     let answer = async {
         let response = sender.send_request(request).await.map_err(|_| Unanswered::Unreachable)?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, answer_max).collect().await;
         if !status.is_success() {
             return Err(Unanswered::Status(status.as_u16()));
         }
-        body.map(|body| body.to_bytes()).map_err(|_| Unanswered::NotJson)
+        body.map(|body| (head.headers, body.to_bytes())).map_err(|_| Unanswered::NotJson)
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {

@@ -4,6 +4,7 @@ mod dials;
 mod doors;
 mod meshes;
 mod requests;
+mod rtcs;
 
 use super::*;
 use crate::driver::{Clock, Driver, Event, Setup};
@@ -55,7 +56,7 @@ impl Side {
         let key = key(seed);
         let (handle, events, view) = handle(&key);
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
-        let links = Links::new(handle, tls.clone());
+        let links = Links::new(handle, tls.clone(), Ice::default());
         let router = links.router().merge(doors());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");

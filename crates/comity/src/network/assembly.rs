@@ -13,7 +13,7 @@ use crate::door::health::{Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
-use crate::link::{self, Links, OriginCertificate, Tls};
+use crate::link::{self, Ice, Links, OriginCertificate, Tls};
 use crate::observe::Counters;
 use crate::store::Store;
 use comity_core::node::{self, Ask, Input, Node, SourceHealth};
@@ -184,7 +184,7 @@ pub(super) async fn assemble(
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
-    let links = Links::new(handle.clone(), tls.clone());
+    let links = Links::new(handle.clone(), tls.clone(), Ice::default());
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));

@@ -140,7 +140,7 @@ impl Agent {
         for server in &self.ice.servers {
             let (server, tls) = (server.clone(), self.ice.tls.clone());
             self.opening.spawn(async move {
-                let opened = server.open(&tls).await;
+                let opened = server.open(tls.as_ref()).await;
                 (server, opened)
             });
         }
@@ -218,6 +218,17 @@ impl Agent {
         let id = self.rtc.direct_api().create_data_channel(config);
         self.pipes.push(Pipe::new(id, label.to_owned()));
         true
+    }
+
+    /// Whether this machine has no address but loopback.
+    pub(super) fn is_on_loopback(&self) -> bool {
+        self.ports.is_on_loopback()
+    }
+
+    /// The names that this side's candidates belong to.
+    pub(super) fn credentials(&mut self) -> (String, String) {
+        let credentials = self.rtc.direct_api().local_ice_credentials();
+        (credentials.ufrag, credentials.pass)
     }
 
     /// What happens next. After [`News::Ended`] nothing does. Cancelling loses nothing.

@@ -4,28 +4,68 @@
 
 mod agent;
 mod channel;
+mod door;
 mod pipe;
 mod ports;
 mod reflexive;
 mod relay;
+mod route;
 mod server;
+mod session;
 
 #[cfg(test)]
 mod tests;
 
-use server::Server;
+pub(crate) use channel::DataChannel;
+pub(super) use door::router;
+pub(crate) use server::Server;
+
+use super::post::Whom;
+use super::{Cause, Links};
+use agent::Agent;
+use comity_core::id::{DialId, NodeId, PeerId};
+use comity_core::identity::guard;
+use comity_core::node::{DialOutcome, Input};
+use comity_core::wire::signal::{Kind, Signal};
+use route::Route;
+use session::{Order, Session};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use str0m::Candidate;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// The channel that carries a link.
+const LINK: &str = "comity";
+
+/// Where offers are taken.
+pub(crate) const PATH: &str = "/dashflow/rtc";
+
+/// Connections that a node may have or try at once. Each holds a few sockets and some 100 KiB.
+const SESSIONS_MAX: usize = 256;
+
+/// Orders that wait for a session, at most.
+const ORDERS_MAX: usize = 16;
+
+/// How long somebody waits for a channel on a connection that is up.
+const OPEN_TIME: Duration = Duration::from_secs(10);
+
+/// How signals go through the brokers: to whom, and the sealed signal.
+pub(crate) type Broker = mpsc::Sender<(PeerId, Vec<u8>)>;
 
 /// How connections find their way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Ice {
     /// The servers that are asked.
     pub(crate) servers: Vec<Server>,
     /// The UDP ports that may be used; any when `None`.
     pub(crate) ports: Option<RangeInclusive<u16>>,
-    /// How the certificates of `turns:` servers are checked.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// How the certificates of `turns:` servers are checked; without it none is used.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// Which way the packets of a connection go.
@@ -35,4 +75,167 @@ pub(crate) enum Path {
     Direct,
     /// Through a relay of either side.
     Relay,
+}
+
+/// The WebRTC side of a node's links.
+pub(crate) struct Rtc {
+    ice: Arc<Ice>,
+    broker: OnceLock<Broker>,
+    /// By session. A lock and no message, since it is only looked up, by doors and the brokers' tasks.
+    sessions: Mutex<BTreeMap<Uuid, Entry>>,
+}
+
+struct Entry {
+    peer: NodeId,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Rtc {
+    /// No connections yet.
+    pub(crate) fn new(ice: Ice) -> Self {
+        Self { ice: Arc::new(ice), broker: OnceLock::new(), sessions: Mutex::default() }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Entry>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a session; `None` when there is none, or the id is taken.
+    fn enter(&self, id: Uuid, peer: NodeId) -> Option<mpsc::Receiver<Order>> {
+        let mut sessions = self.sessions();
+        if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
+            return None;
+        }
+        let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+        sessions.insert(id, Entry { peer, orders });
+        Some(waiting)
+    }
+
+    fn forget(&self, id: Uuid) {
+        self.sessions().remove(&id);
+    }
+
+    /// Where orders for a session go, if it is with this peer.
+    fn orders(&self, id: Uuid, peer: NodeId) -> Option<mpsc::Sender<Order>> {
+        self.sessions().get(&id).filter(|entry| entry.peer == peer).map(|entry| entry.orders.clone())
+    }
+}
+
+impl Links {
+    /// From now on signals can go through brokers.
+    pub(crate) fn use_broker(&self, broker: Broker) {
+        // Err: there is one already.
+        let _ = self.0.rtc.broker.set(broker);
+    }
+
+    /// Connects to a peer by WebRTC: by the port it names, else through the broker. The driver is
+    /// told the end.
+    pub(crate) fn connect(&self, dial: DialId, peer: NodeId, url: Option<(SocketAddr, String)>) {
+        let links = self.clone();
+        drop(self.0.tasks.spawn(async move {
+            let broker = links.0.rtc.broker.get().cloned();
+            let route = match (url, broker) {
+                (Some((address, path)), broker) => {
+                    Route::Http { whom: Whom { address, key: Some(peer) }, path, resource: None, broker }
+                }
+                (None, Some(broker)) => Route::Broker(broker),
+                (None, None) => return links.came_to_nothing(dial, "there is no way to signal to it").await,
+            };
+            let id = Uuid::new_v4();
+            let Some(orders) = links.0.rtc.enter(id, peer) else {
+                return links.came_to_nothing(dial, "too many connections are being made").await;
+            };
+            match Agent::new(links.0.rtc.ice.clone()) {
+                Ok(agent) => Box::pin(Session::new(links, agent, (id, peer, Some(dial)), route, orders).offer()).await,
+                Err(error) => {
+                    links.0.rtc.forget(id);
+                    links.came_to_nothing(dial, &format!("no UDP socket: {error}")).await;
+                }
+            }
+        }));
+    }
+
+    async fn came_to_nothing(&self, dial: DialId, reason: &str) {
+        let outcome = DialOutcome::NoPath { reasons: vec![reason.to_owned()] };
+        self.0.handle.inform(Input::Dialed { dial, outcome }).await;
+    }
+
+    /// A sealed signal came through a broker.
+    pub(crate) async fn signalled(&self, from: PeerId, sealed: &[u8]) {
+        let handle = &self.0.handle;
+        let signal = match Signal::open(sealed, handle.me().keys(), from, handle.now().wall) {
+            Ok(signal) => signal,
+            Err(refused) => {
+                tracing::debug!(%from, %refused, "a signal that came through a broker");
+                return self.refused(Cause::Signal);
+            }
+        };
+        let known = self.0.rtc.orders(signal.session, signal.from);
+        match (signal.kind, known) {
+            (Kind::Offer, None) => {
+                if let Some(broker) = self.0.rtc.broker.get().cloned() {
+                    let links = self.clone();
+                    self.spawn(async move {
+                        if let Err(why) = links.take_offer(signal, Route::Broker(broker), None).await {
+                            tracing::debug!(why, "an offer that came through a broker");
+                        }
+                    });
+                }
+            }
+            (Kind::Offer, Some(orders)) => drop(orders.try_send(Order::Reoffer(signal, None))),
+            (_, Some(orders)) => drop(orders.try_send(Order::Signal(signal))),
+            // It belongs to a session that has ended.
+            (_, None) => {}
+        }
+    }
+
+    /// Answers an offer and goes on in the background. The answer goes to `reply`, or by the route.
+    async fn take_offer(
+        &self,
+        offer: Signal,
+        route: Route,
+        reply: Option<oneshot::Sender<Signal>>,
+    ) -> Result<(), String> {
+        let (id, peer) = (offer.session, offer.from);
+        if peer == self.0.handle.me().node() {
+            return Err("the offer is this node's own".to_owned());
+        }
+        let orders = self.0.rtc.enter(id, peer).ok_or("too many connections are being made")?;
+        let agent = Agent::new(self.0.rtc.ice.clone());
+        let session = agent.map(|agent| Session::new(self.clone(), agent, (id, peer, None), route, orders));
+        let answered = match session {
+            Ok(mut session) => session.answer(&offer).await.map(|answer| (session, answer)),
+            Err(error) => Err(format!("no UDP socket: {error}")),
+        };
+        let (mut session, answer) = answered.inspect_err(|_| self.0.rtc.forget(id))?;
+        match reply {
+            // Err: whoever asked has gone; the session ends when no packet comes.
+            Some(reply) => drop(reply.send(answer)),
+            None => session.reply(answer),
+        }
+        drop(self.0.tasks.spawn(Box::pin(session.go_on())));
+        Ok(())
+    }
+
+    /// A channel of this name on a connection with this peer, if there is one.
+    pub(crate) async fn open_channel(&self, peer: NodeId, label: &str) -> Option<DataChannel> {
+        let all: Vec<mpsc::Sender<Order>> = {
+            let sessions = self.0.rtc.sessions();
+            sessions.values().filter(|entry| entry.peer == peer).map(|entry| entry.orders.clone()).collect()
+        };
+        for orders in all {
+            let (reply, channel) = oneshot::channel();
+            if orders.send(Order::Open(label.to_owned(), reply)).await.is_ok()
+                && let Ok(Ok(channel)) = timeout(OPEN_TIME, channel).await
+            {
+                return Some(channel);
+            }
+        }
+        None
+    }
+}
+
+/// Whether an address of the other side may be tried.
+fn permitted(candidate: &Candidate, only_loopback: bool) -> bool {
+    guard::permit_path(candidate.addr(), only_loopback).is_ok()
 }

@@ -114,6 +114,11 @@ impl Ports {
         }
     }
 
+    /// Whether all sockets are at loopback.
+    pub(super) fn is_on_loopback(&self) -> bool {
+        self.sockets.iter().flatten().all(|(_, address)| address.ip().is_loopback())
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_clear(&self) -> bool {
         self.waiting.is_empty()

@@ -155,11 +155,11 @@ pub(super) enum Opened {
 
 impl Server {
     /// Resolves its name and, where it is spoken to over TCP, connects.
-    pub(super) async fn open(&self, tls: &Arc<rustls::ClientConfig>) -> io::Result<Opened> {
+    pub(super) async fn open(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Opened> {
         timeout(OPEN_TIME, self.connect(tls)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn connect(&self, tls: &Arc<rustls::ClientConfig>) -> io::Result<Opened> {
+    async fn connect(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Opened> {
         let Address { kind, host, port } = &self.address;
         let mut found = lookup_host((host.as_str(), *port)).await?;
         if matches!(kind, Kind::Stun | Kind::TurnUdp) {
@@ -170,6 +170,7 @@ impl Server {
         tcp.set_nodelay(true)?;
         let (local, remote) = (tcp.local_addr()?, tcp.peer_addr()?);
         let stream: Stream = if *kind == Kind::TurnTls {
+            let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
             let name = ServerName::try_from(host.clone()).map_err(|_| io::ErrorKind::InvalidInput)?;
             Box::new(tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await?)
         } else {

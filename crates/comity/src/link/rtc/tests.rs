@@ -7,16 +7,6 @@ use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Message as Packet;
 
-fn ice() -> Arc<Ice> {
-    let roots = rustls::RootCertStore::empty();
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(Ice { servers: Vec::new(), ports: None, tls: Arc::new(tls) })
-}
-
 /// Runs two agents until both have a channel, carrying candidates between them.
 async fn connect(a: &mut Agent, b: &mut Agent) -> (DataChannel, DataChannel) {
     let offer = a.offer("comity").expect("an offer");
@@ -49,7 +39,7 @@ async fn drive(mut agent: Agent) {
 
 #[tokio::test]
 async fn what_is_written_on_one_side_is_read_on_the_other_and_an_end_is_seen() {
-    let (mut a, mut b) = (Agent::new(ice()).expect("sockets"), Agent::new(ice()).expect("sockets"));
+    let (mut a, mut b) = (Agent::new(Arc::new(Ice::default())).expect("sockets"), Agent::new(Arc::new(Ice::default())).expect("sockets"));
     let (mut at_a, mut at_b) = connect(&mut a, &mut b).await;
     let (a, b) = (tokio::spawn(drive(a)), tokio::spawn(drive(b)));
     assert_eq!(at_b.label(), "comity");

@@ -1,0 +1,348 @@
+//! One attempt at a connection and what becomes of it: signals there and back, the data channel
+//! that becomes a link, new paths when the old ones break, and the end. See "WebRTC" in
+//! `protocols/mqtt-discovery.md`.
+
+use super::agent::{Agent, News};
+use super::channel::DataChannel;
+use super::route::{Route, Signalled};
+use super::{LINK, Path, permitted};
+use crate::link::{Cause, Links, hello};
+use comity_core::id::{DialId, NodeId};
+use comity_core::node::{DialFailure, DialOutcome, Input};
+use comity_core::wire::signal::{self, Kind, Signal};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+
+/// How long an attempt may take until the link is up: through relays, with lost packets.
+const CONNECT_TIME: Duration = Duration::from_secs(15);
+
+/// How long the side that answers waits for its servers, so that its answer has all its addresses.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a connection without a path is kept while a new one is looked for.
+const RESTART_TIME: Duration = Duration::from_secs(10);
+
+/// How long addresses are collected before they are sent on together.
+const TRICKLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the last packets may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What a session is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// The other side signals.
+    Signal(Signal),
+    /// The other side offers new paths; the answer goes back to whoever asks, if somebody does.
+    Reoffer(Signal, Option<oneshot::Sender<Result<Signal, String>>>),
+    /// Open a channel of this name for somebody.
+    Open(String, oneshot::Sender<DataChannel>),
+}
+
+/// One connection, and whoever it is with.
+pub(super) struct Session {
+    links: Links,
+    agent: Agent,
+    id: Uuid,
+    peer: NodeId,
+    /// The dial that made it; `None` when the other side began.
+    dial: Option<DialId>,
+    route: Route,
+    orders: mpsc::Receiver<Order>,
+    calls: JoinSet<Signalled>,
+    /// Addresses that were not sent yet, and when they are.
+    unsent: Vec<String>,
+    send_at: Option<Instant>,
+    /// Whether the other side can be sent addresses.
+    ready: bool,
+    greeting: JoinSet<Result<(), DialFailure>>,
+    linked: bool,
+    path: Option<(Path, SocketAddr)>,
+    /// Who waits for channels.
+    waiting: Vec<(String, oneshot::Sender<DataChannel>)>,
+    /// Why servers gave no address, and signals did not get through.
+    failures: Vec<String>,
+    /// When it is given up.
+    until: Option<Instant>,
+}
+
+impl Session {
+    /// A session about to begin.
+    pub(super) fn new(
+        links: Links,
+        agent: Agent,
+        (id, peer, dial): (Uuid, NodeId, Option<DialId>),
+        route: Route,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        Self {
+            links,
+            agent,
+            id,
+            peer,
+            dial,
+            route,
+            orders,
+            calls: JoinSet::new(),
+            unsent: Vec::new(),
+            send_at: None,
+            ready: false,
+            greeting: JoinSet::new(),
+            linked: false,
+            path: None,
+            waiting: Vec::new(),
+            failures: Vec::new(),
+            until: Some(Instant::now() + CONNECT_TIME),
+        }
+    }
+
+    /// Offers, and runs until the connection ends.
+    pub(super) async fn offer(mut self) {
+        if let Some(sdp) = self.agent.offer(LINK) {
+            self.signal(Kind::Offer, sdp);
+            self.run().await;
+        }
+        self.finish().await;
+    }
+
+    /// Waits until this side's addresses are known, as long as it may, and answers.
+    pub(super) async fn answer(&mut self, offer: &Signal) -> Result<Signal, String> {
+        let gathered = async { while !matches!(self.agent.next().await, News::Gathered(_) | News::Ended) {} };
+        // Err: what is missing then is missing; the other side's relay may do.
+        let _ = timeout(ANSWER_WAIT, gathered).await;
+        let (description, candidates) = signal::split(&offer.sdp);
+        let sdp = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
+        self.add(&candidates);
+        self.ready = !matches!(self.route, Route::Asked);
+        Ok(self.signed(Kind::Answer, sdp))
+    }
+
+    /// Sends an answer by the route.
+    pub(super) fn reply(&mut self, answer: Signal) {
+        let (links, route) = (self.links.clone(), self.route.clone());
+        self.calls.spawn(async move { route.send(&links, &answer).await });
+    }
+
+    /// Runs a session that has answered until the connection ends.
+    pub(super) async fn go_on(mut self) {
+        self.run().await;
+        self.finish().await;
+    }
+
+    async fn run(&mut self) {
+        let stop = self.links.0.handle.stop().clone();
+        loop {
+            let far = Instant::now() + CONNECT_TIME;
+            let (send_at, until) = (self.send_at.unwrap_or(far), self.until.unwrap_or(far));
+            let flow = tokio::select! {
+                news = self.agent.next() => self.take_news(news),
+                Some(order) = self.orders.recv() => self.take_order(order),
+                Some(Ok(signalled)) = self.calls.join_next() => self.take_reply(signalled),
+                Some(Ok(greeted)) = self.greeting.join_next() => self.take_greeting(greeted).await,
+                () = sleep_until(send_at), if self.send_at.is_some() => self.send_addresses(),
+                () = sleep_until(until), if self.until.is_some() => ControlFlow::Break(()),
+                () = stop.cancelled(), if !self.linked => ControlFlow::Break(()),
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the rules that it came to nothing, and the other side that it is over.
+    async fn finish(mut self) {
+        if let (Some(dial), false) = (self.dial, self.linked) {
+            tracing::debug!(peer = %self.peer, failures = ?self.failures, "no WebRTC connection");
+            let outcome = DialOutcome::NoPath { reasons: std::mem::take(&mut self.failures) };
+            self.links.0.handle.inform(Input::Dialed { dial, outcome }).await;
+        }
+        self.agent.end();
+        if self.ready {
+            self.signal(Kind::End, String::new());
+        }
+        let last = async {
+            while !matches!(self.agent.next().await, News::Ended) {}
+            while self.calls.join_next().await.is_some() {}
+        };
+        // Err: the other side notices by itself.
+        let _ = timeout(FAREWELL, last).await;
+        self.links.0.rtc.forget(self.id);
+    }
+
+    fn take_news(&mut self, news: News) -> ControlFlow<()> {
+        match news {
+            News::Candidate(candidate) => {
+                self.unsent.push(candidate.to_sdp_string());
+                self.send_at.get_or_insert(Instant::now() + TRICKLE_PAUSE);
+            }
+            News::Gathered(failures) => self.failures = failures,
+            News::Path(path, remote) => {
+                self.path = Some((path, remote));
+                self.until = self.until.filter(|_| !self.linked);
+            }
+            News::Channel(channel) if channel.label() == LINK && !self.linked => self.greet(channel),
+            News::Channel(channel) => self.hand_out(channel),
+            News::Lost if self.dial.is_some() && self.linked && self.until.is_none() => self.restart(),
+            News::Lost if self.linked => self.until = Some(Instant::now() + RESTART_TIME),
+            News::Lost => {}
+            News::Ended => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_order(&mut self, order: Order) -> ControlFlow<()> {
+        match order {
+            Order::Signal(signal) => match signal.kind {
+                Kind::Answer => self.take_answer(&signal, None),
+                Kind::Candidates => self.add(&signal::split(&signal.sdp).1),
+                Kind::End => return ControlFlow::Break(()),
+                Kind::Offer => {}
+            },
+            Order::Reoffer(offer, reply) => {
+                let (description, candidates) = signal::split(&offer.sdp);
+                // This side may have moved as well.
+                let _ = self.agent.renew();
+                let answer = self.agent.answer(&description).map_err(|unusable| unusable.to_string());
+                self.add(&candidates);
+                match (reply, answer) {
+                    (Some(reply), answer) => {
+                        let _ = reply.send(answer.map(|sdp| self.signed(Kind::Answer, sdp)));
+                    }
+                    (None, Ok(sdp)) => self.signal(Kind::Answer, sdp),
+                    (None, Err(why)) => tracing::debug!(why, "an offer of new paths"),
+                }
+            }
+            Order::Open(label, reply) => {
+                if self.agent.open_channel(&label) {
+                    self.waiting.push((label, reply));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_reply(&mut self, signalled: Signalled) -> ControlFlow<()> {
+        match signalled {
+            Signalled::Answer { signal, resource } => self.take_answer(&signal, resource),
+            Signalled::Sent => {}
+            Signalled::SentByBroker(broker) => {
+                self.route = Route::Broker(broker);
+                self.ready = true;
+            }
+            Signalled::Refused(why) => {
+                self.failures.push(why);
+                // A connection that is up needs no signals.
+                if !self.ready && !self.linked {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_answer(&mut self, answer: &Signal, found: Option<String>) {
+        let (description, candidates) = signal::split(&answer.sdp);
+        if answer.session != self.id || answer.kind != Kind::Answer {
+            return;
+        }
+        if let Err(unusable) = self.agent.take_answer(&description) {
+            return self.failures.push(unusable.to_string());
+        }
+        if let (Route::Http { resource, .. }, Some(found)) = (&mut self.route, found) {
+            *resource = Some(found);
+        }
+        self.ready = true;
+        self.add(&candidates);
+    }
+
+    /// Adds the addresses of the other side that may be tried.
+    fn add(&mut self, candidates: &[&str]) {
+        for text in candidates.iter().take(signal::CANDIDATES_MAX) {
+            match str0m::Candidate::from_sdp_string(text) {
+                Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => self.agent.add_remote(candidate),
+                Ok(candidate) => {
+                    tracing::debug!(address = %candidate.addr(), "a candidate that is not tried");
+                    self.links.refused(Cause::Candidate);
+                }
+                // Names ending in .local among them, with which browsers hide addresses.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn send_addresses(&mut self) -> ControlFlow<()> {
+        if !self.ready {
+            self.send_at = Some(Instant::now() + TRICKLE_PAUSE);
+            return ControlFlow::Continue(());
+        }
+        self.send_at = None;
+        let unsent = std::mem::take(&mut self.unsent);
+        let (ufrag, password) = self.agent.credentials();
+        self.signal(Kind::Candidates, signal::fragment(&ufrag, &password, &unsent));
+        ControlFlow::Continue(())
+    }
+
+    fn restart(&mut self) {
+        self.until = Some(Instant::now() + RESTART_TIME);
+        if self.agent.renew().is_ok()
+            && let Some(sdp) = self.agent.restart()
+        {
+            self.signal(Kind::Offer, sdp);
+        }
+    }
+
+    fn signed(&self, kind: Kind, sdp: String) -> Signal {
+        let handle = &self.links.0.handle;
+        Signal { kind, session: self.id, from: handle.me().node(), to: self.peer, at: handle.now().wall, sdp }
+    }
+
+    fn signal(&mut self, kind: Kind, sdp: String) {
+        let (signal, links, route) = (self.signed(kind, sdp), self.links.clone(), self.route.clone());
+        self.calls.spawn(async move { route.send(&links, &signal).await });
+    }
+
+    /// The hellos, and then the link.
+    fn greet(&mut self, mut channel: DataChannel) {
+        let (links, peer, dial) = (self.links.clone(), self.peer, self.dial);
+        let remote = self.path.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |(_, remote)| remote);
+        self.greeting.spawn(async move {
+            let greeted = hello::exchange(&mut channel, &links.0.handle, peer).await;
+            match greeted {
+                Ok(greeted) => {
+                    links.establish(channel, greeted, peer, remote, dial).await;
+                    Ok(())
+                }
+                Err(failure) => {
+                    links.note_hello(failure, remote);
+                    Err(failure)
+                }
+            }
+        });
+    }
+
+    async fn take_greeting(&mut self, greeted: Result<(), DialFailure>) -> ControlFlow<()> {
+        if let Err(failure) = greeted {
+            self.failures.push(format!("{failure:?}"));
+            return ControlFlow::Break(());
+        }
+        (self.linked, self.until) = (true, None);
+        if let (Some(dial), Some((_, remote))) = (self.dial, self.path) {
+            self.links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Linked(remote) }).await;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn hand_out(&mut self, channel: DataChannel) {
+        let asked = self.waiting.iter().position(|(label, _)| label == channel.label());
+        match asked {
+            // Err: whoever asked has gone, and the channel closes.
+            Some(index) => drop(self.waiting.swap_remove(index).1.send(channel)),
+            None => drop(channel),
+        }
+    }
+}

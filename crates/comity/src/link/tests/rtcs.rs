@@ -1,0 +1,82 @@
+//! Links over WebRTC between two sides: signals by HTTP or through a broker, messages, ends.
+
+use super::*;
+use comity_core::node::{DialOutcome, LinkLoss};
+
+/// Where the other side takes offers.
+fn url(side: &Side) -> Option<(SocketAddr, String)> {
+    Some((side.address, rtc::PATH.to_owned()))
+}
+
+/// The link at both sides once they are connected; the first one dialled.
+async fn connected(one: &mut Side, other: &mut Side) -> (Established, Established) {
+    let (dialed, accepted) = (one.link().await, other.link().await);
+    assert_eq!((dialed.dial, dialed.key), (Some(DialId(7)), other.key.node()));
+    assert_eq!((accepted.dial, accepted.key), (None, one.key.node()));
+    let told = one.input().await;
+    assert!(matches!(told, Input::Dialed { dial: DialId(7), outcome: DialOutcome::Linked(_) }), "{told:?}");
+    (dialed, accepted)
+}
+
+async fn say(link: &Established, from: &KeyPair, text: &str) {
+    let write = Write::Messages(vec![Arc::new(message(from, "_status", &serde_json::Value::from(text)))]);
+    link.writer.send(write).await.expect("a link that is up");
+}
+
+#[tokio::test]
+async fn an_offer_by_http_becomes_a_link_that_carries_messages_both_ways_until_it_is_closed() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    one.links.connect(DialId(7), other.key.node(), url(&other));
+    let (dialed, accepted) = connected(&mut one, &mut other).await;
+    say(&dialed, &one.key, "there").await;
+    assert_eq!(other.messages(1).await.len(), 1);
+    say(&accepted, &other.key, "and back").await;
+    while !matches!(one.event().await, Event::Messages { batch, .. } if batch.len() == 1) {}
+    dialed.writer.send(Write::Close { goodbye: true }).await.expect("a link that is up");
+    let goodbye = async {
+        loop {
+            if let Input::LinkDown { loss, .. } = other.input().await {
+                return loss;
+            }
+        }
+    };
+    assert_eq!(goodbye.await, LinkLoss::Goodbye);
+    one.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn where_no_port_answers_signals_go_through_the_broker() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    let (to_broker, mut at_broker) = mpsc::channel(8);
+    one.links.use_broker(to_broker.clone());
+    other.links.use_broker(to_broker);
+    let (ends, keys) = ([one.links.clone(), other.links.clone()], [one.key.node().peer(), other.key.node().peer()]);
+    let broker = tokio::spawn(async move {
+        while let Some((to, sealed)) = at_broker.recv().await {
+            let index = usize::from(to == keys[1]);
+            assert_eq!(to, keys[index]);
+            ends[index].signalled(keys[1 - index], &sealed).await;
+        }
+    });
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    one.links.connect(DialId(7), other.key.node(), Some((nobody, rtc::PATH.to_owned())));
+    let (dialed, _accepted) = connected(&mut one, &mut other).await;
+    say(&dialed, &one.key, "there").await;
+    assert_eq!(other.messages(1).await.len(), 1);
+    broker.abort();
+    // Err: it was aborted, and what it held is gone.
+    let _ = broker.await;
+    one.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_signalled_to_is_not_connected_and_that_is_said() {
+    let mut one = Side::start(1).await;
+    one.links.connect(DialId(7), key(2).node(), None);
+    let told = one.input().await;
+    let Input::Dialed { dial: DialId(7), outcome: DialOutcome::NoPath { reasons } } = told else { panic!("{told:?}") };
+    assert_eq!(reasons, ["there is no way to signal to it"]);
+    one.end().await;
+}
