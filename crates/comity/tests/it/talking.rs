@@ -27,6 +27,23 @@ async fn a_message_arrives_once_with_what_is_proven_of_its_sender() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_any_size_that_is_taken_arrives_and_one_too_large_is_refused_at_once() {
+    let scratch = Scratch::new();
+    let (one, other) = two(&scratch).await;
+    let mut messages = other.messages().await;
+    // A number takes nine bytes on most links, and twice as many where its message travels as text.
+    let numbers = |count: u32| (0..count).map(|number| f64::from(number).sqrt()).collect::<Vec<_>>();
+    let refused = one.send_to(other.id(), "custom:x", numbers(28_000), Priority::Critical).await;
+    assert!(matches!(refused, Err(Error::Payload(_))), "{refused:?}");
+    let feed = one.feed(Some(other.id()), "custom:x", Priority::Critical).expect("a channel");
+    assert!(matches!(feed.send(numbers(28_000)).await, Err(Error::Payload(_))));
+    for payload in [json!(numbers(7_000)), json!(numbers(13_000)), json!("\u{1}".repeat(43_000))] {
+        one.send_to(other.id(), "custom:x", &payload, Priority::Critical).await.expect("it is sent");
+        assert!(soon(messages.next()).await.expect("a message").payload() == payload);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broadcast_reaches_those_who_listen_and_only_them() {
     let scratch = Scratch::new();
     let (one, other) = two(&scratch).await;
@@ -89,6 +106,12 @@ async fn a_question_that_nobody_answers_is_refused_and_not_left_open() {
     let waited = one.request_within(other.id(), Kind::Query, "well?", Duration::from_millis(100));
     let error = soon(waited).await.expect_err("it takes too long");
     assert!(matches!(error, Error::Refused(Refusal::TimedOut { .. })), "{error:?}");
+    let patient = tokio::time::timeout(
+        Duration::from_millis(50),
+        one.request_within(other.id(), Kind::Query, "ever?", Duration::MAX),
+    );
+    assert!(patient.await.is_err(), "it waits");
+    assert!(one.digest().await.is_ok(), "the node has taken no harm");
 }
 
 #[tokio::test(flavor = "multi_thread")]
