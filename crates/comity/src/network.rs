@@ -50,15 +50,18 @@ use tokio_util::sync::CancellationToken;
 pub struct AppConfig {
     /// The name people see, 1 to 128 bytes. It also names the data directory,
     /// `~/.local/share/comity-<name>` (or `$COMITY_HOME`), in which the key and the inbox are: the
-    /// same name is the same node after a restart. Empty: `comity`'s own directory.
+    /// same name is the same node after a restart. A name of anything but small letters, digits and
+    /// `-`, or one that ends in a number of its own, has a hash after it there, so that no two share
+    /// a directory. Empty: `comity`'s own directory.
     pub name: String,
-    /// The version of the application. Empty: this library's.
+    /// The version of the application, at most 128 bytes. Empty: this library's.
     pub version: String,
     /// What it can do: at most 32 words of at most 128 bytes. Others find it by them.
     pub capabilities: Vec<String>,
     /// The TCP port of the network door; `None` takes any free one.
     pub http_port: Option<u16>,
-    /// What else it says of itself, for everybody on the network to read.
+    /// What else it says of itself, for everybody on the network to read: at most 32 entries, names
+    /// and values of at most 128 bytes.
     pub metadata: BTreeMap<String, String>,
 }
 

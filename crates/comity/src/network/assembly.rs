@@ -3,7 +3,7 @@
 
 use super::ground;
 use super::{AppConfig, Inner, JoinError, Network};
-use crate::config::{Config, Flag, Origin, PeerAddress, Sources};
+use crate::config::{self, Config, Flag, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
@@ -21,7 +21,7 @@ use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
 use comity_core::{inbox, outbound, throttle};
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,13 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Records on their way to the store: as many as it takes in one group.
 const RECORDS_MAX: usize = 1024;
+
+/// Longest name of an application in the name of its data directory, characters.
+const FOLDER_NAME_MAX: usize = 64;
 
 /// How long the parts of a node that is told to end may take; then they are left to themselves.
 const END_TIME: Duration = Duration::from_secs(5);
@@ -81,14 +85,26 @@ pub(super) fn place_of(name: &str) -> Result<Place, JoinError> {
     let place = Place::find(None)?;
     Ok(match place {
         Place::Usual(base) if !name.is_empty() => {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
             let mut folder = base.into_os_string();
             folder.push("-");
-            folder.push(name.chars().map(plain).take(64).collect::<String>());
+            folder.push(folder_of(name));
             Place::Usual(PathBuf::from(folder))
         }
         place => place,
     })
+}
+
+/// What the data directory of an application is called. A hash tells names apart that would else be
+/// called the same, or as the directory of a second node is: `…-2`.
+fn folder_of(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let folder: String = name.chars().map(plain).take(FOLDER_NAME_MAX).collect();
+    let numbered = folder.rsplit('-').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if folder == name && !numbered {
+        return folder;
+    }
+    let (hash, ..) = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).as_fields();
+    format!("{folder}-{hash:08x}")
 }
 
 /// Opens the data directory and reads the configuration there and in the environment; what the
@@ -99,7 +115,7 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
         tracing::warn!("{notice}");
     }
     let flag = |key: &'static str, values: Vec<String>| {
-        (!values.is_empty()).then_some(Flag { name: "the application", key, values })
+        (!values.is_empty()).then_some(Flag { name: config::PROGRAM, key, values })
     };
     let name = Some(app.name.clone()).filter(|name| !name.is_empty());
     let port = app.http_port.map(|port| port.to_string());
@@ -115,9 +131,9 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
         ..Sources::default()
     };
     let (mut config, origins) = Config::read(&sources)?;
-    config.metadata.extend(app.metadata.clone());
+    config.tell(&app.metadata, &app.version)?;
     let unsaid = |key: &str| origins.iter().any(|origin| origin.key == key && origin.from == "default");
-    if unsaid("http.port") {
+    if unsaid("http.port") && unsaid("http.port_last") {
         config.http.ports = 0..=0;
     }
     if unsaid("control.http") && unsaid("control.port") {
@@ -279,9 +295,19 @@ fn discover(handle: &Handle, links: &Links, config: &Config, interfaces: Vec<IpN
         let handle = informed.clone();
         async move { handle.inform(input).await }
     };
-    let started = mdns::start(mdns.interfaces.clone(), advertised(handle), inform);
+    let started = mdns::start(announced_on(&mdns.interfaces, &config.http.listen), advertised(handle), inform);
     tokio::spawn(advertise(handle.clone(), started.clone()));
     Some(started)
+}
+
+/// The interfaces for mDNS: those that are named, else only loopback for a node that listens nowhere
+/// else. None named means all.
+fn announced_on(named: &[String], listen: &[IpAddr]) -> Vec<String> {
+    if !named.is_empty() || listen.is_empty() || !listen.iter().all(IpAddr::is_loopback) {
+        return named.to_vec();
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.into_iter().filter(if_addrs::Interface::is_loopback).map(|interface| interface.name).collect()
 }
 
 /// Publishes what mDNS says about this node whenever it has changed.
@@ -350,4 +376,61 @@ async fn resolve(peer: &PeerAddress) -> std::io::Result<Vec<Candidate>> {
         return Err(std::io::ErrorKind::NotFound.into());
     }
     Ok(found.into_iter().map(|address| Candidate { address, source: Source::Manual }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use std::collections::BTreeSet;
+
+    fn prepared(app: &AppConfig, file: &str) -> Result<Config, JoinError> {
+        let scratch = Scratch::new();
+        std::fs::write(scratch.path().join("comity.toml"), file).expect("a file");
+        prepare(&Place::Named(scratch.path().to_owned()), app).map(|(_, config, _)| config)
+    }
+
+    #[test]
+    fn an_application_gets_the_port_it_asks_for_and_any_free_one_when_nobody_does() {
+        let ports = |http_port, file| {
+            let app = AppConfig { http_port, ..AppConfig::default() };
+            prepared(&app, file).expect("all is valid").http.ports
+        };
+        assert_eq!(ports(Some(9123), ""), 9123..=9123);
+        assert_eq!(ports(None, ""), 0..=0);
+        assert_eq!(ports(None, "[http]\nport = 9000"), 9000..=9000);
+        assert_eq!(ports(None, "[http]\nport_last = 8410"), 8400..=8410);
+    }
+
+    #[test]
+    fn what_peers_would_not_take_from_an_application_is_refused_when_it_joins() {
+        let refused = |app: AppConfig| prepared(&app, "").expect_err("too much").to_string();
+        let entry = |value: String| ("room".to_owned(), value);
+        let long = refused(AppConfig { metadata: [entry("x".repeat(129))].into(), ..AppConfig::default() });
+        assert!(long.contains("`metadata` (the application)") && long.contains("room"), "{long}");
+        let version = refused(AppConfig { version: "1".repeat(129), ..AppConfig::default() });
+        assert!(version.contains("`version`"), "{version}");
+        let app = AppConfig { metadata: [entry("4".to_owned())].into(), ..AppConfig::default() };
+        let config = prepared(&app, "[metadata]\nfloor = \"2\"").expect("all is valid");
+        assert_eq!(config.metadata.len(), 2);
+    }
+
+    #[test]
+    fn no_two_applications_share_a_directory() {
+        assert_eq!(folder_of("planner-v2"), "planner-v2");
+        let long = "x".repeat(FOLDER_NAME_MAX + 1);
+        let names = ["数据", "服务", "---", "team/a", "team-a", "Team-A", "2", "a-2", "a", &long, &long[1..]];
+        let folders: BTreeSet<String> = names.iter().map(|name| folder_of(name)).collect();
+        assert_eq!(folders.len(), names.len());
+        assert!(!folders.contains("2") && !folders.contains("a-2"), "a second node would take it: {folders:?}");
+    }
+
+    #[test]
+    fn a_node_that_listens_on_loopback_alone_is_announced_there_alone() {
+        let [loopback, other] = [[127, 0, 0, 1], [10, 0, 0, 7]].map(IpAddr::from);
+        let used = announced_on(&[], &[loopback]);
+        assert!(!used.is_empty() && used.iter().all(|name| name.starts_with("lo")), "{used:?}");
+        assert_eq!(announced_on(&["eth0".to_owned()], &[loopback]), ["eth0"]);
+        assert!(announced_on(&[], &[loopback, other]).is_empty() && announced_on(&[], &[]).is_empty());
+    }
 }
