@@ -71,7 +71,8 @@ pub struct AppConfig {
 /// [`Message::trust`] and [`Message::key`] say how far its sender is proven.
 ///
 /// When the last clone is dropped without [`Network::leave`], the node ends without a goodbye, and
-/// what was queued and not yet sent is lost.
+/// what was queued and not yet sent is lost. Its data directory is free once everything is on disk,
+/// a moment later.
 #[derive(Clone)]
 pub struct Network(Arc<Inner>);
 
@@ -202,7 +203,7 @@ impl Network {
 
     /// How peers come and go, from now on.
     pub fn peer_changes(&self) -> PeerChanges {
-        PeerChanges::new(self.0.handle.peer_events())
+        PeerChanges::new(self.0.handle.peer_events(), self.0.handle.stop().clone())
     }
 
     /// Waits until another node answers with this node's key, and says where: two nodes must not
@@ -276,7 +277,8 @@ impl Network {
 
     /// Leaves: what is queued for peers that can be reached is sent (for 2 s at most), everybody is
     /// told goodbye with this reason, the inbox is safe on disk. Afterwards every operation is
-    /// refused, and the data directory is free for another node. Leaving twice is fine.
+    /// refused, and the data directory is free for another node. Leaving twice is fine. Who does not
+    /// wait for the end of this cuts the goodbye short; the node ends nevertheless.
     pub async fn leave(&self, reason: &str) {
         let mut running = self.0.running.lock().await;
         if let Some(running) = running.take() {

@@ -51,13 +51,16 @@ pub(super) struct Running {
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
     doors: Vec<JoinHandle<()>>,
-    /// Held for its lock: the data directory is this node's until all else has ended.
-    _home: Home,
+    /// Held for its lock: the data directory is this node's until all else has ended. The store holds
+    /// it too, for a node that is dropped.
+    _home: Arc<Home>,
 }
 
 impl Running {
     /// Says goodbye everywhere, lets everything finish, and frees the data directory.
+    /// Where nobody waits for that, the node still ends, and frees it then.
     pub(super) async fn end(self, handle: &Handle, reason: &str) {
+        let _stopped = handle.stop().clone().drop_guard();
         let farewell = async {
             if let Some(mdns) = self.mdns {
                 mdns.leave().await;
@@ -76,7 +79,6 @@ impl Running {
         if timeout(END_TIME, rest).await.is_err() {
             tracing::warn!("a part of the node did not end in time");
         }
-        handle.stop().cancel();
     }
 }
 
@@ -204,10 +206,16 @@ pub(super) async fn assemble(
     let (records, taken) = mpsc::channel(RECORDS_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
-    let store = tokio::spawn(store.write(taken, move |input| {
-        let handle = reports.clone();
-        async move { handle.inform(input).await }
-    }));
+    let home = Arc::new(home);
+    let held = home.clone();
+    let store = tokio::spawn(async move {
+        let inform = move |input| {
+            let handle = reports.clone();
+            async move { handle.inform(input).await }
+        };
+        store.write(taken, inform).await;
+        drop(held);
+    });
     let driver = tokio::spawn(driver.run(links.clone(), records));
     let router = door::network(handle.clone(), links.router(), (&config).into());
     let limits = limits(&config);
