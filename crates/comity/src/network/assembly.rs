@@ -15,11 +15,12 @@ use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Links, OriginCertificate, Tls};
 use crate::observe::Counters;
-use crate::store::Store;
-use comity_core::node::{self, Ask, Input, Node, SourceHealth};
+use crate::store::{GROUP_MAX, Store};
+use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
 use comity_core::{inbox, outbound, throttle};
+use futures_util::future::join_all;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -28,12 +29,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Records on their way to the store: as many as it takes in one group.
-const RECORDS_MAX: usize = 1024;
 
 /// Longest name of an application in the name of its data directory, characters.
 const FOLDER_NAME_MAX: usize = 64;
@@ -203,7 +201,7 @@ pub(super) async fn assemble(
     let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let links = Links::new(handle.clone(), tls.clone());
-    let (records, taken) = mpsc::channel(RECORDS_MAX);
+    let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
@@ -354,27 +352,25 @@ fn advertised(handle: &Handle) -> Advertised {
 
 /// Hands the rules the addresses of the peers that the configuration names, each as soon as its
 /// name can be resolved.
-async fn name_peers(handle: Handle, mut unresolved: Vec<PeerAddress>) {
+async fn name_peers(handle: Handle, peers: Vec<PeerAddress>) {
     handle.inform(Input::Source { source: Source::Manual, health: SourceHealth::Up }).await;
-    while !unresolved.is_empty() {
-        let mut failed = Vec::new();
-        for peer in unresolved {
-            match resolve(&peer).await {
-                Ok(candidates) => drop(handle.ask(Ask::AddPeer(candidates)).await),
-                Err(failure) => {
-                    tracing::warn!(%peer, %failure, "a named peer's address cannot be found");
-                    failed.push(peer);
+    let all = join_all(peers.iter().map(|peer| name_peer(&handle, peer)));
+    // None: the node has ended.
+    let _ = handle.stop().run_until_cancelled(all).await;
+}
+
+async fn name_peer(handle: &Handle, peer: &PeerAddress) {
+    loop {
+        match resolve(peer).await {
+            Ok(candidates) => {
+                if let Answer::Refused(refusal) = handle.ask(Ask::AddPeer(candidates)).await {
+                    tracing::warn!(%peer, %refusal, "a named peer is not looked for");
                 }
+                return;
             }
+            Err(failure) => tracing::warn!(%peer, %failure, "a named peer's address cannot be found"),
         }
-        unresolved = failed;
-        if unresolved.is_empty() {
-            return;
-        }
-        tokio::select! {
-            () = handle.stop().cancelled() => return,
-            () = tokio::time::sleep(RESOLVE_AGAIN) => {}
-        }
+        sleep(RESOLVE_AGAIN).await;
     }
 }
 
