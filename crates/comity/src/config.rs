@@ -7,6 +7,7 @@ mod layers;
 mod peer_address;
 #[cfg(test)]
 mod tests;
+mod told;
 mod written;
 
 pub use example::example;
@@ -26,6 +27,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use told::{is_short, is_word, told};
 use written::{Document, LimitKeys};
 
 /// The ports of the network door when none is set.
@@ -36,6 +38,9 @@ pub const METRICS_PORTS: RangeInclusive<u16> = 8500..=8599;
 
 /// The ports of the control door on loopback when none is set.
 pub const CONTROL_PORTS: RangeInclusive<u16> = 8600..=8699;
+
+/// The origin of what the program says that embeds the node.
+pub(crate) const PROGRAM: &str = "the application";
 
 /// What is meant. Each field is explained, with its default and its price, where it is written:
 /// [`KEYS`], or `deploy/comity.toml`.
@@ -216,6 +221,17 @@ impl Config {
         Ok((mean(written, &layers)?, origins))
     }
 
+    /// Takes up what a program says of itself beside the configuration.
+    pub(crate) fn tell(&mut self, metadata: &BTreeMap<String, String>, version: &str) -> Result<(), ConfigError> {
+        let wrong =
+            |key: &str, problem: String| ConfigError::Wrong { key: key.to_owned(), from: PROGRAM.to_owned(), problem };
+        if !is_short(version) {
+            return Err(wrong("version", "at most 128 bytes of visible text are wanted".to_owned()));
+        }
+        self.metadata.extend(metadata.clone());
+        told(&self.metadata, &self.capabilities).map_err(|problem| wrong("metadata", problem))
+    }
+
     /// The name of a node with this key: the configured one, or `node-` and the beginning of the key.
     pub fn name_of(&self, node: &NodeId) -> String {
         self.name.clone().unwrap_or_else(|| format!("node-{}", node.short()))
@@ -234,10 +250,11 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
     if ports.is_empty() || (*ports.start() == 0 && *ports.end() != 0) {
         return Err(reading.wrong("http.port_last", "it must not be below http.port, and port 0 stands alone"));
     }
+    let capabilities = reading.words("capabilities", written.node.capabilities)?;
     Ok(Config {
         name: reading.name(written.node.name)?,
-        capabilities: reading.words("capabilities", written.node.capabilities)?,
-        metadata: written.node.metadata,
+        metadata: reading.metadata(written.node.metadata, &capabilities)?,
+        capabilities,
         peers: reading.each("peers", &written.node.peers, "host:port or http://host:port")?,
         trusted_proxies: reading.nets("trusted_proxies", &written.node.trusted_proxies)?,
         http: Http {
@@ -324,6 +341,14 @@ impl Reading<'_> {
         }
     }
 
+    fn metadata(
+        &self,
+        metadata: BTreeMap<String, String>,
+        capabilities: &[String],
+    ) -> Result<BTreeMap<String, String>, ConfigError> {
+        told(&metadata, capabilities).map_err(|problem| self.wrong("metadata", problem)).map(|()| metadata)
+    }
+
     fn origins(&self, origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
         let origin =
             |text: String| {
@@ -394,12 +419,12 @@ impl Reading<'_> {
         if !endpoint.starts_with("http://") {
             return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted (no https)"));
         }
+        let host = endpoint.split('/').nth(2).unwrap_or_default();
+        if host.contains('@') {
+            return Err(self.wrong("otlp.endpoint", "no name and password is sent from here: use otlp.token"));
+        }
         Ok(Some(Otlp { endpoint: endpoint.trim_end_matches('/').to_owned(), token }))
     }
-}
-
-fn is_word(text: &str) -> bool {
-    (1..=limits::PEER_TEXT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn origins(layers: &Layers, written: &Document) -> Vec<Origin> {
@@ -409,24 +434,11 @@ fn origins(layers: &Layers, written: &Document) -> Vec<Origin> {
         let value = match value {
             None => "unset".to_owned(),
             Some(_) if key.secret => "(hidden)".to_owned(),
-            Some(value) => without_passwords(&value.to_string()),
+            Some(value) => value.to_string(),
         };
         Origin { key: key.path, value, from: layers.origin(key.path) }
     };
     KEYS.iter().map(origin).collect()
-}
-
-/// The text with what stands between `://` and `@` in its URLs hidden.
-fn without_passwords(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(['/', '"']).unwrap_or(part.len());
-        let rest = part[..end].rfind('@').map_or(part, |at| &part[at..]);
-        out.push_str(if rest.len() == part.len() { "://" } else { "://(hidden)" });
-        out.push_str(rest);
-    }
-    out
 }
 
 /// Why the configuration cannot be used. The node does not start.

@@ -25,7 +25,7 @@ use comity_core::id::{LinkId, ListenerId, MessageId, PeerId};
 use comity_core::node::{self, Answer, Ask, Input, ListenFilter, NodeView, Proof, Refusal};
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::compact::Unreadable;
-use comity_core::wire::frame::Hello;
+use comity_core::wire::frame::{Frame, Hello};
 use gate::Gate;
 use ids::Ids;
 use std::sync::Arc;
@@ -58,6 +58,15 @@ pub(crate) enum Event {
         /// Those between them that could not be read.
         unreadable: Vec<Unreadable>,
         /// The room they take until the rules have seen them.
+        room: OwnedSemaphorePermit,
+    },
+    /// A control frame came over a link.
+    Frame {
+        /// The link.
+        link: LinkId,
+        /// The frame.
+        frame: Frame,
+        /// The room it takes until the rules have seen it.
         room: OwnedSemaphorePermit,
     },
     /// Somebody asks.
@@ -166,6 +175,11 @@ impl Handle {
         room: OwnedSemaphorePermit,
     ) {
         self.put(Event::Messages { link, batch, unreadable, room }).await;
+    }
+
+    /// Brings a control frame; the room it takes is given back when it is handled.
+    pub(crate) async fn framed(&self, link: LinkId, frame: Frame, room: OwnedSemaphorePermit) {
+        self.put(Event::Frame { link, frame, room }).await;
     }
 
     /// Hands over a link whose hellos are through.

@@ -120,7 +120,8 @@ impl Identity {
         Ok(())
     }
 
-    /// The message with its seal opened, if it has one and this node can; else as it is, counted.
+    /// The message with its seal opened, if it has one and this node can; else as it is, and
+    /// counted at every look.
     pub(crate) fn open(&self, received: Arc<Received>, counters: &Counters) -> Arc<Received> {
         if !matches!(received.message.payload, Payload::Sealed(_)) {
             return received;

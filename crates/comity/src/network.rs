@@ -50,15 +50,18 @@ use tokio_util::sync::CancellationToken;
 pub struct AppConfig {
     /// The name people see, 1 to 128 bytes. It also names the data directory,
     /// `~/.local/share/comity-<name>` (or `$COMITY_HOME`), in which the key and the inbox are: the
-    /// same name is the same node after a restart. Empty: `comity`'s own directory.
+    /// same name is the same node after a restart. A name of anything but small letters, digits and
+    /// `-`, or one that ends in a number of its own, has a hash after it there, so that no two share
+    /// a directory. Empty: `comity`'s own directory.
     pub name: String,
-    /// The version of the application. Empty: this library's.
+    /// The version of the application, at most 128 bytes. Empty: this library's.
     pub version: String,
     /// What it can do: at most 32 words of at most 128 bytes. Others find it by them.
     pub capabilities: Vec<String>,
     /// The TCP port of the network door; `None` takes any free one.
     pub http_port: Option<u16>,
-    /// What else it says of itself, for everybody on the network to read.
+    /// What else it says of itself, for everybody on the network to read: at most 32 entries, names
+    /// and values of at most 128 bytes.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -68,7 +71,8 @@ pub struct AppConfig {
 /// [`Message::trust`] and [`Message::key`] say how far its sender is proven.
 ///
 /// When the last clone is dropped without [`Network::leave`], the node ends without a goodbye, and
-/// what was queued and not yet sent is lost.
+/// what was queued and not yet sent is lost. Its data directory is free once everything is on disk,
+/// a moment later.
 #[derive(Clone)]
 pub struct Network(Arc<Inner>);
 
@@ -199,7 +203,7 @@ impl Network {
 
     /// How peers come and go, from now on.
     pub fn peer_changes(&self) -> PeerChanges {
-        PeerChanges::new(self.0.handle.peer_events())
+        PeerChanges::new(self.0.handle.peer_events(), self.0.handle.stop().clone())
     }
 
     /// Waits until another node answers with this node's key, and says where: two nodes must not
@@ -273,7 +277,8 @@ impl Network {
 
     /// Leaves: what is queued for peers that can be reached is sent (for 2 s at most), everybody is
     /// told goodbye with this reason, the inbox is safe on disk. Afterwards every operation is
-    /// refused, and the data directory is free for another node. Leaving twice is fine.
+    /// refused, and the data directory is free for another node. Leaving twice is fine. Who does not
+    /// wait for the end of this cuts the goodbye short; the node ends nevertheless.
     pub async fn leave(&self, reason: &str) {
         let mut running = self.0.running.lock().await;
         if let Some(running) = running.take() {

@@ -21,14 +21,12 @@ use uuid::Uuid;
 pub enum Input {
     /// A source of discovery saw a peer.
     Sighted(Sighting),
-    /// A source of discovery heard a peer say goodbye, or its record ran out.
+    /// A source of discovery heard a peer say goodbye, or its record ran out: which of both is not told.
     Unsighted {
         /// Who noticed.
         source: Source,
         /// The peer's UUID as it was advertised.
         peer: PeerId,
-        /// Whether the peer said so itself.
-        goodbye: bool,
     },
     /// A source of discovery started to work, or cannot.
     Source {

@@ -95,10 +95,12 @@ impl Node {
         self.effects.push(Effect::Dial { dial, expect: Some(self.config.node), candidates });
     }
 
-    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool) {
+    /// A peer is no longer advertised. Anybody can say so of anybody: it counts only for one that
+    /// never proved a key, and that has no other way to say goodbye.
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
-        if goodbye && record.link.is_none() && record.key.is_none() {
+        if record.link.is_none() && record.key.is_none() {
             self.set_presence(peer, Presence::Offline);
         }
     }

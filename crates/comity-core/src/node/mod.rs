@@ -148,7 +148,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
-            Input::Unsighted { source, peer, goodbye } => self.handle_unsighted(source, peer, goodbye),
+            Input::Unsighted { source, peer } => self.handle_unsighted(source, peer),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

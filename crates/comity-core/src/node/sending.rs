@@ -8,7 +8,7 @@ use crate::id::{LinkId, MessageId, PeerId, Ticket};
 use crate::ledger::FateKind;
 use crate::outbound::{Outbound, Pushed, TRIES_MAX};
 use crate::peers::Presence;
-use crate::request::Waiting;
+use crate::request::{TIMEOUT_MAX, Waiting};
 use crate::time::Now;
 use crate::wire::frame::Receipt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +80,7 @@ impl Node {
     pub(super) fn request(&mut self, ticket: Ticket, send: Send, timeout: Duration, now: Now) {
         let (id, to) = (send.id, send.to);
         let Some(peer) = to else { return self.refuse(ticket, Refusal::WrongDestination) };
+        let timeout = timeout.min(TIMEOUT_MAX);
         if !self.requests.wait(id, Waiting { ticket, peer, timeout }) {
             return self.refuse(ticket, Refusal::Full { what: "the list of open queries" });
         }

@@ -6,7 +6,7 @@ use super::ConfigError;
 use super::written::{Document, KEYS, Key, SECTIONS, Shape};
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Tag, Value};
-use figment::{Figment, Metadata, Profile, Provider};
+use figment::{Figment, Metadata, Profile, Provider, Source};
 use std::path::{Path, PathBuf};
 
 /// Variables that begin with `COMITY_` and are not keys: the data directory, the log filter and the
@@ -129,11 +129,10 @@ impl Layers {
 }
 
 fn place(metadata: &Metadata) -> String {
-    match metadata.source.as_ref().and_then(|source| source.file_path()) {
-        Some(path) => path.display().to_string(),
-        None if metadata.name.starts_with(char::is_alphabetic) && !metadata.name.starts_with("COMITY_") => {
-            "default".to_owned()
-        }
+    match &metadata.source {
+        Some(Source::File(path)) => path.display().to_string(),
+        // The line of code that has the defaults; a variable or a flag has only its name.
+        Some(_) => "default".to_owned(),
         None => metadata.name.clone().into_owned(),
     }
 }

@@ -115,6 +115,7 @@ settings! {
         /// Each costs room in every announcement; what does not fit is read from the node itself.
         capabilities: Vec<String> = Vec::new(), "[\"search\", \"translate\"]";
         /// What else is told about this node, by name. Default: nothing, because everybody on the network reads it.
+        /// At most 32 entries; names and values of at most 128 bytes.
         metadata: BTreeMap<String, String> = BTreeMap::new(), "{ room = \"4\" }";
         /// Nodes to connect to by name, `host:port` or `http://host:port`. Default: none; those on the same network
         /// are found without. They are tried even where the rules for learned addresses would forbid it.
@@ -127,7 +128,8 @@ settings! {
 
     /// The network door: one port for HTTP/1.1, HTTP/2, TLS and links.
     section HttpKeys "http" "http." {
-        /// Addresses to listen on. Default: all, IPv4 and IPv6. `["127.0.0.1"]` keeps the node to this machine.
+        /// Addresses to listen on. Default: all, IPv4 and IPv6. `["127.0.0.1"]` keeps the node to this machine: it is
+        /// then announced on loopback alone, unless `mdns.interfaces` says otherwise.
         listen: Vec<String> = Vec::new(), "[\"192.168.1.10\"]";
         /// The first port to try; 0 lets the system choose. Unset: 8400, or the next free one up to 8499. A port
         /// that is set is taken or is an error, because whoever set it has told it to others.
@@ -154,8 +156,9 @@ settings! {
     section MdnsKeys "mdns" "mdns." {
         /// Whether to announce this node and to look for others. Default: true. Off, peers must be named or told.
         enabled: bool = true, "";
-        /// Interfaces to use. Default: all but loopback, and loopback when there is no other. Naming them keeps
-        /// announcements out of networks that are not yours, such as those of containers.
+        /// Interfaces to use. Default: all but loopback; loopback when there is no other, or when the network door
+        /// listens nowhere else. Naming them keeps announcements out of networks that are not yours, such as those
+        /// of containers.
         interfaces: Vec<String> = Vec::new(), "[\"eth0\"]";
     }
 
@@ -251,7 +254,7 @@ settings! {
     section OtlpKeys "otlp" "otlp." {
         /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
         /// Traces name messages, peers and channels, never contents. Only `http://`, because a collector belongs beside
-        /// the node; it passes them on as far and as safely as wanted.
+        /// the node; it passes them on as far and as safely as wanted. Without a name and password in it.
         endpoint: Option<String> = None, "\"http://127.0.0.1:4318\"";
         /// Bearer token for the collector. Unset: none. It is never shown, but it travels as plainly as the traces.
         token: Option<String> = None, "\"…\"" secret;

@@ -24,10 +24,6 @@ const SERVICE: &str = "_dashflow._tcp.local.";
 /// after a second, and both may be lost; then it is asked for.
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
 
-/// A record that goes earlier than this after it was heard was taken back, and did not run out: the
-/// library asks again at 80 % of its 120 s.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(96);
-
 /// How long the library takes to repeat a goodbye that may have been lost, with some margin.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 
@@ -47,7 +43,7 @@ pub(crate) struct Advertised {
     pub(crate) port: u16,
 }
 
-/// The running source. Dropped without [`Mdns::leave`], it stops without a goodbye.
+/// The running source. Dropped without [`Mdns::leave`], it ends by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Mdns {
     orders: mpsc::Sender<Order>,
@@ -95,9 +91,19 @@ impl Mdns {
     }
 }
 
+/// The library's daemon: a thread that ends, and takes back what it announced, only when it is told to.
+struct Daemon(ServiceDaemon);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Err: it has ended already.
+        let _ = self.0.shutdown();
+    }
+}
+
 /// The library's daemon with everything that was asked of it.
 struct Open {
-    daemon: ServiceDaemon,
+    daemon: Daemon,
     found: Receiver<ServiceEvent>,
     monitor: Receiver<DaemonEvent>,
     name: Name,
@@ -106,17 +112,18 @@ struct Open {
 }
 
 fn open(interfaces: &[String], advertised: &Advertised) -> Result<Open, mdns_sd::Error> {
-    let daemon = ServiceDaemon::new()?;
+    let daemon = Daemon(ServiceDaemon::new()?);
+    let Daemon(library) = &daemon;
     // Selections are kept for interfaces that come later; the first one is made before any packet.
     let named = interfaces.to_vec();
     let unwanted = move |interface: &if_addrs::Interface| !is_wanted(interface, &named);
-    daemon.disable_interface(IfKind::Predicate(IfPredicate::new(unwanted)))?;
-    let monitor = daemon.monitor()?;
-    let found = daemon.browse(SERVICE)?;
+    library.disable_interface(IfKind::Predicate(IfPredicate::new(unwanted)))?;
+    let monitor = library.monitor()?;
+    let found = library.browse(SERVICE)?;
     let name = Name::new(&advertised.txt.name);
     let service = name.service(advertised)?;
     let fullname = service.get_fullname().to_owned();
-    daemon.register(service)?;
+    library.register(service)?;
     Ok(Open { daemon, found, monitor, name, fullname })
 }
 
@@ -134,19 +141,17 @@ fn failed(why: &str) -> Input {
     Input::Source { source: Source::Mdns, health: SourceHealth::Failed(format!("{why}: {what_to_do}")) }
 }
 
-/// An instance that was resolved: what was told of it last, and when.
-struct Instance {
-    sighting: Sighting,
-    heard: Instant,
-}
+/// An instance that was resolved: what was told of it last.
+struct Instance(Sighting);
 
 impl Instance {
     /// Whether a sighting says more than what was told. One that only lacks something does not: so
     /// it looks when the records of somebody who leaves run out one by one.
     fn is_outdone_by(&self, new: &Sighting) -> bool {
-        let known = |candidate| self.sighting.candidates.contains(candidate);
-        let lost_its_text = new.key.is_none() && self.sighting.key.is_some();
-        let same = Sighting { candidates: self.sighting.candidates.clone(), ..new.clone() } == self.sighting;
+        let Self(told) = self;
+        let known = |candidate| told.candidates.contains(candidate);
+        let lost_its_text = new.key.is_none() && told.key.is_some();
+        let same = Sighting { candidates: told.candidates.clone(), ..new.clone() } == *told;
         let says_no_more = same && new.candidates.iter().all(known);
         !(lost_its_text || says_no_more)
     }
@@ -175,7 +180,7 @@ where
                 event = self.open.found.recv_async() => match event {
                     Ok(event) => self.handle_event(event).await,
                     // The library gives up a browse whose events nobody takes; so many at once are a flood.
-                    Err(_) => match self.open.daemon.browse(SERVICE) {
+                    Err(_) => match self.open.daemon.0.browse(SERVICE) {
                         Ok(found) => self.open.found = found,
                         Err(error) => return (self.inform)(failed(&format!("mDNS stopped ({error})"))).await,
                     },
@@ -223,13 +228,12 @@ where
                     None if self.instances.len() >= limits::PEERS_MAX => return,
                     _ => {}
                 }
-                self.instances.insert(fullname, Instance { sighting: sighting.clone(), heard: Instant::now() });
+                self.instances.insert(fullname, Instance(sighting.clone()));
                 (self.inform)(Input::Sighted(sighting)).await;
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
-                if let Some(Instance { sighting, heard }) = self.instances.remove(&fullname.to_lowercase()) {
-                    let (peer, goodbye) = (sighting.peer, heard.elapsed() < GOODBYE_WITHIN);
-                    (self.inform)(Input::Unsighted { source: Source::Mdns, peer, goodbye }).await;
+                if let Some(Instance(sighting)) = self.instances.remove(&fullname.to_lowercase()) {
+                    (self.inform)(Input::Unsighted { source: Source::Mdns, peer: sighting.peer }).await;
                 }
             }
             _ => {}
@@ -257,7 +261,7 @@ where
     }
 
     fn announce(&mut self, advertised: &Advertised) {
-        let renewed = self.open.name.service(advertised).and_then(|service| self.open.daemon.register(service));
+        let renewed = self.open.name.service(advertised).and_then(|service| self.open.daemon.0.register(service));
         if let Err(error) = renewed {
             tracing::warn!(%error, "mDNS could not publish what has changed");
         }
@@ -265,11 +269,11 @@ where
 
     async fn leave(self) {
         let ending = async {
-            let goodbye = self.open.daemon.unregister(&self.open.fullname)?;
+            let goodbye = self.open.daemon.0.unregister(&self.open.fullname)?;
             // Err: the daemon has ended by itself.
             let _ = goodbye.recv_async().await;
             sleep(GOODBYE_REPEAT).await;
-            self.open.daemon.shutdown()
+            self.open.daemon.0.shutdown()
         };
         match timeout(LEAVE_TIME, ending).await {
             Ok(Ok(_)) => {}

@@ -2,7 +2,7 @@
 //! driver takes whole; one event tells it that there is something to take.
 
 use super::{Event, Handle};
-use comity_core::node::Send;
+use comity_core::node::{Refusal, Send};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
@@ -32,24 +32,28 @@ enum Obstacle {
 
 impl Outbox {
     /// Puts in a message once there is room. A caller that gives up meanwhile has sent nothing.
-    pub(crate) async fn put(&self, send: Send, handle: &Handle) {
+    /// Err: the driver has ended, and nobody takes anything out any more.
+    pub(crate) async fn put(&self, send: Send, handle: &Handle) -> Result<(), Refusal> {
+        if handle.0.events.is_closed() {
+            return Err(Refusal::Leaving);
+        }
         let (mut send, mut event) = (Some(send), None);
         while let Err(obstacle) = self.offer(&mut send, event.take()) {
             match obstacle {
                 Obstacle::Empty => match handle.0.events.reserve().await {
                     Ok(permit) => event = Some(permit),
-                    // The driver has ended, and the message is dropped like any other.
-                    Err(_) => return,
+                    Err(_) => return Err(Refusal::Leaving),
                 },
                 Obstacle::Full => {
                     let taken = self.0.taken.notified();
                     let full = self.waiting().len() >= WAITING_MAX;
                     if full && handle.stop().run_until_cancelled(taken).await.is_none() {
-                        return;
+                        return Err(Refusal::Leaving);
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes everything out, into an empty vector whose memory serves the next messages.

@@ -205,6 +205,10 @@ impl Driver {
                 self.tell(Input::Messages { link, batch, unreadable });
                 drop(room);
             }
+            Event::Frame { link, frame, room } => {
+                self.tell(Input::Frame { link, frame });
+                drop(room);
+            }
             Event::Ask { ask, reply } => {
                 let ticket = self.body.tickets.open(reply);
                 self.tell(Input::Asked { ticket, ask });

@@ -1,6 +1,6 @@
 //! The driver with real rules, and a disk that takes everything at once.
 
-use super::{Clock, Driver, Handle, Setup};
+use super::{Clock, Driver, Event, Handle, Setup};
 use crate::identity::{About, Identity};
 use crate::link::{Ice, Links, Tls};
 use crate::observe::Counters;
@@ -15,7 +15,7 @@ use comity_core::throttle::Rate;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 fn start() -> Handle {
@@ -76,11 +76,9 @@ async fn a_view_is_made_once_for_each_change() {
 #[tokio::test]
 async fn an_asker_that_has_gone_does_no_harm() {
     let handle = start();
-    let question = tokio::spawn({
-        let handle = handle.clone();
-        async move { handle.ask(Ask::Peek { after: 0, limit: 1 }).await }
-    });
-    question.abort();
+    let (reply, answer) = oneshot::channel();
+    drop(answer);
+    handle.put(Event::Ask { ask: Ask::Peek { after: 0, limit: 1 }, reply }).await;
     assert!(matches!(handle.ask(Ask::Peek { after: 0, limit: 1 }).await, Answer::Items(items) if items.is_empty()));
 }
 

@@ -293,15 +293,18 @@ fn expected(frame: &Bytes) -> usize {
 
 async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut ChannelTable) -> Result<(), LinkLoss> {
     let handle = &links.0.handle;
-    match frame::parse(text, handle.now().wall) {
+    let room = links.room_for(text.len()).await?;
+    let read = frame::parse(text, handle.now().wall);
+    let messages = usize::from(matches!(read, Ok(Incoming::Message(_))));
+    handle.counters().frame(Direction::In, text.len(), messages);
+    match read {
         Ok(Incoming::Message(message)) => {
-            let room = links.room_for(text.len()).await?;
             handle.received(link, vec![message], Vec::new(), room).await;
         }
         Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
         Ok(Incoming::Control(frame)) => {
             let goodbye = matches!(frame, Frame::Goodbye { .. });
-            handle.inform(Input::Frame { link, frame }).await;
+            handle.framed(link, frame, room).await;
             if goodbye {
                 return Err(LinkLoss::Goodbye);
             }
@@ -312,7 +315,6 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
             tracing::debug!(?link, %refused, "a text frame of a link was dropped");
             handle.counters().dropped("bad_frame", 1);
             if let BadFrame::Message { id: Some(id), .. } = refused {
-                let room = links.room_for(0).await?;
                 handle.received(link, Vec::new(), vec![Unreadable { after: 0, id }], room).await;
             }
         }
@@ -347,7 +349,7 @@ impl<'a, S: Packets> Writer<'a, S> {
             for write in writes.drain(..) {
                 let written = match write {
                     Write::Messages(messages) => self.write_messages(&messages).await,
-                    Write::Frame(frame) => self.write_text(frame.encode()).await,
+                    Write::Frame(frame) => self.write_text(frame.encode(), 0).await,
                     Write::Close { goodbye } => return self.finish(goodbye).await,
                 };
                 if written.is_err() {
@@ -386,7 +388,7 @@ impl<'a, S: Packets> Writer<'a, S> {
     async fn name(&mut self, channel: &Channel) -> Result<(), SocketError> {
         if self.names.resolve(channel.hash()).is_none() && self.names.insert(channel.clone()).is_ok() {
             // Ahead of the frame that is being filled, which uses the name.
-            self.feed_text(Frame::Channels(vec![channel.clone()]).encode()).await?;
+            self.feed_text(Frame::Channels(vec![channel.clone()]).encode(), 0).await?;
         }
         self.last = Some(channel.clone());
         Ok(())
@@ -396,16 +398,17 @@ impl<'a, S: Packets> Writer<'a, S> {
     async fn write_large(&mut self, message: &Message) -> Result<(), SocketError> {
         let text = json::encode(message, Spelling::Design);
         // JSON that was just written is UTF-8, so nothing is lost here.
-        self.write_text(String::from_utf8(text).unwrap_or_default()).await
+        self.write_text(String::from_utf8(text).unwrap_or_default(), 1).await
     }
 
-    /// A text frame, after the messages that came before it.
-    async fn write_text(&mut self, text: String) -> Result<(), SocketError> {
+    /// A text frame with so many messages in it, after the messages that came before it.
+    async fn write_text(&mut self, text: String, messages: usize) -> Result<(), SocketError> {
         self.write_frame().await?;
-        self.feed_text(text).await
+        self.feed_text(text, messages).await
     }
 
-    async fn feed_text(&mut self, text: String) -> Result<(), SocketError> {
+    async fn feed_text(&mut self, text: String, messages: usize) -> Result<(), SocketError> {
+        self.links.0.handle.counters().frame(Direction::Out, text.len(), messages);
         self.sink.feed(Packet::text(text)).await
     }
 
@@ -434,7 +437,7 @@ impl<'a, S: Packets> Writer<'a, S> {
     async fn finish(&mut self, goodbye: bool) -> LinkLoss {
         let last = async {
             if goodbye {
-                self.write_text(Frame::Goodbye { reason: "leaving".to_owned() }.encode()).await?;
+                self.write_text(Frame::Goodbye { reason: "leaving".to_owned() }.encode(), 0).await?;
             }
             self.flush().await
         };

@@ -40,8 +40,8 @@ pub(crate) const WRITES_MAX: usize = 256;
 /// POSTs under way to peers without links, at most; each holds a socket for up to five seconds.
 const POSTS_MAX: usize = 64;
 
-/// Most memory of messages that were read and that the driver has not taken yet, bytes, over all
-/// links. Less slows many busy links down; more is what peers can make a node hold whose disk is
+/// Most memory of messages and control frames that were read and that the driver has not taken yet,
+/// bytes, over all links. Less slows many busy links down; more is what peers can make a node hold whose disk is
 /// behind.
 const ROOM: usize = 64 * 1024 * 1024;
 

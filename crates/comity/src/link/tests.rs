@@ -78,6 +78,7 @@ impl Side {
     async fn input(&mut self) -> Input {
         match self.event().await {
             Event::Input(input) => input,
+            Event::Frame { link, frame, .. } => Input::Frame { link, frame },
             other => panic!("an input was wanted, not {other:?}"),
         }
     }

@@ -27,7 +27,8 @@ impl Answering {
 
 impl Network {
     /// Answers the queries that peers put to this node ([`Network::request`]). What `answerer`
-    /// returns is the answer; an error is told to the peer in the error's words (code `failed`).
+    /// returns is the answer; an error is told to the peer in the error's words (code `failed`), and
+    /// so is that it panicked.
     /// At most 256 queries are answered at the same time.
     ///
     /// Of several answerers the rules choose one for each query. A query is text from a peer: it is
@@ -47,9 +48,13 @@ impl Network {
             while let Some(query) = queries.recv().await.map(Message::new) {
                 let Ok(seat) = room.clone().acquire_owned().await else { return };
                 let Some(network) = network.upgrade().map(Network) else { return };
-                let answer = answerer(query.clone());
+                // A task of its own: when the answerer panics, the log says where and the asker that it failed.
+                let answer = tokio::spawn(answerer(query.clone()));
                 tokio::spawn(async move {
-                    network.give(&query, answer.await).await;
+                    match answer.await {
+                        Ok(answer) => network.give(&query, answer).await,
+                        Err(_) => network.give(&query, Err::<(), _>("the answerer failed")).await,
+                    }
                     drop(seat);
                 });
             }

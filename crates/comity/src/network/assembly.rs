@@ -3,7 +3,7 @@
 
 use super::ground;
 use super::{AppConfig, Inner, JoinError, Network};
-use crate::config::{Config, Flag, Origin, PeerAddress, Sources};
+use crate::config::{self, Config, Flag, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
@@ -15,24 +15,26 @@ use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Tls};
 use crate::observe::Counters;
-use crate::store::Store;
-use comity_core::node::{self, Ask, Input, Node, SourceHealth};
+use crate::store::{GROUP_MAX, Store};
+use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
 use comity_core::{inbox, outbound, throttle};
+use futures_util::future::join_all;
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-/// Records on their way to the store: as many as it takes in one group.
-const RECORDS_MAX: usize = 1024;
+/// Longest name of an application in the name of its data directory, characters.
+const FOLDER_NAME_MAX: usize = 64;
 
 /// How long the parts of a node that is told to end may take; then they are left to themselves.
 const END_TIME: Duration = Duration::from_secs(5);
@@ -47,13 +49,16 @@ pub(super) struct Running {
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
     doors: Vec<JoinHandle<()>>,
-    /// Held for its lock: the data directory is this node's until all else has ended.
-    _home: Home,
+    /// Held for its lock: the data directory is this node's until all else has ended. The store holds
+    /// it too, for a node that is dropped.
+    _home: Arc<Home>,
 }
 
 impl Running {
     /// Says goodbye everywhere, lets everything finish, and frees the data directory.
+    /// Where nobody waits for that, the node still ends, and frees it then.
     pub(super) async fn end(self, handle: &Handle, reason: &str) {
+        let _stopped = handle.stop().clone().drop_guard();
         let farewell = async {
             if let Some(mdns) = self.mdns {
                 mdns.leave().await;
@@ -72,7 +77,6 @@ impl Running {
         if timeout(END_TIME, rest).await.is_err() {
             tracing::warn!("a part of the node did not end in time");
         }
-        handle.stop().cancel();
     }
 }
 
@@ -81,14 +85,26 @@ pub(super) fn place_of(name: &str) -> Result<Place, JoinError> {
     let place = Place::find(None)?;
     Ok(match place {
         Place::Usual(base) if !name.is_empty() => {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
             let mut folder = base.into_os_string();
             folder.push("-");
-            folder.push(name.chars().map(plain).take(64).collect::<String>());
+            folder.push(folder_of(name));
             Place::Usual(PathBuf::from(folder))
         }
         place => place,
     })
+}
+
+/// What the data directory of an application is called. A hash tells names apart that would else be
+/// called the same, or as the directory of a second node is: `…-2`.
+fn folder_of(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let folder: String = name.chars().map(plain).take(FOLDER_NAME_MAX).collect();
+    let numbered = folder.rsplit('-').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if folder == name && !numbered {
+        return folder;
+    }
+    let (hash, ..) = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).as_fields();
+    format!("{folder}-{hash:08x}")
 }
 
 /// Opens the data directory and reads the configuration there and in the environment; what the
@@ -99,7 +115,7 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
         tracing::warn!("{notice}");
     }
     let flag = |key: &'static str, values: Vec<String>| {
-        (!values.is_empty()).then_some(Flag { name: "the application", key, values })
+        (!values.is_empty()).then_some(Flag { name: config::PROGRAM, key, values })
     };
     let name = Some(app.name.clone()).filter(|name| !name.is_empty());
     let port = app.http_port.map(|port| port.to_string());
@@ -115,9 +131,9 @@ pub(super) fn prepare(place: &Place, app: &AppConfig) -> Result<(Home, Config, V
         ..Sources::default()
     };
     let (mut config, origins) = Config::read(&sources)?;
-    config.metadata.extend(app.metadata.clone());
+    config.tell(&app.metadata, &app.version)?;
     let unsaid = |key: &str| origins.iter().any(|origin| origin.key == key && origin.from == "default");
-    if unsaid("http.port") {
+    if unsaid("http.port") && unsaid("http.port_last") {
         config.http.ports = 0..=0;
     }
     if unsaid("control.http") && unsaid("control.port") {
@@ -185,13 +201,19 @@ pub(super) async fn assemble(
     let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let links = Links::new(handle.clone(), tls.clone(), Ice::default());
-    let (records, taken) = mpsc::channel(RECORDS_MAX);
+    let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
-    let store = tokio::spawn(store.write(taken, move |input| {
-        let handle = reports.clone();
-        async move { handle.inform(input).await }
-    }));
+    let home = Arc::new(home);
+    let held = home.clone();
+    let store = tokio::spawn(async move {
+        let inform = move |input| {
+            let handle = reports.clone();
+            async move { handle.inform(input).await }
+        };
+        store.write(taken, inform).await;
+        drop(held);
+    });
     let driver = tokio::spawn(driver.run(links.clone(), records));
     let router = door::network(handle.clone(), links.router(), (&config).into());
     let limits = limits(&config);
@@ -279,9 +301,19 @@ fn discover(handle: &Handle, links: &Links, config: &Config, interfaces: Vec<IpN
         let handle = informed.clone();
         async move { handle.inform(input).await }
     };
-    let started = mdns::start(mdns.interfaces.clone(), advertised(handle), inform);
+    let started = mdns::start(announced_on(&mdns.interfaces, &config.http.listen), advertised(handle), inform);
     tokio::spawn(advertise(handle.clone(), started.clone()));
     Some(started)
+}
+
+/// The interfaces for mDNS: those that are named, else only loopback for a node that listens nowhere
+/// else. None named means all.
+fn announced_on(named: &[String], listen: &[IpAddr]) -> Vec<String> {
+    if !named.is_empty() || listen.is_empty() || !listen.iter().all(IpAddr::is_loopback) {
+        return named.to_vec();
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.into_iter().filter(if_addrs::Interface::is_loopback).map(|interface| interface.name).collect()
 }
 
 /// Publishes what mDNS says about this node whenever it has changed.
@@ -320,27 +352,25 @@ fn advertised(handle: &Handle) -> Advertised {
 
 /// Hands the rules the addresses of the peers that the configuration names, each as soon as its
 /// name can be resolved.
-async fn name_peers(handle: Handle, mut unresolved: Vec<PeerAddress>) {
+async fn name_peers(handle: Handle, peers: Vec<PeerAddress>) {
     handle.inform(Input::Source { source: Source::Manual, health: SourceHealth::Up }).await;
-    while !unresolved.is_empty() {
-        let mut failed = Vec::new();
-        for peer in unresolved {
-            match resolve(&peer).await {
-                Ok(candidates) => drop(handle.ask(Ask::AddPeer(candidates)).await),
-                Err(failure) => {
-                    tracing::warn!(%peer, %failure, "a named peer's address cannot be found");
-                    failed.push(peer);
+    let all = join_all(peers.iter().map(|peer| name_peer(&handle, peer)));
+    // None: the node has ended.
+    let _ = handle.stop().run_until_cancelled(all).await;
+}
+
+async fn name_peer(handle: &Handle, peer: &PeerAddress) {
+    loop {
+        match resolve(peer).await {
+            Ok(candidates) => {
+                if let Answer::Refused(refusal) = handle.ask(Ask::AddPeer(candidates)).await {
+                    tracing::warn!(%peer, %refusal, "a named peer is not looked for");
                 }
+                return;
             }
+            Err(failure) => tracing::warn!(%peer, %failure, "a named peer's address cannot be found"),
         }
-        unresolved = failed;
-        if unresolved.is_empty() {
-            return;
-        }
-        tokio::select! {
-            () = handle.stop().cancelled() => return,
-            () = tokio::time::sleep(RESOLVE_AGAIN) => {}
-        }
+        sleep(RESOLVE_AGAIN).await;
     }
 }
 
@@ -350,4 +380,61 @@ async fn resolve(peer: &PeerAddress) -> std::io::Result<Vec<Candidate>> {
         return Err(std::io::ErrorKind::NotFound.into());
     }
     Ok(found.into_iter().map(|address| Candidate { address, source: Source::Manual }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use std::collections::BTreeSet;
+
+    fn prepared(app: &AppConfig, file: &str) -> Result<Config, JoinError> {
+        let scratch = Scratch::new();
+        std::fs::write(scratch.path().join("comity.toml"), file).expect("a file");
+        prepare(&Place::Named(scratch.path().to_owned()), app).map(|(_, config, _)| config)
+    }
+
+    #[test]
+    fn an_application_gets_the_port_it_asks_for_and_any_free_one_when_nobody_does() {
+        let ports = |http_port, file| {
+            let app = AppConfig { http_port, ..AppConfig::default() };
+            prepared(&app, file).expect("all is valid").http.ports
+        };
+        assert_eq!(ports(Some(9123), ""), 9123..=9123);
+        assert_eq!(ports(None, ""), 0..=0);
+        assert_eq!(ports(None, "[http]\nport = 9000"), 9000..=9000);
+        assert_eq!(ports(None, "[http]\nport_last = 8410"), 8400..=8410);
+    }
+
+    #[test]
+    fn what_peers_would_not_take_from_an_application_is_refused_when_it_joins() {
+        let refused = |app: AppConfig| prepared(&app, "").expect_err("too much").to_string();
+        let entry = |value: String| ("room".to_owned(), value);
+        let long = refused(AppConfig { metadata: [entry("x".repeat(129))].into(), ..AppConfig::default() });
+        assert!(long.contains("`metadata` (the application)") && long.contains("room"), "{long}");
+        let version = refused(AppConfig { version: "1".repeat(129), ..AppConfig::default() });
+        assert!(version.contains("`version`"), "{version}");
+        let app = AppConfig { metadata: [entry("4".to_owned())].into(), ..AppConfig::default() };
+        let config = prepared(&app, "[metadata]\nfloor = \"2\"").expect("all is valid");
+        assert_eq!(config.metadata.len(), 2);
+    }
+
+    #[test]
+    fn no_two_applications_share_a_directory() {
+        assert_eq!(folder_of("planner-v2"), "planner-v2");
+        let long = "x".repeat(FOLDER_NAME_MAX + 1);
+        let names = ["数据", "服务", "---", "team/a", "team-a", "Team-A", "2", "a-2", "a", &long, &long[1..]];
+        let folders: BTreeSet<String> = names.iter().map(|name| folder_of(name)).collect();
+        assert_eq!(folders.len(), names.len());
+        assert!(!folders.contains("2") && !folders.contains("a-2"), "a second node would take it: {folders:?}");
+    }
+
+    #[test]
+    fn a_node_that_listens_on_loopback_alone_is_announced_there_alone() {
+        let [loopback, other] = [[127, 0, 0, 1], [10, 0, 0, 7]].map(IpAddr::from);
+        let used = announced_on(&[], &[loopback]);
+        assert!(!used.is_empty() && used.iter().all(|name| name.starts_with("lo")), "{used:?}");
+        assert_eq!(announced_on(&["eth0".to_owned()], &[loopback]), ["eth0"]);
+        assert!(announced_on(&[], &[loopback, other]).is_empty() && announced_on(&[], &[]).is_empty());
+    }
 }

@@ -37,8 +37,8 @@ pub enum Error {
         /// What the peer says about it.
         detail: String,
     },
-    /// Only queries can be answered, and only those with an id.
-    #[error("the message is not a query that can be answered")]
+    /// Only messages with an id can be answered.
+    #[error("the message has no id by which it could be answered")]
     NotAQuery,
 }
 

@@ -40,8 +40,8 @@ impl Feed {
     /// much to do; the messages of one feed stay in order.
     ///
     /// # Errors
-    /// [`Error::Payload`] and [`Error::NotJson`]. What the node refuses is not known yet: its fate
-    /// is told by [`Network::why`].
+    /// [`Error::Payload`] and [`Error::NotJson`]; [`Error::Refused`] when the node has ended. What a
+    /// node that runs refuses is not known yet: its fate is told by [`Network::why`].
     pub async fn send(&self, payload: impl Serialize) -> Result<MessageId, Error> {
         let handle = &self.network.0.handle;
         let id = handle.new_message();
@@ -59,7 +59,7 @@ impl Feed {
             sealed_at: None,
         };
         handle.pass(self.to).await;
-        self.outbox.put(send, handle).await;
+        self.outbox.put(send, handle).await?;
         Ok(id)
     }
 

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 impl Network {
     /// Listens to a channel from now on, and after every restart: to what is said to all on it. A
@@ -148,7 +149,10 @@ impl fmt::Debug for Messages {
 
 /// How peers come and go. Made by [`Network::peer_changes`].
 #[derive(Debug)]
-pub struct PeerChanges(broadcast::Receiver<Arc<Event>>);
+pub struct PeerChanges {
+    events: broadcast::Receiver<Arc<Event>>,
+    stop: CancellationToken,
+}
 
 /// What changed about a peer.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,14 +183,20 @@ pub enum PeerChange {
 }
 
 impl PeerChanges {
-    pub(super) fn new(events: broadcast::Receiver<Arc<Event>>) -> Self {
-        Self(events)
+    pub(super) fn new(events: broadcast::Receiver<Arc<Event>>, stop: CancellationToken) -> Self {
+        Self { events, stop }
     }
 
     /// The next change; `None` when the node has ended.
     pub async fn next(&mut self) -> Option<PeerChange> {
         loop {
-            let event = match self.0.recv().await {
+            let received = tokio::select! {
+                biased;
+                received = self.events.recv() => received,
+                // Whoever holds the network could still send: the channel itself does not end.
+                () = self.stop.cancelled() => return None,
+            };
+            let event = match received {
                 Ok(event) => event,
                 Err(RecvError::Lagged(missed)) => return Some(PeerChange::Missed(missed)),
                 Err(RecvError::Closed) => return None,
@@ -219,7 +229,7 @@ mod tests {
             sender.send(Arc::new(event)).expect("a watcher");
         }
         drop(sender);
-        let mut changes = PeerChanges::new(events);
+        let mut changes = PeerChanges::new(events, CancellationToken::new());
         assert_eq!(changes.next().await, Some(PeerChange::Left { peer, name, goodbye: false }));
         assert_eq!(changes.next().await, None);
     }

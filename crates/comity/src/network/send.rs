@@ -7,8 +7,9 @@ use crate::observe;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Kind, Priority, Ttl};
 use comity_core::id::{MessageId, PeerId};
+use comity_core::limits::PAYLOAD_JSON_MAX;
 use comity_core::node::{Answer, Ask, Refusal, Send};
-use comity_core::payload::Payload;
+use comity_core::payload::{BadPayload, Payload};
 use comity_core::peers::book::clean;
 use comity_core::wire::pack;
 use serde::Serialize;
@@ -17,6 +18,10 @@ use std::time::Duration;
 
 /// How long a question waits for its answer when nobody says.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How much longer JSON is than the MessagePack of the same value, at most: one byte that must be
+/// escaped becomes `\u0001`. What is short enough for any such growth need not be written to be measured.
+const JSON_PER_PACK: usize = 6;
 
 /// A message that was taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +98,7 @@ impl Network {
         self.request_within(peer, kind, payload, ANSWER_WITHIN).await
     }
 
-    /// As [`Network::request`], with another time to wait.
+    /// As [`Network::request`], with another time to wait, a day at most.
     ///
     /// # Errors
     /// As [`Network::request`].
@@ -210,10 +215,15 @@ fn sent(answer: Answer) -> Result<Sent, Error> {
     }
 }
 
-/// The payload in the form that links carry, made here on the caller's task.
+/// The payload in the form that links carry, made here on the caller's task. What fits no compact
+/// message travels as JSON, and POSTs always do, so it must be short enough in that form too.
 pub(super) fn payload_of(payload: &impl Serialize) -> Result<Payload, Error> {
     let value = serde_json::to_value(payload)?;
-    Ok(Payload::from_pack(pack::from_value(&value))?)
+    let packed = pack::from_value(&value);
+    if packed.len() > PAYLOAD_JSON_MAX / JSON_PER_PACK && value.to_string().len() > PAYLOAD_JSON_MAX {
+        return Err(BadPayload::TooLarge.into());
+    }
+    Ok(Payload::from_pack(packed)?)
 }
 
 /// An answer that is an error reads `{"error":{"code","detail"}}`.
@@ -231,6 +241,17 @@ fn error_in(payload: &Value) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payload_that_its_json_makes_too_long_for_a_message_is_refused() {
+        let refused = |payload: Value| matches!(payload_of(&payload), Err(Error::Payload(BadPayload::TooLarge)));
+        let most = PAYLOAD_JSON_MAX / JSON_PER_PACK;
+        assert_eq!([most, most + 1].map(|count| refused(json!("\u{1}".repeat(count)))), [false, true]);
+        assert_eq!([most, most + 1].map(|count| refused(json!(vec![false; count]))), [false, true]);
+        let most = PAYLOAD_JSON_MAX - "\"\"".len();
+        assert!(!refused(json!("x".repeat(most - 8))));
+        assert!(refused(json!("x".repeat(most + 1))));
+    }
 
     #[test]
     fn only_the_protocol_s_own_shape_is_an_error() {

@@ -156,7 +156,7 @@ impl Counters {
         often.frame_bytes[at].observe(bytes as f64);
     }
 
-    /// A sealed message could not be opened.
+    /// Somebody looked at a sealed message, and it could not be opened.
     pub(crate) fn unreadable(&self) {
         self.0.often.unreadable.inc();
     }
@@ -261,7 +261,11 @@ impl Often {
         registry.register("pubsub_link_messages", "Messages over links", messages.clone());
         registry.register_with_unit("p2p_link", "Bytes of frames over links", Unit::Bytes, bytes.clone());
         registry.register_with_unit("p2p_frame_size", "Size of frames over links", Unit::Bytes, frame_bytes.clone());
-        registry.register("pubsub_unreadable_messages", "Sealed messages that could not be opened", unreadable.clone());
+        registry.register(
+            "pubsub_unreadable_messages",
+            "Looks at sealed messages that could not be opened",
+            unreadable.clone(),
+        );
         let directions = [[("direction", "in")], [("direction", "out")]];
         Self {
             messages: directions.map(|direction| messages.get_or_create_owned(&direction)),

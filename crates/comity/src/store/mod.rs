@@ -8,6 +8,8 @@ mod stored;
 mod tests;
 mod writer;
 
+pub(crate) use writer::GROUP_MAX;
+
 use crate::observe::Counters;
 use comity_core::id::{MessageId, PeerId};
 use comity_core::inbox::Item;

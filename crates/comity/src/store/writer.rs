@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// Records in one group, at most: about half a second of a busy node, and 16 MiB of ordinary items.
-const GROUP_MAX: usize = 16_384;
+/// Records in one group, at most, and on their way here: a few hundredths of a second of a busy node,
+/// and 1 MiB of ordinary items.
+pub(crate) const GROUP_MAX: usize = 1024;
 
 /// Rows of one statement, largest first. Each size is prepared once; the values of the largest stay
 /// below SQLite's 32,766 a statement.

@@ -1,9 +1,10 @@
 //! Nodes that meet, part, and share a key by mistake.
 
 use crate::world::{Scratch, acquainted, address, config, eventually, introduce, soon, start, two};
-use comity::home::Home;
+use comity::home::{Home, HomeError};
 use comity::network::{Error, PeerChange};
 use comity::{AppConfig, Network, Presence, Refusal, Source, Trust};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_of_which_one_names_the_other_know_each_other_proven() {
@@ -55,9 +56,14 @@ async fn a_goodbye_is_seen_by_the_others() {
 async fn a_node_that_has_left_refuses_and_frees_its_directory() {
     let scratch = Scratch::new();
     let node = start(scratch.path(), "one").await;
+    let mut changes = node.peer_changes();
+    let feed = node.feed(None, "custom:x", comity::Priority::Normal).expect("a channel");
+    feed.send(1).await.expect("it is taken");
     node.leave("bye").await;
     node.leave("bye again").await;
     assert!(matches!(node.digest().await, Err(Error::Refused(Refusal::Leaving))));
+    assert!(matches!(feed.send(2).await, Err(Error::Refused(Refusal::Leaving))));
+    assert_eq!(soon(changes.next()).await, None);
     let again = start(scratch.path(), "one").await;
     assert_eq!(again.id(), node.id());
 }
@@ -73,6 +79,26 @@ async fn a_dropped_node_lets_go_of_its_directory_and_links() {
     })
     .await;
     eventually("the directory is free", async || Home::lock(&scratch.path().join("other")).is_ok()).await;
+}
+
+// On one thread: nothing else runs between the drop and the look at the lock.
+#[tokio::test]
+async fn a_dropped_node_keeps_its_directory_until_all_is_written() {
+    let scratch = Scratch::new();
+    drop(start(scratch.path(), "one").await);
+    let held = Home::lock(&scratch.path().join("one"));
+    assert!(matches!(held, Err(HomeError::InUse { .. })), "{held:?}");
+    eventually("the directory is free", async || Home::lock(&scratch.path().join("one")).is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_ends_although_nobody_waits_for_it() {
+    let scratch = Scratch::new();
+    let node = start(scratch.path(), "one").await;
+    let leaving = tokio::time::timeout(Duration::ZERO, node.leave("in a hurry"));
+    assert!(leaving.await.is_err(), "a goodbye takes some time");
+    assert_eq!(soon(node.twin()).await, None, "the node has ended");
+    eventually("the directory is free", async || Home::lock(&scratch.path().join("one")).is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

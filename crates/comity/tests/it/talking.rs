@@ -27,6 +27,23 @@ async fn a_message_arrives_once_with_what_is_proven_of_its_sender() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_any_size_that_is_taken_arrives_and_one_too_large_is_refused_at_once() {
+    let scratch = Scratch::new();
+    let (one, other) = two(&scratch).await;
+    let mut messages = other.messages().await;
+    // A number takes nine bytes on most links, and twice as many where its message travels as text.
+    let numbers = |count: u32| (0..count).map(|number| f64::from(number).sqrt()).collect::<Vec<_>>();
+    let refused = one.send_to(other.id(), "custom:x", numbers(28_000), Priority::Critical).await;
+    assert!(matches!(refused, Err(Error::Payload(_))), "{refused:?}");
+    let feed = one.feed(Some(other.id()), "custom:x", Priority::Critical).expect("a channel");
+    assert!(matches!(feed.send(numbers(28_000)).await, Err(Error::Payload(_))));
+    for payload in [json!(numbers(7_000)), json!(numbers(13_000)), json!("\u{1}".repeat(43_000))] {
+        one.send_to(other.id(), "custom:x", &payload, Priority::Critical).await.expect("it is sent");
+        assert!(soon(messages.next()).await.expect("a message").payload() == payload);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broadcast_reaches_those_who_listen_and_only_them() {
     let scratch = Scratch::new();
     let (one, other) = two(&scratch).await;
@@ -63,6 +80,7 @@ async fn a_question_is_answered() {
     other
         .answer(|query: Message| async move {
             match query.payload().as_i64() {
+                Some(0) => panic!("nothing cannot be doubled: this is a part of the test"),
                 Some(number) => Ok(json!({ "double": 2 * number })),
                 None => Err("a number is wanted"),
             }
@@ -72,9 +90,11 @@ async fn a_question_is_answered() {
     assert_eq!((answer.payload(), answer.from(), answer.kind()), (json!({ "double": 42 }), other.id(), Kind::Response));
     let error = soon(one.request(other.id(), Kind::Query, "x")).await.expect_err("an error");
     assert!(matches!(&error, Error::Answered { code, detail } if code == "failed" && detail == "a number is wanted"));
-    let many = (0..50).map(|number| one.request(other.id(), Kind::Query, number));
+    let error = soon(one.request(other.id(), Kind::Query, 0)).await.expect_err("an error");
+    assert!(matches!(&error, Error::Answered { code, .. } if code == "failed"), "{error:?}");
+    let many = (1..50).map(|number| one.request(other.id(), Kind::Query, number));
     let answers = soon(futures_util::future::join_all(many)).await;
-    for (number, answer) in answers.into_iter().enumerate() {
+    for (number, answer) in (1..).zip(answers) {
         assert_eq!(answer.expect("an answer").payload()["double"], 2 * number);
     }
 }
@@ -89,6 +109,12 @@ async fn a_question_that_nobody_answers_is_refused_and_not_left_open() {
     let waited = one.request_within(other.id(), Kind::Query, "well?", Duration::from_millis(100));
     let error = soon(waited).await.expect_err("it takes too long");
     assert!(matches!(error, Error::Refused(Refusal::TimedOut { .. })), "{error:?}");
+    let patient = tokio::time::timeout(
+        Duration::from_millis(50),
+        one.request_within(other.id(), Kind::Query, "ever?", Duration::MAX),
+    );
+    assert!(patient.await.is_err(), "it waits");
+    assert!(one.digest().await.is_ok(), "the node has taken no harm");
 }
 
 #[tokio::test(flavor = "multi_thread")]

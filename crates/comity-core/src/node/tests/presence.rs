@@ -147,3 +147,21 @@ fn who_is_evicted_has_left_only_if_it_was_here() {
     }
     assert!(pair.events.is_empty(), "{:?}", pair.events);
 }
+
+#[test]
+fn who_is_no_longer_advertised_has_left_unless_it_proved_a_key() {
+    let mut pair = Pair::new();
+    let linked = pair.nodes[1].me();
+    let plain = PeerId(Uuid::from_u128(5));
+    pair.tell(0, Input::Sighted(sighting(linked, pair.nodes[1].config.node.into(), "node-2")));
+    pair.tell(0, Input::Sighted(sighting(plain, None, "plain")));
+    let proof = Proof { via: Via::Post, address: [127, 0, 0, 1].into(), key: None };
+    let message = Box::new(bug(pair.now));
+    pair.tell(0, Input::Arrived { ticket: TICKET, message, proof });
+    pair.pass(Duration::from_secs(600));
+    for peer in [linked, plain] {
+        pair.tell(0, Input::Unsighted { source: Source::Mdns, peer });
+    }
+    let presence = |id| pair.nodes[0].book.find(id).map(|peer| peer.presence);
+    assert_eq!((presence(linked), presence(plain)), (Some(Presence::Online), Some(Presence::Offline)));
+}

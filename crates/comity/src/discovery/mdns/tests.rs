@@ -2,7 +2,7 @@
 //! packet leaves the machine; the tests start this program again inside one, by `unshare`.
 
 use super::*;
-use comity_core::id::NodeId;
+use comity_core::id::{NodeId, PeerId};
 use mdns_sd::{ResolvedService, ServiceInfo, TxtProperties};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -96,6 +96,16 @@ impl Finder {
         })
         .await
     }
+
+    /// Who is no longer advertised.
+    async fn farewell(&mut self) -> PeerId {
+        self.until(|input| match input {
+            Input::Unsighted { peer, .. } => Some(peer),
+            // Addresses of the other kind, which come in packets of their own.
+            _ => None,
+        })
+        .await
+    }
 }
 
 fn addresses(sighting: &Sighting) -> Vec<String> {
@@ -127,14 +137,7 @@ async fn scene_network() {
     let left = Instant::now();
     bob.mdns.leave().await;
     assert!(left.elapsed() < Duration::from_millis(500), "leaving takes {:?}", left.elapsed());
-    let (peer, goodbye) = ada
-        .until(|input| match input {
-            Input::Unsighted { peer, goodbye, .. } => Some((peer, goodbye)),
-            // Addresses of the other kind, which come in packets of their own.
-            _ => None,
-        })
-        .await;
-    assert_eq!((peer, goodbye), (NodeId::from_bytes([2; 32]).peer(), true));
+    assert_eq!(ada.farewell().await, NodeId::from_bytes([2; 32]).peer());
     let news = std::iter::from_fn(|| ada.heard.try_recv().ok());
     assert_eq!(news.filter(|input| matches!(input, Input::Sighted(_))).count(), 0, "who left is not news");
     assert!(left.elapsed() < Duration::from_secs(2), "the goodbye takes {:?}", left.elapsed());
@@ -153,11 +156,7 @@ async fn scene_twice() {
     let met = bob_seen.min(ada_seen);
     assert!(met < Duration::from_secs(1), "it takes {met:?}");
     bob.mdns.leave().await;
-    let goodbye = |input| match input {
-        Input::Unsighted { goodbye, .. } => Some(goodbye),
-        _ => None,
-    };
-    assert!(ada.until(goodbye).await, "the goodbye is heard as one");
+    ada.farewell().await;
 }
 
 #[tokio::test]
@@ -169,6 +168,8 @@ async fn scene_loopback() {
     assert_eq!(addresses(&seen_by_bob), ["127.0.0.1:8400"]);
     assert_eq!(addresses(&seen_by_ada), ["127.0.0.1:8401"]);
     assert!(seen_by_ada.told_by.is_some_and(|address| address.is_loopback()), "learned on loopback");
+    drop(bob.mdns);
+    assert_eq!(ada.farewell().await, NodeId::from_bytes([2; 32]).peer(), "who is dropped is announced no more");
 }
 
 #[tokio::test]
@@ -214,11 +215,10 @@ fn resolved(port: u16, addresses: &[&str], txt: &[u8]) -> ResolvedService {
 
 #[test]
 fn a_record_that_loses_parts_is_not_news() {
-    let heard = Instant::now();
     let key = format!("key={}", NodeId::from_bytes([1; 32]));
     let whole = strings(&[b"name=a", key.as_bytes()]);
     let seen = |addresses: &[&str], txt: &[u8]| sighting(&resolved(9000, addresses, txt)).expect("an address");
-    let instance = Instance { sighting: seen(&["10.0.0.5", "10.0.0.6"], &whole), heard };
+    let instance = Instance(seen(&["10.0.0.5", "10.0.0.6"], &whole));
     assert!(!instance.is_outdone_by(&seen(&["10.0.0.5"], &whole)));
     assert!(!instance.is_outdone_by(&seen(&["10.0.0.5", "10.0.0.6"], &[])));
     assert!(instance.is_outdone_by(&seen(&["10.0.0.5", "10.0.0.7"], &whole)));

@@ -255,6 +255,7 @@ async fn a_json_message_is_read_on_a_link() {
     let text = json_wire::encode(&sent, Spelling::Design);
     socket.send(Packet::text(String::from_utf8(text).expect("UTF-8"))).await.expect("a link");
     assert_eq!(side.messages(1).await[0].id, sent.id);
+    assert_eq!(side.count("comity_pubsub_link_messages_total{direction=\"in\"} "), 1);
     drop(socket);
     side.end().await;
 }
