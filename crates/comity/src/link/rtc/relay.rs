@@ -1,7 +1,7 @@
 //! One allocation at a TURN server (RFC 8656): an address there at which this node can be reached
 //! from anywhere. The protocol is the `turn-client-proto` crate's; here are its bytes.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,8 @@ const ASK_TIMES: u32 = 4;
 enum Way {
     /// By this socket of the connection.
     Socket(usize),
-    Stream { stream: Stream, waiting: BytesMut },
+    /// By this connection: `coming` is what was read of a message that is not complete yet.
+    Stream { stream: Stream, waiting: BytesMut, coming: BytesMut },
 }
 
 /// What a relay has to say.
@@ -89,7 +90,7 @@ impl Relay {
     /// Asks for an address over this connection.
     pub(super) fn by_stream(name: String, stream: Stream, local: SocketAddr, server: SocketAddr, who: (String, &str)) -> Self {
         let client = TurnClientTcp::allocate(local, server, config(who, server));
-        Self::new(name, Client::Tcp(client), Way::Stream { stream, waiting: BytesMut::new() })
+        Self::new(name, Client::Tcp(client), Way::Stream { stream, waiting: BytesMut::new(), coming: BytesMut::new() })
     }
 
     fn new(name: String, client: Client, way: Way) -> Self {
@@ -167,20 +168,32 @@ impl Relay {
             Way::Stream { waiting, .. } => {
                 if waiting.len() + data.len() <= STREAM_WAITING_MAX {
                     waiting.extend_from_slice(&data);
+                    // RFC 8656, 12.5: on a stream channel data is padded, which the library leaves to us.
+                    waiting.put_bytes(0, data.len().next_multiple_of(4) - data.len());
                 }
                 None
             }
         }
     }
 
-    /// Takes what came from the server. What a peer sent through it goes to `peer`.
+    /// Takes a datagram, or the next bytes of the connection. What peers sent goes to `peer`.
     pub(super) fn receive(&mut self, data: &[u8], mut peer: impl FnMut(SocketAddr, &[u8])) {
-        let transmit = Transmit::new(data, self.client.transport(), self.client.remote_addr(), self.client.local_addr());
+        let Way::Stream { coming, .. } = &mut self.way else { return self.receive_one(data, &mut peer) };
+        coming.extend_from_slice(data);
+        let mut coming = std::mem::take(coming);
+        while let Some(message) = next_message(&mut coming) {
+            self.receive_one(&message, &mut peer);
+        }
+        if let Way::Stream { coming: rest, .. } = &mut self.way {
+            *rest = coming;
+        }
+    }
+
+    fn receive_one(&mut self, data: &[u8], peer: &mut impl FnMut(SocketAddr, &[u8])) {
+        let transmit =
+            Transmit::new(data, self.client.transport(), self.client.remote_addr(), self.client.local_addr());
         let now = self.now();
         if let TurnRecvRet::PeerData(received) = self.client.recv(transmit, now) {
-            peer(received.peer, received.data());
-        }
-        while let Some(received) = self.client.poll_recv(now) {
             peer(received.peer, received.data());
         }
     }
@@ -202,7 +215,7 @@ impl Relay {
 
     /// Writes what waits for the connection.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Way::Stream { stream, waiting } = &mut self.way else { return Ok(()) };
+        let Way::Stream { stream, waiting, .. } = &mut self.way else { return Ok(()) };
         while !waiting.is_empty() && !self.ended {
             match Pin::new(&mut *stream).poll_write(cx, waiting) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -291,6 +304,22 @@ impl Relay {
     }
 }
 
+/// The next whole message of a stream: a STUN message, or channel data without its padding.
+fn next_message(coming: &mut BytesMut) -> Option<BytesMut> {
+    let length = usize::from(u16::from_be_bytes([*coming.get(2)?, *coming.get(3)?]));
+    // RFC 8656, 12: channel numbers begin with 0x40 to 0x4f, STUN messages below.
+    let (length, padding) = match coming[0] {
+        0x40..=0x4f => (4 + length, length.next_multiple_of(4) - length),
+        _ => (20 + length, 0),
+    };
+    if coming.len() < length + padding {
+        return None;
+    }
+    let message = coming.split_to(length);
+    coming.advance(padding);
+    Some(message)
+}
+
 fn config((username, password): (String, &str), server: SocketAddr) -> TurnConfig {
     let mut config = TurnConfig::new(TurnCredentials::new(&username, password));
     config.set_address_family(if server.is_ipv4() {
@@ -306,5 +335,24 @@ fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_cut_into_messages_however_its_bytes_come() {
+        let stun = [&[1, 1, 0, 4][..], &[7; 20]].concat();
+        let data = [&[0x40, 0, 0, 5][..], &[9; 5]].concat();
+        let stream = [&data[..], &[0; 3], &stun, &data, &[0; 3]].concat();
+        let (mut coming, mut messages) = (BytesMut::new(), Vec::new());
+        for byte in stream {
+            coming.put_u8(byte);
+            messages.extend(next_message(&mut coming).map(|message| message.to_vec()));
+        }
+        assert_eq!(messages, [data.clone(), stun, data]);
+        assert!(coming.is_empty());
     }
 }
