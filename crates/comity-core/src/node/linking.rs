@@ -146,19 +146,28 @@ impl Node {
         match old {
             Some(old) if !self.replaces(id, old) => self.close_link(id, now),
             Some(old) => {
+                let restarted = self.links.get(&old).is_none_or(|old| old.boot != hello.boot);
                 // Closed first: what was in flight on it waits again, for the new link.
                 self.close_link(old, now);
                 self.use_link(peer, id, hello.subscriptions);
+                if restarted {
+                    self.send_status(peer, now);
+                }
             }
             None => {
                 self.use_link(peer, id, hello.subscriptions);
-                if let Some(status) = self.status_message(now).filter(|status| self.lane(peer).wants(status)) {
-                    self.enqueue(peer, status, now);
-                }
+                self.send_status(peer, now);
             }
         }
         self.pump(peer, now);
         self.dial_back(peer);
+    }
+
+    /// Says what this node is doing to a peer that has just come.
+    fn send_status(&mut self, peer: PeerId, now: Now) {
+        if let Some(status) = self.status_message(now).filter(|status| self.lane(peer).wants(status)) {
+            self.enqueue(peer, status, now);
+        }
     }
 
     /// Whether a person named this peer: that admits it wherever it is.
@@ -215,6 +224,8 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
+        let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() {
             peer.reach.outbound = true;
             peer.last_good = Some(hello.remote);
@@ -233,6 +244,9 @@ impl Node {
             self.emit_peer(id, Event::PeerUpdated);
         }
         self.set_presence(id, Presence::Online);
+        if outlived.is_some() {
+            self.emit(Event::PeerStatus { peer: id, status: None });
+        }
     }
 
     fn end_errand(&mut self, dial: DialId, peer: PeerId) {

@@ -70,17 +70,21 @@ impl Pair {
 
     fn link(&mut self) {
         // Node 0 is the one that has something to send when its link comes up.
-        for (near, far) in [(1, 0), (0, 1)] {
-            let other = &self.nodes[far];
-            let key = other.config.node;
-            let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
-            let card = Card { node: Some(key), name: other.config.name.clone(), ..Card::default() };
-            let subscriptions = other.subscriptions.clone().into_iter().collect();
-            let dial = (near == 0).then_some(DialId(1));
-            let boot = other.config.boot;
-            let up = Input::LinkUp { link: LINK, dial, key, remote, card: Box::new(card), boot, subscriptions };
+        for near in [1, 0] {
+            let up = self.link_up(near);
             self.tell(near, up);
         }
+    }
+
+    /// What a node is told when its link to the other is up.
+    fn link_up(&self, near: usize) -> Input {
+        let other = &self.nodes[1 - near];
+        let key = other.config.node;
+        let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
+        let card = Box::new(Card { node: Some(key), name: other.config.name.clone(), ..Card::default() });
+        let subscriptions = other.subscriptions.clone().into_iter().collect();
+        let dial = (near == 0).then_some(DialId(1));
+        Input::LinkUp { link: LINK, dial, key, remote, card, boot: other.config.boot, subscriptions }
     }
 
     fn tell(&mut self, to: usize, input: Input) {

@@ -87,6 +87,8 @@ pub struct Peer {
     pub candidates: Vec<Candidate>,
     /// Where it answered last.
     pub last_good: Option<SocketAddr>,
+    /// The start that linked last: what it says it is doing ends with it.
+    pub boot: Option<Boot>,
     /// The start that said goodbye: nothing that comes of it later counts.
     pub departed: Option<Boot>,
     /// Where it takes POSTs, if it speaks only plain HTTP.
@@ -131,6 +133,7 @@ impl Peer {
             came_from: None,
             candidates: Vec::new(),
             last_good: None,
+            boot: None,
             departed: None,
             plain: None,
             coded: false,
