@@ -1,6 +1,7 @@
 //! What was said under an id before its owner proved the key, and what is left of it.
 
 use super::*;
+use crate::peers::book::Merged;
 
 fn owner() -> NodeId {
     NodeId::from_bytes([77; 32])
@@ -64,5 +65,29 @@ fn metadata_is_taken_from_the_card_that_the_peer_signed() {
     let (peer, _) = book.proven(owner(), now);
     peer.metadata.insert("room".to_owned(), "5".to_owned());
     peer.take_card(Box::new(Card { detail, ..Card::default() }));
-    assert_eq!(peer.metadata, BTreeMap::from([("room".to_owned(), "4".to_owned())]));
+    let signed = BTreeMap::from([("room".to_owned(), "4".to_owned())]);
+    assert_eq!(peer.metadata, signed);
+    // What is claimed afterwards changes nothing of it.
+    let metadata = BTreeMap::from([("room".to_owned(), "6".to_owned()), ("run".to_owned(), "me".to_owned())]);
+    let claim = Sighting { metadata, ..sighting(owner().peer(), Some(owner()), "me") };
+    assert_eq!(book.merge(&claim, claim.candidates.clone(), now), Merged::Taken);
+    assert_eq!(book.find(owner().peer()).map(|peer| peer.metadata.clone()), Some(signed));
+}
+
+#[test]
+fn claimed_addresses_push_out_neither_the_one_that_answered_nor_one_that_a_person_named() {
+    let mut book = Book::default();
+    let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
+    let (peer, _) = book.proven(owner(), now);
+    let at = |last, source| Candidate { address: SocketAddr::from(([10, 0, 0, last], 9000)), source };
+    let (good, named) = (at(1, Source::Mdns), at(2, Source::Manual));
+    peer.last_good = Some(good.address);
+    peer.add_candidates([good, named]);
+    for source in [Source::Mdns, Source::Inbound, Source::Exchange] {
+        peer.add_candidates((10..100).map(|last| at(last, source)));
+    }
+    assert!(peer.candidates.contains(&good) && peer.candidates.contains(&named), "{:?}", peer.candidates);
+    assert_eq!(peer.candidates.last(), Some(&at(99, Source::Mdns)), "news of the same source is taken");
+    peer.add_candidates([at(101, Source::Manual)]);
+    assert!(peer.candidates.contains(&at(101, Source::Manual)));
 }
