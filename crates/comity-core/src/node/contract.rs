@@ -341,7 +341,7 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody who claimed the id or the name of a peer that proved its key was taken out of the book.
+    /// Somebody who claimed the id, the name or the address of a peer that proved its key was taken out of the book.
     /// That it left, if it was here, is an event of its own.
     Evicted {
         /// The id.

@@ -237,7 +237,7 @@ impl Node {
         self.see_off(now);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
-            self.end_errand(dial, id);
+            self.end_errand(dial, id, now);
         }
         self.evict_claimants(id, proved.claimant, now);
         if was == Presence::Online {
@@ -249,7 +249,7 @@ impl Node {
         }
     }
 
-    fn end_errand(&mut self, dial: DialId, peer: PeerId) {
+    fn end_errand(&mut self, dial: DialId, peer: PeerId, now: Now) {
         match self.dials.remove(&dial) {
             Some(Errand::Named(index)) => {
                 if let Some(named) = self.manual.get_mut(index) {
@@ -263,8 +263,14 @@ impl Node {
                 }
             }
             Some(Errand::Peer(dialed)) => {
-                if let Some(dialed) = self.book.find_mut(dialed) {
-                    dialed.dial = None;
+                if let Some(record) = self.book.find_mut(dialed) {
+                    record.dial = None;
+                    // A record without a key at whose address somebody with a key answered is wrong.
+                    let keyless = record.key.or(record.claimed_key).is_none();
+                    if dialed != peer && keyless && !record.presence.is_here() {
+                        let name = record.name.clone();
+                        self.evict(dialed, &name, now);
+                    }
                 }
             }
             None => {}

@@ -152,6 +152,12 @@ impl Node {
         }
         let Some(peer) = self.book.find_mut(id) else { return false };
         let mut candidates = peer.candidates.clone();
+        let expect = peer.key.or(peer.claimed_key);
+        if expect.is_none() {
+            // Whoever was reached there has a key and would take this for a new link in place of that one.
+            let linked = |address| self.links.values().any(|link| link.dialed && link.remote == address);
+            candidates.retain(|candidate| !linked(candidate.address));
+        }
         if candidates.is_empty() || peer.dial.is_some() {
             return peer.dial.is_some();
         }
@@ -159,7 +165,6 @@ impl Node {
         candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
         let dial = self.numbers.dial();
         peer.dial = Some(dial);
-        let expect = peer.key.or(peer.claimed_key);
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));
         self.effects.push(Effect::Dial { dial, expect, candidates });
@@ -418,7 +423,7 @@ impl Node {
     }
 
     /// Takes out a peer that claims what belongs to a proven one, if it is in the book.
-    fn evict(&mut self, id: PeerId, name: &str, now: Now) {
+    pub(super) fn evict(&mut self, id: PeerId, name: &str, now: Now) {
         if self.book.take_out(id) {
             self.see_off(now);
             self.emit(Event::Evicted { peer: id, name: clean(name) });

@@ -75,6 +75,33 @@ fn metadata_is_taken_from_the_card_that_the_peer_signed() {
 }
 
 #[test]
+fn a_claim_without_a_key_at_the_address_of_a_linked_peer_replaces_no_link() {
+    let mut pair = Pair::new();
+    let liar = PeerId(Uuid::from_u128(66));
+    let see = |pair: &mut Pair, port| {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let candidates = vec![Candidate { address, source: Source::Mdns }];
+        let claim = Sighting { candidates, ..sighting(liar, None, "me") };
+        pair.nodes[0].handle(Input::Sighted(claim), pair.now);
+        let dials = pair.nodes[0].effects().filter_map(|effect| match effect {
+            Effect::Dial { dial, .. } => Some(dial),
+            _ => None,
+        });
+        dials.collect::<Vec<_>>()
+    };
+    assert_eq!(see(&mut pair, 9000), [], "that is where the linked peer answered");
+    // Nor does it stay when the same peer answers at another address.
+    let dials = see(&mut pair, 9001);
+    let mut up = pair.link_up(0);
+    if let Input::LinkUp { link, dial, remote, .. } = &mut up {
+        (*link, *dial) = (LinkId(2), dials.first().copied());
+        remote.set_port(9001);
+    }
+    pair.nodes[0].handle(up, pair.now);
+    assert_eq!((dials.len(), pair.nodes[0].book.find(liar).is_none()), (1, true));
+}
+
+#[test]
 fn claimed_addresses_push_out_neither_the_one_that_answered_nor_one_that_a_person_named() {
     let mut book = Book::default();
     let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
