@@ -203,6 +203,8 @@ pub enum DialFailure {
     Twin,
     /// It speaks, but not our protocol version.
     Incompatible,
+    /// Its card is from another time: one of the clocks is wrong.
+    Clock,
     /// It refused us.
     Refused,
 }

@@ -51,6 +51,7 @@ pub(super) struct Link {
     pub(super) key: NodeId,
     pub(super) remote: SocketAddr,
     pub(super) dialed: bool,
+    /// How far the other clock was ahead when it was last measured, in milliseconds.
     pub(super) skew_ms: i64,
     /// Messages with an id that came, counted in their order.
     pub(super) received: u64,
@@ -149,13 +150,13 @@ impl Node {
                 let restarted = self.links.get(&old).is_none_or(|old| old.boot != hello.boot);
                 // Closed first: what was in flight on it waits again, for the new link.
                 self.close_link(old, now);
-                self.use_link(peer, id, hello.subscriptions);
+                self.use_link(peer, id, hello.subscriptions, now);
                 if restarted {
                     self.send_status(peer, now);
                 }
             }
             None => {
-                self.use_link(peer, id, hello.subscriptions);
+                self.use_link(peer, id, hello.subscriptions, now);
                 self.send_status(peer, now);
             }
         }
@@ -210,12 +211,14 @@ impl Node {
         new.dialed == (self.config.node < new.key)
     }
 
-    fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>) {
+    fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>, now: Now) {
         if let Some(record) = self.book.find_mut(peer) {
             record.link = Some(id);
         }
         let lane = self.lane(peer);
         lane.subscriptions = Some(subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect());
+        // The clocks are compared before the first silence; and whoever answers has not turned us away.
+        self.effects.push(Effect::Control { link: id, frame: Frame::Ping { nonce: 0, ts: now.wall.millis() } });
     }
 
     /// Takes over what a handshake proved and a card says.
@@ -467,12 +470,17 @@ impl Node {
 }
 
 impl Link {
+    /// How far the other clock is ahead, as far as that corrects what comes from it.
+    pub(super) fn believed_skew_ms(&self) -> i64 {
+        self.skew_ms.clamp(-SKEW_BELIEVED_MS, SKEW_BELIEVED_MS)
+    }
+
     fn measure(&mut self, ts: u64, now: Now) {
         let round_trip = now.mono.saturating_sub(self.ping_sent);
         self.round_trip = Some(round_trip);
         let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(0);
         let theirs = i64::try_from(ts).unwrap_or(i64::MAX);
         let ours = i64::try_from(now.wall.millis()).unwrap_or(0) - half;
-        self.skew_ms = theirs.saturating_sub(ours).clamp(-SKEW_BELIEVED_MS, SKEW_BELIEVED_MS);
+        self.skew_ms = theirs.saturating_sub(ours);
     }
 }

@@ -441,6 +441,7 @@ impl DialFailure {
             Self::Ourselves => "that is this node itself",
             Self::Twin => "another node has this node's key",
             Self::Incompatible => "it speaks another protocol version",
+            Self::Clock => "its card is from another time: one of the two clocks is wrong",
             Self::Refused => "it refused us",
         }
     }

@@ -331,6 +331,37 @@ fn expired_and_future_messages_are_refused() {
 }
 
 #[test]
+fn how_far_ahead_a_message_may_be_is_what_was_configured() {
+    let mut pair = Pair::with(|config| config.future_max = Duration::from_secs(600));
+    let mut early = send(1, Priority::Normal);
+    early.sealed_at = Some(pair.now.wall + Duration::from_secs(300));
+    assert_eq!(pair.fates(early).0, [FateKind::Sent, FateKind::Inbox]);
+}
+
+#[test]
+fn a_wrong_clock_shows_as_wrong_as_it_is_and_corrects_by_half_a_minute_at_most() {
+    let mut pair = Pair::new();
+    let ts = pair.now.wall.millis() + 50_000;
+    pair.tell(1, Input::Frame { link: LINK, frame: Frame::Pong { nonce: 0, ts } });
+    assert_eq!(pair.nodes[1].view(pair.now).skew_ms, 50_000);
+    for (ahead, fate) in [(89, FateKind::Inbox), (91, FateKind::FromTheFuture)] {
+        let mut early = send(ahead, Priority::Normal);
+        early.sealed_at = Some(pair.now.wall + Duration::from_secs(ahead as u64));
+        assert_eq!(pair.fates(early).0, [FateKind::Sent, fate]);
+    }
+}
+
+#[test]
+fn the_clocks_are_compared_as_soon_as_a_link_is_up() {
+    let mut pair = Pair::new();
+    pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
+    pair.nodes[0].effects().for_each(drop);
+    let up = pair.link_up(0);
+    pair.nodes[0].handle(up, pair.now);
+    assert!(pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Control { frame: Frame::Ping { .. }, .. })));
+}
+
+#[test]
 fn a_query_that_nobody_answers_gets_an_error_at_once() {
     let mut pair = Pair::new();
     let query = Send { kind: Kind::Query, ..send(1, Priority::Normal) };
