@@ -59,9 +59,7 @@ impl Node {
             address: link_ip(self, id),
             skew_ms,
         };
-        if let Some(peer) = self.book.find_mut(peer) {
-            peer.touch(now);
-        }
+        self.note_heard(peer, id, now);
         let wanted = batch.iter().filter(|message| message.kind != Kind::Heartbeat).count();
         let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted + unreadable.len(), now.mono);
         // Only to fetch what each message needs from memory, side by side.

@@ -237,6 +237,7 @@ impl Node {
             peer.sources.insert(Source::Inbound);
         }
         let (id, was) = (peer.id, peer.presence);
+        let turned_away = dial.is_some() && peer.brief;
         self.see_off(now);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
@@ -246,7 +247,10 @@ impl Node {
         if was == Presence::Online {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        self.set_presence(id, Presence::Online);
+        // Who closed its last link at once may do so again: it is there when it says something.
+        if !turned_away {
+            self.set_presence(id, Presence::Online);
+        }
         if outlived.is_some() {
             self.emit(Event::PeerStatus { peer: id, status: None });
         }
@@ -309,6 +313,7 @@ impl Node {
                 "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)",
                 now,
             );
+            self.expect_back(peer, now);
         } else if brief && failed_before {
             self.wait_for_return(peer, now);
         } else if !self.dial_peer(peer) {
@@ -323,7 +328,13 @@ impl Node {
         if !dialling && !self.timers.is_set(Timer::Redial(id)) {
             self.dial_later(id, "its links are brief, and it did not answer", now);
         }
-        self.set_presence(id, Presence::Stale);
+        self.expect_back(id, now);
+    }
+
+    /// Whoever was here may be back soon, after a restart say: it is stale till then.
+    fn expect_back(&mut self, id: PeerId, now: Now) {
+        let here = self.book.find(id).is_some_and(|peer| peer.presence.is_here());
+        self.set_presence(id, if here { Presence::Stale } else { Presence::Unreachable });
         self.timers.set(Timer::Missed(id), now.mono + MISSED);
     }
 
@@ -371,9 +382,8 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
         let peer = link.peer;
-        if let Some(peer) = self.book.find_mut(peer) {
-            peer.touch(now);
-        }
+        self.note_heard(peer, id, now);
+        let Some(link) = self.links.get_mut(&id) else { return };
         match frame {
             Frame::Ping { nonce, .. } => {
                 let pong = Frame::Pong { nonce, ts: now.wall.millis() };

@@ -4,7 +4,7 @@ use super::linking::Hello;
 use super::{DialFailure, DialOutcome, Effect, Event, Node, Stay, Timer, is_named};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
-use crate::id::{DialId, MessageId, PeerId};
+use crate::id::{DialId, LinkId, MessageId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
@@ -287,6 +287,15 @@ impl Node {
         peer.trouble = Some(trouble.to_owned());
         let jitter = self.numbers.jitter(pause / 2);
         self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
+    }
+
+    /// Notes that a peer was heard of over a link.
+    pub(super) fn note_heard(&mut self, id: PeerId, link: LinkId, now: Now) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        peer.touch(now);
+        if peer.link == Some(link) && matches!(peer.presence, Presence::Stale | Presence::Unreachable) {
+            self.set_presence(id, Presence::Online);
+        }
     }
 
     /// Notes how present a peer is, and says so if that changed.
