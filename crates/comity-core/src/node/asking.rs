@@ -5,7 +5,7 @@ use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Stay, Timer
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{MessageId, PeerId, Ticket};
-use crate::inbox::Digest;
+use crate::inbox::{Digest, Item};
 use crate::limits::{KNOWN_MAX, SUBSCRIPTIONS_MAX};
 use crate::payload::Payload;
 use crate::time::Now;
@@ -130,24 +130,30 @@ impl Node {
 
     fn take_items(&mut self, ticket: Ticket, limit: usize) {
         let arrivals: Vec<u64> = self.queue.in_order().take(limit).map(|item| item.arrival).collect();
-        if arrivals.is_empty() {
-            return self.answer(ticket, Answer::Items(Vec::new()));
+        let (items, numbers) = self.remove_items(arrivals);
+        match numbers {
+            Some((first, last)) => self.keeping.wait(last, Waiter::Taken { ticket, first, items }),
+            None => self.answer(ticket, Answer::Items(items)),
         }
-        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
-        let mut number = 0;
-        for item in &items {
-            number = self.persist(Record::ItemRemoved { arrival: item.arrival });
-        }
-        self.keeping.wait(number, Waiter::Taken { ticket, items });
     }
 
     fn acknowledge(&mut self, ticket: Ticket, arrivals: Vec<u64>) {
-        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
-        let removed = items.iter().map(|item| Record::ItemRemoved { arrival: item.arrival }).collect::<Vec<_>>();
-        match removed.into_iter().map(|record| self.persist(record)).last() {
-            Some(number) => self.keeping.wait(number, Waiter::Acknowledged { ticket, items }),
+        let (items, numbers) = self.remove_items(arrivals);
+        match numbers {
+            Some((first, last)) => self.keeping.wait(last, Waiter::Acknowledged { ticket, first, items }),
             None => self.answer(ticket, Answer::Done),
         }
+    }
+
+    /// Takes items out, each by a record of its own; the first and the last of their numbers.
+    fn remove_items(&mut self, arrivals: Vec<u64>) -> (Vec<Arc<Item>>, Option<(u64, u64)>) {
+        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
+        let mut numbers = None;
+        for item in &items {
+            let number = self.persist(Record::ItemRemoved { arrival: item.arrival });
+            numbers = Some((numbers.map_or(number, |(first, _)| first), number));
+        }
+        (items, numbers)
     }
 
     fn give_digest(&mut self, ticket: Ticket, take: bool, now: Now) {
