@@ -1,6 +1,7 @@
 //! What this process and the control door ask for.
 
 use super::keeping::Waiter;
+use super::sending::Lane;
 use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Stay, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
@@ -196,7 +197,7 @@ impl Node {
         }
         let waits = |peer: &crate::peers::book::Peer| {
             let reachable = peer.link.is_some() || peer.plain.is_some();
-            reachable && self.lanes.get(&peer.id).is_some_and(|lane| !lane.queue.is_empty())
+            reachable && self.lanes.get(&peer.id).is_some_and(Lane::has_to_send)
         };
         if !self.book.iter().any(waits) {
             self.finish_leaving();

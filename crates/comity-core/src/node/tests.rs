@@ -4,6 +4,7 @@ mod causes;
 mod claims;
 mod flapping;
 mod floods;
+mod posts;
 mod presence;
 mod pressure;
 mod resent;

@@ -58,6 +58,24 @@ fn what_is_refused_at_once_has_a_fate_too() {
 }
 
 #[test]
+fn a_refusal_is_told_however_much_news_of_old_messages_came_before() {
+    let mut pair = Pair::new();
+    let receipt = |received, fates| Input::Frame { link: LINK, frame: Frame::Receipt(Receipt { received, fates }) };
+    effects(&mut pair, 0, Input::Asked { ticket: TICKET, ask: Ask::Send(send(1, Priority::Normal)) });
+    // News of what was receipted long ago, as much as there may be.
+    for batch in 0..5 {
+        let old = (0..4000_u128)
+            .map(|number| (MessageId(Uuid::from_u128(1_000_000 + batch * 4000 + number)), FateKind::Read));
+        pair.nodes[0].lane(NodeId::from_bytes([2; 32]).peer()).fates_owed += 4000;
+        effects(&mut pair, 0, receipt(0, old.collect()));
+    }
+    let id = send(1, Priority::Normal).id;
+    effects(&mut pair, 0, receipt(0, vec![(id, FateKind::RateLimited)]));
+    effects(&mut pair, 0, receipt(1, Vec::new()));
+    assert_eq!(pair.why(0, id), [FateKind::Sent, FateKind::RateLimited]);
+}
+
+#[test]
 fn of_a_take_that_the_disk_took_in_part_only_the_rest_is_put_back() {
     for acknowledged in [false, true] {
         let mut pair = Pair::new();
