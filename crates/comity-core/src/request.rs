@@ -4,9 +4,6 @@ use crate::id::{MessageId, PeerId, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a query waits when the asker does not say.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Most queries that may wait at once.
 pub const WAITING_MAX: usize = 16_384;
 

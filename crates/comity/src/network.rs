@@ -272,7 +272,7 @@ impl Network {
     }
 
     /// Leaves: what is queued for peers that can be reached is sent (for 2 s at most), everybody is
-    /// told goodbye with this reason, the inbox is safe on disk. Afterwards every operation is
+    /// told goodbye (peers without links with this reason), the inbox is safe on disk. Afterwards every operation is
     /// refused, and the data directory is free for another node. Leaving twice is fine.
     pub async fn leave(&self, reason: &str) {
         let mut running = self.0.running.lock().await;

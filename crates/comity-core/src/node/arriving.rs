@@ -26,7 +26,7 @@ const CUT_TO_SECONDS: Duration = Duration::from_secs(1);
 const UNCOMMITTED_MAX: usize = 32_768;
 
 /// Longest status of a peer that is kept, bytes; a longer one is a message like others.
-const STATUS_MAX: usize = 8192;
+pub(super) const STATUS_MAX: usize = 8192;
 
 /// Who brought a message.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! What this process and the control door ask for.
 
+use super::arriving::STATUS_MAX;
 use super::keeping::Waiter;
 use super::sending::Lane;
 use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Stay, Timer};
@@ -115,6 +116,9 @@ impl Node {
         let Ok(payload) = Payload::from_value(&status.clone().unwrap_or(Value::Null)) else {
             return self.refuse(ticket, Refusal::TooLarge { max: crate::limits::PAYLOAD_JSON_MAX });
         };
+        if payload.len() > STATUS_MAX {
+            return self.refuse(ticket, Refusal::TooLarge { max: STATUS_MAX });
+        }
         self.status = status.clone().map(|status| (status, now.wall));
         let message = self.own_message(Kind::Status, Address::Broadcast, payload, now);
         self.broadcast(&message, now);
@@ -158,15 +162,13 @@ impl Node {
     }
 
     fn give_digest(&mut self, ticket: Ticket, take: bool, now: Now) {
-        let digest = if take {
-            let empty = Digest::begin(now.wall);
-            let taken = std::mem::replace(&mut self.digest, empty);
-            self.persist(Record::Digest(Box::new(self.digest.clone())));
-            taken
-        } else {
-            self.digest.clone()
-        };
-        self.answer(ticket, Answer::Digest(Digest { until: Some(now.wall), ..digest }));
+        if !take {
+            return self.answer(ticket, Answer::Digest(Digest { until: Some(now.wall), ..self.digest.clone() }));
+        }
+        let taken = std::mem::replace(&mut self.digest, Digest::begin(now.wall));
+        let digest = Box::new(Digest { until: Some(now.wall), ..taken });
+        let number = self.persist(Record::Digest(Box::new(self.digest.clone())));
+        self.keeping.wait(number, Waiter::Digest { ticket, digest });
     }
 
     fn leave(&mut self, ticket: Ticket, reason: &str, now: Now) {

@@ -46,6 +46,8 @@ pub(super) enum Waiter {
     Acknowledged { ticket: Ticket, first: u64, items: Vec<Arc<Item>> },
     /// An item that was pushed out or ran out: its removal is tried again.
     Gone { arrival: u64 },
+    /// The digest that was taken.
+    Digest { ticket: Ticket, digest: Box<Digest> },
     /// A change that somebody asked for.
     Done(Ticket),
 }
@@ -142,6 +144,7 @@ impl Node {
                     self.answer(ticket, Answer::Done);
                 }
                 Waiter::Gone { .. } => {}
+                Waiter::Digest { ticket, digest } => self.answer(ticket, Answer::Digest(*digest)),
                 Waiter::Done(ticket) => self.answer(ticket, Answer::Done),
             }
         }
@@ -162,6 +165,11 @@ impl Node {
                     self.refuse(ticket, Refusal::Disk);
                 }
                 Waiter::Gone { arrival } => self.keeping.redo.push(arrival),
+                Waiter::Digest { ticket, mut digest } => {
+                    digest.merge(std::mem::take(&mut self.digest));
+                    self.digest = *digest;
+                    self.refuse(ticket, Refusal::Disk);
+                }
                 Waiter::Done(ticket) => self.refuse(ticket, Refusal::Disk),
             }
         }

@@ -103,8 +103,16 @@ impl Node {
         }
     }
 
-    /// A person named addresses: they are dialled until somebody answers.
+    /// A person named addresses: they are dialled until somebody answers. Named once more, they are tried
+    /// again if whoever answered there has no link.
     pub(super) fn add_named(&mut self, candidates: Vec<Candidate>) -> bool {
+        if let Some(named) = self.manual.iter().find(|named| named.candidates == candidates) {
+            match named.peer {
+                Some(peer) => drop(self.dial_peer(peer)),
+                None => self.dial_named(),
+            }
+            return true;
+        }
         if self.manual.len() >= NAMED_MAX || !candidates.iter().all(is_named) {
             return false;
         }

@@ -255,6 +255,57 @@ fn a_background_message_is_counted_in_the_digest() {
 }
 
 #[test]
+fn a_digest_is_taken_when_the_disk_has_it_and_else_it_stays() {
+    let mut pair = Pair::new();
+    pair.fates(send(1, Priority::Background));
+    pair.disk = false;
+    assert!(matches!(pair.ask(1, Ask::Digest { take: true }), Answer::Refused(Refusal::Disk)));
+    pair.disk = true;
+    pair.fates(send(2, Priority::Background));
+    let Answer::Digest(digest) = pair.ask(1, Ask::Digest { take: true }) else { panic!("not a digest") };
+    assert_eq!((digest.total(), digest.samples.len()), (2, 2));
+    pair.fates(send(3, Priority::Background));
+    pair.nodes[1].handle(Input::Asked { ticket: TICKET, ask: Ask::Digest { take: true } }, pair.now);
+    assert!(
+        !pair.nodes[1].effects().any(|effect| matches!(effect, Effect::Answer { .. })),
+        "the disk does not have it yet"
+    );
+}
+
+#[test]
+fn a_status_that_no_peer_would_show_is_refused() {
+    let mut pair = Pair::new();
+    let refused = pair.ask(1, Ask::SetStatus(Some(serde_json::json!("x".repeat(9000)))));
+    assert!(matches!(refused, Answer::Refused(Refusal::TooLarge { max: 8192 })), "{refused:?}");
+    assert!(pair.nodes[1].view(pair.now).status.is_none());
+    pair.ask(1, Ask::SetStatus(Some(serde_json::json!("x".repeat(8000)))));
+    assert!(pair.peer(0).status.is_some());
+}
+
+#[test]
+fn an_address_that_is_named_again_uses_up_nothing_and_is_dialled_only_without_a_link() {
+    let mut pair = Pair::new();
+    let candidates = vec![Candidate { address: SocketAddr::from(([127, 0, 0, 1], 9000)), source: Source::Manual }];
+    let name = |pair: &mut Pair| {
+        let ask = Ask::AddPeer(candidates.clone());
+        pair.nodes[0].handle(Input::Asked { ticket: TICKET, ask }, pair.now);
+        let effects: Vec<Effect> = pair.nodes[0].effects().collect();
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer { answer: Answer::Done, .. })));
+        effects.iter().filter(|effect| matches!(effect, Effect::Dial { .. })).count()
+    };
+    for whom in [0, 1] {
+        pair.tell(whom, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    }
+    assert_eq!(name(&mut pair), 1);
+    pair.link();
+    for _ in 0..300 {
+        assert_eq!(name(&mut pair), 0);
+    }
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    assert_eq!(name(&mut pair), 1);
+}
+
+#[test]
 fn a_message_sent_twice_is_refused_the_second_time() {
     let mut pair = Pair::new();
     pair.fates(send(1, Priority::Normal));
