@@ -224,7 +224,7 @@ impl Network {
     /// is said anew or cleared.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is too large.
+    /// [`Error::Refused`] when it is larger than 8 KiB.
     pub async fn set_status(&self, status: &Status) -> Result<(), Error> {
         self.done(Ask::SetStatus(Some(status.to_value()))).await
     }
