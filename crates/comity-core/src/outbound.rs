@@ -204,6 +204,12 @@ impl Outbound {
         self.len() == 0
     }
 
+    /// What was sent and not receipted, on this link or on one before it.
+    pub fn unsettled(&self) -> impl Iterator<Item = MessageId> + '_ {
+        let again = self.waiting.iter().flat_map(|level| &level.messages).filter(|waiting| waiting.tries > 0);
+        self.flight.messages.iter().chain(again).filter_map(|sent| sent.message.id)
+    }
+
     /// Whether nothing waits and nothing is unreceipted.
     pub fn is_settled(&self) -> bool {
         self.is_empty() && self.flight.messages.is_empty()

@@ -4,9 +4,6 @@ use crate::id::{MessageId, PeerId, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a query waits when the asker does not say.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// The longest that a query waits, whatever the asker says: nobody is there to hear an answer later.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 

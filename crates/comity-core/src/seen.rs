@@ -19,6 +19,8 @@ pub struct Seen {
     expiries: BTreeMap<u64, Vec<u64>>,
     /// How many entries of `expiries` stand for a look that was forgotten.
     void: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    /// How many these are together: they take room till their time as well.
+    voids: usize,
 }
 
 /// What asking about an id says.
@@ -41,13 +43,14 @@ impl Seen {
             known: HashSet::default(),
             expiries: BTreeMap::new(),
             void: HashMap::default(),
+            voids: 0,
         }
     }
 
     /// Looks up a message and remembers it until `until`.
     pub fn look(&mut self, from: PeerId, id: MessageId, until: Timestamp) -> Sight {
         let fingerprint = self.fingerprint(from, id);
-        if self.known.len() >= self.capacity {
+        if self.known.len() + self.voids >= self.capacity {
             return if self.known.contains(&fingerprint) { Sight::Again } else { Sight::Full };
         }
         if !self.known.insert(fingerprint) {
@@ -74,6 +77,7 @@ impl Seen {
         let fingerprint = self.fingerprint(from, id);
         if self.known.remove(&fingerprint) {
             *self.void.entry(fingerprint).or_default() += 1;
+            self.voids += 1;
         }
     }
 
@@ -82,10 +86,14 @@ impl Seen {
         let later = self.expiries.split_off(&(wall.millis() / 1000 + 1));
         for fingerprint in std::mem::replace(&mut self.expiries, later).into_values().flatten() {
             match self.void.get_mut(&fingerprint) {
-                None => drop(self.known.remove(&fingerprint)),
+                None => {
+                    self.known.remove(&fingerprint);
+                    continue;
+                }
                 Some(1) => drop(self.void.remove(&fingerprint)),
                 Some(more) => *more -= 1,
             }
+            self.voids -= 1;
         }
         if self.known.is_empty() {
             self.known.shrink_to_fit();
@@ -180,5 +188,19 @@ mod tests {
         }
         assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(5)), at(100)), Sight::Full);
         assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(0)), at(100)), Sight::Again);
+    }
+
+    #[test]
+    fn what_was_forgotten_takes_room_until_its_time() {
+        let peer = PeerId(Uuid::from_u128(1));
+        let mut seen = Seen::new(3, 7);
+        for n in 0..3 {
+            assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(n % 2)), at(100)), Sight::First);
+            seen.forget(peer, MessageId(Uuid::from_u128(n % 2)));
+        }
+        assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(5)), at(100)), Sight::Full);
+        seen.sweep(at(102));
+        assert_eq!(seen.look(peer, MessageId(Uuid::from_u128(5)), at(200)), Sight::First);
+        assert!(seen.void.is_empty() && seen.voids == 0);
     }
 }

@@ -78,7 +78,7 @@ impl Throttle {
             Sender::Key(_) => 2 * self.config.senders_max,
             Sender::Stranger(_) | Sender::Claimed(..) | Sender::Address(_) => self.config.senders_max,
         };
-        let step = Duration::from_secs(1) / rate.per_second.max(1);
+        let step = (Duration::from_secs(1) / rate.per_second.max(1)).max(Duration::from_nanos(1));
         let depth = step * rate.burst.max(1);
         if !self.full_at.contains_key(&sender) && self.full_at.len() >= senders_max {
             self.sweep(now);
@@ -89,7 +89,7 @@ impl Throttle {
         let full_at = self.full_at.entry(sender).or_insert(now);
         *full_at = (*full_at).max(now);
         let room = (now + depth).saturating_sub(*full_at);
-        let granted = usize::try_from(room.as_nanos() / step.as_nanos().max(1)).unwrap_or(usize::MAX).min(wanted);
+        let granted = usize::try_from(room.as_nanos() / step.as_nanos()).unwrap_or(usize::MAX).min(wanted);
         *full_at += step * u32::try_from(granted).unwrap_or(u32::MAX);
         let retry_after = (*full_at + step).saturating_sub(now + depth);
         (granted, retry_after)
@@ -120,6 +120,12 @@ mod tests {
         assert_eq!(throttle.take(SENDER, 1, second), (0, Duration::from_millis(100)));
         assert_eq!(throttle.take(SENDER, 25, second * 2).0, 10);
         assert_eq!(throttle.take(SENDER, 25, second * 60).0, 20);
+    }
+
+    #[test]
+    fn a_rate_without_a_limit_refuses_nothing() {
+        let mut throttle = throttle(2_000_000_000, 1000);
+        assert_eq!(throttle.take(SENDER, 1000, Duration::from_secs(1)).0, 1000);
     }
 
     #[test]

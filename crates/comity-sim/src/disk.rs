@@ -30,11 +30,16 @@ impl Disk {
         last
     }
 
-    /// Fails to sync: what is pending is lost; the number of the first lost record.
-    pub(crate) fn fail(&mut self) -> Option<u64> {
-        let first = self.pending.first().map(|(number, _)| *number);
-        self.pending.clear();
-        first
+    /// Fails to sync after so many of the pending records: the rest is lost; the number of the first lost one.
+    pub(crate) fn fail(&mut self, after: usize) -> Option<u64> {
+        let lost = self.pending.split_off(after.min(self.pending.len().saturating_sub(1)));
+        self.sync();
+        lost.first().map(|(number, _)| *number)
+    }
+
+    /// How many records are pending.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// What is there after a crash.

@@ -8,15 +8,15 @@ use std::time::Instant;
 fn main() -> ExitCode {
     let mut seeds = 200;
     let mut first = 1;
-    let mut plant = Plant::Nothing;
+    let (mut plant, mut flag) = (Plant::Nothing, String::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse().ok());
         match argument.as_str() {
             "--seeds" => seeds = number().unwrap_or(seeds),
             "--from" => first = number().unwrap_or(first),
-            "--plant-duplicates" => plant = Plant::Duplicates,
-            "--plant-lost-receipts" => plant = Plant::LostReceipts,
+            "--plant-duplicates" => (plant, flag) = (Plant::Duplicates, format!(" {argument}")),
+            "--plant-lost-receipts" => (plant, flag) = (Plant::LostReceipts, format!(" {argument}")),
             _ => {
                 eprintln!("usage: comity-sim [--seeds N] [--from SEED] [--plant-duplicates | --plant-lost-receipts]");
                 return ExitCode::from(2);
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         steps += report.steps;
         if let Some(violation) = report.violations.first() {
             println!("seed {seed} fails ({} violations): {violation}", report.violations.len());
-            println!("replay it: cargo xtask sim --from {seed} --seeds 1");
+            println!("replay it: cargo xtask sim --from {seed} --seeds 1{flag}");
             return ExitCode::FAILURE;
         }
     }

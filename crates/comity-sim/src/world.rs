@@ -382,7 +382,8 @@ impl World {
         }
         host.syncing = false;
         if self.disks_fail && self.random.once_in(12) {
-            if let Some(from) = host.disk.fail() {
+            let after = self.random.below(host.disk.pending().max(1));
+            if let Some(from) = host.disk.fail(after) {
                 self.tell(index, Input::NotCommitted { from });
                 // The body tries the disk again with an empty group.
                 self.tell(index, Input::Committed { upto: from - 1 });

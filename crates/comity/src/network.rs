@@ -228,7 +228,7 @@ impl Network {
     /// is said anew or cleared.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is too large.
+    /// [`Error::Refused`] when it is larger than 8 KiB.
     pub async fn set_status(&self, status: &Status) -> Result<(), Error> {
         self.done(Ask::SetStatus(Some(status.to_value()))).await
     }
@@ -276,9 +276,9 @@ impl Network {
     }
 
     /// Leaves: what is queued for peers that can be reached is sent (for 2 s at most), everybody is
-    /// told goodbye with this reason, the inbox is safe on disk. Afterwards every operation is
-    /// refused, and the data directory is free for another node. Leaving twice is fine. Who does not
-    /// wait for the end of this cuts the goodbye short; the node ends nevertheless.
+    /// told goodbye (peers without links with this reason), the inbox is safe on disk. Afterwards every
+    /// operation is refused, and the data directory is free for another node. Leaving twice is fine. Who
+    /// does not wait for the end of this cuts the goodbye short; the node ends nevertheless.
     pub async fn leave(&self, reason: &str) {
         let mut running = self.0.running.lock().await;
         if let Some(running) = running.take() {

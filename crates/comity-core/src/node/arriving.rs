@@ -19,9 +19,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far in the future a message may have been written.
-const FUTURE_MAX: Duration = Duration::from_secs(60);
-
 /// The compact header cuts times to whole seconds: up to one second may be missing.
 const CUT_TO_SECONDS: Duration = Duration::from_secs(1);
 
@@ -29,7 +26,7 @@ const CUT_TO_SECONDS: Duration = Duration::from_secs(1);
 const UNCOMMITTED_MAX: usize = 32_768;
 
 /// Longest status of a peer that is kept, bytes; a longer one is a message like others.
-const STATUS_MAX: usize = 8192;
+pub(super) const STATUS_MAX: usize = 8192;
 
 /// Who brought a message.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +37,7 @@ struct Origin {
     trust: Trust,
     via: Via,
     address: IpAddr,
-    /// How far the sender's clock is ahead, in milliseconds.
+    /// How far the sender's clock is believed to be ahead, in milliseconds.
     skew_ms: i64,
 }
 
@@ -52,7 +49,7 @@ impl Node {
         }
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
-        let (key, skew_ms) = (link.key, link.skew_ms);
+        let (key, skew_ms) = (link.key, link.believed_skew_ms());
         let peer = key.peer();
         let origin = Origin {
             key: Some(key),
@@ -62,9 +59,7 @@ impl Node {
             address: link_ip(self, id),
             skew_ms,
         };
-        if let Some(peer) = self.book.find_mut(peer) {
-            peer.touch(now);
-        }
+        self.note_heard(peer, id, now);
         let wanted = batch.iter().filter(|message| message.kind != Kind::Heartbeat).count();
         let (mut granted, retry_after) = self.throttle.take(Sender::Key(key), wanted + unreadable.len(), now.mono);
         // Only to fetch what each message needs from memory, side by side.
@@ -263,7 +258,7 @@ impl Node {
             return Err(Refusal::Expired);
         }
         let ahead = written.since(now.wall);
-        if ahead > FUTURE_MAX {
+        if ahead > self.config.future_max {
             let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
             return Err(Refusal::FromTheFuture { ahead_ms });
         }

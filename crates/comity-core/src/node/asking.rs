@@ -1,11 +1,13 @@
 //! What this process and the control door ask for.
 
+use super::arriving::STATUS_MAX;
 use super::keeping::Waiter;
+use super::sending::Lane;
 use super::{Answer, Ask, Effect, Event, Node, Record, Refusal, Send, Stay, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
 use crate::id::{MessageId, PeerId, Ticket};
-use crate::inbox::Digest;
+use crate::inbox::{Digest, Item};
 use crate::limits::{KNOWN_MAX, SUBSCRIPTIONS_MAX};
 use crate::payload::Payload;
 use crate::time::Now;
@@ -114,6 +116,9 @@ impl Node {
         let Ok(payload) = Payload::from_value(&status.clone().unwrap_or(Value::Null)) else {
             return self.refuse(ticket, Refusal::TooLarge { max: crate::limits::PAYLOAD_JSON_MAX });
         };
+        if payload.len() > STATUS_MAX {
+            return self.refuse(ticket, Refusal::TooLarge { max: STATUS_MAX });
+        }
         self.status = status.clone().map(|status| (status, now.wall));
         let message = self.own_message(Kind::Status, Address::Broadcast, payload, now);
         self.broadcast(&message, now);
@@ -130,36 +135,40 @@ impl Node {
 
     fn take_items(&mut self, ticket: Ticket, limit: usize) {
         let arrivals: Vec<u64> = self.queue.in_order().take(limit).map(|item| item.arrival).collect();
-        if arrivals.is_empty() {
-            return self.answer(ticket, Answer::Items(Vec::new()));
+        let (items, numbers) = self.remove_items(arrivals);
+        match numbers {
+            Some((first, last)) => self.keeping.wait(last, Waiter::Taken { ticket, first, items }),
+            None => self.answer(ticket, Answer::Items(items)),
         }
-        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
-        let mut number = 0;
-        for item in &items {
-            number = self.persist(Record::ItemRemoved { arrival: item.arrival });
-        }
-        self.keeping.wait(number, Waiter::Taken { ticket, items });
     }
 
     fn acknowledge(&mut self, ticket: Ticket, arrivals: Vec<u64>) {
-        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
-        let removed = items.iter().map(|item| Record::ItemRemoved { arrival: item.arrival }).collect::<Vec<_>>();
-        match removed.into_iter().map(|record| self.persist(record)).last() {
-            Some(number) => self.keeping.wait(number, Waiter::Acknowledged { ticket, items }),
+        let (items, numbers) = self.remove_items(arrivals);
+        match numbers {
+            Some((first, last)) => self.keeping.wait(last, Waiter::Acknowledged { ticket, first, items }),
             None => self.answer(ticket, Answer::Done),
         }
     }
 
+    /// Takes items out, each by a record of its own; the first and the last of their numbers.
+    fn remove_items(&mut self, arrivals: Vec<u64>) -> (Vec<Arc<Item>>, Option<(u64, u64)>) {
+        let items: Vec<_> = arrivals.into_iter().filter_map(|arrival| self.queue.remove(arrival)).collect();
+        let mut numbers = None;
+        for item in &items {
+            let number = self.persist(Record::ItemRemoved { arrival: item.arrival });
+            numbers = Some((numbers.map_or(number, |(first, _)| first), number));
+        }
+        (items, numbers)
+    }
+
     fn give_digest(&mut self, ticket: Ticket, take: bool, now: Now) {
-        let digest = if take {
-            let empty = Digest::begin(now.wall);
-            let taken = std::mem::replace(&mut self.digest, empty);
-            self.persist(Record::Digest(Box::new(self.digest.clone())));
-            taken
-        } else {
-            self.digest.clone()
-        };
-        self.answer(ticket, Answer::Digest(Digest { until: Some(now.wall), ..digest }));
+        if !take {
+            return self.answer(ticket, Answer::Digest(Digest { until: Some(now.wall), ..self.digest.clone() }));
+        }
+        let taken = std::mem::replace(&mut self.digest, Digest::begin(now.wall));
+        let digest = Box::new(Digest { until: Some(now.wall), ..taken });
+        let number = self.persist(Record::Digest(Box::new(self.digest.clone())));
+        self.keeping.wait(number, Waiter::Digest { ticket, digest });
     }
 
     fn leave(&mut self, ticket: Ticket, reason: &str, now: Now) {
@@ -190,7 +199,7 @@ impl Node {
         }
         let waits = |peer: &crate::peers::book::Peer| {
             let reachable = peer.link.is_some() || peer.plain.is_some();
-            reachable && self.lanes.get(&peer.id).is_some_and(|lane| !lane.queue.is_empty())
+            reachable && self.lanes.get(&peer.id).is_some_and(Lane::has_to_send)
         };
         if !self.book.iter().any(waits) {
             self.finish_leaving();

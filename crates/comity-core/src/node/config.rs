@@ -36,6 +36,8 @@ pub struct Config {
     /// How many message ids are remembered, at most 32 bytes each. When it is full, new messages
     /// are refused until old ids may be forgotten.
     pub seen_max: usize,
+    /// How far in the future a message may have been written.
+    pub future_max: Duration,
     /// How often the digest is cut.
     pub digest_every: Duration,
     /// Which addresses may be dialled.
@@ -58,6 +60,7 @@ impl Config {
             inbox: inbox::queue::Config::default(),
             outbound: outbound::Config::default(),
             seen_max: 1 << 20,
+            future_max: Duration::from_secs(60),
             digest_every: Duration::from_secs(60),
             guard: guard::Config::default(),
         }

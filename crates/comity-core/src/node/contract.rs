@@ -206,6 +206,8 @@ pub enum DialFailure {
     Twin,
     /// It speaks, but not our protocol version.
     Incompatible,
+    /// Its card is from another time: one of the clocks is wrong.
+    Clock,
     /// It refused us.
     Refused,
 }
@@ -344,7 +346,7 @@ pub enum Event {
         /// Where.
         address: SocketAddr,
     },
-    /// Somebody who claimed the id or the name of a peer that proved its key was taken out of the book.
+    /// Somebody who claimed the id, the name or the address of a peer that proved its key was taken out of the book.
     /// That it left, if it was here, is an event of its own.
     Evicted {
         /// The id.

@@ -40,12 +40,14 @@ impl Default for Keeping {
 pub(super) enum Waiter {
     /// An item that enters the inbox.
     Item { item: Arc<Item>, bringers: Vec<Sender> },
-    /// Items that were taken out.
-    Taken { ticket: Ticket, items: Vec<Arc<Item>> },
-    /// Items that were acknowledged.
-    Acknowledged { ticket: Ticket, items: Vec<Arc<Item>> },
+    /// Items that were taken out, each by a record of its own from `first` on.
+    Taken { ticket: Ticket, first: u64, items: Vec<Arc<Item>> },
+    /// Items that were acknowledged, in the same way.
+    Acknowledged { ticket: Ticket, first: u64, items: Vec<Arc<Item>> },
     /// An item that was pushed out or ran out: its removal is tried again.
     Gone { arrival: u64 },
+    /// The digest that was taken.
+    Digest { ticket: Ticket, digest: Box<Digest> },
     /// A change that somebody asked for.
     Done(Ticket),
 }
@@ -136,19 +138,13 @@ impl Node {
         for waiter in self.keeping.end(..=upto) {
             match waiter {
                 Waiter::Item { item, bringers } => self.enter_inbox(item, bringers, now),
-                Waiter::Taken { ticket, items } => {
-                    for item in &items {
-                        self.note_left(item, FateKind::Read, now);
-                    }
-                    self.answer(ticket, Answer::Items(items));
-                }
-                Waiter::Acknowledged { ticket, items } => {
-                    for item in &items {
-                        self.note_left(item, FateKind::Read, now);
-                    }
+                Waiter::Taken { ticket, items, .. } => self.hand_out(ticket, items, now),
+                Waiter::Acknowledged { ticket, items, .. } => {
+                    self.note_read(&items, now);
                     self.answer(ticket, Answer::Done);
                 }
                 Waiter::Gone { .. } => {}
+                Waiter::Digest { ticket, digest } => self.answer(ticket, Answer::Digest(*digest)),
                 Waiter::Done(ticket) => self.answer(ticket, Answer::Done),
             }
         }
@@ -159,15 +155,44 @@ impl Node {
         for waiter in self.keeping.end(from..) {
             match waiter {
                 Waiter::Item { item, bringers } => self.refuse_item(&item, bringers, now),
-                Waiter::Taken { ticket, items } | Waiter::Acknowledged { ticket, items } => {
-                    for item in items {
-                        self.put_in(item, now);
-                    }
+                Waiter::Taken { ticket, first, items } => match self.put_back(items, first, from, now) {
+                    gone if gone.is_empty() => self.refuse(ticket, Refusal::Disk),
+                    gone => self.hand_out(ticket, gone, now),
+                },
+                Waiter::Acknowledged { ticket, first, items } => {
+                    let gone = self.put_back(items, first, from, now);
+                    self.note_read(&gone, now);
                     self.refuse(ticket, Refusal::Disk);
                 }
                 Waiter::Gone { arrival } => self.keeping.redo.push(arrival),
+                Waiter::Digest { ticket, mut digest } => {
+                    digest.merge(std::mem::take(&mut self.digest));
+                    self.digest = *digest;
+                    self.refuse(ticket, Refusal::Disk);
+                }
                 Waiter::Done(ticket) => self.refuse(ticket, Refusal::Disk),
             }
+        }
+    }
+
+    /// Puts back the items whose removal the disk did not take; the others, which are gone from it. A group
+    /// of records may end between those of one question.
+    fn put_back(&mut self, mut items: Vec<Arc<Item>>, first: u64, from: u64, now: Now) -> Vec<Arc<Item>> {
+        let gone = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX).min(items.len());
+        for item in items.split_off(gone) {
+            self.put_in(item, now);
+        }
+        items
+    }
+
+    fn hand_out(&mut self, ticket: Ticket, items: Vec<Arc<Item>>, now: Now) {
+        self.note_read(&items, now);
+        self.answer(ticket, Answer::Items(items));
+    }
+
+    fn note_read(&mut self, items: &[Arc<Item>], now: Now) {
+        for item in items {
+            self.note_left(item, FateKind::Read, now);
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) struct Link {
     pub(super) key: NodeId,
     pub(super) remote: SocketAddr,
     pub(super) dialed: bool,
+    /// How far the other clock was ahead when it was last measured, in milliseconds.
     pub(super) skew_ms: i64,
     /// Messages with an id that came, counted in their order.
     pub(super) received: u64,
@@ -146,19 +147,28 @@ impl Node {
         match old {
             Some(old) if !self.replaces(id, old) => self.close_link(id, now),
             Some(old) => {
+                let restarted = self.links.get(&old).is_none_or(|old| old.boot != hello.boot);
                 // Closed first: what was in flight on it waits again, for the new link.
                 self.close_link(old, now);
-                self.use_link(peer, id, hello.subscriptions);
+                self.use_link(peer, id, hello.subscriptions, now);
+                if restarted {
+                    self.send_status(peer, now);
+                }
             }
             None => {
-                self.use_link(peer, id, hello.subscriptions);
-                if let Some(status) = self.status_message(now).filter(|status| self.lane(peer).wants(status)) {
-                    self.enqueue(peer, status, now);
-                }
+                self.use_link(peer, id, hello.subscriptions, now);
+                self.send_status(peer, now);
             }
         }
         self.pump(peer, now);
         self.dial_back(peer);
+    }
+
+    /// Says what this node is doing to a peer that has just come.
+    fn send_status(&mut self, peer: PeerId, now: Now) {
+        if let Some(status) = self.status_message(now).filter(|status| self.lane(peer).wants(status)) {
+            self.enqueue(peer, status, now);
+        }
     }
 
     /// Whether a person named this peer: that admits it wherever it is.
@@ -201,12 +211,14 @@ impl Node {
         new.dialed == (self.config.node < new.key)
     }
 
-    fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>) {
+    fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>, now: Now) {
         if let Some(record) = self.book.find_mut(peer) {
             record.link = Some(id);
         }
         let lane = self.lane(peer);
         lane.subscriptions = Some(subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect());
+        // The clocks are compared before the first silence; and whoever answers has not turned us away.
+        self.effects.push(Effect::Control { link: id, frame: Frame::Ping { nonce: 0, ts: now.wall.millis() } });
     }
 
     /// Takes over what a handshake proved and a card says.
@@ -215,6 +227,8 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
+        let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() {
             peer.reach.outbound = true;
             peer.last_good = Some(hello.remote);
@@ -223,19 +237,26 @@ impl Node {
             peer.sources.insert(Source::Inbound);
         }
         let (id, was) = (peer.id, peer.presence);
+        let turned_away = dial.is_some() && peer.brief;
         self.see_off(now);
         self.take_endpoints(id, hello, now);
         if let Some(dial) = dial {
-            self.end_errand(dial, id);
+            self.end_errand(dial, id, now);
         }
         self.evict_claimants(id, proved.claimant, now);
         if was == Presence::Online {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        self.set_presence(id, Presence::Online);
+        // Who closed its last link at once may do so again: it is there when it says something.
+        if !turned_away {
+            self.set_presence(id, Presence::Online);
+        }
+        if outlived.is_some() {
+            self.emit(Event::PeerStatus { peer: id, status: None });
+        }
     }
 
-    fn end_errand(&mut self, dial: DialId, peer: PeerId) {
+    fn end_errand(&mut self, dial: DialId, peer: PeerId, now: Now) {
         match self.dials.remove(&dial) {
             Some(Errand::Named(index)) => {
                 if let Some(named) = self.manual.get_mut(index) {
@@ -249,8 +270,14 @@ impl Node {
                 }
             }
             Some(Errand::Peer(dialed)) => {
-                if let Some(dialed) = self.book.find_mut(dialed) {
-                    dialed.dial = None;
+                if let Some(record) = self.book.find_mut(dialed) {
+                    record.dial = None;
+                    // A record without a key at whose address somebody with a key answered is wrong.
+                    let keyless = record.key.or(record.claimed_key).is_none();
+                    if dialed != peer && keyless && !record.presence.is_here() {
+                        let name = record.name.clone();
+                        self.evict(dialed, &name, now);
+                    }
                 }
             }
             None => {}
@@ -286,6 +313,7 @@ impl Node {
                 "it closed the link at once: perhaps it admits only known peers (`comity trust` over there)",
                 now,
             );
+            self.expect_back(peer, now);
         } else if brief && failed_before {
             self.wait_for_return(peer, now);
         } else if !self.dial_peer(peer) {
@@ -300,7 +328,13 @@ impl Node {
         if !dialling && !self.timers.is_set(Timer::Redial(id)) {
             self.dial_later(id, "its links are brief, and it did not answer", now);
         }
-        self.set_presence(id, Presence::Stale);
+        self.expect_back(id, now);
+    }
+
+    /// Whoever was here may be back soon, after a restart say: it is stale till then.
+    fn expect_back(&mut self, id: PeerId, now: Now) {
+        let here = self.book.find(id).is_some_and(|peer| peer.presence.is_here());
+        self.set_presence(id, if here { Presence::Stale } else { Presence::Unreachable });
         self.timers.set(Timer::Missed(id), now.mono + MISSED);
     }
 
@@ -348,9 +382,8 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.heard(now);
         let peer = link.peer;
-        if let Some(peer) = self.book.find_mut(peer) {
-            peer.touch(now);
-        }
+        self.note_heard(peer, id, now);
+        let Some(link) = self.links.get_mut(&id) else { return };
         match frame {
             Frame::Ping { nonce, .. } => {
                 let pong = Frame::Pong { nonce, ts: now.wall.millis() };
@@ -447,12 +480,17 @@ impl Node {
 }
 
 impl Link {
+    /// How far the other clock is ahead, as far as that corrects what comes from it.
+    pub(super) fn believed_skew_ms(&self) -> i64 {
+        self.skew_ms.clamp(-SKEW_BELIEVED_MS, SKEW_BELIEVED_MS)
+    }
+
     fn measure(&mut self, ts: u64, now: Now) {
         let round_trip = now.mono.saturating_sub(self.ping_sent);
         self.round_trip = Some(round_trip);
         let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(0);
         let theirs = i64::try_from(ts).unwrap_or(i64::MAX);
         let ours = i64::try_from(now.wall.millis()).unwrap_or(0) - half;
-        self.skew_ms = theirs.saturating_sub(ours).clamp(-SKEW_BELIEVED_MS, SKEW_BELIEVED_MS);
+        self.skew_ms = theirs.saturating_sub(ours);
     }
 }

@@ -4,7 +4,7 @@ use super::linking::Hello;
 use super::{DialFailure, DialOutcome, Effect, Event, Node, Stay, Timer, is_named};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
-use crate::id::{DialId, MessageId, PeerId};
+use crate::id::{DialId, LinkId, MessageId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::identity::trust::Trust;
 use crate::payload::Payload;
@@ -105,8 +105,16 @@ impl Node {
         }
     }
 
-    /// A person named addresses: they are dialled until somebody answers.
+    /// A person named addresses: they are dialled until somebody answers. Named once more, they are tried
+    /// again if whoever answered there has no link.
     pub(super) fn add_named(&mut self, candidates: Vec<Candidate>) -> bool {
+        if let Some(named) = self.manual.iter().find(|named| named.candidates == candidates) {
+            match named.peer {
+                Some(peer) => drop(self.dial_peer(peer)),
+                None => self.dial_named(),
+            }
+            return true;
+        }
         if self.manual.len() >= NAMED_MAX || !candidates.iter().all(is_named) {
             return false;
         }
@@ -154,6 +162,12 @@ impl Node {
         }
         let Some(peer) = self.book.find_mut(id) else { return false };
         let mut candidates = peer.candidates.clone();
+        let expect = peer.key.or(peer.claimed_key);
+        if expect.is_none() {
+            // Whoever was reached there has a key and would take this for a new link in place of that one.
+            let linked = |address| self.links.values().any(|link| link.dialed && link.remote == address);
+            candidates.retain(|candidate| !linked(candidate.address));
+        }
         if candidates.is_empty() || peer.dial.is_some() {
             return peer.dial.is_some();
         }
@@ -161,7 +175,6 @@ impl Node {
         candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
         let dial = self.numbers.dial();
         peer.dial = Some(dial);
-        let expect = peer.key.or(peer.claimed_key);
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));
         self.effects.push(Effect::Dial { dial, expect, candidates });
@@ -295,6 +308,15 @@ impl Node {
         peer.trouble = Some(trouble.to_owned());
         let jitter = self.numbers.jitter(pause / 2);
         self.timers.set(Timer::Redial(id), now.mono + pause + jitter);
+    }
+
+    /// Notes that a peer was heard of over a link.
+    pub(super) fn note_heard(&mut self, id: PeerId, link: LinkId, now: Now) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        peer.touch(now);
+        if peer.link == Some(link) && matches!(peer.presence, Presence::Stale | Presence::Unreachable) {
+            self.set_presence(id, Presence::Online);
+        }
     }
 
     /// Notes how present a peer is, and says so if that changed.
@@ -431,7 +453,7 @@ impl Node {
     }
 
     /// Takes out a peer that claims what belongs to a proven one, if it is in the book.
-    fn evict(&mut self, id: PeerId, name: &str, now: Now) {
+    pub(super) fn evict(&mut self, id: PeerId, name: &str, now: Now) {
         if self.book.take_out(id) {
             self.see_off(now);
             self.emit(Event::Evicted { peer: id, name: clean(name) });
@@ -449,6 +471,7 @@ impl DialFailure {
             Self::Ourselves => "that is this node itself",
             Self::Twin => "another node has this node's key",
             Self::Incompatible => "it speaks another protocol version",
+            Self::Clock => "its card is from another time: one of the two clocks is wrong",
             Self::Refused => "it refused us",
         }
     }

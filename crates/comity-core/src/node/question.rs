@@ -71,7 +71,8 @@ pub enum Ask {
     },
     /// Acknowledge items by their arrival numbers; [`Answer::Done`].
     Ack(Vec<u64>),
-    /// The digest so far: [`Answer::Digest`]. Taking it empties it.
+    /// The digest so far: [`Answer::Digest`]. Taking it empties it, and is answered once a crash can no longer
+    /// bring it back.
     Digest {
         /// Whether to empty it.
         take: bool,
@@ -89,7 +90,7 @@ pub enum Ask {
     },
     /// Send what is queued, then say goodbye to everybody; [`Answer::Done`] when all is out.
     Leave {
-        /// The reason given.
+        /// The reason that peers without links are told; a link's goodbye says only that the node leaves.
         reason: String,
     },
 }

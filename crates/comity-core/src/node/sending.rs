@@ -32,13 +32,28 @@ pub(super) struct Lane {
     pub(super) subscriptions: Option<BTreeMap<Channel, bool>>,
     /// The message that is being POSTed, and how often it was tried before.
     posting: Option<(Arc<Message>, u8)>,
+    /// No POST before this, because the last one did not work.
+    not_before: Duration,
     /// Fates of messages in flight that were told before their receipt, and by which link.
     told: BTreeMap<MessageId, (LinkId, FateKind)>,
     /// How many more fates this peer may tell: four for every message it was sent.
-    fates_owed: usize,
+    pub(super) fates_owed: usize,
 }
 
 impl Lane {
+    /// Whether a message waits, or is being POSTed.
+    pub(super) fn has_to_send(&self) -> bool {
+        !self.queue.is_empty() || self.posting.is_some()
+    }
+
+    /// Forgets news of what was receipted long ago, if so many more fates do not fit.
+    fn make_room_to_tell(&mut self, more: usize) {
+        if self.told.len() + more > TOLD_MAX {
+            let unsettled: BTreeSet<MessageId> = self.queue.unsettled().collect();
+            self.told.retain(|id, _| unsettled.contains(id));
+        }
+    }
+
     pub(super) fn wants(&self, message: &Message) -> bool {
         let Some(subscriptions) = &self.subscriptions else { return true };
         match subscriptions.get(&message.channel) {
@@ -56,6 +71,7 @@ impl Node {
             queue: Outbound::new(config),
             subscriptions: None,
             posting: None,
+            not_before: Duration::ZERO,
             told: BTreeMap::new(),
             fates_owed: 0,
         })
@@ -207,6 +223,9 @@ impl Node {
 
     fn pump_post(&mut self, id: PeerId, address: SocketAddr, coded: bool, now: Now) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.posting.is_none()) else { return };
+        if now.mono < lane.not_before {
+            return self.timers.set_if_idle(Timer::Redial(id), lane.not_before);
+        }
         let Some((message, tries)) = lane.queue.next_for_post() else { return };
         lane.posting = Some((message.clone(), tries));
         self.note_out(&message, id, FateKind::Sent, now);
@@ -244,6 +263,7 @@ impl Node {
             return;
         }
         let Some(lane) = self.lanes.get_mut(&peer) else { return };
+        lane.make_room_to_tell(receipt.fates.len());
         let mut ended = Vec::new();
         for (id, fate) in receipt.fates {
             if lane.fates_owed == 0 {
@@ -309,8 +329,9 @@ impl Node {
             }
             Err(failure) if failure.is_passing() && tries + 1 < TRIES_MAX => {
                 let evicted = lane.queue.put_back(message, tries + 1);
+                lane.not_before = now.mono + POST_RETRY * (u32::from(tries) + 1);
+                self.timers.set(Timer::Redial(peer), lane.not_before);
                 self.all_undelivered(&evicted, peer, FateKind::Evicted, now);
-                self.timers.set(Timer::Redial(peer), now.mono + POST_RETRY * (u32::from(tries) + 1));
             }
             Err(failure) => {
                 self.undelivered(&message, peer, FateKind::Failed, now);

@@ -4,6 +4,7 @@ mod causes;
 mod claims;
 mod flapping;
 mod floods;
+mod posts;
 mod presence;
 mod pressure;
 mod resent;
@@ -70,17 +71,21 @@ impl Pair {
 
     fn link(&mut self) {
         // Node 0 is the one that has something to send when its link comes up.
-        for (near, far) in [(1, 0), (0, 1)] {
-            let other = &self.nodes[far];
-            let key = other.config.node;
-            let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
-            let card = Card { node: Some(key), name: other.config.name.clone(), ..Card::default() };
-            let subscriptions = other.subscriptions.clone().into_iter().collect();
-            let dial = (near == 0).then_some(DialId(1));
-            let boot = other.config.boot;
-            let up = Input::LinkUp { link: LINK, dial, key, remote, card: Box::new(card), boot, subscriptions };
+        for near in [1, 0] {
+            let up = self.link_up(near);
             self.tell(near, up);
         }
+    }
+
+    /// What a node is told when its link to the other is up.
+    fn link_up(&self, near: usize) -> Input {
+        let other = &self.nodes[1 - near];
+        let key = other.config.node;
+        let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
+        let card = Box::new(Card { node: Some(key), name: other.config.name.clone(), ..Card::default() });
+        let subscriptions = other.subscriptions.clone().into_iter().collect();
+        let dial = (near == 0).then_some(DialId(1));
+        Input::LinkUp { link: LINK, dial, key, remote, card, boot: other.config.boot, subscriptions }
     }
 
     fn tell(&mut self, to: usize, input: Input) {
@@ -250,6 +255,57 @@ fn a_background_message_is_counted_in_the_digest() {
 }
 
 #[test]
+fn a_digest_is_taken_when_the_disk_has_it_and_else_it_stays() {
+    let mut pair = Pair::new();
+    pair.fates(send(1, Priority::Background));
+    pair.disk = false;
+    assert!(matches!(pair.ask(1, Ask::Digest { take: true }), Answer::Refused(Refusal::Disk)));
+    pair.disk = true;
+    pair.fates(send(2, Priority::Background));
+    let Answer::Digest(digest) = pair.ask(1, Ask::Digest { take: true }) else { panic!("not a digest") };
+    assert_eq!((digest.total(), digest.samples.len()), (2, 2));
+    pair.fates(send(3, Priority::Background));
+    pair.nodes[1].handle(Input::Asked { ticket: TICKET, ask: Ask::Digest { take: true } }, pair.now);
+    assert!(
+        !pair.nodes[1].effects().any(|effect| matches!(effect, Effect::Answer { .. })),
+        "the disk does not have it yet"
+    );
+}
+
+#[test]
+fn a_status_that_no_peer_would_show_is_refused() {
+    let mut pair = Pair::new();
+    let refused = pair.ask(1, Ask::SetStatus(Some(serde_json::json!("x".repeat(9000)))));
+    assert!(matches!(refused, Answer::Refused(Refusal::TooLarge { max: 8192 })), "{refused:?}");
+    assert!(pair.nodes[1].view(pair.now).status.is_none());
+    pair.ask(1, Ask::SetStatus(Some(serde_json::json!("x".repeat(8000)))));
+    assert!(pair.peer(0).status.is_some());
+}
+
+#[test]
+fn an_address_that_is_named_again_uses_up_nothing_and_is_dialled_only_without_a_link() {
+    let mut pair = Pair::new();
+    let candidates = vec![Candidate { address: SocketAddr::from(([127, 0, 0, 1], 9000)), source: Source::Manual }];
+    let name = |pair: &mut Pair| {
+        let ask = Ask::AddPeer(candidates.clone());
+        pair.nodes[0].handle(Input::Asked { ticket: TICKET, ask }, pair.now);
+        let effects: Vec<Effect> = pair.nodes[0].effects().collect();
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer { answer: Answer::Done, .. })));
+        effects.iter().filter(|effect| matches!(effect, Effect::Dial { .. })).count()
+    };
+    for whom in [0, 1] {
+        pair.tell(whom, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    }
+    assert_eq!(name(&mut pair), 1);
+    pair.link();
+    for _ in 0..300 {
+        assert_eq!(name(&mut pair), 0);
+    }
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    assert_eq!(name(&mut pair), 1);
+}
+
+#[test]
 fn a_message_sent_twice_is_refused_the_second_time() {
     let mut pair = Pair::new();
     pair.fates(send(1, Priority::Normal));
@@ -324,6 +380,37 @@ fn expired_and_future_messages_are_refused() {
     let mut early = send(2, Priority::Normal);
     early.sealed_at = Some(now + Duration::from_secs(300));
     assert_eq!(pair.fates(early).0, [FateKind::Sent, FateKind::FromTheFuture]);
+}
+
+#[test]
+fn how_far_ahead_a_message_may_be_is_what_was_configured() {
+    let mut pair = Pair::with(|config| config.future_max = Duration::from_secs(600));
+    let mut early = send(1, Priority::Normal);
+    early.sealed_at = Some(pair.now.wall + Duration::from_secs(300));
+    assert_eq!(pair.fates(early).0, [FateKind::Sent, FateKind::Inbox]);
+}
+
+#[test]
+fn a_wrong_clock_shows_as_wrong_as_it_is_and_corrects_by_half_a_minute_at_most() {
+    let mut pair = Pair::new();
+    let ts = pair.now.wall.millis() + 50_000;
+    pair.tell(1, Input::Frame { link: LINK, frame: Frame::Pong { nonce: 0, ts } });
+    assert_eq!(pair.nodes[1].view(pair.now).skew_ms, 50_000);
+    for (ahead, fate) in [(89, FateKind::Inbox), (91, FateKind::FromTheFuture)] {
+        let mut early = send(ahead, Priority::Normal);
+        early.sealed_at = Some(pair.now.wall + Duration::from_secs(ahead as u64));
+        assert_eq!(pair.fates(early).0, [FateKind::Sent, fate]);
+    }
+}
+
+#[test]
+fn the_clocks_are_compared_as_soon_as_a_link_is_up() {
+    let mut pair = Pair::new();
+    pair.nodes[0].handle(Input::LinkDown { link: LINK, loss: LinkLoss::Broken }, pair.now);
+    pair.nodes[0].effects().for_each(drop);
+    let up = pair.link_up(0);
+    pair.nodes[0].handle(up, pair.now);
+    assert!(pair.nodes[0].effects().any(|effect| matches!(effect, Effect::Control { frame: Frame::Ping { .. }, .. })));
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct Peer {
     pub candidates: Vec<Candidate>,
     /// Where it answered last.
     pub last_good: Option<SocketAddr>,
+    /// The start that linked last: what it says it is doing ends with it.
+    pub boot: Option<Boot>,
     /// The start that said goodbye: nothing that comes of it later counts.
     pub departed: Option<Boot>,
     /// Where it takes POSTs, if it speaks only plain HTTP.
@@ -131,6 +133,7 @@ impl Peer {
             came_from: None,
             candidates: Vec::new(),
             last_good: None,
+            boot: None,
             departed: None,
             plain: None,
             coded: false,
@@ -153,14 +156,20 @@ impl Peer {
         self.last_heard = now.mono;
     }
 
-    /// Adds addresses; the oldest of the same source go when there are too many.
+    /// Adds addresses. When there are too many the oldest of the same source goes for each, and for one that
+    /// a person named any that no person named; never where it answered last.
     pub fn add_candidates(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
         for candidate in candidates {
             if self.candidates.iter().any(|known| known.address == candidate.address) {
                 continue;
             }
             if self.candidates.len() >= CANDIDATES_MAX {
-                self.candidates.remove(0);
+                let replaced = |known: &Candidate| {
+                    let same = known.source == candidate.source || candidate.source == Source::Manual;
+                    same && known.source != Source::Manual && Some(known.address) != self.last_good
+                };
+                let Some(oldest) = self.candidates.iter().position(replaced) else { continue };
+                self.candidates.remove(oldest);
             }
             self.candidates.push(candidate);
         }
@@ -317,11 +326,11 @@ impl Book {
             if !sighting.capabilities.is_empty() {
                 peer.capabilities = cut_all(&sighting.capabilities);
             }
-        }
-        let metadata = sighting.metadata.iter().take(PEER_LIST_MAX);
-        peer.metadata.extend(metadata.map(|(key, value)| (cut(key), cut(value))));
-        while peer.metadata.len() > PEER_LIST_MAX {
-            peer.metadata.pop_last();
+            let metadata = sighting.metadata.iter().take(PEER_LIST_MAX);
+            peer.metadata.extend(metadata.map(|(key, value)| (cut(key), cut(value))));
+            while peer.metadata.len() > PEER_LIST_MAX {
+                peer.metadata.pop_last();
+            }
         }
         Merged::Taken
     }

@@ -223,7 +223,7 @@ impl<'a> Fields<'a> {
 
     /// Fates of names that a later version made up read as nothing: they are passed over.
     fn fates(&self) -> Result<Vec<(MessageId, FateKind)>, BadFrame> {
-        let wanted = "at most 8,192 pairs of message id and fate";
+        let wanted = "at most 4,096 pairs of message id and fate";
         let mut fates = Vec::new();
         for pair in self.items("/fates", FATES_MAX, wanted)? {
             let texts = (pair.get(0).and_then(Value::as_str), pair.get(1).and_then(Value::as_str));

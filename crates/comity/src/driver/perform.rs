@@ -116,7 +116,7 @@ impl Body {
             tracing::error!(%address, "another node uses this node's key: stop one of them, or give it a key of its own");
         }
         if let Event::Evicted { peer, name } = &event {
-            tracing::warn!(%peer, name, "a peer used the id or the name of one that proved its key, and was forgotten");
+            tracing::warn!(%peer, name, "a peer used the id, the name or the address of one that proved its key, and was forgotten");
         }
         if let Event::Message(received) = &event {
             observe::admitted(received);

@@ -6,6 +6,7 @@ use crate::driver::Handle;
 use comity_core::card::{self, Card};
 use comity_core::id::NodeId;
 use comity_core::node::DialFailure;
+use comity_core::wire::card::BadCard;
 use comity_core::wire::frame::{Frame, Hello, Incoming, parse};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -54,13 +55,16 @@ async fn first_words(socket: &mut impl Packets, handle: &Handle) -> Result<Hello
     }
 }
 
-fn judge(theirs: &Hello, handle: &Handle, key: NodeId, ours: &Hello) -> Result<Card, DialFailure> {
+pub(super) fn judge(theirs: &Hello, handle: &Handle, key: NodeId, ours: &Hello) -> Result<Card, DialFailure> {
     if !card::compatible(&theirs.protocol, card::PROTOCOL) {
         return Err(DialFailure::Incompatible);
     }
     let card = comity_core::wire::card::verify(&theirs.card, handle.now().wall).map_err(|refused| {
         tracing::debug!(%key, %refused, "a hello carries a card that does not hold");
-        DialFailure::Incompatible
+        match refused {
+            BadCard::FromTheFuture | BadCard::Expired => DialFailure::Clock,
+            _ => DialFailure::Incompatible,
+        }
     })?;
     if card.node != Some(key) {
         return Err(DialFailure::WrongKey);

@@ -141,7 +141,10 @@ fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>, NodeView) {
 }
 
 fn hello_of(key: &KeyPair, boot: Boot) -> Hello {
-    let now = wall();
+    hello_at(key, boot, wall())
+}
+
+fn hello_at(key: &KeyPair, boot: Boot, now: Timestamp) -> Hello {
     let card = Card {
         node: Some(key.node()),
         name: format!("node {}", key.node().short()),

@@ -268,6 +268,7 @@ fn rules(me: &Identity, config: &Config, ports: &Ports) -> node::Config {
     rules.outbound =
         outbound::Config { messages_max: limits.queue_messages, weight_max: limits.queue_bytes, ..rules.outbound };
     rules.seen_max = limits.seen;
+    rules.future_max = limits.clock_skew;
     rules.guard.own_doors = ports.own();
     rules
 }

@@ -79,10 +79,10 @@ impl Network {
         self.digest_of(Ask::Digest { take: false }).await
     }
 
-    /// As [`Network::digest`], and begins a new one.
+    /// As [`Network::digest`], and begins a new one. It is handed out when the disk has that.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the node is leaving.
+    /// [`Error::Refused`] when the node is leaving, or the disk does not take it.
     pub async fn take_digest(&self) -> Result<Digest, Error> {
         self.digest_of(Ask::Digest { take: true }).await
     }

@@ -78,6 +78,53 @@ fn a_peer_without_an_address_is_unreachable_when_its_link_breaks() {
     assert_eq!(words(&mut pair), ["left false"]);
 }
 
+/// Node 0 dials node 1, which takes the link and closes it without a word.
+fn turned_away(pair: &mut Pair) {
+    let up = pair.link_up(0);
+    for input in [up, Input::LinkDown { link: LINK, loss: LinkLoss::Broken }] {
+        pair.nodes[0].handle(input, pair.now);
+        let effects: Vec<_> = pair.nodes[0].effects().collect();
+        pair.events.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Emit(event) => Some((0, event)),
+            _ => None,
+        }));
+    }
+}
+
+#[test]
+fn who_turns_us_away_is_unreachable_and_why_is_shown_and_it_does_not_come_and_go() {
+    let mut pair = Pair::new();
+    let candidate = Candidate { address: SocketAddr::from(([127, 0, 0, 1], 9000)), source: Source::Manual };
+    let id = pair.nodes[1].me();
+    pair.nodes[0].book.find_mut(id).expect("a peer").add_candidates([candidate]);
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.events.clear();
+    silence(&mut pair, Duration::from_millis(500));
+    assert_eq!(words(&mut pair), ["left false"]);
+    for _ in 0..3 {
+        turned_away(&mut pair);
+        let peer = pair.peer(0);
+        assert_eq!(peer.presence, Presence::Unreachable);
+        assert!(peer.trouble.is_some_and(|trouble| trouble.contains("admits only known peers")));
+    }
+    assert_eq!(words(&mut pair), [""; 0]);
+    pair.tell(1, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.link();
+    assert_eq!(words(&mut pair), ["joined online"], "it answers");
+}
+
+#[test]
+fn who_is_started_again_at_once_has_not_left() {
+    let mut pair = Pair::new();
+    pair.events.clear();
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    silence(&mut pair, Duration::from_millis(300));
+    pair.tell(1, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.link();
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(words(&mut pair), ["updated stale", "updated online"]);
+}
+
 #[test]
 fn a_plain_peer_that_is_heard_of_again_is_online_again_and_that_is_said() {
     let mut pair = Pair::new();

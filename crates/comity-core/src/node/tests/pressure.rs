@@ -58,6 +58,55 @@ fn what_is_refused_at_once_has_a_fate_too() {
 }
 
 #[test]
+fn a_refusal_is_told_however_much_news_of_old_messages_came_before() {
+    let mut pair = Pair::new();
+    let receipt = |received, fates| Input::Frame { link: LINK, frame: Frame::Receipt(Receipt { received, fates }) };
+    effects(&mut pair, 0, Input::Asked { ticket: TICKET, ask: Ask::Send(send(1, Priority::Normal)) });
+    // News of what was receipted long ago, as much as there may be.
+    for batch in 0..5 {
+        let old = (0..4000_u128)
+            .map(|number| (MessageId(Uuid::from_u128(1_000_000 + batch * 4000 + number)), FateKind::Read));
+        pair.nodes[0].lane(NodeId::from_bytes([2; 32]).peer()).fates_owed += 4000;
+        effects(&mut pair, 0, receipt(0, old.collect()));
+    }
+    let id = send(1, Priority::Normal).id;
+    effects(&mut pair, 0, receipt(0, vec![(id, FateKind::RateLimited)]));
+    effects(&mut pair, 0, receipt(1, Vec::new()));
+    assert_eq!(pair.why(0, id), [FateKind::Sent, FateKind::RateLimited]);
+}
+
+#[test]
+fn of_a_take_that_the_disk_took_in_part_only_the_rest_is_put_back() {
+    for acknowledged in [false, true] {
+        let mut pair = Pair::new();
+        for number in 1..=3 {
+            pair.fates(send(number, Priority::Normal));
+        }
+        let ask = if acknowledged { Ask::Ack(vec![1, 2, 3]) } else { Ask::Take { limit: 3 } };
+        let done = effects(&mut pair, 1, Input::Asked { ticket: TICKET, ask });
+        let first = done.iter().find_map(|effect| match effect {
+            Effect::Persist { number, .. } => Some(*number),
+            _ => None,
+        });
+        let from = first.expect("the removals are kept") + 1;
+        let done = effects(&mut pair, 1, Input::NotCommitted { from });
+        let answer = done.into_iter().find_map(|effect| match effect {
+            Effect::Answer { answer, .. } => Some(answer),
+            _ => None,
+        });
+        match answer.expect("an answer") {
+            Answer::Items(items) => assert_eq!(items.iter().map(|item| item.arrival).collect::<Vec<_>>(), [1]),
+            other => assert!(acknowledged && matches!(other, Answer::Refused(Refusal::Disk)), "{other:?}"),
+        }
+        effects(&mut pair, 1, Input::Committed { upto: from - 1 });
+        let Answer::Items(left) = pair.ask(1, Ask::Peek { after: 0, limit: 9 }) else { panic!("not items") };
+        assert_eq!(left.iter().map(|item| item.arrival).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(pair.why(1, send(1, Priority::Normal).id).last(), Some(&FateKind::Read));
+        assert_eq!(pair.why(1, send(2, Priority::Normal).id).last(), Some(&FateKind::Inbox));
+    }
+}
+
+#[test]
 fn each_part_of_a_long_receipt_says_how_far_it_reaches() {
     let mut pair = Pair::new();
     let first = Message { from: pair.nodes[0].me(), ..bug(pair.now) };

@@ -52,6 +52,52 @@ fn what_was_handed_over_at_once_and_must_not_be_done_twice_is_not() {
     }
 }
 
+fn status(pair: &Pair, whom: usize) -> Option<Value> {
+    pair.peer(whom).status
+}
+
+#[test]
+fn what_a_peer_was_doing_ends_with_the_start_that_said_it() {
+    let mut pair = Pair::new();
+    let doing = serde_json::json!({ "working_on": "tests" });
+    pair.ask(1, Ask::SetStatus(Some(doing.clone())));
+    assert_eq!(status(&pair, 0), Some(doing.clone()));
+    // The same start is linked again: it says so again.
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.tell(1, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.link();
+    assert_eq!(status(&pair, 0), Some(doing));
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
+    pair.nodes[1].config.boot = Boot(Uuid::from_u128(99));
+    restart(&mut pair, Restored::default());
+    pair.events.clear();
+    pair.link();
+    assert_eq!(status(&pair, 0), None);
+    let said =
+        pair.events.iter().any(|(by, event)| *by == 0 && matches!(event, Event::PeerStatus { status: None, .. }));
+    assert!(said, "{:?}", pair.events);
+}
+
+#[test]
+fn a_new_start_hears_what_a_node_is_doing_that_holds_the_link_to_the_old_one() {
+    let mut pair = Pair::new();
+    let doing = serde_json::json!({ "working_on": "tests" });
+    pair.ask(0, Ask::SetStatus(Some(doing.clone())));
+    pair.pass(Duration::from_millis(100));
+    pair.nodes[1].config.boot = Boot(Uuid::from_u128(99));
+    restart(&mut pair, Restored::default());
+    let mut up = pair.link_up(0);
+    if let Input::LinkUp { link, .. } = &mut up {
+        *link = LinkId(2);
+    }
+    pair.nodes[0].handle(up, pair.now);
+    let sent = pair.nodes[0].effects().filter_map(|effect| match effect {
+        Effect::Transmit { link: LinkId(2), message } => Some(message.payload.to_value()),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [doing]);
+}
+
 #[test]
 fn a_node_that_leaves_says_what_it_took() {
     let mut pair = Pair::new();

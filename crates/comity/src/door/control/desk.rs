@@ -202,8 +202,9 @@ impl Desk {
 
     /// The digest so far; taking it empties it.
     pub(crate) async fn digest(&self, take: bool) -> Result<control::Digest, Denied> {
-        let Answer::Digest(digest) = self.handle.ask(node::Ask::Digest { take }).await else {
-            return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node is leaving"));
+        let digest = match self.handle.ask(node::Ask::Digest { take }).await {
+            Answer::Digest(digest) => digest,
+            other => return Err(Denied::unexpected(other)),
         };
         let view = self.handle.look().await;
         let sample = |sample: &comity_core::inbox::Sample| control::Sample {

@@ -84,6 +84,21 @@ async fn another_key_than_expected_is_refused_before_any_hello() {
 }
 
 #[tokio::test]
+async fn a_peer_whose_clock_is_wrong_is_told_as_that() {
+    let (one, other) = (key(1), key(2));
+    let (handle, _events, _view) = handle(&one);
+    let (ours, boot) = (hello_of(&one, handle.me().boot()), Boot(Uuid::new_v4()));
+    let judged = |said: Timestamp| {
+        let theirs = hello_at(&other, boot, said);
+        hello::judge(&theirs, &handle, other.node(), &ours).map(|card| card.node)
+    };
+    let hour = Duration::from_secs(3600);
+    assert_eq!(judged(wall()), Ok(Some(other.node())));
+    assert_eq!(judged(wall() + hour), Err(DialFailure::Clock));
+    assert_eq!(judged(wall() - 25 * hour), Err(DialFailure::Clock));
+}
+
+#[tokio::test]
 async fn every_failed_candidate_is_told_with_its_cause() {
     let mut one = Side::start(1).await;
     let (nobody, (_held, mute)) = (dead().await, silent().await);
