@@ -7,7 +7,7 @@ use crate::channel::Channel;
 use crate::envelope::{Message, Received};
 use crate::id::{DialId, LinkId, ListenerId, MessageId, NodeId, PeerId, Ticket};
 use crate::inbox::{Digest, Item};
-use crate::peers::{Candidate, PeerView, Sighting, Source};
+use crate::peers::{Candidate, PeerView, Sighting, Source, Way};
 use crate::time::Timestamp;
 use crate::wire::compact::Unreadable;
 use crate::wire::frame::Frame;
@@ -52,8 +52,10 @@ pub enum Input {
         dial: Option<DialId>,
         /// The proven key.
         key: NodeId,
-        /// The other side's address.
+        /// The other side's address: where this node dialled it, or where its packets come from.
         remote: SocketAddr,
+        /// What its packets go through.
+        way: Way,
         /// What the other side said of itself; its signature was checked.
         card: Box<Card>,
         /// The other side's start, so that a restart is noticed.
@@ -65,6 +67,15 @@ pub enum Input {
     Twin {
         /// From where.
         address: SocketAddr,
+    },
+    /// The packets of a link go another way from now on.
+    LinkMoved {
+        /// Which one.
+        link: LinkId,
+        /// The other side's address.
+        remote: SocketAddr,
+        /// What they go through.
+        way: Way,
     },
     /// A link is gone.
     LinkDown {

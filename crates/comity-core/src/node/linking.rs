@@ -50,6 +50,7 @@ pub(super) struct Link {
     pub(super) peer: PeerId,
     pub(super) key: NodeId,
     pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     pub(super) dialed: bool,
     /// How far the other clock was ahead when it was last measured, in milliseconds.
     pub(super) skew_ms: i64,
@@ -75,6 +76,7 @@ pub(super) struct Link {
 pub(super) struct Hello {
     pub(super) key: NodeId,
     pub(super) remote: SocketAddr,
+    pub(super) way: Way,
     pub(super) card: Box<Card>,
     pub(super) boot: Boot,
     pub(super) subscriptions: Vec<(Channel, bool)>,
@@ -86,6 +88,7 @@ impl Link {
             peer: hello.key.peer(),
             key: hello.key,
             remote: hello.remote,
+            way: hello.way,
             dialed,
             skew_ms: 0,
             received: 0,
@@ -108,6 +111,7 @@ impl Link {
             link,
             peer: self.peer,
             remote: self.remote,
+            way: self.way,
             dialed: self.dialed,
             round_trip: self.round_trip,
             skew_ms: self.skew_ms,
@@ -231,7 +235,9 @@ impl Node {
         let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() {
             peer.reach.outbound = true;
-            peer.last_good = Some(hello.remote);
+            if hello.way == Way::Mesh {
+                peer.last_good = Some(hello.remote);
+            }
         } else {
             peer.reach.inbound = true;
             peer.sources.insert(Source::Inbound);
@@ -285,6 +291,19 @@ impl Node {
         if let Some(peer) = self.book.find_mut(peer) {
             peer.dial = None;
         }
+    }
+
+    /// Where a link's packets come from decides whom it admits, also when that changes.
+    pub(super) fn handle_link_moved(&mut self, id: LinkId, remote: SocketAddr, way: Way, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        (link.remote, link.way) = (remote, way);
+        let (peer, key) = (link.peer, link.key);
+        let Some(record) = self.book.find_mut(peer).filter(|record| record.link == Some(id)) else { return };
+        record.way = Some(way);
+        if self.trust_of(Some(key)) < self.trust_wanted(remote.ip()) && !self.is_named_by_a_person(None, peer) {
+            return self.close_link(id, now);
+        }
+        self.emit_peer(peer, Event::PeerUpdated);
     }
 
     pub(super) fn close_link(&mut self, id: LinkId, now: Now) {

@@ -157,11 +157,12 @@ impl Node {
                 self.interfaces = interfaces;
             }
             Input::Dialed { dial, outcome } => self.handle_dialed(dial, outcome, now),
-            Input::LinkUp { link, dial, key, remote, card, boot, subscriptions } => {
-                let hello = linking::Hello { key, remote, card, boot, subscriptions };
+            Input::LinkUp { link, dial, key, remote, way, card, boot, subscriptions } => {
+                let hello = linking::Hello { key, remote, way, card, boot, subscriptions };
                 self.handle_link_up(link, dial, hello, now);
             }
             Input::Twin { address } => self.note_twin(address),
+            Input::LinkMoved { link, remote, way } => self.handle_link_moved(link, remote, way, now),
             Input::LinkDown { link, loss } => self.handle_link_down(link, loss, now),
             Input::Messages { link, batch, unreadable } => self.handle_messages(link, batch, unreadable, now),
             Input::Frame { link, frame } => self.handle_frame(link, frame, now),

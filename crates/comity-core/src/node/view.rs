@@ -6,7 +6,7 @@ use crate::envelope::Priority;
 use crate::id::{LinkId, NodeId, PeerId};
 use crate::inbox::Mode;
 use crate::ledger::FateKind;
-use crate::peers::{PeerView, Source};
+use crate::peers::{PeerView, Source, Way};
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +83,8 @@ pub struct LinkView {
     pub peer: PeerId,
     /// The other side's address.
     pub remote: SocketAddr,
+    /// What its packets go through.
+    pub way: Way,
     /// Whether this node dialled.
     pub dialed: bool,
     /// The last round trip of a ping.

@@ -2,7 +2,7 @@
 //! what was proven; what is proven evicts who claimed it.
 
 use super::owners::Owners;
-use super::{Candidate, PeerView, Presence, Reach, Sighting, Source};
+use super::{Candidate, PeerView, Presence, Reach, Sighting, Source, Way};
 use crate::card::Card;
 use crate::id::{DialId, LinkId, NodeId, PeerId};
 use crate::identity::trust::Trust;
@@ -101,6 +101,8 @@ pub struct Peer {
     pub reach: Reach,
     /// Its link.
     pub link: Option<LinkId>,
+    /// What that goes through.
+    pub way: Option<Way>,
     /// The dial under way.
     pub dial: Option<DialId>,
     /// Dials that failed one after the other.
@@ -140,6 +142,7 @@ impl Peer {
             presence: Presence::Seen,
             reach: Reach::default(),
             link: None,
+            way: None,
             dial: None,
             failures: 0,
             brief: false,
@@ -204,6 +207,7 @@ impl Peer {
             trust,
             presence: self.presence,
             reach: self.reach,
+            way: self.way.filter(|_| self.link.is_some()),
             sources: self.sources.clone(),
             addresses,
             status: self.status.clone(),

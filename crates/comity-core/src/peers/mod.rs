@@ -126,6 +126,28 @@ impl Reach {
     }
 }
 
+/// What the packets of a link go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// A connection to the other side's port.
+    Mesh,
+    /// WebRTC, from one side to the other.
+    Rtc,
+    /// WebRTC, through a relay of either side.
+    RtcRelay,
+}
+
+impl Way {
+    /// The name shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::Rtc => "webrtc",
+            Self::RtcRelay => "webrtc-relay",
+        }
+    }
+}
+
 /// A peer as everybody outside the peer book sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerView {
@@ -145,6 +167,8 @@ pub struct PeerView {
     pub presence: Presence,
     /// Which directions work.
     pub reach: Reach,
+    /// What its link goes through, if it has one.
+    pub way: Option<Way>,
     /// Who told of it.
     pub sources: BTreeSet<Source>,
     /// Where it can be reached, best first.

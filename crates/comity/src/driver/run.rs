@@ -263,9 +263,9 @@ impl Driver {
     }
 
     fn take_link(&mut self, established: link::Established) {
-        let link::Established { id, dial, key, remote, card, boot, subscriptions, ours, writer } = established;
+        let link::Established { id, dial, key, remote, way, card, boot, subscriptions, ours, writer } = established;
         self.body.add_link(id, writer);
-        self.tell(Input::LinkUp { link: id, dial, key, remote, card, boot, subscriptions });
+        self.tell(Input::LinkUp { link: id, dial, key, remote, way, card, boot, subscriptions });
         self.tell_news_since(id, &ours);
     }
 

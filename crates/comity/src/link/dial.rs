@@ -9,7 +9,7 @@ use super::{Links, tls};
 use crate::observe::DialEnd;
 use comity_core::id::{DialId, NodeId, PeerId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
-use comity_core::peers::{Candidate, Sighting};
+use comity_core::peers::{Candidate, Sighting, Way};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
@@ -86,7 +86,7 @@ impl Links {
         match reached {
             Reached::Plain(sighting) => DialOutcome::Plain { address: candidate.address, sighting },
             Reached::Node { socket, greeted, key } => {
-                self.establish(*socket, *greeted, key, candidate.address, Some(dial)).await;
+                self.establish(*socket, *greeted, key, (candidate.address, Way::Mesh), Some(dial)).await;
                 DialOutcome::Linked(candidate.address)
             }
         }

@@ -16,6 +16,7 @@ use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::limits::{FRAME_MAX, PAYLOAD_JSON_MAX};
 use comity_core::node::{DialFailure, Input, LinkLoss};
+use comity_core::peers::Way;
 use comity_core::wire::compact::{self, ChannelTable, Unreadable};
 use comity_core::wire::frame::{self, BadFrame, Frame, Incoming};
 use comity_core::wire::json::{self, Spelling};
@@ -158,7 +159,7 @@ impl Links {
         let early = parts.read_buf.to_vec();
         let mut socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(socket_config())).await;
         match hello::exchange(&mut socket, &self.0.handle, key).await {
-            Ok(greeted) => self.establish(socket, greeted, key, remote, None).await,
+            Ok(greeted) => drop(self.establish(socket, greeted, key, (remote, Way::Mesh), None).await),
             Err(failure) => {
                 self.note_hello(failure, remote);
                 if failure == DialFailure::Twin {
@@ -183,17 +184,18 @@ impl Links {
         socket: impl Packets,
         greeted: Greeted,
         key: NodeId,
-        remote: SocketAddr,
+        (remote, way): (SocketAddr, Way),
         dial: Option<DialId>,
-    ) {
+    ) -> LinkId {
         let id = self.0.handle.new_link();
         let (writer, queue) = mpsc::channel(WRITES_MAX);
         let Greeted { card, theirs, ours } = greeted;
         let tables = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
         let (boot, subscriptions) = (theirs.boot, theirs.subscriptions);
-        let established = Established { id, dial, key, remote, card, boot, subscriptions, ours, writer };
+        let established = Established { id, dial, key, remote, way, card, boot, subscriptions, ours, writer };
         self.0.handle.linked(established).await;
         self.clone().spawn_link(id, socket, queue, tables);
+        id
     }
 
     fn spawn_link(self, id: LinkId, socket: impl Packets, queue: mpsc::Receiver<Write>, tables: Tables) {

@@ -27,6 +27,7 @@ use comity_core::channel::Channel;
 use comity_core::envelope::Message;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::Boot;
+use comity_core::peers::Way;
 use comity_core::wire::frame::{Frame, Hello};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Established {
     pub(crate) key: NodeId,
     /// The other side's address.
     pub(crate) remote: SocketAddr,
+    /// What its packets go through.
+    pub(crate) way: Way,
     /// What the other side said of itself; its signature was checked.
     pub(crate) card: Box<Card>,
     /// The other side's start.

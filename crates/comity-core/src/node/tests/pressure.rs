@@ -34,7 +34,7 @@ fn a_second_link_that_is_refused_does_not_let_senders_go_on() {
     let (key, boot) = (pair.nodes[1].config.node, pair.nodes[1].config.boot);
     let remote = SocketAddr::from(([127, 0, 0, 1], 9001));
     let card = Box::new(Card { node: Some(key), ..Card::default() });
-    let up = Input::LinkUp { link: LinkId(2), dial: None, key, remote, card, boot, subscriptions: Vec::new() };
+    let up = Input::LinkUp { link: LinkId(2), dial: None, key, remote, way: Way::Mesh, card, boot, subscriptions: Vec::new() };
     let done = effects(&mut pair, 0, up);
     assert!(done.iter().any(|effect| matches!(effect, Effect::Close { link: LinkId(2), .. })), "{done:?}");
     assert_eq!(told_to_wait(&done), None);

@@ -9,7 +9,8 @@ use super::ports::{Arrived, Ports};
 use super::reflexive::{Mirror, Seen};
 use super::relay::{Relay, Said, ToServer};
 use super::server::{Kind, Opened, Server};
-use super::{Ice, Path};
+use super::Ice;
+use comity_core::peers::Way;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -52,7 +53,7 @@ pub(super) enum News {
     /// There will be no more addresses; what every server that gave none is to blame for.
     Gathered(Vec<String>),
     /// Packets go this way from now on.
-    Path(Path, SocketAddr),
+    Path(SocketAddr, Way),
     /// A channel is open, whichever side opened it.
     Channel(DataChannel),
     /// No path works any more.
@@ -382,11 +383,11 @@ impl Agent {
         self.path = Some((source, destination));
         let own = self.relays.iter_mut().find(|relay| relay.relayed == Some(source));
         let theirs = self.remote.iter().any(|(address, kind)| *address == destination && *kind == CandidateKind::Relayed);
-        let path = if own.is_some() || theirs { Path::Relay } else { Path::Direct };
+        let way = if own.is_some() || theirs { Way::RtcRelay } else { Way::Rtc };
         if let Some(relay) = own {
             relay.bind(destination);
         }
-        self.news.push_back(News::Path(path, destination));
+        self.news.push_back(News::Path(destination, way));
     }
 
     fn feed(&mut self, input: Input<'_>) {

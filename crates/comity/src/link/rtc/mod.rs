@@ -68,15 +68,6 @@ pub(crate) struct Ice {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
-/// Which way the packets of a connection go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// From one side to the other.
-    Direct,
-    /// Through a relay of either side.
-    Relay,
-}
-
 /// The WebRTC side of a node's links.
 pub(crate) struct Rtc {
     ice: Arc<Ice>,

@@ -5,10 +5,11 @@
 use super::agent::{Agent, News};
 use super::channel::DataChannel;
 use super::route::{Route, Signalled};
-use super::{LINK, Path, permitted};
+use super::{LINK, permitted};
 use crate::link::{Cause, Links, hello};
-use comity_core::id::{DialId, NodeId};
+use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
+use comity_core::peers::Way;
 use comity_core::wire::signal::{self, Kind, Signal};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -60,9 +61,9 @@ pub(super) struct Session {
     send_at: Option<Instant>,
     /// Whether the other side can be sent addresses.
     ready: bool,
-    greeting: JoinSet<Result<(), DialFailure>>,
-    linked: bool,
-    path: Option<(Path, SocketAddr)>,
+    greeting: JoinSet<Result<LinkId, DialFailure>>,
+    link: Option<LinkId>,
+    path: (SocketAddr, Way),
     /// Who waits for channels.
     waiting: Vec<(String, oneshot::Sender<DataChannel>)>,
     /// Why servers gave no address, and signals did not get through.
@@ -93,8 +94,8 @@ impl Session {
             send_at: None,
             ready: false,
             greeting: JoinSet::new(),
-            linked: false,
-            path: None,
+            link: None,
+            path: (SocketAddr::from(([0, 0, 0, 0], 0)), Way::Rtc),
             waiting: Vec::new(),
             failures: Vec::new(),
             until: Some(Instant::now() + CONNECT_TIME),
@@ -146,7 +147,7 @@ impl Session {
                 Some(Ok(greeted)) = self.greeting.join_next() => self.take_greeting(greeted).await,
                 () = sleep_until(send_at), if self.send_at.is_some() => self.send_addresses(),
                 () = sleep_until(until), if self.until.is_some() => ControlFlow::Break(()),
-                () = stop.cancelled(), if !self.linked => ControlFlow::Break(()),
+                () = stop.cancelled(), if self.link.is_none() => ControlFlow::Break(()),
             };
             if flow.is_break() {
                 return;
@@ -156,7 +157,7 @@ impl Session {
 
     /// Tells the rules that it came to nothing, and the other side that it is over.
     async fn finish(mut self) {
-        if let (Some(dial), false) = (self.dial, self.linked) {
+        if let (Some(dial), false) = (self.dial, self.link.is_some()) {
             tracing::debug!(peer = %self.peer, failures = ?self.failures, "no WebRTC connection");
             let outcome = DialOutcome::NoPath { reasons: std::mem::take(&mut self.failures) };
             self.links.0.handle.inform(Input::Dialed { dial, outcome }).await;
@@ -181,14 +182,17 @@ impl Session {
                 self.send_at.get_or_insert(Instant::now() + TRICKLE_PAUSE);
             }
             News::Gathered(failures) => self.failures = failures,
-            News::Path(path, remote) => {
-                self.path = Some((path, remote));
-                self.until = self.until.filter(|_| !self.linked);
+            News::Path(remote, way) => {
+                self.path = (remote, way);
+                if let Some(link) = self.link {
+                    self.until = None;
+                    self.moved(link);
+                }
             }
-            News::Channel(channel) if channel.label() == LINK && !self.linked => self.greet(channel),
+            News::Channel(channel) if channel.label() == LINK && self.link.is_none() => self.greet(channel),
             News::Channel(channel) => self.hand_out(channel),
-            News::Lost if self.dial.is_some() && self.linked && self.until.is_none() => self.restart(),
-            News::Lost if self.linked => self.until = Some(Instant::now() + RESTART_TIME),
+            News::Lost if self.dial.is_some() && self.link.is_some() && self.until.is_none() => self.restart(),
+            News::Lost if self.link.is_some() => self.until = Some(Instant::now() + RESTART_TIME),
             News::Lost => {}
             News::Ended => return ControlFlow::Break(()),
         }
@@ -237,7 +241,7 @@ impl Session {
             Signalled::Refused(why) => {
                 self.failures.push(why);
                 // A connection that is up needs no signals.
-                if !self.ready && !self.linked {
+                if !self.ready && self.link.is_none() {
                     return ControlFlow::Break(());
                 }
             }
@@ -309,32 +313,37 @@ impl Session {
     /// The hellos, and then the link.
     fn greet(&mut self, mut channel: DataChannel) {
         let (links, peer, dial) = (self.links.clone(), self.peer, self.dial);
-        let remote = self.path.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |(_, remote)| remote);
+        let path = self.path;
         self.greeting.spawn(async move {
             let greeted = hello::exchange(&mut channel, &links.0.handle, peer).await;
             match greeted {
-                Ok(greeted) => {
-                    links.establish(channel, greeted, peer, remote, dial).await;
-                    Ok(())
-                }
+                Ok(greeted) => Ok(links.establish(channel, greeted, peer, path, dial).await),
                 Err(failure) => {
-                    links.note_hello(failure, remote);
+                    links.note_hello(failure, path.0);
                     Err(failure)
                 }
             }
         });
     }
 
-    async fn take_greeting(&mut self, greeted: Result<(), DialFailure>) -> ControlFlow<()> {
-        if let Err(failure) = greeted {
-            self.failures.push(format!("{failure:?}"));
-            return ControlFlow::Break(());
+    async fn take_greeting(&mut self, greeted: Result<LinkId, DialFailure>) -> ControlFlow<()> {
+        match greeted {
+            Ok(link) => (self.link, self.until) = (Some(link), None),
+            Err(failure) => {
+                self.failures.push(failure.text().to_owned());
+                return ControlFlow::Break(());
+            }
         }
-        (self.linked, self.until) = (true, None);
-        if let (Some(dial), Some((_, remote))) = (self.dial, self.path) {
-            self.links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Linked(remote) }).await;
+        if let Some(dial) = self.dial {
+            self.links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Linked(self.path.0) }).await;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Tells the rules of another path. Not awaited: the driver may be waiting for this link.
+    fn moved(&self, link: LinkId) {
+        let (handle, (remote, way)) = (self.links.0.handle.clone(), self.path);
+        self.links.spawn(async move { handle.inform(Input::LinkMoved { link, remote, way }).await });
     }
 
     fn hand_out(&mut self, channel: DataChannel) {

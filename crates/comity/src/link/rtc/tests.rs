@@ -2,7 +2,8 @@
 
 use super::agent::{Agent, News};
 use super::channel::DataChannel;
-use super::{Ice, Path};
+use super::Ice;
+use comity_core::peers::Way;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Message as Packet;
@@ -18,7 +19,7 @@ async fn connect(a: &mut Agent, b: &mut Agent) -> (DataChannel, DataChannel) {
             news = a.next() => match news {
                 News::Candidate(candidate) => b.add_remote(candidate),
                 News::Channel(channel) => at_a = Some(channel),
-                News::Path(path, _) => assert_eq!(path, Path::Direct),
+                News::Path(_, way) => assert_eq!(way, Way::Rtc),
                 News::Ended => panic!("ended"),
                 _ => {}
             },
