@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
-/// Largest answer that is read, bytes: a full inbox of 1,000 items is well below.
+/// Largest answer that is read, bytes: a page of the inbox is at most half of it.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest path that a Unix socket address holds on every system we know, bytes.
