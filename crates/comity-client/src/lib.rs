@@ -185,7 +185,7 @@ impl Client {
 
     /// A connection over which the node speaks MCP as over stdio.
     pub async fn mcp(&self) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Error> {
-        exchange::upgrade(self, path::MCP_STDIO, "mcp").await
+        exchange::upgrade(self, path::MCP_STDIO, "mcp", ANSWER_WITHIN).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {

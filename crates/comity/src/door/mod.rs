@@ -64,7 +64,11 @@ impl From<&crate::config::Config> for Config {
     fn from(config: &crate::config::Config) -> Self {
         let limits = &config.limits;
         Self {
-            names: Names { hosts: config.http.hosts.clone(), origins: config.http.origins.clone() },
+            names: Names {
+                hosts: config.http.hosts.clone(),
+                origins: config.http.origins.clone(),
+                configured: true,
+            },
             trusted_proxies: config.trusted_proxies.clone(),
             admission: config.admission,
             limits: Limits {
