@@ -1,9 +1,10 @@
-// page.mjs NETWORK METRICS CONTROL PROFILE: a page of another origin in headless Chromium tries every door, in every way
-// that a page has. Prints what it could read and which connections it could open, as one JSON array.
+// page.mjs NETWORK METRICS CONTROL CODE PROFILE: a page of another origin in headless Chromium tries every door, in every
+// way that a page has; then once more in a browser that has a session at the node, opened with the code on the node's own
+// origin. Prints what that origin was answered, and what the page could read and which connections it could open, as JSON.
 import http from 'node:http';
 import { chromium } from 'playwright-core';
 
-const [, , network, metrics, control, profile] = process.argv;
+const [, , network, metrics, control, code, profile] = process.argv;
 const html = '<!doctype html><title>another origin</title><body>';
 const server = http.createServer((_, response) => response.setHeader('content-type', 'text/html').end(html));
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
@@ -16,11 +17,22 @@ const context = await chromium.launchPersistentContext(profile, {
 const page = await context.newPage();
 // Another origin in two ways: another port, and another host and port.
 const tried = [];
-for (const host of ['127.0.0.1', 'localhost']) {
-  await page.goto(`http://${host}:${server.address().port}/`);
-  tried.push(...(await page.evaluate(attack, { network, metrics, control })));
-}
-console.log(JSON.stringify(tried));
+const attacks = async () => {
+  for (const host of ['127.0.0.1', 'localhost']) {
+    await page.goto(`http://${host}:${server.address().port}/`);
+    tried.push(...(await page.evaluate(attack, { network, metrics, control })));
+  }
+};
+await attacks();
+await page.goto(`${control}/`);
+const own = await page.evaluate(async (code) => {
+  const headers = { 'content-type': 'application/json' };
+  const session = await fetch('/session', { method: 'POST', headers, body: JSON.stringify({ code }) });
+  const node = await fetch('/control/node');
+  return { session: session.status, node: node.status, name: (await node.json()).name };
+}, code);
+await attacks();
+console.log(JSON.stringify({ own, tried }));
 await context.close();
 server.close();
 
@@ -79,6 +91,13 @@ async function attack({ network, metrics, control }) {
       const source = new EventSource(url, { withCredentials: true });
       source.onopen = () => done({ open: true });
       source.onerror = () => { source.close(); done({}); };
+    }));
+  }
+  const embedded = [`${control}/control/messages?target=custom:evil`, `${control}/control/queries`];
+  for (const url of embedded) {
+    await attempt(`image ${url}`, () => new Promise((done) => {
+      const image = Object.assign(new Image(), { src: url });
+      image.onload = image.onerror = () => done({});
     }));
   }
   for (const url of gets) {

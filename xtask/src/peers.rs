@@ -17,6 +17,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dbus-daemon", "dbus"),
     ("ip", "iproute2"),
+    ("kill", "procps"),
     ("nft", "nftables"),
     ("npm", "npm"),
     ("promtool", "prometheus"),

@@ -97,7 +97,10 @@ pub(crate) enum Command {
     Config(Config),
     /// Look whether everything works here, and say what to do if not
     Doctor,
-    /// Print a code with which a browser on this machine opens a session at the node, once
+    /// Print a code that opens a session at the node's port on this machine, once
+    ///
+    /// A program, or a page on that port, posts the code to /session and is given a cookie. The node
+    /// serves no page of its own yet; programs are let in by the token in control/token as well.
     Code,
     /// Speak MCP on standard input and output, for the node that runs here
     Mcp(Mcp),

@@ -10,7 +10,7 @@ mod payload;
 use args::Line;
 use clap::Parser;
 use exit::{Exit, Failure};
-use std::io::Write;
+use page::say;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -43,10 +43,4 @@ fn report(failure: &Failure, json: bool) {
     } else {
         say(&format!("comity: {sentence}"));
     }
-}
-
-/// Writes a line to standard error in one piece: other programs may write there too.
-fn say(line: &str) {
-    // Err: nobody reads it.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

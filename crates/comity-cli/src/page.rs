@@ -5,6 +5,7 @@ use crate::exit::Failure;
 use comity_core::peers::book;
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{IsTerminal, Stdout, Write};
 
 /// Most characters of a peer's text in one cell or line for people; JSON has all of it.
@@ -125,11 +126,16 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Text of a peer without control characters and without the marks that turn the direction of
-/// writing, on one line, and not endless.
+/// All of a peer's text without control characters and without the marks that turn the direction of
+/// writing, on one line. Only its tabs stay.
+pub(crate) fn whole(text: &str) -> String {
+    let one_line = |part: &str| part.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect::<String>();
+    text.split('\t').map(|part| book::clean(&one_line(part))).collect::<Vec<_>>().join("\t")
+}
+
+/// Text of a peer for a cell, or for a line of many: as [`whole`], but without tabs and not endless.
 pub(crate) fn clean(text: &str) -> String {
-    let one_line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
-    let mut kept = book::clean(&one_line);
+    let mut kept = whole(text).replace('\t', " ");
     if let Some((end, _)) = kept.char_indices().nth(SHOWN_MAX) {
         kept.truncate(end);
         kept.push('…');
@@ -137,12 +143,27 @@ pub(crate) fn clean(text: &str) -> String {
     kept
 }
 
-/// What a peer said, for people: a text as it is, anything else as JSON; cleaned.
+/// What a peer said, for people: a text as it is, anything else as JSON; cleaned and cut.
 pub(crate) fn said(payload: &Value) -> String {
+    clean(&text(payload))
+}
+
+/// All that a peer said, for people who are shown it once.
+pub(crate) fn all_said(payload: &Value) -> String {
+    whole(&text(payload))
+}
+
+fn text(payload: &Value) -> Cow<'_, str> {
     match payload {
-        Value::String(text) => clean(text),
-        other => clean(&other.to_string()),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
+}
+
+/// Writes a line to standard error in one piece: other programs may write there too.
+pub(crate) fn say(line: &str) {
+    // Err: nobody reads it.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]
@@ -154,6 +175,9 @@ mod tests {
         assert_eq!(clean("a\u{1b}[31mb\u{7}c\r\nd\u{202e}e\u{200b}f\u{9b}g"), "a[31mbc  defg");
         assert_eq!(clean(&"x".repeat(SHOWN_MAX + 1)).chars().count(), SHOWN_MAX + 1);
         assert!(clean(&"x".repeat(SHOWN_MAX + 1)).ends_with('…'));
+        assert_eq!(clean("a\tb"), "a b");
+        assert_eq!(whole("a\u{1b}[31m\tb\nc\u{202e}d"), "a[31m\tb cd");
+        assert_eq!(whole(&"x".repeat(SHOWN_MAX + 1)), "x".repeat(SHOWN_MAX + 1));
     }
 
     #[test]

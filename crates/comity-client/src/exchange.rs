@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
-/// Largest answer that is read, bytes: a full inbox of 1,000 items is well below.
+/// Largest answer that is read, bytes: a page of the inbox is at most half of it.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 
 /// Longest path that a Unix socket address holds on every system we know, bytes.
@@ -51,21 +51,25 @@ pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Resul
     tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
 }
 
-/// Opens a connection and turns it over to another protocol.
+/// Opens a connection and turns it over to another protocol, within that time.
 pub(crate) async fn upgrade(
     client: &Client,
     path: &str,
     protocol: &'static str,
+    within: Duration,
 ) -> Result<TokioIo<hyper::upgrade::Upgraded>, Error> {
     let mut request = request(Method::GET, path, Bytes::new())?;
     request.headers_mut().insert(CONNECTION, hyper::header::HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, hyper::header::HeaderValue::from_static(protocol));
-    let response = send(client, request).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        accepted(response).await?;
-        return Err(Error::NotUnderstood(format!("it does not turn over to {protocol}")));
-    }
-    Ok(TokioIo::new(hyper::upgrade::on(response).await?))
+    let answered = async {
+        let response = send(client, request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            accepted(response).await?;
+            return Err(Error::NotUnderstood(format!("it does not turn over to {protocol}")));
+        }
+        Ok(TokioIo::new(hyper::upgrade::on(response).await?))
+    };
+    tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
 }
 
 async fn exchange<T: DeserializeOwned>(

@@ -23,6 +23,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How much longer than the question itself the node may take to say that nobody answered.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Items of the inbox that are asked for at once: with the largest payloads they are some 26 MB.
+const PAGE: usize = 100;
+
 /// How long the node waits for a peer's answer when nobody says.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -103,9 +106,20 @@ impl Client {
     }
 
     /// Items of the inbox that arrived later than `after`, oldest first. They stay there.
-    pub async fn inbox(&self, after: u64, limit: usize) -> Result<Vec<control::Arrival>, Error> {
-        let page = query::path(path::INBOX, &[("after", Some(after.to_string())), ("limit", Some(limit.to_string()))]);
-        self.get::<control::Inbox>(&page).await.map(|inbox| inbox.items)
+    pub async fn inbox(&self, mut after: u64, limit: usize) -> Result<Vec<control::Arrival>, Error> {
+        let mut items = Vec::new();
+        while items.len() < limit {
+            let wanted = PAGE.min(limit - items.len());
+            let part = [("after", Some(after.to_string())), ("limit", Some(wanted.to_string()))];
+            let page = self.get::<control::Inbox>(&query::path(path::INBOX, &part)).await?.items;
+            let full = page.len() == wanted;
+            after = page.last().map_or(after, |item| item.arrival);
+            items.extend(page);
+            if !full {
+                break;
+            }
+        }
+        Ok(items)
     }
 
     /// Items of the inbox that arrived later than `after`, and then every one that arrives.
@@ -171,7 +185,7 @@ impl Client {
 
     /// A connection over which the node speaks MCP as over stdio.
     pub async fn mcp(&self) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Error> {
-        exchange::upgrade(self, path::MCP_STDIO, "mcp").await
+        exchange::upgrade(self, path::MCP_STDIO, "mcp", ANSWER_WITHIN).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {

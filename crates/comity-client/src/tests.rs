@@ -64,6 +64,46 @@ async fn a_refusal_keeps_its_code_and_names_the_field() {
     assert_eq!(refused.to_string(), "no such mode (at /mode)");
 }
 
+/// An inbox of so many items, which refuses to give more than [`PAGE`] at once.
+async fn inbox_of(size: u64, listener: UnixListener) {
+    let message = serde_json::json!({
+        "from": Uuid::nil(), "to": "broadcast", "type": "error", "channel": "_bugs", "payload": 1, "priority": "normal",
+        "timestamp": "2026-01-01T00:00:00Z", "ttl": 60, "trust": "verified", "via": "link",
+        "received_at": "2026-01-01T00:00:00Z",
+    });
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut asked = vec![0; 4096];
+        let length = stream.read(&mut asked).await.expect("the request is read");
+        let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+        let number = |name: &str| {
+            let digits = asked.split(name).nth(1).expect("it is asked for").split(|c: char| !c.is_ascii_digit());
+            digits.into_iter().next().and_then(|digits| digits.parse::<u64>().ok()).expect("a number")
+        };
+        let (after, limit) = (number("after="), number("limit="));
+        assert!(limit <= PAGE as u64, "{limit}");
+        let numbers = after + 1..=size.min(after + limit);
+        let items: Vec<_> =
+            numbers.map(|arrival| serde_json::json!({ "arrival": arrival, "message": message })).collect();
+        let answer = http("200 OK", &serde_json::json!({ "items": items }).to_string());
+        stream.write_all(answer.as_bytes()).await.expect("the answer is written");
+    }
+}
+
+#[tokio::test]
+async fn a_full_inbox_is_read_in_parts_that_fit_into_an_answer() {
+    let folder = Folder::new("inbox");
+    let client = Client::new(&folder.0);
+    let listener = UnixListener::bind(client.socket()).expect("the socket can be bound");
+    tokio::spawn(inbox_of(250, listener));
+    for (after, limit, first, last, count) in
+        [(0, 1000, 1, 250, 250), (0, 120, 1, 120, 120), (249, 1000, 250, 250, 1), (10, 100, 11, 110, 100)]
+    {
+        let items = client.inbox(after, limit).await.expect("it is read");
+        let ends = (items[0].arrival, items[items.len() - 1].arrival, items.len());
+        assert_eq!(ends, (first, last, count), "{limit} after {after}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_is_read_line_by_line_and_empty_lines_are_skipped() {
     let folder = Folder::new("lines");

@@ -193,8 +193,13 @@ impl Handle {
         self.put(Event::Look(reply)).await;
         match view.await {
             Ok(view) => view,
-            Err(_) => self.0.views.borrow().clone(),
+            Err(_) => self.last_view(),
         }
+    }
+
+    /// The node as somebody saw it last, without asking the rules.
+    pub(crate) fn last_view(&self) -> Arc<NodeView> {
+        self.0.views.borrow().clone()
     }
 
     /// What a watcher of this node sees from now on, but for messages.

@@ -8,17 +8,21 @@ use serde_json::{Value, json};
 #[test]
 fn a_page_of_another_origin_can_neither_read_nor_drive_any_door() {
     let (node, folder) = (Node::alone("ann", &[]), Folder::new());
+    let code = node.json(&["code"])["code"].as_str().expect("a code").to_owned();
     let mut chromium = peers::javascript("page.mjs", &folder);
     chromium.args([
         node.url(),
         node.metrics_url(),
         node.control_url(),
+        code,
         folder.path().join("profile").display().to_string(),
     ]);
     let printed = peers::output(&mut chromium);
-    let tried: Vec<Value> = serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{error}: {printed}"));
-    assert!(tried.len() >= 20, "the page tried too little: {printed}");
-    for attempt in &tried {
+    let printed: Value = serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    assert_eq!(printed["own"], json!({"session": 200, "node": 200, "name": "ann"}), "a page of the node's own reads");
+    let tried = printed["tried"].as_array().expect("a list");
+    assert!(tried.len() >= 80, "the page tried too little: {printed}");
+    for attempt in tried {
         assert_eq!(attempt["read"], false, "the page could read: {attempt}");
         assert_eq!(attempt["open"], false, "the page has a connection: {attempt}");
     }

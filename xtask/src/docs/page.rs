@@ -4,6 +4,7 @@ use super::source;
 use super::subject::{self, Subject};
 use crate::program::Failed;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -26,7 +27,15 @@ fn commands(comity: &Path) -> Result<String, Failed> {
     let all = subject::says(comity, &["--help"])?;
     section(&mut page, "comity", &all);
     for command in subcommands(&all) {
-        section(&mut page, &format!("comity {command}"), &subject::says(comity, &[command, "--help"])?);
+        let help = subject::says(comity, &[command, "--help"])?;
+        section(&mut page, &format!("comity {command}"), &help);
+        for under in subcommands(&help) {
+            section(
+                &mut page,
+                &format!("comity {command} {under}"),
+                &subject::says(comity, &[command, under, "--help"])?,
+            );
+        }
     }
     Ok(page)
 }
@@ -50,10 +59,12 @@ fn configuration(comity: &Path) -> Result<String, Failed> {
     let mut page = head("Configuration", about) + "\n| key | variable | default |\n| --- | --- | --- |\n";
     let settings = subject::says(comity, &["config", "show", "--json"])?;
     let settings: Value = serde_json::from_str(&settings).map_err(|error| Failed(format!("config show: {error}")))?;
+    let unset = source::unset()?;
     for setting in settings["settings"].as_array().into_iter().flatten() {
         let key = setting["key"].as_str().unwrap_or_default();
         let variable = format!("COMITY_{}", key.replace('.', "_").to_uppercase());
         let value = setting["value"].as_str().map_or_else(|| setting["value"].to_string(), str::to_owned);
+        let value = unset.get(key).filter(|_| value == "unset").unwrap_or(&value);
         let _ = writeln!(page, "| `{key}` | `{variable}` | {value} |");
     }
     Ok(page)
@@ -68,12 +79,19 @@ fn doors(subject: &Subject) -> Result<String, Failed> {
     let description: Value =
         serde_json::from_str(&description).map_err(|error| Failed(format!("/openapi.json: {error}")))?;
     page += "\n## Network door\n\n| call | what it is |\n| --- | --- |\n";
-    for (path, calls) in description["paths"].as_object().into_iter().flatten() {
-        for (method, call) in calls.as_object().into_iter().flatten().filter(|(name, _)| *name != "parameters") {
+    let mut calls = BTreeMap::new();
+    for (path, methods) in description["paths"].as_object().into_iter().flatten() {
+        for (method, call) in methods.as_object().into_iter().flatten().filter(|(name, _)| *name != "parameters") {
             let about = call["summary"].as_str().or(call["description"].as_str()).unwrap_or_default();
             let about = about.lines().next().unwrap_or_default();
-            let _ = writeln!(page, "| {} `{path}` | {about} |", method.to_uppercase());
+            calls.insert((path.clone(), method.to_uppercase()), about.to_owned());
         }
+    }
+    for (path, method, who) in source::network()? {
+        calls.entry((path, method)).or_insert_with(|| format!("For {who}."));
+    }
+    for ((path, method), about) in calls {
+        let _ = writeln!(page, "| {method} `{path}` | {about} |");
     }
     page += "\n## Control door\n\nOn this machine only: a Unix socket, and loopback with the token of the data directory or a session.\n\n";
     page += "| path | what it is |\n| --- | --- |\n";
@@ -98,7 +116,10 @@ fn doors(subject: &Subject) -> Result<String, Failed> {
 fn metrics(subject: &Subject) -> Result<Vec<(String, String)>, Failed> {
     let text = subject::get(&subject.metrics, "/metrics")?;
     let help = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
-    let mut metrics: Vec<_> = help.map(|(name, about)| (name.to_owned(), about.to_owned())).collect();
-    metrics.sort();
-    Ok(metrics)
+    let mut metrics: BTreeMap<_, _> = help.map(|(name, about)| (name.to_owned(), about.to_owned())).collect();
+    // A node that has just started has not counted everything that it can count.
+    for (name, about) in source::counters()? {
+        metrics.entry(name).or_insert(about);
+    }
+    Ok(metrics.into_iter().collect())
 }

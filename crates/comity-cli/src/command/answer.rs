@@ -2,14 +2,15 @@
 //! time, in how many run at once, and in how much it may say. A question never becomes part of a
 //! command line: it comes on standard input.
 
-use super::stopped;
+use super::{peers, stopped};
 use crate::args::Answer;
 use crate::exit::Failure;
-use crate::page::{Look, Page, clean, said};
+use crate::page::{Look, Page, clean, said, say};
 use crate::payload;
 use comity_client::Client;
 use comity_client::control::{Message, Watched};
 use comity_core::limits::PAYLOAD_JSON_MAX;
+use comity_core::time::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::pin::pin;
@@ -22,10 +23,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+/// How many queries are taken from the node for each program that may run. Further ones wait there,
+/// where they are bounded, and what is too much is counted.
+const TAKEN_FOR_EACH: usize = 2;
+
 pub(crate) async fn run(client: &Client, flags: Answer, page: &mut Page) -> Result<(), Failure> {
     let mut queries = client.queries().await?;
-    eprintln!("comity: answering with `{}`; stop with Ctrl-C", clean(&flags.exec));
-    let room = Arc::new(Semaphore::new(flags.at_once.into()));
+    say(&format!("comity: answering with `{}`; stop with Ctrl-C", clean(&flags.exec)));
+    let at_once = usize::from(flags.at_once);
+    let room = Arc::new(Semaphore::new(at_once));
     let program = Arc::new(Program { shell_command: flags.exec, time_limit: flags.time_limit });
     let mut running = JoinSet::new();
     let mut stopped = pin!(stopped());
@@ -33,15 +39,20 @@ pub(crate) async fn run(client: &Client, flags: Answer, page: &mut Page) -> Resu
         tokio::select! {
             // What still runs ends with its process group when `running` is dropped.
             asked = &mut stopped => return asked,
-            watched = queries.next() => match watched? {
+            watched = queries.next(), if running.len() < at_once * TAKEN_FOR_EACH => match watched? {
                 None => return Err(Failure::Other("the node stopped".to_owned())),
-                Some(Watched::Lagged { skipped }) => eprintln!("comity: {skipped} queries came too fast to be answered"),
+                Some(Watched::Lagged { skipped }) => {
+                    say(&format!("comity: {skipped} queries came too fast to be answered"));
+                }
                 Some(Watched::Message { message }) => {
                     let (client, room, program) = (client.clone(), room.clone(), program.clone());
                     running.spawn(async move { answer(&client, &room, &program, *message).await });
                 }
             },
-            Some(done) = running.join_next() => show(done.map_err(|wrong| Failure::Other(wrong.to_string()))?, page)?,
+            Some(done) = running.join_next() => match done.map_err(|wrong| Failure::Other(wrong.to_string()))? {
+                Some(outcome) => show(outcome, page)?,
+                None => say("comity: a query had to wait until it expired"),
+            },
         }
     }
 }
@@ -53,9 +64,11 @@ struct Outcome {
     told: Result<(), comity_client::Error>,
 }
 
-/// Answers one query, as soon as there is room; nothing is said when it has expired by then.
-async fn answer(client: &Client, room: &Semaphore, program: &Program, query: Message) -> Outcome {
+/// Answers one query, as soon as there is room; nothing is run and nothing said when it has expired
+/// by then.
+async fn answer(client: &Client, room: &Semaphore, program: &Program, query: Message) -> Option<Outcome> {
     let payload = match room.acquire().await {
+        Ok(_) if expired(&query, peers::now()) => return None,
         Ok(_place) => program.answer(&query).await.unwrap_or_else(|failure| json!({ "error": failure.sentence() })),
         Err(_) => json!({ "error": "the answering program is being stopped" }),
     };
@@ -63,13 +76,18 @@ async fn answer(client: &Client, room: &Semaphore, program: &Program, query: Mes
         Some(id) => client.respond(id, query.from, payload.clone()).await.map(|_| ()),
         None => Ok(()),
     };
-    Outcome { query, payload, told }
+    Some(Outcome { query, payload, told })
+}
+
+/// Whether nobody waits for the answer any more.
+fn expired(query: &Message, now: Timestamp) -> bool {
+    now.since(query.received_at) > Duration::from_secs(query.ttl.into())
 }
 
 fn show(outcome: Outcome, page: &mut Page) -> Result<(), Failure> {
     let Outcome { query, payload, told } = outcome;
     if let Err(error) = &told {
-        eprintln!("comity: the answer could not be sent: {error}");
+        say(&format!("comity: the answer could not be sent: {error}"));
     }
     if page.json {
         return page.value(&json!({ "query": query, "answer": payload, "sent": told.is_ok() }));
@@ -188,6 +206,24 @@ mod tests {
     async fn answer(shell_command: &str, time_limit: Duration, payload: Value) -> Result<Value, NoAnswer> {
         let program = Program { shell_command: shell_command.to_owned(), time_limit };
         program.answer(&query(&payload)).await
+    }
+
+    #[test]
+    fn a_query_expires_when_its_asker_waits_no_more() {
+        let query = query(&json!(1));
+        let after = |seconds: u64| Timestamp::from_millis(query.received_at.millis() + seconds * 1000);
+        assert!(!expired(&query, after(60)));
+        assert!(expired(&query, after(61)));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_run_for_a_query_that_expired_while_it_waited() {
+        let ran = std::env::temp_dir().join(format!("comity-answer-ran-{}", std::process::id()));
+        let program = Program { shell_command: format!("touch '{}'", ran.display()), time_limit: LONG };
+        let nobody = Client::new("/nonexistent");
+        let outcome = super::answer(&nobody, &Semaphore::new(1), &program, query(&json!(1))).await;
+        assert!(outcome.is_none());
+        assert!(!ran.exists());
     }
 
     const LONG: Duration = Duration::from_secs(20);

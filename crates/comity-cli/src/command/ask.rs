@@ -2,7 +2,7 @@
 
 use crate::args::Ask;
 use crate::exit::Failure;
-use crate::page::{Page, clean};
+use crate::page::{Page, whole};
 use crate::payload;
 use comity_client::Client;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(crate) async fn run(client: &Client, wanted: Ask, page: &mut Page) -> Result
         page.value(&answer)?;
     } else {
         for line in lines(&answer.payload) {
-            page.line(&clean(&line))?;
+            page.line(&whole(&line))?;
         }
     }
     // The answer of a peer that could not answer: printed, but not a success.

@@ -1,7 +1,7 @@
 //! `comity code`: lets a browser on this machine in, once.
 
 use crate::exit::Failure;
-use crate::page::Page;
+use crate::page::{Page, say};
 use comity_client::Client;
 
 pub(crate) async fn code(client: &Client, page: &mut Page) -> Result<(), Failure> {
@@ -10,6 +10,6 @@ pub(crate) async fn code(client: &Client, page: &mut Page) -> Result<(), Failure
         return page.value(&code);
     }
     page.line(&code.code)?;
-    eprintln!("Good once, for {} seconds, at {}", code.expires_in_seconds, code.url);
+    say(&format!("Good once, for {} seconds, at {}", code.expires_in_seconds, code.url));
     Ok(())
 }

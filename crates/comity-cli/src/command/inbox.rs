@@ -4,7 +4,7 @@
 use super::watch;
 use crate::args::Inbox;
 use crate::exit::Failure;
-use crate::page::{Look, Page};
+use crate::page::{Look, Page, all_said, said};
 use comity_client::Client;
 use comity_client::control::Arrival;
 use serde_json::json;
@@ -24,7 +24,7 @@ pub(crate) async fn run(client: &Client, flags: Inbox, page: &mut Page) -> Resul
         page.line("The inbox is empty.")?;
     } else {
         for item in &items {
-            show(item, page)?;
+            show(item, flags.peek, page)?;
         }
     }
     if !flags.peek && !items.is_empty() {
@@ -39,7 +39,7 @@ async fn follow(client: &Client, flags: &Inbox, page: &mut Page) -> Result<(), F
         if page.json {
             page.value(&item)?;
         } else {
-            show(&item, page)?;
+            show(&item, flags.peek, page)?;
         }
         if !flags.peek {
             client.acknowledge(vec![item.arrival]).await?;
@@ -48,8 +48,11 @@ async fn follow(client: &Client, flags: &Inbox, page: &mut Page) -> Result<(), F
     Err(Failure::Other("the node stopped".to_owned()))
 }
 
-fn show(item: &Arrival, page: &mut Page) -> Result<(), Failure> {
+/// One line; of what is taken all is shown, since nobody can look again.
+fn show(item: &Arrival, peek: bool, page: &mut Page) -> Result<(), Failure> {
+    let payload = &item.message.payload;
+    let text = if peek { said(payload) } else { all_said(payload) };
     let number = page.paint(&format!("{:>5}", item.arrival), Look::Faint);
-    let line = format!("{number}  {}", watch::line(&item.message, page));
+    let line = format!("{number}  {}", watch::line(&item.message, &text, page));
     page.line(&line)
 }

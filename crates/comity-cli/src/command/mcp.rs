@@ -4,6 +4,7 @@
 use super::{caller, client, up};
 use crate::args::{Everywhere, Mcp, Up};
 use crate::exit::Failure;
+use crate::page::say;
 use comity_client::{Client, Error};
 use tokio::io::AsyncWriteExt;
 
@@ -14,7 +15,7 @@ pub(crate) fn run(everywhere: &Everywhere, flags: Mcp) -> Result<(), Failure> {
             up::run_while(everywhere, Up::default(), |node| async move { carry(&node).await })
         }
         Err(Failure::Node(error @ Error::NoNode { .. })) => {
-            eprintln!("comity: or let this command run one: `comity mcp --up`");
+            say("comity: or let this command run one: `comity mcp --up`");
             Err(error.into())
         }
         ended => ended,
@@ -39,7 +40,12 @@ async fn carry(client: &Client) -> Result<(), Failure> {
         }
         ended = &mut hearing => {
             ended?;
-            Err(Failure::Other("the node stopped".to_owned()))
+            // A node that is still there ended only this: what the agent said first was no MCP.
+            let why = match client.node().await {
+                Ok(_) => "the node ended the conversation: an agent begins with MCP's `initialize`",
+                Err(_) => "the node stopped",
+            };
+            Err(Failure::Other(why.to_owned()))
         }
     }
 }

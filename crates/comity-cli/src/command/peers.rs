@@ -9,7 +9,9 @@ use comity_core::identity::trust::Trust;
 use comity_core::peers::Presence;
 use comity_core::time::Timestamp;
 use serde_json::json;
+use std::collections::HashSet;
 use std::time::SystemTime;
+use uuid::Uuid;
 
 pub(crate) async fn run(client: &Client, flags: Peers, page: &mut Page) -> Result<(), Failure> {
     let wanted = |peer: &Peer| flags.capability.as_ref().is_none_or(|can| peer.capabilities.contains(can));
@@ -37,8 +39,9 @@ pub(crate) async fn run(client: &Client, flags: Peers, page: &mut Page) -> Resul
 
 async fn watch(client: &Client, wanted: impl Fn(&Peer) -> bool, page: &mut Page) -> Result<(), Failure> {
     let mut changes = client.peer_changes().await?;
+    let mut followed = HashSet::new();
     while let Some(change) = changes.next().await? {
-        if about(&change).is_some_and(|peer| !wanted(peer)) {
+        if !is_wanted(&change, &wanted, &mut followed) {
             continue;
         }
         if page.json {
@@ -51,10 +54,19 @@ async fn watch(client: &Client, wanted: impl Fn(&Peer) -> bool, page: &mut Page)
     Err(Failure::Other("the node stopped".to_owned()))
 }
 
-fn about(change: &PeerChange) -> Option<&Peer> {
+/// Whether a change is of a peer that is wanted, or of one that was until now.
+fn is_wanted(change: &PeerChange, wanted: impl Fn(&Peer) -> bool, followed: &mut HashSet<Uuid>) -> bool {
     match change {
-        PeerChange::Present { peer } | PeerChange::Joined { peer } | PeerChange::Updated { peer } => Some(peer),
-        PeerChange::Status { .. } | PeerChange::Left { .. } | PeerChange::Lagged { .. } => None,
+        PeerChange::Present { peer } | PeerChange::Joined { peer } | PeerChange::Updated { peer } => {
+            if wanted(peer) {
+                followed.insert(peer.id);
+                return true;
+            }
+            followed.remove(&peer.id)
+        }
+        PeerChange::Status { id, .. } => followed.contains(id),
+        PeerChange::Left { id, .. } => followed.remove(id),
+        PeerChange::Lagged { .. } => true,
     }
 }
 
@@ -140,6 +152,30 @@ pub(crate) fn now() -> Timestamp {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn only_changes_of_peers_that_can_do_it_are_followed() {
+        let change = |name: &str, number: u128, capability: &str| -> PeerChange {
+            let peer = json!({
+                "id": Uuid::from_u128(number), "name": "x", "version": "", "presence": "online", "trust": "verified",
+                "reach": "both", "capabilities": [capability], "addresses": [], "endpoints": [], "metadata": {},
+                "last_seen": "2026-01-01T00:00:00Z", "discovered_at": "2026-01-01T00:00:00Z", "sources": [],
+            });
+            serde_json::from_value(json!({ "change": name, "peer": peer })).expect("a change")
+        };
+        let of = |number: u128| Uuid::from_u128(number);
+        let mut followed = HashSet::new();
+        let mut wanted = |change: PeerChange| {
+            is_wanted(&change, |peer: &Peer| peer.capabilities.iter().any(|can| can == "echo"), &mut followed)
+        };
+        assert!(wanted(change("present", 1, "echo")) && !wanted(change("joined", 2, "sing")));
+        assert!(wanted(PeerChange::Status { id: of(1), status: None }));
+        assert!(!wanted(PeerChange::Status { id: of(2), status: None }));
+        assert!(wanted(change("updated", 1, "sing")), "that it can no more is news");
+        assert!(!wanted(PeerChange::Left { id: of(1), name: String::new(), goodbye: true }));
+        assert!(!wanted(PeerChange::Left { id: of(2), name: String::new(), goodbye: true }));
+        assert!(wanted(PeerChange::Lagged { skipped: 1 }));
+    }
 
     #[test]
     fn ages_have_one_unit() {

@@ -5,7 +5,7 @@ use super::config::{read, sources};
 use super::{place, stopped};
 use crate::args::{Everywhere, Up};
 use crate::exit::Failure;
-use crate::page::Page;
+use crate::page::{Page, say};
 use comity::Network;
 use comity::home::Home;
 use comity::observe::{self, Observed};
@@ -70,7 +70,7 @@ fn allow_all_files() {
 async fn start(everywhere: &Everywhere, flags: &Up) -> Result<(Network, Observed), Failure> {
     let (home, notice) = Home::open(&place(everywhere)?).map_err(failed)?;
     if let Some(notice) = notice {
-        eprintln!("comity: {notice}");
+        say(&format!("comity: {notice}"));
     }
     let (config, origins) = read(&sources(everywhere, home.folder(), flags))?;
     let name = config.name.clone().unwrap_or_else(|| "comity".to_owned());

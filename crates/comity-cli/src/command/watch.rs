@@ -2,7 +2,7 @@
 
 use crate::args::Watch;
 use crate::exit::Failure;
-use crate::page::{Look, Page, clean, said};
+use crate::page::{Look, Page, clean, said, say};
 use comity_client::Client;
 use comity_client::control::{Message, Watched};
 use comity_core::envelope::Priority;
@@ -14,10 +14,11 @@ pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Resu
         match watched {
             Watched::Message { message } if page.json => page.value(&message)?,
             Watched::Message { message } => {
-                let line = line(&message, page);
+                let line = line(&message, &said(&message.payload), page);
                 page.line(&line)?;
             }
-            Watched::Lagged { skipped } => eprintln!("comity: {skipped} messages came too fast to be shown"),
+            lagged @ Watched::Lagged { .. } if page.json => page.value(&lagged)?,
+            Watched::Lagged { skipped } => say(&format!("comity: {skipped} messages came too fast to be shown")),
         }
     }
     Err(Failure::Other("the node stopped".to_owned()))
@@ -32,8 +33,8 @@ pub(crate) fn mark(trust: Trust, page: &Page) -> String {
     }
 }
 
-/// A message in one line: when, who with which trust, where, and what.
-pub(crate) fn line(message: &Message, page: &Page) -> String {
+/// A message in one line: when, who with which trust, where, and its payload as this text.
+pub(crate) fn line(message: &Message, payload: &str, page: &Page) -> String {
     let time = message.received_at.to_string();
     let time = time.get(11..19).unwrap_or_default();
     let from = message.from_name.clone().unwrap_or_else(|| message.from.to_string());
@@ -45,6 +46,6 @@ pub(crate) fn line(message: &Message, page: &Page) -> String {
     };
     let (from, channel) = (clean(&from), clean(&message.channel));
     let what = format!("{channel} {}", message.kind.0.name());
-    let text = page.paint(&said(&message.payload), urgency);
+    let text = page.paint(payload, urgency);
     format!("{}  {}{trust}  {what}  {text}", page.paint(time, Look::Faint), page.paint(&from, Look::Strong))
 }

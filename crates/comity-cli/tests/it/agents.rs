@@ -129,6 +129,21 @@ fn a_tool_that_refuses_says_why() {
 }
 
 #[test]
+fn an_agent_that_begins_wrongly_is_told_that_the_node_goes_on() {
+    let node = Node::up("wrong", &[]);
+    let mut command = command(node.path(), &["mcp"]);
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut says = process.stdin.take().expect("it is piped");
+    let list = value!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
+    writeln!(says, "{list}").expect("it reads");
+    let ended = process.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("`initialize`") && !said.contains("stopped"), "{said}");
+}
+
+#[test]
 fn a_policy_keeps_tools_from_an_agent() {
     let folder = Folder::new();
     std::fs::create_dir_all(&folder.0).expect("a folder");

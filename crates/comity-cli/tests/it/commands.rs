@@ -211,6 +211,26 @@ fn a_payload_is_read_from_standard_input() {
 }
 
 #[test]
+fn nothing_is_cut_off_what_is_shown_only_once() {
+    let (alice, bob) = Node::pair();
+    let long = format!("{}the end", "x".repeat(5000));
+    assert!(with_input(alice.path(), &["send", "bob", "-"], &long).status.success());
+    let text = |arguments: &[&str]| String::from_utf8(run(bob.path(), arguments).stdout).expect("text");
+    until("the message arrives", || text(&["inbox", "--peek"]).contains("xxx").then_some(()));
+    assert!(!text(&["inbox", "--peek"]).contains("the end"), "a look is short");
+    let taken = text(&["inbox"]);
+    assert!(taken.contains(&long), "{taken}");
+
+    let program = r"printf 'one\ttwo\033[31m\n'; printf 'y%.0s' $(seq 500); printf '\nend\n'";
+    let _answerer = Running::start(bob.path(), &["answer", "--exec", program]);
+    let answer = until("bob answers", || {
+        let asked = run(alice.path(), &["ask", "bob", "hello"]);
+        asked.status.success().then(|| String::from_utf8(asked.stdout).expect("text"))
+    });
+    assert_eq!(answer, format!("one\ttwo[31m\n{}\nend\n", "y".repeat(500)));
+}
+
+#[test]
 fn whom_nobody_knows_is_refused_with_advice() {
     let node = Node::up("alone", &[]);
     let (code, said) = failure(node.path(), &["send", "nobody", "hi"]);

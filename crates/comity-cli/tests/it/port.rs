@@ -46,7 +46,12 @@ fn a_code_becomes_a_cookie_once() {
     assert_eq!(status, 200, "{response}");
     let cookie = response.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let port = node.ready["control_url"].as_str().and_then(|url| url.rsplit(':').next()).expect("a port");
+    assert!(cookie.starts_with(&format!("comity_session_{port}=")), "{cookie}");
     let cookie = format!("cookie: {}\r\n", cookie.split(';').next().expect("its value"));
+    let embedded = format!("{cookie}sec-fetch-site: same-site\r\nsec-fetch-mode: no-cors\r\n");
+    assert_eq!(ask(&node, "GET /control/messages?target=custom:evil", &embedded, "").0, 403, "a page on another port");
+    assert!(!json(node.path(), &["status"])["subscriptions"].to_string().contains("custom:evil"));
     assert_eq!(ask(&node, "GET /control/node", &cookie, "").0, 200);
     assert_eq!(ask(&node, "POST /session", kind, &body).0, 401);
     let (status, _) = ask(&node, "POST /control/codes", &format!("{kind}{cookie}"), "{}");
@@ -74,6 +79,9 @@ fn bad_bodies_are_refused_with_the_field() {
         ("PUT /control/attention", r#"{"mode":"minimal","mode":"realtime"}"#),
         ("POST /control/messages", r#"{"target":"_status"}"#),
         ("POST /control/messages", r#"{"target":"_status","payload":1,"ttl":3601}"#),
+        ("POST /control/messages", r#"{"target":"_status","payload":1,"seal":true}"#),
+        ("GET /control/inbox?limits=1", ""),
+        ("GET /control/messages?channel=_status", ""),
         ("POST /control/subscribe", r#"{"channel":"a b"}"#),
         ("POST /control/subscribe", "not JSON"),
     ] {
@@ -81,10 +89,23 @@ fn bad_bodies_are_refused_with_the_field() {
         assert_eq!(status, 400, "{body}: {response}");
         assert!(response.contains(r#""code":"bad_request""#), "{response}");
     }
+    let thread = format!(r#"{{"target":"_status","payload":1,"thread":"{}"}}"#, "x".repeat(257));
+    let (status, response) = ask(&node, "POST /control/messages", &headers, &thread);
+    assert!(status == 422 && response.contains(r#""pointer":"/thread""#), "{response}");
     let large = format!(r#"{{"channel":"{}"}}"#, "x".repeat(1024 * 1024));
     assert_eq!(ask(&node, "POST /control/subscribe", &headers, &large).0, 413);
     assert_eq!(ask(&node, "GET /nothing", &headers, "").0, 404);
     assert_eq!(ask(&node, "DELETE /control/node", &headers, "").0, 405);
+}
+
+#[test]
+fn whoever_fills_the_port_does_not_lock_the_owner_out() {
+    let node = Node::up("filled", &[]);
+    let url = node.ready["control_url"].as_str().expect("the port is open");
+    let address = url.strip_prefix("http://").expect("plain HTTP on loopback");
+    let held: Vec<_> = (0..300).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    assert_eq!(json(node.path(), &["status"])["name"], "filled");
+    drop(held);
 }
 
 #[test]

@@ -130,6 +130,7 @@ pub struct Sample {
 
 /// How much the node should be interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attention {
     /// The mode.
     pub mode: Named<Mode>,
@@ -137,6 +138,7 @@ pub struct Attention {
 
 /// What the node says it is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OwnStatus {
     /// The status; null for nothing.
     pub status: Option<Value>,
@@ -240,6 +242,7 @@ pub struct OneTimeCode {
 
 /// A code to be exchanged for a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Redeem {
     /// The code.
     pub code: String,

@@ -10,8 +10,10 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use std::path::{Path, PathBuf};
 
 /// Variables that begin with `COMITY_` and are not keys: the data directory, the log filter and the
-/// configuration file are wanted before the configuration is read.
-const OTHER_VARIABLES: [&str; 3] = ["COMITY_HOME", "COMITY_LOG", "COMITY_CONFIG"];
+/// configuration file are wanted before the configuration is read; the others tell a program that
+/// `comity answer` runs of its query, and that program may run a node.
+const OTHER_VARIABLES: [&str; 7] =
+    ["COMITY_HOME", "COMITY_LOG", "COMITY_CONFIG", "COMITY_QUERY", "COMITY_FROM", "COMITY_KEY", "COMITY_TRUST"];
 
 /// What a flag of the command sets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -183,7 +183,7 @@ settings! {
         /// Messages a second from one address whose senders are neither linked nor known; keys are free to make, so a
         /// signature alone does not count. Default: 100, for many programs behind it.
         unverified_per_second: u64 = 100, "";
-        /// HTTP requests a minute from one address. Default: 120. Pages that poll need more.
+        /// HTTP requests a minute from one address, or of one known peer. Default: 120. Pages that poll need more.
         requests_per_minute: u64 = 120, "";
         /// Connections in all. Default: 4096, about 160 MiB if every one were a TLS link. Keep it below the limit of
         /// open files.

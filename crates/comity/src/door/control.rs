@@ -118,6 +118,7 @@ async fn respond(State(desk): State<Desk>, Body(answer): Body<control::Respond>)
 
 /// Which part of the inbox.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Page {
     after: Option<u64>,
     limit: Option<usize>,
@@ -158,6 +159,7 @@ async fn status(State(desk): State<Desk>, Body(wanted): Body<control::OwnStatus>
 
 /// Which message.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Which {
     message: Uuid,
 }

@@ -13,7 +13,7 @@ pub(super) use feed::Feed;
 pub(super) use shape::EventBody;
 
 use super::problem::{Code, Problem};
-use super::{Door, Visit};
+use super::{Door, Source, Visit};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Utf8Bytes, WebSocketUpgrade};
@@ -30,6 +30,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use watcher::Watcher;
 
 /// Bytes read at once from a watcher, who rarely says anything: it is held for as long as the
@@ -40,11 +41,13 @@ const READ_BUFFER: usize = 1024;
 /// come faster than the network takes them.
 const WRITE_BUFFER: usize = 8 * 1024;
 
-/// How often a comment is sent on an idle SSE stream: proxies commonly cut after 30 s or more.
+/// How often a comment is sent on an idle SSE stream, and how often it is asked whether its reader
+/// may still watch: proxies commonly cut after 30 s or more.
 const SSE_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What the query of the stream may say.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Params {
     channels: Option<String>,
     payload: Option<String>,
@@ -109,7 +112,8 @@ pub(super) async fn events(
     let wants_sse = headers.get_all(ACCEPT).iter().any(|accept| accept.to_str().is_ok_and(names_sse));
     if wants_sse && !headers.contains_key(UPGRADE) {
         let watch = door.watch(filter).await?;
-        return Ok(server_sent(watch, first_frame(&door, &visit)));
+        let first = first_frame(&door, &visit);
+        return Ok(server_sent(door, visit.source, watch, first));
     }
     let upgrade = upgrade.map_err(|_| not_a_websocket())?;
     let watch = door.watch(filter).await?;
@@ -147,14 +151,25 @@ impl Door {
     }
 }
 
-fn server_sent(watch: Watch, first: Utf8Bytes) -> Response {
-    let stream = stream::unfold((watch, Some(first)), |(mut watch, first)| async {
-        let event = match first {
-            Some(status) => sse::Event::default().event("status").data(status.as_str()),
-            None => sse_event(&mut watch).await?,
-        };
-        Some((Ok::<_, Infallible>(event), (watch, None)))
-    });
+fn server_sent(door: Door, source: Source, watch: Watch, first: Utf8Bytes) -> Response {
+    let mut admitted = interval_at(Instant::now() + SSE_KEEPALIVE, SSE_KEEPALIVE);
+    admitted.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stream = stream::unfold(
+        (door, watch, admitted, Some(first)),
+        move |(door, mut watch, mut admitted, first)| async move {
+            if let Some(status) = first {
+                let event = sse::Event::default().event("status").data(status.as_str());
+                return Some((Ok::<_, Infallible>(event), (door, watch, admitted, None)));
+            }
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = admitted.tick() => if !door.may_watch(source, watch.with_payload()).await { return None },
+                    event = sse_event(&mut watch) => return Some((Ok(event?), (door, watch, admitted, None))),
+                }
+            }
+        },
+    );
     Sse::new(stream).keep_alive(KeepAlive::new().interval(SSE_KEEPALIVE)).into_response()
 }
 

@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// The name that every machine has for itself.
 const LOCALHOST: &str = "localhost";
 
+/// What a browser says of where the page is that asks (W3C Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Older spelling of `Forwarded`, addresses only.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -46,6 +49,8 @@ pub(crate) struct Names {
     pub(crate) hosts: Vec<String>,
     /// Origins of other web pages that may talk to it, as browsers write them, lower case.
     pub(crate) origins: Vec<String>,
+    /// Whether both come from the configuration, so that it helps to list more there.
+    pub(crate) configured: bool,
 }
 
 impl Names {
@@ -71,7 +76,11 @@ impl Names {
         let all = [uri.authority().cloned(), written];
         let foreign = |authority: &&Authority| !self.is_own(authority.host());
         if all.iter().flatten().find(foreign).is_some() {
-            let detail = "this node has no such name; ask by IP address, or list the name in http.hosts";
+            let detail = if self.configured {
+                "this node has no such name; ask by IP address, or list the name in http.hosts"
+            } else {
+                "this node has no such name; ask by IP address"
+            };
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, Code::WrongDestination, detail));
         }
         all.into_iter().flatten().next().ok_or_else(|| Problem::bad_request("Host is missing"))
@@ -91,11 +100,18 @@ impl Names {
             let same = authority.is_some_and(|authority| authority == host.as_str().to_ascii_lowercase());
             same || self.origins.contains(&origin)
         };
-        if headers.get_all(ORIGIN).iter().all(ours) {
-            Ok(())
-        } else {
-            Err(Problem::forbidden("this web page may not talk to this node; list its origin in http.origins"))
+        // A page that only embeds an answer sends no Origin, but where it is; and to a browser another
+        // port of one address is the same site, with the same cookies.
+        let elsewhere = |site: &HeaderValue| matches!(site.as_bytes(), b"same-site" | b"cross-site");
+        let embedded = !headers.contains_key(ORIGIN) && headers.get_all(SEC_FETCH_SITE).iter().any(elsewhere);
+        if !embedded && headers.get_all(ORIGIN).iter().all(ours) {
+            return Ok(());
         }
+        Err(Problem::forbidden(if self.configured {
+            "this web page may not talk to this node; list its origin in http.origins"
+        } else {
+            "this web page may not talk to this node"
+        }))
     }
 }
 

@@ -7,7 +7,7 @@ mod first;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use first::first_checks;
+pub(crate) use first::{first_checks, wrong_clock};
 
 use crate::observe::Counters;
 use axum::Json;

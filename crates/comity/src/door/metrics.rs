@@ -1,7 +1,7 @@
 //! `GET /metrics`, and the counting of what a door answers. What is counted, and under which names,
 //! is in `observe::Counters`. See "Health and metrics" in `protocols/pubsub.md`.
 
-use super::problem::Code;
+use super::problem::Refused;
 use crate::driver::Handle;
 use crate::observe::Door;
 use axum::extract::{Request, State};
@@ -34,8 +34,8 @@ pub(super) async fn count(State((handle, door)): State<(Handle, Door)>, request:
     let response = next.run(request).await;
     let counters = handle.counters();
     counters.answered(door, response.status().as_u16(), begun.elapsed());
-    if let Some(code) = response.extensions().get::<Code>() {
-        counters.refused(door, code.name());
+    if let Some(Refused(code)) = response.extensions().get() {
+        counters.refused(door, code);
     }
     response
 }

@@ -64,7 +64,7 @@ impl From<&crate::config::Config> for Config {
     fn from(config: &crate::config::Config) -> Self {
         let limits = &config.limits;
         Self {
-            names: Names { hosts: config.http.hosts.clone(), origins: config.http.origins.clone() },
+            names: Names { hosts: config.http.hosts.clone(), origins: config.http.origins.clone(), configured: true },
             trusted_proxies: config.trusted_proxies.clone(),
             admission: config.admission,
             limits: Limits {
@@ -150,6 +150,28 @@ impl Door {
         &self.0.feed
     }
 
+    /// Lets whoever `local.trust` admits look at the node as it is now.
+    async fn admit(&self, source: Source) -> Result<Visit, Problem> {
+        let view = self.handle().look().await;
+        let trust = match source.key {
+            Some(key) if view.known.contains(&key) => Trust::Known,
+            Some(_) => Trust::Verified,
+            None => Trust::Unverified,
+        };
+        let wanted = self.0.config.admission.wanted(source.address, &view.interfaces);
+        if trust < wanted {
+            let refusal = Refusal::NotAdmitted { wanted: wanted.name() };
+            return Err(Problem::of_refusal(&refusal, source.key.is_some()));
+        }
+        Ok(Visit { source, trust, view })
+    }
+
+    /// Whether somebody who was let in may still watch, with the payloads of messages or without. Who
+    /// came without a key was admitted by its address, and has nothing to lose.
+    async fn may_watch(&self, source: Source, payload: bool) -> bool {
+        source.key.is_none() || self.admit(source).await.is_ok_and(|visit| !payload || visit.is_known())
+    }
+
     /// The node's signed card, and the first endpoint it names: in the spelling of the TXT record, for
     /// whoever cannot check a node's certificate by its key. TLS is on the same port.
     fn card(&self) -> (Value, Option<String>) {
@@ -188,18 +210,8 @@ impl FromRequestParts<Door> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         let source = Source::from_request_parts(parts, door).await?;
-        door.0.pace.take(source, door.handle().now().mono)?;
-        let view = door.handle().look().await;
-        let trust = match source.key {
-            Some(key) if view.known.contains(&key) => Trust::Known,
-            Some(_) => Trust::Verified,
-            None => Trust::Unverified,
-        };
-        let wanted = door.0.config.admission.wanted(source.address, &view.interfaces);
-        if trust < wanted {
-            let refusal = Refusal::NotAdmitted { wanted: wanted.name() };
-            return Err(Problem::of_refusal(&refusal, source.key.is_some()));
-        }
-        Ok(Self { source, trust, view })
+        let known = source.key.is_some_and(|key| door.handle().last_view().known.contains(&key));
+        door.0.pace.take(source, known, door.handle().now().mono)?;
+        door.admit(source).await
     }
 }

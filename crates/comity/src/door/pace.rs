@@ -1,4 +1,4 @@
-//! How often one caller may look, by proven key or else by address; and how much text one address
+//! How often one caller may look, by known key or else by address; and how much text one address
 //! may make this node read and check before its messages are judged by the rules. See "Limits" in
 //! `protocols/identity.md`.
 
@@ -15,6 +15,9 @@ const CALLERS_MAX: usize = 16_384;
 /// beyond what the rules let an address send, and a small part of one core's time.
 const READING: Rate = Rate { per_second: 4096, burst: 8192 };
 
+/// Seconds of a minute.
+const SECONDS: u32 = 60;
+
 /// The pace of all callers.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -25,9 +28,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So many requests a minute, at least one a second; a whole minute's worth at once.
+    /// So many requests a minute; a whole minute's worth at once.
     pub(super) fn new(per_minute: u32) -> Self {
-        let rate = Rate { per_second: (per_minute / 60).max(1), burst: per_minute.max(1) };
+        // A throttle counts by the second: of this one every second is a minute.
+        let rate = Rate { per_second: per_minute.max(1), burst: per_minute.max(1) };
         let throttle = |rate| {
             let config = Config { sender: rate, address: rate, senders_max: CALLERS_MAX };
             Mutex::new(Throttle::new(config, rand::random()))
@@ -48,16 +52,17 @@ impl Pace {
         }
     }
 
-    /// One request of this caller; loopback is exempt, as for connections.
-    pub(super) fn take(&self, source: Source, now: Duration) -> Result<(), Problem> {
+    /// One request of this caller; loopback is exempt, as for connections. Only a key that is known has
+    /// a pace of its own: others cost nothing, and an address could have as many as it likes.
+    pub(super) fn take(&self, source: Source, known: bool, now: Duration) -> Result<(), Problem> {
         let sender = match source.key {
             _ if source.address.is_loopback() => return Ok(()),
-            Some(key) => Sender::Key(key),
-            None => Sender::Address(source.address),
+            Some(key) if known => Sender::Key(key),
+            _ => Sender::Address(source.address),
         };
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        match throttle.take(sender, 1, now) {
-            (0, wait) => Err(Problem::rate_limited("too many requests", wait)),
+        match throttle.take(sender, 1, now / SECONDS) {
+            (0, wait) => Err(Problem::rate_limited("too many requests", wait * SECONDS)),
             _ => Ok(()),
         }
     }
@@ -66,6 +71,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use comity_core::id::NodeId;
 
     #[test]
     fn one_address_is_read_so_much_and_the_others_as_well() {
@@ -81,13 +87,28 @@ mod tests {
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_so_many_a_second() {
+        let passed = |pace: &Pace, last, at| {
+            let caller = Source { address: [10, 0, 0, last].into(), key: None };
+            (0..500).filter(|_| pace.take(caller, false, Duration::from_secs(at)).is_ok()).count()
+        };
         let pace = Pace::new(120);
-        let caller = |last| Source { address: [10, 0, 0, last].into(), key: None };
-        let passed = |last, at| (0..500).filter(|_| pace.take(caller(last), Duration::from_secs(at)).is_ok()).count();
-        assert_eq!(passed(1, 0), 120);
-        assert_eq!(passed(1, 1), 2);
-        assert_eq!(passed(2, 1), 120);
+        assert_eq!(passed(&pace, 1, 0), 120);
+        assert_eq!(passed(&pace, 1, 1), 2);
+        assert_eq!(passed(&pace, 2, 1), 120);
+        let odd = Pace::new(100);
+        assert_eq!((passed(&odd, 1, 0), passed(&odd, 1, 30), passed(&odd, 1, 90)), (100, 50, 100));
+        let slow = Pace::new(30);
+        assert_eq!((passed(&slow, 1, 0), passed(&slow, 1, 1), passed(&slow, 1, 4)), (30, 0, 2));
         let own = Source { address: [127, 0, 0, 1].into(), key: None };
-        assert!((0..500).all(|_| pace.take(own, Duration::ZERO).is_ok()));
+        assert!((0..500).all(|_| pace.take(own, false, Duration::ZERO).is_ok()));
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_share_the_pace_of_their_address() {
+        let pace = Pace::new(120);
+        let keyed = |key: u8| Source { address: [10, 0, 0, 1].into(), key: Some(NodeId::from_bytes([key; 32])) };
+        let strangers = (0..200).filter(|key| pace.take(keyed(*key), false, Duration::ZERO).is_ok()).count();
+        assert_eq!(strangers, 120);
+        assert!(pace.take(keyed(201), true, Duration::ZERO).is_ok(), "whom we know is not locked out");
     }
 }

@@ -85,6 +85,10 @@ impl Code {
     }
 }
 
+/// The code of a refusal, which rides along with its response for whoever counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) &'static str);
+
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -237,6 +241,11 @@ impl Problem {
         &self.detail
     }
 
+    /// When to try again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The problem document.
     pub(crate) fn body(&self) -> ProblemBody {
         ProblemBody { r#type: "about:blank", fields: self.fields() }
@@ -254,10 +263,10 @@ impl Problem {
         }
     }
 
-    /// An answer with this body and the headers of the problem; `code` rides along for whoever counts.
+    /// An answer with this body and the headers of the problem.
     pub(crate) fn answer(&self, body: impl Serialize) -> Response {
         let mut response = (self.status, self.headers(), Json(body)).into_response();
-        response.extensions_mut().insert(self.code);
+        response.extensions_mut().insert(Refused(self.code.name()));
         response
     }
 
@@ -303,6 +312,6 @@ impl From<BadSignature> for Problem {
 }
 
 /// Whole seconds, rounded up, at least one: `Retry-After` knows nothing finer.
-fn seconds(wait: Duration) -> u64 {
+pub(crate) fn seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

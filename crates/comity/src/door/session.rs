@@ -3,6 +3,7 @@
 //! ever stands in a URL. See "Doors" in `protocols/identity.md`.
 
 use super::control::{self, Denied};
+use crate::home::write_atomically;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
@@ -14,8 +15,8 @@ use axum::{Json, Router};
 use comity_core::id::encode_base64;
 use comity_core::wire::control::{Done, Redeem, path};
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +30,9 @@ const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Most codes and most sessions at once; the oldest goes when one more comes.
 const KEPT_MAX: usize = 32;
 
-/// The name of the session cookie.
-const COOKIE_NAME: &str = "comity_session";
+/// The name of the session cookie, before the port: browsers keep one set of cookies for all ports
+/// of an address, and there may be several nodes.
+const COOKIE_NAME: &str = "comity_session_";
 
 /// Bytes of randomness in a token, a code or a cookie: nobody guesses 192 bits.
 const SECRET_BYTES: usize = 24;
@@ -42,6 +44,7 @@ const TOKEN_FILE_MAX: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     token: String,
+    cookie_name: String,
     /// A lock and not a message: it is held for a look into two short lists, never while waiting.
     given: Mutex<Given>,
 }
@@ -59,9 +62,9 @@ struct Secret {
 }
 
 impl Sessions {
-    /// Sessions of a node with this token.
-    pub(crate) fn new(token: String) -> Self {
-        Self { token, given: Mutex::default() }
+    /// Sessions of a node with this token and this port.
+    pub(crate) fn new(token: String, port: u16) -> Self {
+        Self { token, cookie_name: format!("{COOKIE_NAME}{port}"), given: Mutex::default() }
     }
 
     /// A code that opens one session, and how long it is good.
@@ -88,7 +91,7 @@ impl Sessions {
         }
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.any(|(name, value)| name == COOKIE_NAME && find(&self.given().cookies, value).is_some())
+        pairs.any(|(name, value)| name == self.cookie_name && find(&self.given().cookies, value).is_some())
     }
 
     fn given(&self) -> std::sync::MutexGuard<'_, Given> {
@@ -128,8 +131,8 @@ pub(crate) fn token(file: &Path) -> io::Result<String> {
     match OpenOptions::new().read(true).open(file) {
         Err(missing) if missing.kind() == ErrorKind::NotFound => {
             let token = secret();
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-            file.write_all(token.as_bytes())?;
+            // Whole or not at all: of a part, as a full disk leaves it, no node would start again.
+            write_atomically(file, token.as_bytes())?;
             Ok(token)
         }
         Err(failure) => Err(failure),
@@ -180,7 +183,8 @@ async fn open_session(
     };
     let cookie = sessions.redeem(&redeem.code).ok_or_else(used)?;
     let seconds = SESSION_LIFETIME.as_secs();
-    let cookie = format!("{COOKIE_NAME}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+    let name = &sessions.cookie_name;
+    let cookie = format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
     let cookie = HeaderValue::try_from(cookie).expect("base64url and fixed text are visible ASCII");
     let mut response = Json(Done {}).into_response();
     response.headers_mut().insert(SET_COOKIE, cookie);
@@ -197,18 +201,20 @@ mod tests {
 
     #[test]
     fn a_code_opens_one_session_and_no_more() {
-        let sessions = Sessions::new(secret());
+        let sessions = Sessions::new(secret(), 8600);
         let (code, _) = sessions.one_time_code();
         let cookie = sessions.redeem(&code).expect("the first time");
         assert_eq!(sessions.redeem(&code), None);
-        assert!(sessions.admits(&headers(COOKIE, &format!("other=1; {COOKIE_NAME}={cookie}"))));
-        assert!(!sessions.admits(&headers(COOKIE, &format!("{COOKIE_NAME}={code}"))));
+        assert!(sessions.admits(&headers(COOKIE, &format!("other=1; {COOKIE_NAME}8600={cookie}"))));
+        let others = format!("{COOKIE_NAME}8601=1; {COOKIE_NAME}8600={cookie}");
+        assert!(sessions.admits(&headers(COOKIE, &others)), "another node's session stands beside it");
+        assert!(!sessions.admits(&headers(COOKIE, &format!("{COOKIE_NAME}8600={code}"))));
         assert!(!sessions.admits(&HeaderMap::new()));
     }
 
     #[test]
     fn only_the_whole_token_is_admitted() {
-        let sessions = Sessions::new("0123456789abcdef0123456789abcdef".to_owned());
+        let sessions = Sessions::new("0123456789abcdef0123456789abcdef".to_owned(), 0);
         for (shown, admitted) in [
             ("Bearer 0123456789abcdef0123456789abcdef", true),
             ("bearer 0123456789abcdef0123456789abcdef", true),
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn codes_are_bounded_and_the_oldest_goes() {
-        let sessions = Sessions::new(secret());
+        let sessions = Sessions::new(secret(), 0);
         let (first, _) = sessions.one_time_code();
         for _ in 0..KEPT_MAX {
             sessions.one_time_code();

@@ -21,6 +21,7 @@ use comity_core::node::{self, Answer, Ask, Input, Node, Record, Restored};
 use comity_core::payload::Payload;
 use comity_core::wire::json::{self, Spelling};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -243,11 +244,19 @@ fn signed(seed: u8, change: impl FnOnce(&mut Message)) -> Value {
     json::to_value(&message, Spelling::Design)
 }
 
-/// Whether the list at the head of `mod.rs` names this path.
+/// The list at the head of `mod.rs`, the routes that are made below it, and the paths that the tests
+/// ask for are the same. Only the route of links is made elsewhere.
 #[test]
-fn the_list_of_what_is_reachable_names_every_path() {
-    let head = include_str!("mod.rs").split("pub(crate) mod").next().expect("a head");
-    for (_, path) in NETWORK.iter().chain(&METRICS) {
-        assert!(head.contains(&format!("{path}`")), "{path}");
-    }
+fn the_list_of_what_is_reachable_names_every_path_and_no_other() {
+    let (head, made) = include_str!("mod.rs").split_once("pub(crate) mod").expect("a head");
+    let paths = |text: &'static str, before: &str, after: char| -> BTreeSet<&'static str> {
+        let found = text.split(before).skip(1).filter_map(|rest| rest.split(after).next());
+        found.map(|path| path.trim_start_matches(|c: char| c.is_ascii_uppercase() || c == ' ')).collect()
+    };
+    let quoted = |text| paths(text, "`", '`').into_iter().filter(|path| path.starts_with('/')).collect::<BTreeSet<_>>();
+    let mut routed = paths(made, ".route(\"", '"');
+    routed.insert("/dashflow/link");
+    let asked = NETWORK.iter().chain(&METRICS).map(|(_, path)| *path).collect::<BTreeSet<_>>();
+    assert_eq!(quoted(head), asked);
+    assert_eq!(routed, asked);
 }

@@ -3,8 +3,10 @@
 use super::send::error_answer;
 use super::{Error, Message, Network};
 use comity_core::node::ListenFilter;
+use futures_util::FutureExt;
 use serde::Serialize;
 use std::fmt::Display;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -48,8 +50,9 @@ impl Network {
             while let Some(query) = queries.recv().await.map(Message::new) {
                 let Ok(seat) = room.clone().acquire_owned().await else { return };
                 let Some(network) = network.upgrade().map(Network) else { return };
-                // A task of its own: when the answerer panics, the log says where and the asker that it failed.
-                let answer = tokio::spawn(answerer(query.clone()));
+                // When the answerer panics, the log says where and the asker that it failed. Nothing of it is
+                // used afterwards.
+                let answer = AssertUnwindSafe(answerer(query.clone())).catch_unwind();
                 tokio::spawn(async move {
                     match answer.await {
                         Ok(answer) => network.give(&query, answer).await,

@@ -8,7 +8,6 @@ use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
 use crate::door::control;
-use crate::door::guards::Names;
 use crate::door::health::{Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
@@ -215,7 +214,9 @@ pub(super) async fn assemble(
         drop(held);
     });
     let driver = tokio::spawn(driver.run(links.clone(), records));
-    let router = door::network(handle.clone(), links.router(), (&config).into());
+    let reachable = door::Config::from(&config);
+    let names = reachable.names.clone();
+    let router = door::network(handle.clone(), links.router(), reachable);
     let limits = limits(&config);
     let served = link::listen(network, Some(tls), router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
@@ -223,7 +224,7 @@ pub(super) async fn assemble(
     let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
     let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
-    let router = door::metrics(handle.clone(), checks.clone(), Names::loopback());
+    let router = door::metrics(handle.clone(), checks.clone(), names);
     doors.push(tokio::spawn(link::listen(metrics, None, router, limits, counters.clone(), stop.clone())));
     let mdns = discover(&handle, &links, &config, interfaces);
     Ok(Network(Arc::new(Inner {

@@ -112,6 +112,7 @@ pub enum Watched {
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Send {
     /// A peer (name, UUID, node id or its first eight characters) or a channel.
     pub target: String,
@@ -156,6 +157,7 @@ pub struct Sent {
 
 /// A question to one peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ask {
     /// The peer: name, UUID, node id or its first eight characters.
     pub peer: String,
@@ -168,6 +170,7 @@ pub struct Ask {
 
 /// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Respond {
     /// The query's id.
     pub query: Uuid,
@@ -202,6 +205,7 @@ impl Arrival {
 
 /// Items to be taken off the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Acknowledge {
     /// Their arrival numbers.
     pub arrivals: Vec<u64>,

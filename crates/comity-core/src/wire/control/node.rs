@@ -90,6 +90,7 @@ pub struct SourceState {
 
 /// A channel that the node listens to, or should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subscription {
     /// The channel.
     pub channel: String,
@@ -100,6 +101,7 @@ pub struct Subscription {
 
 /// A channel to listen to no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unsubscribe {
     /// The channel.
     pub channel: String,
@@ -114,6 +116,7 @@ pub struct Peers {
 
 /// Whom to put on the list of known nodes, or take off it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Trusted {
     /// A peer by name, UUID or node id; a node id may be of a node that was never met.
     pub peer: String,

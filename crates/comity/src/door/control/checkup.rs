@@ -1,12 +1,10 @@
 //! What `comity doctor` asks the running node: what works, what does not, and what to do. It
 //! reads the node's view and changes nothing.
 
+use crate::door::health::wrong_clock;
 use comity_core::node::{NodeView, SourceHealth};
 use comity_core::peers::Presence;
 use comity_core::wire::control::{Check, Health};
-
-/// How far this clock may be off its peers' median, in milliseconds (`protocols/identity.md`).
-const SKEW_MAX_MS: u64 = 30_000;
 
 /// All checks, the same ones in the same order every time.
 pub(super) fn checks(view: &NodeView) -> Vec<Check> {
@@ -45,13 +43,13 @@ fn disk(view: &NodeView) -> Check {
 }
 
 fn clock(view: &NodeView) -> Check {
-    let off = view.skew_ms.unsigned_abs();
-    if off <= SKEW_MAX_MS {
-        return check("clock", Health::Well, format!("within {} s of the peers' clocks", off.div_ceil(1000)));
+    match wrong_clock(view.skew_ms) {
+        Some(sentence) => check("clock", Health::Ill, sentence),
+        None => {
+            let seconds = view.skew_ms.unsigned_abs().div_ceil(1000);
+            check("clock", Health::Well, format!("within {seconds} s of the peers' clocks"))
+        }
     }
-    let direction = if view.skew_ms > 0 { "behind" } else { "ahead of" };
-    let sentence = format!("{} s {direction} the peers' clocks: set this machine's clock", off / 1000);
-    check("clock", Health::Ill, sentence)
 }
 
 fn inbox(view: &NodeView) -> Check {

@@ -1,7 +1,7 @@
 //! Why the control door refuses, as `application/problem+json`. See "Errors" in
 //! `protocols/identity.md`.
 
-use crate::door::problem::Problem;
+use crate::door::problem::{Problem, Refused, seconds};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
@@ -50,17 +50,13 @@ impl Denied {
 impl From<Refusal> for Denied {
     /// As at the network door, but for what only askers of this node meet.
     fn from(refusal: Refusal) -> Self {
-        let (status, code) = match &refusal {
-            Refusal::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
-            Refusal::NoAnswerer => (StatusCode::NOT_FOUND, "no_answerer"),
+        let (status, code, retry_after) = match &refusal {
+            Refusal::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out", None),
+            Refusal::NoAnswerer => (StatusCode::NOT_FOUND, "no_answerer", None),
             other => {
                 let problem = Problem::of_refusal(other, true);
-                (problem.status(), problem.code().name())
+                (problem.status(), problem.code().name(), problem.retry_after())
             }
-        };
-        let retry_after = match &refusal {
-            Refusal::RateLimited { retry_after } => Some(*retry_after),
-            _ => None,
         };
         Self { retry_after, ..Self::new(status, code, refusal.to_string()) }
     }
@@ -93,9 +89,9 @@ impl IntoResponse for Denied {
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
+        response.extensions_mut().insert(Refused(self.code));
         response
     }
 }

@@ -16,6 +16,7 @@ use comity_core::node::{self, Answer, NodeView, SourceHealth};
 use comity_core::payload::Payload;
 use comity_core::peers::Presence;
 use comity_core::wire::control::{self, Named};
+use comity_core::wire::json::TEXT_MAX;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +114,11 @@ impl Desk {
         }
         let ttl =
             Ttl::from_seconds(wanted.ttl.unwrap_or_default()).map_err(|bad| Denied::field("/ttl", bad.to_string()))?;
+        if wanted.thread.as_ref().is_some_and(|thread| thread.len() > TEXT_MAX) {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let sentence = format!("it has more than {TEXT_MAX} bytes, and nobody would read the message");
+            return Err(Denied { status, ..Denied::field("/thread", sentence) });
+        }
         let id = self.handle.new_message();
         let mut send = node::Send {
             id,

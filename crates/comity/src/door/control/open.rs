@@ -1,17 +1,19 @@
 //! Opens the control door: the Unix socket, the loopback port, the token file; and serves both
-//! until the node ends. Who may come in by the port is in `session.rs`.
+//! until the node ends. Who may come in by the port is in `session.rs`; what it allows a client that
+//! takes its time is in `link/listen.rs`, as for the other ports.
 
 use super::desk::Desk;
-use super::{Surroundings, routes, socket_routes};
+use super::{BODY_MAX, Surroundings, routes, socket_routes};
 use crate::config::{Config, Origin};
 use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
 use crate::door::{guards, metrics};
 use crate::driver::Handle;
+use crate::link::{self, Limits};
 use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use std::fs::{DirBuilder, Permissions};
@@ -23,15 +25,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-/// Most connections at once, over both ways in: commands are short, agents and dashboards few.
+/// Most connections at once by each way in: commands are short, agents and dashboards few. Whoever
+/// fills the port, which every user of this machine reaches, takes no place at the socket.
 const CONNECTIONS_MAX: usize = 256;
-
-/// How long a client may take to send its headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long to wait before accepting again when the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -98,20 +97,21 @@ pub(crate) async fn open(
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed(&folder))?;
     let token = session::token(&folder.join(TOKEN)).map_err(failed(&folder.join(TOKEN)))?;
-    let sessions = Arc::new(Sessions::new(token));
     let http = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+    let sessions = Arc::new(Sessions::new(token, http.map_or(0, |address| address.port())));
     let socket = folder.join(SOCKET);
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
     let surroundings = Surroundings { data_dir: data_dir.to_owned(), settings, policy, url: url.clone() };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone()), handle);
-        tokio::spawn(serve_port(handle.clone(), listener, router, room.clone()));
+        let limits = Limits { connections: CONNECTIONS_MAX, body_bytes: BODY_MAX, ..Limits::default() };
+        let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
+        tokio::spawn(link::listen(vec![listener], None, router, limits, counters, stop));
     }
-    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions), handle), socket, room));
+    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions), handle), socket));
     Ok(Door { url })
 }
 
@@ -163,7 +163,8 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve_socket(handle: Handle, listener: UnixListener, router: Router, socket: PathBuf, room: Arc<Semaphore>) {
+async fn serve_socket(handle: Handle, listener: UnixListener, router: Router, socket: PathBuf) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { break };
         tokio::select! {
@@ -181,31 +182,9 @@ async fn serve_socket(handle: Handle, listener: UnixListener, router: Router, so
     let _ = std::fs::remove_file(socket);
 }
 
-async fn serve_port(handle: Handle, listener: TcpListener, router: Router, room: Arc<Semaphore>) {
-    loop {
-        let Ok(place) = room.clone().acquire_owned().await else { break };
-        tokio::select! {
-            () = handle.stop().cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // It only makes answers slower when it cannot be set.
-                    let _ = stream.set_nodelay(true);
-                    let serving = serve(handle.clone(), stream, router.clone());
-                    tokio::spawn(async move { serving.await; drop(place) });
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
-        }
-    }
-}
-
 /// Serves one connection until it closes or the node ends.
-async fn serve<S>(handle: Handle, stream: S, router: Router)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+async fn serve(handle: Handle, stream: UnixStream, router: Router) {
+    let server = Builder::new(TokioExecutor::new());
     let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
         // Err: the client broke the connection; there is nobody to tell.

@@ -82,6 +82,7 @@ async fn pass_on<T>(
 
 /// Whose messages.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Watch {
     target: Option<String>,
 }
@@ -149,6 +150,7 @@ pub(super) async fn queries(State(desk): State<Desk>, headers: HeaderMap) -> Res
 
 /// From where on.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct After {
     after: Option<u64>,
 }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use comity_core::channel::Channel;
 use comity_core::id::{NodeId, PeerId};
 use comity_core::node::NodeView;
-use comity_core::peers::{PeerView, Presence};
+use comity_core::peers::PeerView;
 use uuid::Uuid;
 
 /// Where a message goes, or whose messages are watched.
@@ -37,15 +37,17 @@ pub(crate) fn resolve(view: &NodeView, text: &str) -> Result<Target, Denied> {
 }
 
 /// The peer that this text names: a UUID, a node id, its first eight characters, or a name. Of
-/// several with one name the most trusted counts, then one that is online.
+/// several with one name the most trusted counts, there or not: what is meant for somebody who is away
+/// never goes to a namesake. A name that is the beginning of another's key names nobody.
 pub(crate) fn peer(view: &NodeView, text: &str) -> Result<PeerId, Denied> {
     if let Some(id) = id(text) {
         return known(view, id, text);
     }
-    let named = |peer: &&PeerView| peer.name == text || peer.key.is_some_and(|key| key.short() == text);
-    let rank = |peer: &PeerView| (peer.trust, peer.presence == Presence::Online);
-    let best = view.peers.iter().filter(named).map(rank).max();
-    let found: Vec<_> = view.peers.iter().filter(named).filter(|peer| Some(rank(peer)) == best).collect();
+    let begins = |key: &NodeId| key.short() == text;
+    let is_a_key = view.known.iter().any(begins) || view.peers.iter().filter_map(|peer| peer.key.as_ref()).any(begins);
+    let named = |peer: &&PeerView| if is_a_key { peer.key.as_ref().is_some_and(begins) } else { peer.name == text };
+    let best = view.peers.iter().filter(named).map(|peer| peer.trust).max();
+    let found: Vec<_> = view.peers.iter().filter(named).filter(|peer| Some(peer.trust) == best).collect();
     match found.as_slice() {
         [] if text == view.name => Err(ourselves()),
         [] => Err(Denied::unknown_peer(text)),

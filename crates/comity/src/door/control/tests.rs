@@ -85,6 +85,19 @@ fn of_two_with_one_name_the_proven_one_is_meant() {
 }
 
 #[test]
+fn what_is_meant_for_somebody_who_is_away_goes_to_nobody_else() {
+    let away = PeerView { presence: Presence::Offline, ..proven("bob", 1) };
+    let (id, short) = (away.id, NodeId::from_bytes([1; 32]).short());
+    let denied = peer(&view(vec![away.clone(), proven("bob", 2)]), "bob").expect_err("two are proven");
+    assert_eq!(denied.code, "conflict");
+    let posing = PeerView { trust: Trust::Known, ..proven(&short, 2) };
+    assert_eq!(peer(&view(vec![away, posing.clone()]), &short), Ok(id), "a key is no name");
+    let known = BTreeSet::from([NodeId::from_bytes([1; 32])]);
+    let gone = NodeView { known, ..view(vec![posing]) };
+    assert_eq!(peer(&gone, &short).expect_err("it is not met").code, "unknown_peer");
+}
+
+#[test]
 fn channels_are_told_from_peers() {
     let view = view(vec![stranger("builds", 7)]);
     let channel = |name| Ok(Target::Channel(Channel::new(name).expect("a good name")));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite;
 
-/// How often an idle watcher is asked whether it is still there. Less would keep phones awake;
+/// How often an idle watcher is asked whether it is still there, and whether it may still watch. Less would keep phones awake;
 /// more would keep half-open connections longer.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -44,6 +44,8 @@ enum End {
     Gone,
     /// The node leaves.
     Leaving,
+    /// It is no longer admitted, or no longer known and watched payloads.
+    NotAdmitted,
     /// It sent more than a message may have.
     TooLarge,
     /// It sent what is not text.
@@ -129,6 +131,9 @@ impl Watcher {
             return Err(End::Gone);
         }
         self.silent += 1;
+        if !self.door.may_watch(self.source, self.watch.with_payload()).await {
+            return Err(End::NotAdmitted);
+        }
         send(socket, Message::Ping(axum::body::Bytes::new())).await
     }
 }
@@ -162,6 +167,7 @@ impl End {
         let (code, reason) = match self {
             Self::Gone => return None,
             Self::Leaving => (close_code::AWAY, "this node is leaving"),
+            Self::NotAdmitted => (close_code::POLICY, "this is shown to you no longer"),
             Self::TooLarge => (close_code::SIZE, "the message is too large"),
             Self::NotText => (close_code::UNSUPPORTED, "messages are JSON in text frames"),
             Self::Malformed => (close_code::PROTOCOL, "that is not a WebSocket frame"),

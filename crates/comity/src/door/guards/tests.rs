@@ -12,7 +12,8 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 
 /// The status with which a request is refused; 200 when it passes.
 fn verdict(method: Method, lines: &[(&'static str, &str)]) -> u16 {
-    let names = Names { hosts: vec!["node.example".into()], origins: vec!["https://app.example".into()] };
+    let names =
+        Names { hosts: vec!["node.example".into()], origins: vec!["https://app.example".into()], configured: true };
     let uri = Uri::from_static("/dashflow/status");
     let checked = names
         .check(&uri, &headers(lines))
@@ -71,6 +72,24 @@ fn only_own_and_listed_origins_pass() {
     }
     let two = [("host", "127.0.0.1:8400"), ("origin", "http://127.0.0.1:8400"), ("origin", "https://evil.example")];
     assert_eq!(verdict(Method::GET, &two), 403);
+}
+
+#[test]
+fn a_page_elsewhere_that_only_embeds_is_refused_too() {
+    let host = ("host", "127.0.0.1:8600");
+    for (site, status) in [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403)] {
+        assert_eq!(verdict(Method::GET, &[host, ("sec-fetch-site", site)]), status, "{site}");
+    }
+    let listed = [host, ("sec-fetch-site", "cross-site"), ("origin", "https://app.example")];
+    assert_eq!(verdict(Method::GET, &listed), 200);
+}
+
+#[test]
+fn a_refusal_advises_only_what_helps() {
+    let foreign = headers(&[("host", "node.example")]);
+    let refused = |names: Names| names.check(&Uri::from_static("/"), &foreign).expect_err("it is refused");
+    assert!(refused(Names { configured: true, ..Names::default() }).detail().contains("http.hosts"));
+    assert!(!refused(Names::loopback()).detail().contains("http.hosts"));
 }
 
 #[test]

@@ -89,11 +89,14 @@ async fn clock(handle: Handle) -> Verdict {
 }
 
 fn skew(ahead_ms: i64) -> Verdict {
-    if ahead_ms.unsigned_abs() < SKEW_MAX_MS {
-        return Verdict::Healthy;
-    }
+    wrong_clock(ahead_ms).map_or(Verdict::Healthy, Verdict::Degraded)
+}
+
+/// What is wrong with this clock when its peers are so far ahead of it, if anything is.
+pub(crate) fn wrong_clock(ahead_ms: i64) -> Option<String> {
     let direction = if ahead_ms > 0 { "behind" } else { "ahead of" };
-    Verdict::Degraded(format!("30 s or more {direction} the peers' clocks: set this machine's clock"))
+    let wrong = ahead_ms.unsigned_abs() >= SKEW_MAX_MS;
+    wrong.then(|| format!("30 s or more {direction} the peers' clocks: set this machine's clock"))
 }
 
 fn disk(free: std::io::Result<u64>) -> Verdict {

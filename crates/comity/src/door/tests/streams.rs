@@ -156,6 +156,36 @@ async fn known_peers_see_payloads_and_how_far_to_trust_them() {
 }
 
 #[tokio::test]
+async fn who_is_no_longer_known_sees_payloads_no_longer() {
+    let home = Home::open().await;
+    let know = async |known| drop(home.handle.ask(Ask::Know { key: node_id(9), known }).await);
+    know(true).await;
+    let request = Request::get("/dashflow/events?payload=1").header("accept", "text/event-stream");
+    let mut request = request.header("host", "localhost").body(Body::empty()).expect("a request");
+    request.extensions_mut().insert(keyed([192, 168, 1, 5], 9));
+    let response = home.router.clone().oneshot(request).await.expect("routers do not fail");
+    let mut stream = response.into_body().into_data_stream();
+    let status = timeout(PATIENCE, stream.next()).await.expect("in time").expect("an open stream");
+    assert!(status.expect("a chunk").starts_with(b"event: status"));
+    know(false).await;
+    // It is asked about once for every comment that keeps the stream open.
+    let over = async { while stream.next().await.is_some() {} };
+    timeout(Duration::from_secs(30), over).await.expect("the stream ends");
+}
+
+#[tokio::test]
+async fn a_watcher_whom_nobody_admits_any_more_is_told_so() {
+    let home = Home::open().await;
+    let source = Source { address: [192, 168, 1, 5].into(), key: Some(node_id(9)) };
+    let mut config = Config::from(&crate::config::Config::default());
+    config.admission = Admission::Known;
+    let door = Door::new(home.handle.clone(), config);
+    assert!(!door.may_watch(source, false).await);
+    home.handle.ask(Ask::Know { key: node_id(9), known: true }).await;
+    assert!(door.may_watch(source, true).await);
+}
+
+#[tokio::test]
 async fn server_sent_events_begin_with_the_status_and_carry_type_and_number() {
     let (home, address) = listening().await;
     let mut tcp = TcpStream::connect(address).await.expect("the node listens");
