@@ -30,6 +30,11 @@ pub enum Input {
         /// Whether the peer said so itself.
         goodbye: bool,
     },
+    /// Somebody says, without proof, that a peer is gone: it is tried.
+    Doubted {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A source of discovery started to work, or cannot.
     Source {
         /// Which one.

@@ -80,7 +80,19 @@ impl Node {
         if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        self.dial_peer(id);
+        if self.is_courted(id) {
+            self.dial_peer(id);
+        }
+    }
+
+    /// Whether a peer is dialled by itself. Brokers may tell of thousands.
+    fn is_courted(&mut self, id: PeerId) -> bool {
+        let by_broker = |peer: &Peer| peer.sources.iter().eq([&Source::Mqtt]);
+        if !self.book.find(id).is_some_and(by_broker) || self.courted.contains(&id) {
+            return true;
+        }
+        let room = self.courted.len() < self.config.mqtt_connect_max;
+        room && self.courted.insert(id)
     }
 
     /// Somebody is advertised under our own id: our own stale record, or another node with our key.
@@ -95,9 +107,16 @@ impl Node {
         self.effects.push(Effect::Dial { dial, expect: Some(self.config.node), candidates });
     }
 
-    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool) {
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, goodbye: bool, now: Now) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
+        let nobody_met = record.link.is_none() && record.key.is_none();
+        // There may be thousands, and nothing is known of it but what the broker said.
+        if source == Source::Mqtt && record.sources.is_empty() && nobody_met {
+            self.book.take_out(peer);
+            self.see_off(now);
+            return;
+        }
         if goodbye && record.link.is_none() && record.key.is_none() {
             self.set_presence(peer, Presence::Offline);
         }
@@ -386,6 +405,7 @@ impl Node {
     pub(super) fn see_off(&mut self, now: Now) {
         for peer in self.book.take_gone() {
             let id = peer.id;
+            self.courted.remove(&id);
             if peer.presence.is_here() {
                 self.emit(Event::PeerLeft { peer: id, name: peer.name, goodbye: false });
             }

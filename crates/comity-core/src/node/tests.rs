@@ -1,5 +1,6 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
+mod announced;
 mod causes;
 mod claims;
 mod flapping;
@@ -190,6 +191,7 @@ fn sighting(peer: PeerId, key: Option<NodeId>, name: &str) -> Sighting {
         capabilities: Vec::new(),
         candidates: vec![Candidate { address, source: Source::Mdns }],
         metadata: BTreeMap::new(),
+        rendezvous: None,
     }
 }
 

@@ -23,11 +23,13 @@ pub enum Source {
     Exchange,
     /// It came to us: a link, or a message by a door.
     Inbound,
+    /// Told by an MQTT broker.
+    Mqtt,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound];
+    pub const ALL: [Self; 5] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt];
 
     /// The name shown.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Source {
             Self::Manual => "manual",
             Self::Exchange => "exchange",
             Self::Inbound => "inbound",
+            Self::Mqtt => "mqtt",
         }
     }
 }
@@ -61,6 +64,17 @@ pub struct Sighting {
     pub candidates: Vec<Candidate>,
     /// `meta` of the TXT record, or `metadata` of an exchange.
     pub metadata: BTreeMap<String, String>,
+    /// How it says it can be met, if the source tells.
+    pub rendezvous: Option<Rendezvous>,
+}
+
+/// How a peer says it can be met when nobody knows an address of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rendezvous {
+    /// Where it takes signaling.
+    pub url: Option<String>,
+    /// The protocols it serves.
+    pub protocols: Vec<String>,
 }
 
 /// An address at which a peer may answer.

@@ -172,5 +172,6 @@ fn sighting(candidate: Candidate, status: &Value) -> Option<Sighting> {
         capabilities: list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         candidates: vec![candidate],
         metadata: BTreeMap::new(),
+        rendezvous: None,
     })
 }
