@@ -6,6 +6,7 @@ use comity_core::envelope::{Kind, Message, Priority, Ttl};
 use comity_core::id::{DialId, LinkId, ListenerId, MessageId, NodeId, Ticket};
 use comity_core::node::{Ask, Boot, Config, Effect, Input, ListenFilter, Node, Restored, Send};
 use comity_core::payload::Payload;
+use comity_core::peers::Way;
 use comity_core::throttle::Rate;
 use comity_core::time::{Now, Timestamp};
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ fn link(node: &mut Node, other: &NodeId, dialed: bool, now: Now) {
     let dial = dialed.then_some(DialId(1));
     let boot = Boot(Uuid::from_u128(9));
     let subscriptions = node.subscriptions().clone().into_iter().collect();
-    node.handle(Input::LinkUp { link: LINK, dial, key: *other, remote, card, boot, subscriptions }, now);
+    node.handle(Input::LinkUp { link: LINK, dial, key: *other, remote, way: Way::Mesh, card, boot, subscriptions }, now);
     node.effects().for_each(drop);
 }
 

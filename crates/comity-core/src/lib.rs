@@ -5,6 +5,7 @@
 //! number. The body (`comity`) waits for events, hands them to [`node::Node`] and performs the
 //! effects in order; the simulator (`comity-sim`) does the same on one clock for many nodes.
 
+pub mod announced;
 pub mod card;
 pub mod channel;
 pub mod envelope;

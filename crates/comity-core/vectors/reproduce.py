@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes or checks every test vector in this folder from the text of protocols/identity.md and
-protocols/local-network.md and the RFCs they name. Shares no code with Comity: primitives come from Python
+"""Makes or checks every test vector in this folder from the text of protocols/identity.md,
+protocols/local-network.md, protocols/mqtt-discovery.md and the RFCs they name. Shares no code with Comity: primitives come from Python
 `cryptography`, zstd from the system's libzstd. Exits with 1 and says where on the first difference.
 
 Usage: reproduce.py [FOLDER]
@@ -208,6 +208,31 @@ def card_vectors():
         same("card signature", key.sign("comity/card/1", unsigned(card)), card["sig"])
         life = moment(card["expires_at"]) - moment(card["issued_at"])
         same("card lifetime", datetime.timedelta(0) < life <= datetime.timedelta(hours=24), True)
+
+
+# MQTT
+
+
+def announce_vectors():
+    stored = vectors("announce")
+    key = Key(bytes.fromhex(stored["seed"]))
+    other = Key(bytes([2] * 32))
+    base = f"mindgit/kernels/{key.peer}"
+    topics = {
+        "announce": f"{base}/announce",
+        "capability": f"{base}/capabilities/search",
+        "goodbye": f"{base}/goodbye",
+        "signal": f"{base}/signal/{other.peer}",
+    }
+    same("topics", topics, stored["topics"])
+    wanted = set("id url capabilities protocols protocolVersion metadata lastSeen publicKey expiresAt session sig".split())
+    for info in stored["infos"]:
+        same("info fields", set(info) - wanted, set())
+        same("info id", (info["id"], info["publicKey"]), (key.peer, key.node))
+        moment(info["lastSeen"])
+    for value in [*stored["infos"], stored["capability"], stored["goodbye"]]:
+        same("announcement session", bool(value["session"]), True)
+        same("announcement signature", key.sign("comity/announce/1", unsigned(value)), value["sig"])
 
 
 # Messages
@@ -500,6 +525,7 @@ canonical_vectors()
 identity_vectors()
 signature_vectors()
 card_vectors()
+announce_vectors()
 message_vectors()
 seal_vectors()
 compact_vectors()

@@ -152,7 +152,7 @@ impl World {
             dial,
             key: host.key,
             remote: Self::address(other),
-            way: Way::Mesh,
+            way: comity_core::peers::Way::Mesh,
             card: Box::new(card),
             boot: Boot(Uuid::from_u128((other as u128) << 64 | u128::from(host.start))),
             subscriptions: subscriptions.into_iter().collect(),

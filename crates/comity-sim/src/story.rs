@@ -202,6 +202,7 @@ fn meet(world: &mut World, host: usize) {
             capabilities: Vec::new(),
             candidates: vec![Candidate { address, source: Source::Mdns }],
             metadata: BTreeMap::new(),
+            rendezvous: None,
         };
         world.tell(host, Input::Sighted(sighting));
     }

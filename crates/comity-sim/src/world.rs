@@ -9,7 +9,7 @@ use comity_core::envelope::{Message, Priority, Received};
 use comity_core::id::{DialId, LinkId, ListenerId, MessageId, NodeId, Ticket};
 use comity_core::inbox::Item;
 use comity_core::ledger::Fate;
-use comity_core::node::{Answer, Ask, Boot, Config, Effect, Input, ListenFilter, Node, PostFailure, Record, Restored};
+use comity_core::node::{Answer, Ask, Boot, Config, DialOutcome, Effect, Input, ListenFilter, Node, PostFailure, Record, Restored};
 use comity_core::peers::Candidate;
 use comity_core::throttle::Rate;
 use comity_core::time::{Now, Timestamp};
@@ -318,6 +318,11 @@ impl World {
     fn perform_effect(&mut self, host: usize, effect: Effect) {
         let start = self.hosts[host].start;
         match effect {
+            // Nobody here is met by a broker.
+            Effect::Connect { dial, .. } => {
+                let outcome = DialOutcome::NoPath { reasons: Vec::new() };
+                self.tell_later(host, DIAL_TIMEOUT, Input::Dialed { dial, outcome });
+            }
             Effect::Dial { dial, expect, candidates } => {
                 let delay = self.delay();
                 self.later(delay, Happening::Dial { host, start, dial, expect, candidates });

@@ -86,6 +86,12 @@ impl Guard {
         if candidate.source == Source::Manual { Ok(()) } else { self.count((candidate.source, told_by), address, now) }
     }
 
+    /// Whether this address may be dialled at all, however many were dialled lately.
+    pub fn judge(&self, candidate: &Candidate, told_by: Option<IpAddr>) -> Result<(), Forbidden> {
+        let address = SocketAddr::new(candidate.address.ip().to_canonical(), candidate.address.port());
+        self.place(address, candidate.source, told_by.map(|address| address.to_canonical()))
+    }
+
     fn place(&self, address: SocketAddr, source: Source, told_by: Option<IpAddr>) -> Result<(), Forbidden> {
         let ip = address.ip();
         if address.port() == 0 || is_unusable(ip) {
@@ -106,7 +112,8 @@ impl Guard {
                     Err(Forbidden::Loopback)
                 }
             }
-            Source::Exchange => Ok(()),
+            // Neither a peer that tells of others nor a broker is where they are.
+            Source::Exchange | Source::Mqtt => Ok(()),
             // Whoever speaks for itself can only be where it spoke from, or on a network we share.
             Source::Mdns | Source::Inbound if told_by == Some(ip) || self.is_near(ip) => Ok(()),
             Source::Mdns | Source::Inbound => Err(Forbidden::Elsewhere),
@@ -238,7 +245,7 @@ mod tests {
     #[test]
     fn loopback_is_dialled_only_when_it_was_learned_on_this_machine() {
         for loopback in ["127.0.0.1:8400", "127.9.9.9:8400", "[::1]:8400", "[::ffff:127.0.0.1]:8400"] {
-            for source in [Source::Mdns, Source::Exchange, Source::Inbound] {
+            for source in [Source::Mdns, Source::Exchange, Source::Inbound, Source::Mqtt] {
                 assert_eq!(judged(source, loopback, "192.168.1.9"), Err(Forbidden::Loopback));
                 assert_eq!(judged(source, loopback, ""), Err(Forbidden::Loopback));
                 assert_eq!(judged(source, loopback, "127.0.0.1"), Ok(()));
@@ -271,6 +278,14 @@ mod tests {
                 assert_eq!(judged(source, nowhere, "127.0.0.1"), Err(Forbidden::Unusable), "{nowhere}");
             }
         }
+    }
+
+    #[test]
+    fn an_announced_peer_may_be_anywhere_but_on_this_machine() {
+        assert_eq!(judged(Source::Mqtt, "203.0.113.5:8400", "192.168.1.9"), Ok(()));
+        assert_eq!(judged(Source::Mqtt, "10.9.9.9:8400", "203.0.113.7"), Ok(()));
+        assert_eq!(judged(Source::Mqtt, "127.0.0.1:8400", "203.0.113.7"), Err(Forbidden::Loopback));
+        assert_eq!(judged(Source::Mqtt, "127.0.0.1:8400", "127.0.0.1"), Ok(()), "the broker is here, too");
     }
 
     #[test]

@@ -28,6 +28,11 @@ pub enum Input {
         /// The peer's UUID as it was advertised.
         peer: PeerId,
     },
+    /// Somebody says, without proof, that a peer is gone: it is tried.
+    Doubted {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A source of discovery started to work, or cannot.
     Source {
         /// Which one.
@@ -195,6 +200,8 @@ pub enum DialOutcome {
     },
     /// Nobody usable answered at any candidate.
     Failed(Vec<(Candidate, DialFailure)>),
+    /// The other side connects at the same time, and its attempt goes first.
+    Yielded,
     /// No path was found to a peer that was signalled to.
     NoPath {
         /// What servers and signals were to blame for, in words.
@@ -258,6 +265,16 @@ pub enum Effect {
         expect: Option<NodeId>,
         /// Where, best first; every one has passed the dial guard.
         candidates: Vec<Candidate>,
+    },
+    /// Connect to a peer by WebRTC; [`Input::Dialed`] tells the end.
+    Connect {
+        /// This attempt.
+        dial: DialId,
+        /// The key that must sign and answer.
+        peer: NodeId,
+        /// Where it takes signaling over HTTP, and under which path; the address has passed the dial
+        /// guard. Else, and when nobody answers there, signals go through the brokers.
+        place: Option<(SocketAddr, String)>,
     },
     /// Write this message to the link.
     Transmit {

@@ -7,7 +7,7 @@ use crate::channel::Channel;
 use crate::id::{DialId, LinkId, MessageId, NodeId, PeerId};
 use crate::ledger::FateKind;
 use crate::limits::SUBSCRIPTIONS_MAX;
-use crate::peers::{Presence, Source};
+use crate::peers::{Presence, Source, Way};
 use crate::time::Now;
 use crate::wire::frame::{Frame, Receipt};
 use std::collections::BTreeSet;
@@ -233,19 +233,21 @@ impl Node {
         peer.trouble = None;
         let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
         let outlived = if restarted { peer.status.take() } else { None };
-        if dial.is_some() {
-            peer.reach.outbound = true;
-            if hello.way == Way::Mesh {
-                peer.last_good = Some(hello.remote);
-            }
-        } else {
-            peer.reach.inbound = true;
+        if dial.is_some() && hello.way == Way::Mesh {
+            peer.last_good = Some(hello.remote);
+        }
+        // What both sides have checked works both ways.
+        peer.reach.outbound |= dial.is_some() || hello.way != Way::Mesh;
+        peer.reach.inbound |= dial.is_none() || hello.way != Way::Mesh;
+        if dial.is_none() {
             peer.sources.insert(Source::Inbound);
         }
         let (id, was) = (peer.id, peer.presence);
         let turned_away = dial.is_some() && peer.brief;
         self.see_off(now);
-        self.take_endpoints(id, hello, now);
+        if hello.way == Way::Mesh {
+            self.take_endpoints(id, hello, now);
+        }
         if let Some(dial) = dial {
             self.end_errand(dial, id, now);
         }

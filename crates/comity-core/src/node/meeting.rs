@@ -27,6 +27,9 @@ const REDIAL_FIRST: Duration = Duration::from_millis(250);
 /// The longest pause between two dials of one peer.
 const REDIAL_MAX: Duration = Duration::from_secs(30);
 
+/// How long the other side's attempt at a WebRTC connection may take before this side tries again.
+const YIELDED_FOR: Duration = Duration::from_secs(16);
+
 /// Most addresses that people may name.
 const NAMED_MAX: usize = 256;
 
@@ -80,7 +83,19 @@ impl Node {
         if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        self.dial_peer(id);
+        if self.is_courted(id) {
+            self.dial_peer(id);
+        }
+    }
+
+    /// Whether a peer is dialled by itself. Brokers may tell of thousands.
+    fn is_courted(&mut self, id: PeerId) -> bool {
+        let by_broker = |peer: &Peer| peer.sources.iter().eq([&Source::Mqtt]);
+        if !self.book.find(id).is_some_and(by_broker) || self.courted.contains(&id) {
+            return true;
+        }
+        let room = self.courted.len() < self.config.mqtt_connect_max;
+        room && self.courted.insert(id)
     }
 
     /// Somebody is advertised under our own id: our own stale record, or another node with our key.
@@ -97,10 +112,17 @@ impl Node {
 
     /// A peer is no longer advertised. Anybody can say so of anybody: it counts only for one that
     /// never proved a key, and that has no other way to say goodbye.
-    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId) {
+    pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, now: Now) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
-        if record.link.is_none() && record.key.is_none() {
+        let nobody_met = record.link.is_none() && record.key.is_none();
+        // There may be thousands, and nothing is known of it but what the broker said.
+        if source == Source::Mqtt && record.sources.is_empty() && nobody_met {
+            self.book.take_out(peer);
+            self.see_off(now);
+            return;
+        }
+        if nobody_met {
             self.set_presence(peer, Presence::Offline);
         }
     }
@@ -168,8 +190,11 @@ impl Node {
             let linked = |address| self.links.values().any(|link| link.dialed && link.remote == address);
             candidates.retain(|candidate| !linked(candidate.address));
         }
-        if candidates.is_empty() || peer.dial.is_some() {
-            return peer.dial.is_some();
+        if peer.dial.is_some() {
+            return true;
+        }
+        if candidates.is_empty() {
+            return self.connect(id);
         }
         let near = |address: SocketAddr| self.interfaces.iter().any(|net| net.contains(&address.ip()));
         candidates.sort_by_key(|candidate| (Some(candidate.address) != peer.last_good, !near(candidate.address)));
@@ -178,6 +203,26 @@ impl Node {
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));
         self.effects.push(Effect::Dial { dial, expect, candidates });
+        true
+    }
+
+    /// Connects to a peer that said how it can be met; `false` when it did not.
+    fn connect(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.book.find_mut(id) else { return false };
+        let (Some(rendezvous), Some(key)) = (&peer.rendezvous, peer.key.or(peer.claimed_key)) else { return false };
+        if !rendezvous.serves_webrtc() {
+            return false;
+        }
+        let mut place = rendezvous.place();
+        let dial = self.numbers.dial();
+        peer.dial = Some(dial);
+        place = place.filter(|(address, _)| {
+            let candidate = Candidate { address: *address, source: Source::Mqtt };
+            self.guard.judge(&candidate, peer.came_from).is_ok()
+        });
+        self.dials.insert(dial, Errand::Peer(id));
+        self.timers.cancel(Timer::Redial(id));
+        self.effects.push(Effect::Connect { dial, peer: key, place });
         true
     }
 
@@ -201,6 +246,11 @@ impl Node {
             DialOutcome::Linked(_) => {}
             DialOutcome::Plain { address, sighting } => self.take_plain(errand, address, &sighting, now),
             DialOutcome::Failed(failures) => self.take_failure(errand, &failures, now),
+            DialOutcome::Yielded => {
+                if let Errand::Peer(id) = errand {
+                    self.timers.set(Timer::Redial(id), now.mono + YIELDED_FOR);
+                }
+            }
             DialOutcome::NoPath { reasons } => {
                 let trouble = if reasons.is_empty() { "no path to it was found".to_owned() } else { reasons.join("; ") };
                 if let Errand::Peer(id) = errand {
@@ -281,6 +331,10 @@ impl Node {
                 let ourselves: Vec<_> =
                     failures.iter().filter(|(_, f)| *f == DialFailure::Ourselves).map(|(c, _)| *c).collect();
                 peer.candidates.retain(|candidate| !ourselves.contains(candidate));
+                // Nobody answers at any address: there may be another way.
+                if !failures.is_empty() && self.connect(id) {
+                    return;
+                }
                 let trouble =
                     failures.iter().map(|(c, failure)| format!("{}: {}", c.address, failure.text())).next_back();
                 self.fail_to_reach(id, trouble.as_deref().unwrap_or("nobody answers"), now);
@@ -421,6 +475,7 @@ impl Node {
     pub(super) fn see_off(&mut self, now: Now) {
         for peer in self.book.take_gone() {
             let id = peer.id;
+            self.courted.remove(&id);
             if peer.presence.is_here() {
                 self.emit(Event::PeerLeft { peer: id, name: peer.name, goodbye: false });
             }

@@ -40,7 +40,7 @@ use crate::seen::Seen;
 use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
@@ -64,6 +64,8 @@ pub struct Node {
     /// Sightings whose addresses could not be dialled yet, because too many were new.
     deferred: Vec<Sighting>,
     twin: Option<SocketAddr>,
+    /// Whom only brokers told of, and who is dialled all the same.
+    courted: BTreeSet<PeerId>,
 
     links: BTreeMap<LinkId, linking::Link>,
     lanes: BTreeMap<PeerId, sending::Lane>,
@@ -116,6 +118,7 @@ impl Node {
             manual: Vec::new(),
             deferred: Vec::new(),
             twin: None,
+            courted: BTreeSet::new(),
             links: BTreeMap::new(),
             lanes: BTreeMap::new(),
             requests: Requests::default(),
@@ -148,7 +151,8 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
-            Input::Unsighted { source, peer } => self.handle_unsighted(source, peer),
+            Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),
+            Input::Doubted { peer } => drop(self.dial_peer(peer)),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

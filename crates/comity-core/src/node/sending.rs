@@ -132,7 +132,7 @@ impl Node {
                 if presence == Presence::Offline {
                     return Err(Refusal::Unreachable);
                 }
-                if presence == Presence::Unreachable {
+                if matches!(presence, Presence::Unreachable | Presence::Seen) {
                     self.dial_peer(peer);
                 }
                 if self.enqueue(peer, message, now) {

@@ -1,5 +1,6 @@
 //! Two nodes' rules wired together by hand: what becomes of a message, cause by cause.
 
+mod announced;
 mod causes;
 mod claims;
 mod flapping;
@@ -85,7 +86,7 @@ impl Pair {
         let card = Box::new(Card { node: Some(key), name: other.config.name.clone(), ..Card::default() });
         let subscriptions = other.subscriptions.clone().into_iter().collect();
         let dial = (near == 0).then_some(DialId(1));
-        Input::LinkUp { link: LINK, dial, key, remote, way: Way::Mesh, card, boot: other.config.boot, subscriptions }
+        Input::LinkUp { link: LINK, dial, key, remote, way: crate::peers::Way::Mesh, card, boot: other.config.boot, subscriptions }
     }
 
     fn tell(&mut self, to: usize, input: Input) {
@@ -195,6 +196,7 @@ fn sighting(peer: PeerId, key: Option<NodeId>, name: &str) -> Sighting {
         capabilities: Vec::new(),
         candidates: vec![Candidate { address, source: Source::Mdns }],
         metadata: BTreeMap::new(),
+        rendezvous: None,
     }
 }
 

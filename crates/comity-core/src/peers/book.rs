@@ -2,13 +2,14 @@
 //! what was proven; what is proven evicts who claimed it.
 
 use super::owners::Owners;
-use super::{Candidate, PeerView, Presence, Reach, Sighting, Source, Way};
+use super::{Candidate, PeerView, Presence, Reach, Rendezvous, Sighting, Source, Way};
 use crate::card::Card;
 use crate::id::{DialId, LinkId, NodeId, PeerId};
 use crate::identity::trust::Trust;
 use crate::limits::{PEER_LIST_MAX, PEER_TEXT_MAX, PEERS_MAX};
 use crate::node::Boot;
 use crate::time::{Now, Timestamp};
+use crate::wire::announce::URL_MAX;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,9 @@ const CANDIDATES_MAX: usize = 16;
 
 /// Most unverified peers remembered of those that came from one address or were told of from there.
 const CLAIMED_PER_ADDRESS_MAX: usize = 64;
+
+/// Most peers without a key that only brokers told of.
+const ANNOUNCED_KEYLESS_MAX: usize = PEERS_MAX / 4;
 
 /// How long a peer that never proved a key is remembered after it was last heard of.
 const UNVERIFIED_KEPT_FOR: Duration = Duration::from_secs(600);
@@ -85,6 +89,8 @@ pub struct Peer {
     pub came_from: Option<IpAddr>,
     /// Where it may answer.
     pub candidates: Vec<Candidate>,
+    /// How it says it can be met when it has no address.
+    pub rendezvous: Option<Rendezvous>,
     /// Where it answered last.
     pub last_good: Option<SocketAddr>,
     /// The start that linked last: what it says it is doing ends with it.
@@ -134,6 +140,7 @@ impl Peer {
             sources: BTreeSet::new(),
             came_from: None,
             candidates: Vec::new(),
+            rendezvous: None,
             last_good: None,
             boot: None,
             departed: None,
@@ -175,6 +182,13 @@ impl Peer {
                 self.candidates.remove(oldest);
             }
             self.candidates.push(candidate);
+        }
+    }
+
+    /// Gives a peer without a name the one that a node has by itself.
+    fn name_by_key(&mut self, name_taken: bool) {
+        if let (true, false, Some(key)) = (self.name.is_empty(), name_taken, self.claimed_key) {
+            self.name = format!("node-{}", key.short());
         }
     }
 
@@ -259,6 +273,7 @@ impl Book {
             if said.claimed_key == Some(key) {
                 peer.name = said.name;
                 peer.candidates = said.candidates;
+                peer.rendezvous = said.rendezvous;
                 peer.sources = said.sources;
                 // Whom a person named is who answered there, and that was without the key.
                 peer.sources.remove(&Source::Manual);
@@ -314,7 +329,10 @@ impl Book {
         if name_taken && sighting.key.is_none() && known.is_none_or(|peer| peer.claimed_key.is_none()) {
             return Merged::NameTaken;
         }
-        if !self.make_room(id) {
+        let is_announced = sighting.source == Source::Mqtt;
+        if is_announced && known.is_none() && !self.make_room_for_announced(sighting.key.is_some())
+            || !self.make_room(id)
+        {
             return Merged::Refused;
         }
         let came_from = sighting.told_by.filter(|_| told);
@@ -335,6 +353,15 @@ impl Book {
             while peer.metadata.len() > PEER_LIST_MAX {
                 peer.metadata.pop_last();
             }
+        }
+        if let Some(rendezvous) = &sighting.rendezvous {
+            let url = rendezvous.url.clone().filter(|url| url.len() <= URL_MAX);
+            peer.rendezvous = Some(Rendezvous { url, protocols: cut_all(&rendezvous.protocols) });
+        }
+        if is_announced {
+            // Whoever is announced is heard of again and again, or taken out.
+            peer.touch(now);
+            peer.name_by_key(name_taken);
         }
         Merged::Taken
     }
@@ -387,6 +414,21 @@ impl Book {
         for id in ids {
             self.take_out(id);
         }
+    }
+
+    /// Makes sure that one more fits of whom a broker told. Such a one pushes nobody out, but one with a
+    /// key those without that only brokers told of: their ids cost nothing.
+    fn make_room_for_announced(&mut self, has_key: bool) -> bool {
+        let costless = |peer: &&Peer| {
+            peer.claimed_key.is_none() && !peer.presence.is_here() && peer.sources.iter().eq([&Source::Mqtt])
+        };
+        let full = self.peers.len() >= PEERS_MAX;
+        if has_key {
+            let least = self.peers.values().filter(costless).filter(|_| full);
+            let least = least.min_by_key(|peer| (peer.last_heard, peer.id)).map(|peer| peer.id);
+            return !full || least.is_some_and(|id| self.take_out(id));
+        }
+        !full && self.peers.values().filter(costless).count() < ANNOUNCED_KEYLESS_MAX
     }
 
     /// Makes sure one more fits, if it may: the unverified peer that was silent longest goes, else the
@@ -470,6 +512,7 @@ mod tests {
             capabilities: Vec::new(),
             candidates: Vec::new(),
             metadata: BTreeMap::new(),
+            rendezvous: None,
         };
         let permitted = vec![Candidate { address, source: Source::Exchange }];
         assert_eq!(book.merge(&told, permitted, at(4)), Merged::Refused, "who is only told of pushes nobody out");

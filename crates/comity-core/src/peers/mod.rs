@@ -12,6 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 pub mod book;
 pub mod owners;
 
+/// The protocol by which nodes connect that know each other by a broker alone.
+pub const WEBRTC: &str = "webrtc-data";
+
 /// A source of discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
@@ -23,11 +26,13 @@ pub enum Source {
     Exchange,
     /// It came to us: a link, or a message by a door.
     Inbound,
+    /// Told by an MQTT broker.
+    Mqtt,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound];
+    pub const ALL: [Self; 5] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt];
 
     /// The name shown.
     pub fn name(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Source {
             Self::Manual => "manual",
             Self::Exchange => "exchange",
             Self::Inbound => "inbound",
+            Self::Mqtt => "mqtt",
         }
     }
 }
@@ -61,6 +67,33 @@ pub struct Sighting {
     pub candidates: Vec<Candidate>,
     /// `meta` of the TXT record, or `metadata` of an exchange.
     pub metadata: BTreeMap<String, String>,
+    /// How it says it can be met, if the source tells.
+    pub rendezvous: Option<Rendezvous>,
+}
+
+/// How a peer says it can be met when nobody knows an address of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rendezvous {
+    /// Where it takes signaling.
+    pub url: Option<String>,
+    /// The protocols it serves.
+    pub protocols: Vec<String>,
+}
+
+impl Rendezvous {
+    /// Whether it takes WebRTC connections.
+    pub fn serves_webrtc(&self) -> bool {
+        self.protocols.iter().any(|protocol| protocol == WEBRTC)
+    }
+
+    /// The address and the path of its signaling, if the URL names an address. Names are not resolved:
+    /// whoever writes one would have this node ask for it.
+    pub fn place(&self) -> Option<(SocketAddr, String)> {
+        let url = self.url.as_deref()?;
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+        let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+        Some((authority.parse().ok()?, path.to_owned()))
+    }
 }
 
 /// An address at which a peer may answer.

@@ -2,6 +2,7 @@
 //! link frames, cards and TXT records. Everything here is a pure function of its input; every
 //! decoder takes hostile bytes and answers with a value or an error that names the field.
 
+pub mod announce;
 pub mod card;
 pub mod compact;
 pub mod control;

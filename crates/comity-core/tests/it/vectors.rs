@@ -13,6 +13,7 @@ use comity_core::identity::seal;
 use comity_core::identity::signature::{self, Context};
 use comity_core::payload::Payload;
 use comity_core::time::Timestamp;
+use comity_core::wire::announce::{self, PeerInfo, Topics};
 use comity_core::wire::compact::{self, ChannelTable};
 use comity_core::wire::json::{self, Spelling};
 use comity_core::wire::strict;
@@ -94,6 +95,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("identity", identity_vectors()),
         ("signature", signature_vectors()),
         ("card", card_vectors()),
+        ("announce", announce_vectors()),
         ("message", message_vectors()),
         ("seal", seal_vectors()),
         ("compact", compact_vectors()),
@@ -209,6 +211,41 @@ fn card_vectors() -> Value {
         value
     });
     json!({"seed": hex(key.seed()), "cards": signed})
+}
+
+fn announce_vectors() -> Value {
+    let key = &keys()[0];
+    let id = key.peer().to_string();
+    let least =
+        PeerInfo { id: id.clone(), last_seen: Some(time()), session: Some("s-1".to_owned()), ..PeerInfo::default() };
+    let full = PeerInfo {
+        url: Some("https://192.168.1.5:8400/signal".to_owned()),
+        capabilities: vec!["search".to_owned(), "übersetzen".to_owned()],
+        protocols: vec!["webrtc-data".to_owned()],
+        protocol_version: Some("1.0.0".to_owned()),
+        metadata: Map::from_iter([("version".to_owned(), json!("0.1.0")), ("uptime".to_owned(), json!(7))]),
+        expires_at: Some(time() + Duration::from_secs(90)),
+        ..least.clone()
+    };
+    let topics = Topics::new(announce::PREFIX).unwrap();
+    let infos = [least, full].map(|info| {
+        let value = announce::sign_info(&info, key);
+        let read = announce::read_info(value.to_string().as_bytes()).unwrap();
+        assert_eq!(read, PeerInfo { key: Some(key.node()), ..info });
+        value
+    });
+    json!({
+        "seed": hex(key.seed()),
+        "topics": {
+            "announce": topics.announce(&id),
+            "capability": topics.capability(&id, "search"),
+            "goodbye": topics.goodbye(&id),
+            "signal": topics.signal(&id, &keys()[1].peer().to_string()),
+        },
+        "infos": infos,
+        "capability": announce::sign_capability("search", "0.1.0", "s-1", key),
+        "goodbye": announce::sign_goodbye("stopped", "s-1", key),
+    })
 }
 
 fn channel(name: &str) -> Channel {

@@ -124,6 +124,7 @@ fn sighting(peer: &Value, told_by: IpAddr) -> Option<Sighting> {
             .filter_map(|(name, value)| Some((cut(name), cut(value.as_str()?))))
             .take(limits::PEER_LIST_MAX)
             .collect::<BTreeMap<_, _>>(),
+        rendezvous: None,
     })
 }
 

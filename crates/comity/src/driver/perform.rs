@@ -103,6 +103,11 @@ impl Body {
                     reach.dial(dial, expect, candidates);
                 }
             }
+            Effect::Connect { dial, peer, place } => {
+                if let Some(reach) = &self.reach {
+                    reach.connect(dial, peer, place);
+                }
+            }
             Effect::Post { peer, address, coded, message } => {
                 if let Some(reach) = &self.reach {
                     reach.post(peer, address, coded, message);

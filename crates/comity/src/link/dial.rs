@@ -43,7 +43,7 @@ impl Links {
             let end = match outcome {
                 DialOutcome::Linked(_) => DialEnd::Linked,
                 DialOutcome::Plain { .. } => DialEnd::Plain,
-                DialOutcome::Failed(_) | DialOutcome::NoPath { .. } => DialEnd::Failed,
+                DialOutcome::Failed(_) | DialOutcome::NoPath { .. } | DialOutcome::Yielded => DialEnd::Failed,
             };
             links.0.handle.counters().dialled(end, start.elapsed());
             links.0.handle.inform(Input::Dialed { dial, outcome }).await;
@@ -172,5 +172,6 @@ fn sighting(candidate: Candidate, status: &Value) -> Option<Sighting> {
         capabilities: list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         candidates: vec![candidate],
         metadata: BTreeMap::new(),
+        rendezvous: None,
     })
 }

@@ -1,6 +1,7 @@
 //! How often a peer is dialled whose links come and go.
 
 use super::*;
+use crate::peers::Way;
 
 /// A peer that links to node 0 and says in its card where it would answer.
 struct Flapping {

@@ -1,6 +1,7 @@
 //! Senders and receivers that have more than fits: who is told to wait, and how much is told at once.
 
 use super::*;
+use crate::peers::Way;
 use crate::outbound;
 
 /// What a node does when it is told this, without anybody performing it.

@@ -1,6 +1,7 @@
 //! Messages that are sent again because a link broke before their receipt: what both sides say.
 
 use super::*;
+use crate::peers::Way;
 
 /// A message of node 0 to node 1, as it comes over a link.
 fn brought(pair: &Pair, number: u128) -> Message {

@@ -25,6 +25,7 @@ fn peer(number: u8, trust: Trust, presence: Presence) -> PeerView {
         trust,
         presence,
         reach: Reach::default(),
+        way: None,
         sources: BTreeSet::new(),
         addresses: vec![SocketAddr::from(([10, 0, 0, number], 8400))],
         status: None,

@@ -75,6 +75,7 @@ pub(super) fn sighting(service: &ResolvedService) -> Option<Sighting> {
         capabilities: said.capabilities,
         candidates,
         metadata: said.metadata,
+        rendezvous: None,
     })
 }
 

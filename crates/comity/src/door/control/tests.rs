@@ -27,6 +27,7 @@ fn stranger(name: &str, number: u128) -> PeerView {
         trust: Trust::Unverified,
         presence: Presence::Online,
         reach: Reach::default(),
+        way: None,
         sources: BTreeSet::new(),
         addresses: Vec::new(),
         status: None,

@@ -4,11 +4,11 @@
 
 use super::route::{FRAGMENT, Route, SDP, headers};
 use super::session::Order;
-use super::{PATH, SESSIONS_MAX};
-use crate::link::{Cause, Links};
+use super::{Declined, PATH};
+use crate::link::{Caller, Cause, Links};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
@@ -31,31 +31,36 @@ pub(in crate::link) fn router(links: Links) -> Router {
         .with_state(links)
 }
 
-async fn offer(State(links): State<Links>, head: HeaderMap, body: Bytes) -> Response {
+async fn offer(
+    State(links): State<Links>,
+    Extension(caller): Extension<Caller>,
+    head: HeaderMap,
+    body: Bytes,
+) -> Response {
     let signal = match signal_of(&links, &head, &body, SDP) {
         Ok(signal) if signal.kind == Kind::Offer => signal,
         Ok(_) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", "an offer is wanted"),
         Err(refused) => return refused,
     };
-    let (session, links_too) = (signal.session, links.clone());
-    let (reply, answer) = oneshot::channel();
+    let (session, from, all) = (signal.session, caller.address.ip(), links.clone());
     // Not on this request's own task: the connection goes on when the request is over.
-    links.spawn(async move {
-        if let Err(why) = links_too.take_offer(signal, Route::Asked, Some(reply)).await {
-            tracing::debug!(why, "a WebRTC offer");
+    let answer =
+        links.0.tasks.spawn(async move { all.take_offer(signal, Route::Asked, Some(from)).await });
+    let mut response = match answer.await {
+        Ok(Ok(answer)) => answered(&links, StatusCode::CREATED, answer),
+        Ok(Err(Declined::Yield)) => {
+            return refusal(StatusCode::CONFLICT, "conflict", "this node's own offer to you goes first");
         }
-    });
-    let Ok(answer) = answer.await else {
-        let full = links.0.rtc.sessions().len() >= SESSIONS_MAX;
-        return if full {
-            let retry = [(header::RETRY_AFTER, "5")];
-            (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many connections")).into_response()
-        } else {
+        Ok(Err(Declined::Full)) => {
+            let full = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many connections are being made");
+            return ([(header::RETRY_AFTER, "5")], full).into_response();
+        }
+        Ok(Err(Declined::Because(why))) => {
             links.refused(Cause::Signal);
-            refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", "the offer is none that can be answered")
-        };
+            return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", &why);
+        }
+        Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node is leaving"),
     };
-    let mut response = answered(&links, StatusCode::CREATED, answer);
     if let Ok(at) = HeaderValue::try_from(format!("{PATH}/{session}")) {
         response.headers_mut().insert(header::LOCATION, at);
     }

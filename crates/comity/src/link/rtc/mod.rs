@@ -30,7 +30,7 @@ use comity_core::wire::signal::{Kind, Signal};
 use route::Route;
 use session::{Order, Session};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -47,6 +47,9 @@ pub(crate) const PATH: &str = "/dashflow/rtc";
 
 /// Connections that a node may have or try at once. Each holds a few sockets and some 100 KiB.
 const SESSIONS_MAX: usize = 256;
+
+/// Connections that one address may be trying at once.
+const FROM_ONE_ADDRESS_MAX: usize = 16;
 
 /// Orders that wait for a session, at most.
 const ORDERS_MAX: usize = 16;
@@ -78,7 +81,21 @@ pub(crate) struct Rtc {
 
 struct Entry {
     peer: NodeId,
-    orders: mpsc::Sender<Order>,
+    /// This side offered, and the link is not up yet.
+    offering: bool,
+    /// Whence an offer came, as long as the link is not up.
+    from: Option<IpAddr>,
+    orders: Option<mpsc::Sender<Order>>,
+}
+
+impl Entry {
+    fn offering(peer: NodeId) -> Self {
+        Self { peer, offering: true, from: None, orders: None }
+    }
+
+    fn accepting(peer: NodeId, from: Option<IpAddr>) -> Self {
+        Self { peer, offering: false, from, orders: None }
+    }
 }
 
 impl Rtc {
@@ -92,14 +109,27 @@ impl Rtc {
     }
 
     /// A place for a session; `None` when there is none, or the id is taken.
-    fn enter(&self, id: Uuid, peer: NodeId) -> Option<mpsc::Receiver<Order>> {
+    fn enter(&self, id: Uuid, entry: Entry) -> Option<mpsc::Receiver<Order>> {
         let mut sessions = self.sessions();
-        if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
+        let from_there = sessions.values().filter(|other| other.from.is_some() && other.from == entry.from).count();
+        if sessions.len() >= SESSIONS_MAX || from_there >= FROM_ONE_ADDRESS_MAX || sessions.contains_key(&id) {
             return None;
         }
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-        sessions.insert(id, Entry { peer, orders });
+        sessions.insert(id, Entry { orders: Some(orders), ..entry });
         Some(waiting)
+    }
+
+    /// Its link is up.
+    fn settle(&self, id: Uuid) {
+        if let Some(entry) = self.sessions().get_mut(&id) {
+            (entry.offering, entry.from) = (false, None);
+        }
+    }
+
+    /// The attempt of this side at connecting with this peer, if there is one.
+    fn rival(&self, peer: NodeId) -> Option<mpsc::Sender<Order>> {
+        self.sessions().values().find(|entry| entry.offering && entry.peer == peer)?.orders.clone()
     }
 
     fn forget(&self, id: Uuid) {
@@ -108,7 +138,7 @@ impl Rtc {
 
     /// Where orders for a session go, if it is with this peer.
     fn orders(&self, id: Uuid, peer: NodeId) -> Option<mpsc::Sender<Order>> {
-        self.sessions().get(&id).filter(|entry| entry.peer == peer).map(|entry| entry.orders.clone())
+        self.sessions().get(&id).filter(|entry| entry.peer == peer)?.orders.clone()
     }
 }
 
@@ -133,7 +163,7 @@ impl Links {
                 (None, None) => return links.came_to_nothing(dial, "there is no way to signal to it").await,
             };
             let id = Uuid::new_v4();
-            let Some(orders) = links.0.rtc.enter(id, peer) else {
+            let Some(orders) = links.0.rtc.enter(id, Entry::offering(peer)) else {
                 return links.came_to_nothing(dial, "too many connections are being made").await;
             };
             match Agent::new(links.0.rtc.ice.clone()) {
@@ -167,8 +197,10 @@ impl Links {
                 if let Some(broker) = self.0.rtc.broker.get().cloned() {
                     let links = self.clone();
                     self.spawn(async move {
-                        if let Err(why) = links.take_offer(signal, Route::Broker(broker), None).await {
-                            tracing::debug!(why, "an offer that came through a broker");
+                        let route = Route::Broker(broker);
+                        match links.take_offer(signal, route.clone(), None).await {
+                            Ok(answer) => drop(route.send(&links, &answer).await),
+                            Err(declined) => tracing::debug!(?declined, "an offer that came through a broker"),
                         }
                     });
                 }
@@ -180,39 +212,44 @@ impl Links {
         }
     }
 
-    /// Answers an offer and goes on in the background. The answer goes to `reply`, or by the route.
-    async fn take_offer(
-        &self,
-        offer: Signal,
-        route: Route,
-        reply: Option<oneshot::Sender<Signal>>,
-    ) -> Result<(), String> {
-        let (id, peer) = (offer.session, offer.from);
-        if peer == self.0.handle.me().node() {
-            return Err("the offer is this node's own".to_owned());
+    /// Answers an offer that came from this address, or through a broker, and goes on in the background.
+    async fn take_offer(&self, offer: Signal, route: Route, from: Option<IpAddr>) -> Result<Signal, Declined> {
+        let (id, peer, me) = (offer.session, offer.from, self.0.handle.me().node());
+        if peer == me {
+            return Err(Declined::Because("the offer is this node's own".to_owned()));
         }
-        let orders = self.0.rtc.enter(id, peer).ok_or("too many connections are being made")?;
+        if let Some(rival) = self.0.rtc.rival(peer) {
+            // Both sides offer at once: the offer of the lower key goes on.
+            if me.as_bytes() < peer.as_bytes() {
+                return Err(Declined::Yield);
+            }
+            // Err: it has just ended.
+            let _ = rival.try_send(Order::Yield);
+        }
+        let orders = self.0.rtc.enter(id, Entry::accepting(peer, from)).ok_or(Declined::Full)?;
         let agent = Agent::new(self.0.rtc.ice.clone());
         let session = agent.map(|agent| Session::new(self.clone(), agent, (id, peer, None), route, orders));
         let answered = match session {
             Ok(mut session) => session.answer(&offer).await.map(|answer| (session, answer)),
             Err(error) => Err(format!("no UDP socket: {error}")),
         };
-        let (mut session, answer) = answered.inspect_err(|_| self.0.rtc.forget(id))?;
-        match reply {
-            // Err: whoever asked has gone; the session ends when no packet comes.
-            Some(reply) => drop(reply.send(answer)),
-            None => session.reply(answer),
+        match answered {
+            Ok((session, answer)) => {
+                drop(self.0.tasks.spawn(Box::pin(session.go_on())));
+                Ok(answer)
+            }
+            Err(why) => {
+                self.0.rtc.forget(id);
+                Err(Declined::Because(why))
+            }
         }
-        drop(self.0.tasks.spawn(Box::pin(session.go_on())));
-        Ok(())
     }
 
     /// A channel of this name on a connection with this peer, if there is one.
     pub(crate) async fn open_channel(&self, peer: NodeId, label: &str) -> Option<DataChannel> {
         let all: Vec<mpsc::Sender<Order>> = {
             let sessions = self.0.rtc.sessions();
-            sessions.values().filter(|entry| entry.peer == peer).map(|entry| entry.orders.clone()).collect()
+            sessions.values().filter(|entry| entry.peer == peer).filter_map(|entry| entry.orders.clone()).collect()
         };
         for orders in all {
             let (reply, channel) = oneshot::channel();
@@ -224,6 +261,17 @@ impl Links {
         }
         None
     }
+}
+
+/// Why an offer is not answered.
+#[derive(Debug)]
+enum Declined {
+    /// This side's own offer to the same node goes first.
+    Yield,
+    /// Too many connections are being made, in all or from there.
+    Full,
+    /// What is wrong with it, or with this side.
+    Because(String),
 }
 
 /// Whether an address of the other side may be tried.

@@ -39,6 +39,8 @@ pub(super) enum Signalled {
     Sent,
     /// It is under way through the broker, since the port could not be reached.
     SentByBroker(Broker),
+    /// The other side's own offer goes first.
+    Yield,
     /// It was not taken.
     Refused(String),
 }
@@ -53,6 +55,7 @@ impl Route {
                 let posted = timeout(POST_TIME, by_http(links, whom, &path, resource.as_deref(), signal)).await;
                 match (posted.unwrap_or(Err(Unanswered::Unreachable)), broker) {
                     (Ok(signalled), _) => signalled,
+                    (Err(Unanswered::Status(409)), _) if signal.kind == Kind::Offer => Signalled::Yield,
                     (Err(_), Some(broker)) if signal.kind == Kind::Offer && resource.is_none() => {
                         match by_broker(links, &broker, signal).await {
                             Signalled::Sent => Signalled::SentByBroker(broker),

@@ -41,6 +41,8 @@ pub(super) enum Order {
     Signal(Signal),
     /// The other side offers new paths; the answer goes back to whoever asks, if somebody does.
     Reoffer(Signal, Option<oneshot::Sender<Result<Signal, String>>>),
+    /// The other side's own attempt goes first.
+    Yield,
     /// Open a channel of this name for somebody.
     Open(String, oneshot::Sender<DataChannel>),
 }
@@ -62,6 +64,7 @@ pub(super) struct Session {
     /// Whether the other side can be sent addresses.
     ready: bool,
     greeting: JoinSet<Result<LinkId, DialFailure>>,
+    yielded: bool,
     link: Option<LinkId>,
     path: (SocketAddr, Way),
     /// Who waits for channels.
@@ -94,6 +97,7 @@ impl Session {
             send_at: None,
             ready: false,
             greeting: JoinSet::new(),
+            yielded: false,
             link: None,
             path: (SocketAddr::from(([0, 0, 0, 0], 0)), Way::Rtc),
             waiting: Vec::new(),
@@ -121,12 +125,6 @@ impl Session {
         self.add(&candidates);
         self.ready = !matches!(self.route, Route::Asked);
         Ok(self.signed(Kind::Answer, sdp))
-    }
-
-    /// Sends an answer by the route.
-    pub(super) fn reply(&mut self, answer: Signal) {
-        let (links, route) = (self.links.clone(), self.route.clone());
-        self.calls.spawn(async move { route.send(&links, &answer).await });
     }
 
     /// Runs a session that has answered until the connection ends.
@@ -159,7 +157,8 @@ impl Session {
     async fn finish(mut self) {
         if let (Some(dial), false) = (self.dial, self.link.is_some()) {
             tracing::debug!(peer = %self.peer, failures = ?self.failures, "no WebRTC connection");
-            let outcome = DialOutcome::NoPath { reasons: std::mem::take(&mut self.failures) };
+            let reasons = std::mem::take(&mut self.failures);
+            let outcome = if self.yielded { DialOutcome::Yielded } else { DialOutcome::NoPath { reasons } };
             self.links.0.handle.inform(Input::Dialed { dial, outcome }).await;
         }
         self.agent.end();
@@ -221,6 +220,10 @@ impl Session {
                     (None, Err(why)) => tracing::debug!(why, "an offer of new paths"),
                 }
             }
+            Order::Yield => {
+                self.yielded = true;
+                return ControlFlow::Break(());
+            }
             Order::Open(label, reply) => {
                 if self.agent.open_channel(&label) {
                     self.waiting.push((label, reply));
@@ -237,6 +240,10 @@ impl Session {
             Signalled::SentByBroker(broker) => {
                 self.route = Route::Broker(broker);
                 self.ready = true;
+            }
+            Signalled::Yield => {
+                self.yielded = true;
+                return ControlFlow::Break(());
             }
             Signalled::Refused(why) => {
                 self.failures.push(why);
@@ -328,7 +335,10 @@ impl Session {
 
     async fn take_greeting(&mut self, greeted: Result<LinkId, DialFailure>) -> ControlFlow<()> {
         match greeted {
-            Ok(link) => (self.link, self.until) = (Some(link), None),
+            Ok(link) => {
+                (self.link, self.until) = (Some(link), None);
+                self.links.0.rtc.settle(self.id);
+            }
             Err(failure) => {
                 self.failures.push(failure.text().to_owned());
                 return ControlFlow::Break(());

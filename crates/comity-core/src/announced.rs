@@ -1,0 +1,428 @@
+//! What brokers say of peers: which announcements count, who is there, who is gone. It knows no
+//! clock and no connection: it is told what came on which topic, and says what the node must hear.
+//! See "Announcements" in `protocols/mqtt-discovery.md`.
+//!
+//! What is older: a signed announcement counts after the last one of its peer at the same broker, by
+//! the peer's own `lastSeen`; and never in a session that said goodbye. So nothing that is played
+//! again undoes what came later. A peer whose clock was set back is heard again when its last
+//! announcement has run out. `lastSeen` is compared with itself only, never with this node's clock.
+
+mod dropped;
+mod entry;
+#[cfg(test)]
+mod tests;
+
+pub use dropped::Dropped;
+
+use crate::id::PeerId;
+use crate::limits;
+use crate::peers::Sighting;
+use crate::time::{Now, Timestamp};
+use crate::wire::announce::{self, About, PeerInfo, Topics};
+use entry::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Most peers kept of all brokers.
+pub const PEERS_MAX: usize = 10_000;
+
+/// Of the peers of a broker, one in so many may be unsigned: their ids cost nothing.
+const UNSIGNED_SHARE: usize = 10;
+
+/// How long an announcement without `expiresAt` counts: three of the usual intervals.
+const LIFETIME: Duration = Duration::from_secs(90);
+
+/// The longest an announcement counts, whatever it says.
+const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+
+/// How often an unchanged peer is told of again, at most.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// How often one peer is doubted, at most.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often it is looked who has run out.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Most capabilities that wait for their peer's announcement, which brokers may deliver later.
+const WAITING_MAX: usize = 256;
+
+/// Largest body of a capability that waits, bytes.
+const WAITING_BODY_MAX: usize = 4096;
+
+/// What the state machine must know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node: what is said under its id is passed over.
+    pub me: PeerId,
+    /// The topics.
+    pub topics: Topics,
+    /// How many brokers there are; each has its share of [`PEERS_MAX`].
+    pub brokers: usize,
+}
+
+/// One message of a broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// Which broker, counted from 0.
+    pub broker: usize,
+    /// Its address.
+    pub told_by: Option<IpAddr>,
+    /// The topic.
+    pub topic: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether the broker had kept it.
+    pub retain: bool,
+}
+
+/// What must be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Tell the node of a peer.
+    Sighted(Box<Sighting>),
+    /// Tell the node that a peer is gone.
+    Unsighted {
+        /// Its UUID.
+        peer: PeerId,
+        /// Whether it said so itself.
+        goodbye: bool,
+    },
+    /// Find out whether a peer is still there: somebody says it is not, without proof.
+    Probe(PeerId),
+    /// Somebody new is at this broker, and may not know of us.
+    Newcomer {
+        /// Which one.
+        broker: usize,
+    },
+}
+
+/// A peer as it was announced, for those who ask the source itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnnouncedPeer {
+    /// Its UUID here.
+    pub peer: PeerId,
+    /// What it says of itself, with the capabilities of their own topics.
+    pub info: PeerInfo,
+    /// The brokers that know it, counted from 0.
+    pub brokers: Vec<usize>,
+    /// When it was last heard of, by this node's clock.
+    pub heard_at: Timestamp,
+}
+
+/// A capability that came before its peer.
+#[derive(Debug)]
+struct Waiting {
+    broker: usize,
+    told_by: Option<IpAddr>,
+    topic: String,
+    body: Vec<u8>,
+}
+
+/// Everybody who was announced.
+#[derive(Debug)]
+pub struct Announced {
+    config: Config,
+    me: String,
+    entries: BTreeMap<String, Entry>,
+    unsigned: BTreeSet<String>,
+    /// How many peers, and how many unsigned ones, each broker told of first.
+    counts: BTreeMap<usize, (usize, usize)>,
+    waiting: VecDeque<Waiting>,
+    dropped: BTreeMap<Dropped, u64>,
+    outputs: Vec<Output>,
+    sweep_at: Option<Duration>,
+}
+
+impl Announced {
+    /// Nobody yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            me: config.me.to_string(),
+            config,
+            entries: BTreeMap::new(),
+            unsigned: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            dropped: BTreeMap::new(),
+            outputs: Vec::new(),
+            sweep_at: None,
+        }
+    }
+
+    /// Takes what a broker handed on. Signals are not its business.
+    pub fn handle(&mut self, heard: Heard<'_>, now: Now) {
+        if let Err(cause) = self.take(heard, now) {
+            *self.dropped.entry(cause).or_default() += 1;
+        }
+        if self.sweep_at.is_none() && !self.entries.is_empty() {
+            self.sweep_at = Some(now.mono + SWEEP_EVERY);
+        }
+    }
+
+    /// What must be done, in order; empties the list.
+    pub fn outputs(&mut self) -> std::vec::Drain<'_, Output> {
+        self.outputs.drain(..)
+    }
+
+    /// When [`Self::wake`] is due, in time since the start.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.sweep_at
+    }
+
+    /// Lets go who has run out.
+    pub fn wake(&mut self, now: Now) {
+        if self.sweep_at.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        let mut gone = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let was_here = entry.is_here();
+            let changed = entry.expire(now.mono);
+            if was_here && !entry.is_here() {
+                self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: false });
+            } else if changed && entry.is_here() {
+                self.outputs.push(Output::Sighted(Box::new(entry.sighting())));
+            }
+            if entry.is_forgotten() {
+                gone.push(id.clone());
+            }
+        }
+        for id in gone {
+            self.remove(&id);
+        }
+        self.sweep_at = (!self.entries.is_empty()).then_some(now.mono + SWEEP_EVERY);
+    }
+
+    /// How many messages did not count, by cause.
+    pub fn dropped(&self) -> &BTreeMap<Dropped, u64> {
+        &self.dropped
+    }
+
+    /// Everybody who is there now.
+    pub fn peers(&self) -> impl Iterator<Item = AnnouncedPeer> + '_ {
+        self.entries.values().filter(|entry| entry.is_here()).map(Entry::view)
+    }
+
+    /// How many are there now.
+    pub fn len(&self) -> usize {
+        self.entries.values().filter(|entry| entry.is_here()).count()
+    }
+
+    /// Whether nobody is there.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn take(&mut self, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        let topics = self.config.topics.clone();
+        let (id, about) = topics.read(heard.topic).ok_or(Dropped::Topic)?;
+        if heard.body.len() > announce::BODY_MAX {
+            return Err(Dropped::TooLarge);
+        }
+        if id == self.me {
+            return Err(Dropped::Itself);
+        }
+        match about {
+            About::Announce if heard.body.is_empty() => self.take_withdrawal(id, heard, now),
+            About::Announce => self.take_info(id, heard, now),
+            About::Goodbye => self.take_goodbye(id, heard, now),
+            About::Capability(name) => self.take_capability(id, name, heard, now),
+            About::Signal(_) => Err(Dropped::Topic),
+        }
+    }
+
+    fn take_info(&mut self, id: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        let known = self.entries.contains_key(id);
+        // Before a signature is looked at: that costs more than to send one.
+        let nobody_gives_way = self.counts.get(&heard.broker).is_none_or(|(_, unsigned)| *unsigned == 0);
+        if !known && nobody_gives_way && self.is_full_for(heard.broker, true) {
+            return Err(Dropped::Full);
+        }
+        let info = announce::read_info(heard.body).map_err(|bad| Dropped::from(&bad))?;
+        let signed = info.key.is_some();
+        if info.id != id || info.key.is_some_and(|key| key.peer().to_string() != id) {
+            return Err(Dropped::OtherId);
+        }
+        let lifetime = match info.expires_at {
+            Some(at) if at <= now.wall => return Err(Dropped::Expired),
+            Some(at) => at.since(now.wall).min(LIFETIME_MAX),
+            None => LIFETIME,
+        };
+        let deadline = now.mono + lifetime;
+        match self.entries.get(id).map(Entry::is_signed) {
+            Some(true) if !signed => return Err(Dropped::Unsigned),
+            // Who claimed the id without the key goes.
+            Some(false) if signed => self.evict(id),
+            _ => {}
+        }
+        let is_new = !self.entries.contains_key(id);
+        if is_new {
+            self.make_room(heard.broker, signed)?;
+            let entry = Entry::new(&info, self.config.topics.prefix(), heard.broker, heard.told_by, now);
+            self.insert(id, entry);
+        }
+        let entry = self.entries.get_mut(id).ok_or(Dropped::Full)?;
+        let was_here = entry.is_here();
+        let changed = entry.take_info(info, heard, deadline, now)?;
+        entry.tell(changed || !was_here, now, &mut self.outputs);
+        if !was_here {
+            if !heard.retain {
+                self.outputs.push(Output::Newcomer { broker: heard.broker });
+            }
+            self.take_waiting(id, now);
+        }
+        Ok(())
+    }
+
+    fn take_withdrawal(&mut self, id: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        let entry = self.entries.get_mut(id).filter(|entry| entry.is_here()).ok_or(Dropped::UnknownPeer)?;
+        if entry.is_signed() {
+            entry.doubt(now, &mut self.outputs);
+            return Err(Dropped::Unsigned);
+        }
+        self.leave_unsigned(id, heard.broker);
+        Ok(())
+    }
+
+    fn take_goodbye(&mut self, id: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        // A goodbye is never kept: it is of the past.
+        if heard.retain {
+            return Err(Dropped::Replayed);
+        }
+        let entry = self.entries.get_mut(id).filter(|entry| entry.is_here()).ok_or(Dropped::UnknownPeer)?;
+        let Some(key) = entry.info.key else {
+            if !heard.body.is_empty() {
+                announce::read_unsigned(heard.body).map_err(|bad| Dropped::from(&bad))?;
+            }
+            self.leave_unsigned(id, heard.broker);
+            return Ok(());
+        };
+        if heard.body.is_empty() || !announce::has_signature(heard.body) {
+            entry.doubt(now, &mut self.outputs);
+            return Err(Dropped::Unsigned);
+        }
+        let session = announce::read_signed(heard.body, &key).map_err(|bad| Dropped::from(&bad))?;
+        if !entry.end(session) {
+            entry.doubt(now, &mut self.outputs);
+            return Err(Dropped::Replayed);
+        }
+        if !entry.is_here() {
+            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: true });
+        }
+        Ok(())
+    }
+
+    fn take_capability(&mut self, id: &str, name: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.is_here()) else {
+            return self.wait(heard);
+        };
+        let changed = match entry.info.key {
+            Some(_) if heard.body.is_empty() || !announce::has_signature(heard.body) => {
+                if heard.body.is_empty() {
+                    entry.doubt(now, &mut self.outputs);
+                }
+                return Err(Dropped::Unsigned);
+            }
+            Some(key) => {
+                let session = announce::read_signed(heard.body, &key).map_err(|bad| Dropped::from(&bad))?;
+                entry.add_capability(name, Some(&session), heard.broker, now.mono + LIFETIME)?
+            }
+            None if heard.body.is_empty() => entry.remove_capability(name, heard.broker),
+            None => {
+                announce::read_unsigned(heard.body).map_err(|bad| Dropped::from(&bad))?;
+                entry.add_capability(name, None, heard.broker, now.mono + LIFETIME)?
+            }
+        };
+        if changed {
+            entry.tell(true, now, &mut self.outputs);
+        }
+        Ok(())
+    }
+
+    /// Keeps a capability until its peer is announced. Of too many the oldest goes.
+    fn wait(&mut self, heard: Heard<'_>) -> Result<(), Dropped> {
+        if heard.body.is_empty() || heard.body.len() > WAITING_BODY_MAX {
+            return Err(Dropped::UnknownPeer);
+        }
+        let Heard { broker, told_by, .. } = heard;
+        self.waiting.push_back(Waiting { broker, told_by, topic: heard.topic.to_owned(), body: heard.body.to_vec() });
+        if self.waiting.len() > WAITING_MAX {
+            self.waiting.pop_front();
+            return Err(Dropped::UnknownPeer);
+        }
+        Ok(())
+    }
+
+    fn take_waiting(&mut self, id: &str, now: Now) {
+        let topics = &self.config.topics;
+        let is_its = |waiting: &Waiting| topics.read(&waiting.topic).is_some_and(|(about, _)| about == id);
+        let (its, others) = std::mem::take(&mut self.waiting).into_iter().partition(is_its);
+        self.waiting = others;
+        let its: VecDeque<Waiting> = its;
+        for Waiting { broker, told_by, topic, body } in its {
+            self.handle(Heard { broker, told_by, topic: &topic, body: &body, retain: true }, now);
+        }
+    }
+
+    /// An unsigned peer is gone at one broker.
+    fn leave_unsigned(&mut self, id: &str, broker: usize) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.forget(broker);
+        if !entry.is_here() {
+            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: true });
+            self.remove(id);
+        }
+    }
+
+    fn evict(&mut self, id: &str) {
+        if let Some(entry) = self.remove(id).filter(Entry::is_here) {
+            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: false });
+        }
+    }
+
+    /// Whether a broker has told of as many as it may, or there is no room at all.
+    fn is_full_for(&self, broker: usize, signed: bool) -> bool {
+        let share = PEERS_MAX / self.config.brokers.max(1);
+        let (all, unsigned) = self.counts.get(&broker).copied().unwrap_or_default();
+        let own = if signed { all >= share } else { all >= share || unsigned >= share / UNSIGNED_SHARE };
+        own || self.entries.len() >= PEERS_MAX
+    }
+
+    /// Makes sure that one more of this broker fits: for a signed one an unsigned one goes.
+    fn make_room(&mut self, broker: usize, signed: bool) -> Result<(), Dropped> {
+        if !self.is_full_for(broker, signed) {
+            return Ok(());
+        }
+        let victim = self.unsigned.iter().find(|id| self.entries.get(*id).is_some_and(|entry| entry.first == broker));
+        let victim = victim.filter(|_| signed).cloned().ok_or(Dropped::Full)?;
+        self.evict(&victim);
+        Ok(())
+    }
+
+    fn insert(&mut self, id: &str, entry: Entry) {
+        let counts = self.counts.entry(entry.first).or_default();
+        counts.0 += 1;
+        if !entry.is_signed() {
+            counts.1 += 1;
+            self.unsigned.insert(id.to_owned());
+        }
+        self.entries.insert(id.to_owned(), entry);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Entry> {
+        let entry = self.entries.remove(id)?;
+        let counts = self.counts.entry(entry.first).or_default();
+        counts.0 = counts.0.saturating_sub(1);
+        if self.unsigned.remove(id) {
+            counts.1 = counts.1.saturating_sub(1);
+        }
+        Some(entry)
+    }
+}
+
+/// As many as are kept of one peer's texts.
+fn capped(texts: impl IntoIterator<Item = String>) -> Vec<String> {
+    texts.into_iter().take(limits::PEER_LIST_MAX).collect()
+}

@@ -1,0 +1,284 @@
+//! One announced peer: what it said last, and which brokers know it.
+
+use super::{AGAIN_AFTER, AnnouncedPeer, Dropped, Heard, Output, PROBE_EVERY, capped};
+use crate::id::PeerId;
+use crate::limits;
+use crate::peers::{Candidate, Rendezvous, Sighting, Source};
+use crate::time::{Now, Timestamp};
+use crate::wire::announce::PeerInfo;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Most ended sessions remembered of one peer, one of every broker and some more.
+const ENDED_MAX: usize = 8;
+
+/// The protocol of peers that are reached by their signaling, not by a TCP connection to their URL.
+const WEBRTC: &str = "webrtc-data";
+
+/// A peer.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its UUID here.
+    pub(super) peer: PeerId,
+    /// What it said last.
+    pub(super) info: PeerInfo,
+    /// The broker that told of it first.
+    pub(super) first: usize,
+    told_by: Option<IpAddr>,
+    known: BTreeMap<usize, Known>,
+    /// Sessions that said goodbye.
+    ended: Vec<String>,
+    /// When the node was told of it last.
+    told_at: Option<Duration>,
+    doubted_at: Option<Duration>,
+    heard_at: Timestamp,
+}
+
+/// What one broker knows of a peer.
+#[derive(Debug)]
+struct Known {
+    session: Option<String>,
+    last_seen: Option<Timestamp>,
+    deadline: Duration,
+    /// It is gone, and only remembered so that nothing older brings it back.
+    gone: bool,
+    /// Capabilities that have a topic of their own, and until when they count.
+    capabilities: BTreeMap<String, Duration>,
+}
+
+impl Entry {
+    /// A peer that no broker knows yet.
+    pub(super) fn new(info: &PeerInfo, prefix: &str, first: usize, told_by: Option<IpAddr>, now: Now) -> Self {
+        let foreign = || PeerId::of_foreign(&format!("mqtt:{prefix}:{}", info.id));
+        Self {
+            peer: info.key.map_or_else(foreign, |key| key.peer()),
+            info: info.clone(),
+            first,
+            told_by,
+            known: BTreeMap::new(),
+            ended: Vec::new(),
+            told_at: None,
+            doubted_at: None,
+            heard_at: now.wall,
+        }
+    }
+
+    pub(super) fn is_signed(&self) -> bool {
+        self.info.key.is_some()
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        self.known.values().any(|known| !known.gone)
+    }
+
+    /// Whether nothing of it must be remembered any more.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Takes an announcement; whether it says anything new.
+    pub(super) fn take_info(
+        &mut self,
+        info: PeerInfo,
+        heard: Heard<'_>,
+        deadline: Duration,
+        now: Now,
+    ) -> Result<bool, Dropped> {
+        if info.session.as_ref().is_some_and(|session| self.ended.contains(session)) {
+            return Err(Dropped::Replayed);
+        }
+        if let Some(known) = self.known.get(&heard.broker).filter(|_| self.is_signed()) {
+            if info.last_seen < known.last_seen || info.last_seen == known.last_seen && known.gone {
+                return Err(Dropped::Replayed);
+            }
+            // The broker says the same once more: it may have kept it.
+            if info.last_seen == known.last_seen {
+                return Ok(false);
+            }
+        }
+        let before = self.known.remove(&heard.broker).filter(|known| known.session == info.session && !known.gone);
+        let capabilities = before.map(|known| known.capabilities).unwrap_or_default();
+        let (session, last_seen) = (info.session.clone(), info.last_seen);
+        self.known.insert(heard.broker, Known { session, last_seen, deadline, gone: false, capabilities });
+        self.heard_at = now.wall;
+        let is_latest = !self.is_signed() || info.last_seen >= self.info.last_seen;
+        if !is_latest {
+            return Ok(false);
+        }
+        self.told_by = heard.told_by;
+        let changed = !same(&self.info, &info);
+        self.info = info;
+        Ok(changed)
+    }
+
+    /// Ends a session; whether it was one by which the peer is here.
+    pub(super) fn end(&mut self, session: String) -> bool {
+        let mut ended = false;
+        for known in self.known.values_mut() {
+            if known.session.as_ref() == Some(&session) && !known.gone {
+                (known.gone, ended) = (true, true);
+            }
+        }
+        if ended {
+            if self.ended.len() >= ENDED_MAX {
+                self.ended.remove(0);
+            }
+            self.ended.push(session);
+        }
+        ended
+    }
+
+    /// One broker does not know it any more.
+    pub(super) fn forget(&mut self, broker: usize) {
+        self.known.remove(&broker);
+    }
+
+    /// Lets go what has run out; whether that changes what the peer is said to be capable of.
+    pub(super) fn expire(&mut self, now: Duration) -> bool {
+        self.known.retain(|_, known| known.deadline > now);
+        let mut changed = false;
+        for known in self.known.values_mut() {
+            let before = known.capabilities.len();
+            known.capabilities.retain(|_, until| *until > now);
+            changed |= known.capabilities.len() < before;
+        }
+        changed
+    }
+
+    pub(super) fn add_capability(
+        &mut self,
+        name: &str,
+        session: Option<&str>,
+        broker: usize,
+        until: Duration,
+    ) -> Result<bool, Dropped> {
+        let known = self.known.get_mut(&broker).filter(|known| !known.gone).ok_or(Dropped::UnknownPeer)?;
+        if session.is_some_and(|session| known.session.as_deref() != Some(session)) {
+            return Err(Dropped::Replayed);
+        }
+        if known.capabilities.len() >= limits::PEER_LIST_MAX && !known.capabilities.contains_key(name) {
+            return Err(Dropped::Full);
+        }
+        Ok(known.capabilities.insert(name.to_owned(), until).is_none())
+    }
+
+    pub(super) fn remove_capability(&mut self, name: &str, broker: usize) -> bool {
+        self.known.get_mut(&broker).is_some_and(|known| known.capabilities.remove(name).is_some())
+    }
+
+    /// Tells the node of it, if there is something new or it is time to say it again.
+    pub(super) fn tell(&mut self, is_new: bool, now: Now, outputs: &mut Vec<Output>) {
+        let due = self.told_at.is_none_or(|at| now.mono.saturating_sub(at) >= AGAIN_AFTER);
+        if is_new || due {
+            self.told_at = Some(now.mono);
+            outputs.push(Output::Sighted(Box::new(self.sighting())));
+        }
+    }
+
+    /// Somebody says it is gone, without proof.
+    pub(super) fn doubt(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.doubted_at.is_none_or(|at| now.mono.saturating_sub(at) >= PROBE_EVERY) {
+            self.doubted_at = Some(now.mono);
+            outputs.push(Output::Probe(self.peer));
+        }
+    }
+
+    /// As the peer book takes it.
+    pub(super) fn sighting(&self) -> Sighting {
+        let info = &self.info;
+        let said = |name: &str| info.metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut metadata: BTreeMap<String, String> = info
+            .metadata
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "name" | "version"))
+            .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect();
+        let mut name = said("name");
+        if !self.is_signed() {
+            if name.is_empty() {
+                name.clone_from(&info.id);
+            }
+            metadata.insert("foreign_id".to_owned(), info.id.clone());
+        }
+        let by_signaling = info.protocols.iter().any(|protocol| protocol == WEBRTC);
+        let address = info.url.as_deref().filter(|_| !by_signaling).and_then(address_of);
+        Sighting {
+            source: Source::Mqtt,
+            told_by: self.told_by,
+            peer: self.peer,
+            key: info.key,
+            name,
+            version: said("version"),
+            capabilities: self.capabilities(),
+            candidates: address.into_iter().map(|address| Candidate { address, source: Source::Mqtt }).collect(),
+            metadata,
+            rendezvous: Some(Rendezvous { url: info.url.clone(), protocols: info.protocols.clone() }),
+        }
+    }
+
+    pub(super) fn view(&self) -> AnnouncedPeer {
+        let brokers = self.known.iter().filter(|(_, known)| !known.gone).map(|(broker, _)| *broker).collect();
+        let info = PeerInfo { capabilities: self.capabilities(), ..self.info.clone() };
+        AnnouncedPeer { peer: self.peer, info, brokers, heard_at: self.heard_at }
+    }
+
+    /// The announced capabilities, and those with a topic of their own.
+    fn capabilities(&self) -> Vec<String> {
+        let mut all = self.info.capabilities.clone();
+        let here = self.known.values().filter(|known| !known.gone);
+        for name in here.flat_map(|known| known.capabilities.keys()) {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        capped(all)
+    }
+}
+
+/// Whether two announcements say the same, but for when.
+fn same(one: &PeerInfo, other: &PeerInfo) -> bool {
+    let timeless = |info: &PeerInfo| {
+        let mut info = PeerInfo { last_seen: None, expires_at: None, session: None, ..info.clone() };
+        info.metadata.shift_remove("uptime");
+        info
+    };
+    timeless(one) == timeless(other)
+}
+
+/// The address of a URL whose host is an IP literal. Names are not resolved: whoever writes one would
+/// have this node ask for it.
+fn address_of(url: &str) -> Option<SocketAddr> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next().filter(|authority| !authority.contains('@'))?;
+    let bare = || authority.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
+    authority.parse().ok().or_else(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_with_an_ip_literal_become_addresses() {
+        for (url, wanted) in [
+            ("https://192.168.1.5:8400/signal", Some("192.168.1.5:8400")),
+            ("http://10.0.0.1", Some("10.0.0.1:80")),
+            ("WSS://[fd00::1]/rpc", Some("[fd00::1]:443")),
+            ("ws://[fd00::1]:9", Some("[fd00::1]:9")),
+            ("http://example.org:80", None),
+            ("http://user@10.0.0.1:80", None),
+            ("ftp://10.0.0.1", None),
+            ("10.0.0.1:80", None),
+            ("", None),
+        ] {
+            assert_eq!(address_of(url), wanted.and_then(|text| text.parse().ok()), "{url}");
+        }
+    }
+}

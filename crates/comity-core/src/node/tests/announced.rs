@@ -1,0 +1,100 @@
+//! Peers that a broker told of: who is dialled, who is kept, and what becomes of them.
+
+use super::*;
+use crate::peers::Rendezvous;
+
+fn announced(number: u8, key: bool) -> Sighting {
+    let address = SocketAddr::from(([10, 0, number, 1], 9000));
+    let key = key.then(|| NodeId::from_bytes([number; 32]));
+    let peer = key.map_or(PeerId(Uuid::from_u128(number.into())), |key| key.peer());
+    Sighting {
+        source: Source::Mqtt,
+        told_by: None,
+        candidates: vec![Candidate { address, source: Source::Mqtt }],
+        rendezvous: Some(Rendezvous { url: Some("https://10.0.0.1:1".to_owned()), protocols: Vec::new() }),
+        ..sighting(peer, key, "")
+    }
+}
+
+fn dials(node: &mut Node, input: Input) -> usize {
+    let now = Now { mono: Duration::from_secs(1), wall: Timestamp::from_millis(1_700_000_000_000) };
+    node.handle(input, now);
+    node.effects().filter(|effect| matches!(effect, Effect::Dial { .. })).count()
+}
+
+fn node() -> Node {
+    let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(1_700_000_000_000) };
+    let mut config = Config::new(NodeId::from_bytes([1; 32]), "ann", Boot(Uuid::from_u128(1)), 1);
+    config.mqtt_connect_max = 2;
+    Node::new(config, Restored::default(), now)
+}
+
+#[test]
+fn the_first_announced_peers_are_dialled_and_the_rest_when_somebody_sends_to_them() {
+    let mut node = node();
+    let dialled: Vec<_> = (2..=5).map(|n| dials(&mut node, Input::Sighted(announced(n, true)))).collect();
+    assert_eq!(dialled, [1, 1, 0, 0]);
+    assert_eq!(dials(&mut node, Input::Sighted(announced(5, true))), 0, "told of again");
+    let last = announced(5, true).peer;
+    let ask = Ask::Send(Send { to: Some(last), ..send(1, Priority::Normal) });
+    assert_eq!(dials(&mut node, Input::Asked { ticket: TICKET, ask }), 1);
+    let gone = Input::Unsighted { source: Source::Mqtt, peer: announced(2, true).peer };
+    assert_eq!(dials(&mut node, gone), 0);
+    assert_eq!(dials(&mut node, Input::Sighted(announced(4, true))), 1, "there is room for another");
+    let by_mdns = Sighting { source: Source::Mdns, told_by: Some([10, 0, 9, 1].into()), ..announced(9, true) };
+    node.handle(Input::Interfaces(vec!["10.0.0.2/8".parse().expect("a net")]), node.started);
+    assert_eq!(dials(&mut node, Input::Sighted(by_mdns)), 1, "who is found otherwise is dialled as ever");
+}
+
+#[test]
+fn who_was_only_announced_is_forgotten_with_the_announcement() {
+    let mut node = node();
+    let (keyless, keyed) = (announced(2, false), announced(3, true));
+    for seen in [&keyless, &keyed] {
+        dials(&mut node, Input::Sighted(seen.clone()));
+    }
+    let view = node.peers();
+    assert_eq!(view.len(), 2);
+    let named = view.iter().find(|peer| peer.id == keyed.peer).map(|peer| peer.name.clone());
+    assert_eq!(named, Some(format!("node-{}", NodeId::from_bytes([3; 32]).short())));
+    for seen in [keyless, keyed] {
+        dials(&mut node, Input::Unsighted { source: Source::Mqtt, peer: seen.peer });
+    }
+    assert_eq!(node.peers().len(), 0);
+}
+
+#[test]
+fn a_doubted_peer_is_tried_and_a_linked_one_stays() {
+    let mut node = node();
+    let seen = announced(2, true);
+    dials(&mut node, Input::Sighted(seen.clone()));
+    let failed = Input::Dialed { dial: DialId(1), outcome: DialOutcome::Failed(Vec::new()) };
+    dials(&mut node, failed);
+    assert_eq!(dials(&mut node, Input::Doubted { peer: seen.peer }), 1);
+    let mut pair = Pair::new();
+    let other = pair.peer(0).id;
+    pair.tell(0, Input::Doubted { peer: other });
+    assert_eq!(pair.peer(0).presence, Presence::Online);
+}
+
+#[test]
+fn a_flood_of_announced_ids_pushes_nobody_out() {
+    let mut book = Book::default();
+    let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
+    let seen = |number: u128| Sighting { peer: PeerId(Uuid::from_u128(number)), ..announced(2, false) };
+    let friend = Sighting { source: Source::Mdns, ..seen(1) };
+    book.merge(&friend, Vec::new(), now);
+    for number in 2..20_000 {
+        book.merge(&seen(number), Vec::new(), now);
+    }
+    assert!(book.find(friend.peer).is_some());
+    assert_eq!(book.iter().count(), 1 + crate::limits::PEERS_MAX / 4);
+    for number in 0..20_000_u32 {
+        let mut key = [8; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        let key = NodeId::from_bytes(key);
+        book.merge(&Sighting { key: Some(key), peer: key.peer(), ..announced(2, true) }, Vec::new(), now);
+    }
+    assert!(book.find(friend.peer).is_some(), "nor do keys, which are free as well");
+    assert_eq!(book.iter().count(), crate::limits::PEERS_MAX);
+}
