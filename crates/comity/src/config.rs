@@ -3,6 +3,7 @@
 //! creates a file.
 
 mod example;
+mod ice_server;
 mod layers;
 mod peer_address;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod told;
 mod written;
 
 pub use example::example;
+pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
 pub use peer_address::{NotAPeerAddress, PeerAddress};
 pub use written::{KEYS, Key, Shape};
@@ -28,7 +30,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use told::{is_short, is_word, told};
-use written::{Document, LimitKeys};
+use written::{Document, LimitKeys, WebrtcKeys};
+use zeroize::Zeroizing;
 
 /// The ports of the network door when none is set.
 pub const HTTP_PORTS: RangeInclusive<u16> = 8400..=8499;
@@ -62,6 +65,8 @@ pub struct Config {
     pub admission: Admission,
     /// mDNS; `None` when it is switched off.
     pub mdns: Option<Mdns>,
+    /// Connections by WebRTC; `None` when they are switched off.
+    pub webrtc: Option<Webrtc>,
     /// The certificate for clients that are not nodes.
     pub tls: Option<TlsFiles>,
     /// What others may use.
@@ -100,6 +105,17 @@ pub struct Http {
 pub struct Mdns {
     /// Interfaces by name; empty: all but loopback, and loopback when there is no other.
     pub interfaces: Vec<String>,
+}
+
+/// How connections by WebRTC find their way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Webrtc {
+    /// The servers that are asked for addresses.
+    pub servers: Vec<IceServer>,
+    /// What those want to see that relay; there is one whenever a server relays.
+    pub credentials: Option<RelayCredentials>,
+    /// The UDP ports that may be used; any when `None`.
+    pub ports: Option<RangeInclusive<u16>>,
 }
 
 /// PEM files of a certificate and its key.
@@ -270,6 +286,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             _ => return Err(reading.wrong("local.trust", "open, verified or known is wanted")),
         },
         mdns: written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces }),
+        webrtc: if written.webrtc.enabled { Some(reading.webrtc(written.webrtc)?) } else { None },
         tls: reading.tls(written.tls.cert, written.tls.key)?,
         limits: reading.limits(&written.limits)?,
         inbox: Inbox {
@@ -314,6 +331,34 @@ impl Reading<'_> {
 
     fn each<T: FromStr>(&self, key: &str, texts: &[String], wanted: &str) -> Result<Vec<T>, ConfigError> {
         texts.iter().map(|text| self.one(key, text, wanted)).collect()
+    }
+
+    fn webrtc(&self, written: WebrtcKeys) -> Result<Webrtc, ConfigError> {
+        let servers: Vec<IceServer> = self.each("webrtc.servers", &written.servers, "stun:HOST or turn:HOST")?;
+        let secret = |text: String| Zeroizing::new(text);
+        let credentials = match (written.username, written.password, written.secret) {
+            (None, None, None) => None,
+            (username, _, Some(shared)) => {
+                let username = username.unwrap_or_else(|| "comity".to_owned());
+                Some(RelayCredentials::Secret { username, secret: secret(shared) })
+            }
+            (Some(username), Some(password), None) => {
+                Some(RelayCredentials::LongTerm { username, password: secret(password) })
+            }
+            _ => return Err(self.wrong("webrtc.username", "it is wanted with webrtc.password, or webrtc.secret")),
+        };
+        if credentials.is_none() && servers.iter().any(|server| server.kind != IceKind::Stun) {
+            let problem = "a relay wants webrtc.username and webrtc.password, or webrtc.secret";
+            return Err(self.wrong("webrtc.servers", problem));
+        }
+        let range = |text: &str| {
+            let (first, last) = text.split_once('-')?;
+            let range = first.trim().parse().ok()?..=last.trim().parse().ok()?;
+            (*range.start() > 0 && !range.is_empty()).then_some(range)
+        };
+        let wrong = || self.wrong("webrtc.ports", "a range such as 50000-50099 is wanted");
+        let ports = written.ports.map(|text| range(&text).ok_or_else(wrong)).transpose()?;
+        Ok(Webrtc { servers, credentials, ports })
     }
 
     fn nets(&self, key: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {

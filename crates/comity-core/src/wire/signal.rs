@@ -20,6 +20,11 @@ use uuid::Uuid;
 /// The HTTP header that carries what is signed: the JSON object in base64url.
 pub const HEADER: &str = "comity-signal";
 
+/// The media types of a description, and of a list of addresses (RFC 8840).
+pub const SDP: &str = "application/sdp";
+/// See [`SDP`].
+pub const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
 /// Largest description or list of candidates, bytes: sixteen candidates fit many times.
 pub const SDP_MAX: usize = 16 * 1024;
 

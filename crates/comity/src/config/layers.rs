@@ -108,6 +108,7 @@ impl Layers {
             http: section!("http"),
             local: section!("local"),
             mdns: section!("mdns"),
+            webrtc: section!("webrtc"),
             tls: section!("tls"),
             limits: section!("limits"),
             inbox: section!("inbox"),

@@ -162,6 +162,26 @@ settings! {
         interfaces: Vec<String> = Vec::new(), "[\"eth0\"]";
     }
 
+    /// Connections by WebRTC, for peers whose port cannot be reached: through NATs, and through relays.
+    section WebrtcKeys "webrtc" "webrtc." {
+        /// Whether they are made and taken. Default: true. Off, only peers are reached whose port is.
+        enabled: bool = true, "";
+        /// Servers that tell this node how others see it (`stun:HOST`), or that relay (`turn:HOST`, by TCP
+        /// `turn:HOST?transport=tcp`, by TLS `turns:HOST`; `:PORT` after the host). Default: none, which is enough where
+        /// one side can be reached directly. Whoever runs such a server learns the addresses of this node.
+        servers: Vec<String> = Vec::new(), "[\"turn:relay.example.org\"]";
+        /// The name by which the relays know this node. Unset: none.
+        username: Option<String> = None, "\"kitchen\"";
+        /// Its password. Unset: none; not used when there is a secret.
+        password: Option<String> = None, "\"…\"" secret;
+        /// The secret that this node shares with the relays instead (`static-auth-secret` of coturn), from which names that
+        /// end with `username` and passwords of a day are made. Unset: none.
+        secret: Option<String> = None, "\"…\"" secret;
+        /// UDP ports to use, as in `50000-50099`; two for each connection and address. Unset: any. Too few, and connections
+        /// fail when all are taken.
+        ports: Option<String> = None, "\"50000-50099\"";
+    }
+
     /// The certificate shown to browsers and other clients that are not nodes.
     section TlsKeys "tls" "tls." {
         /// PEM file of the certificate chain; from this file's folder when relative. Unset: the node's own
@@ -278,6 +298,7 @@ pub(super) struct Document {
     pub(super) http: HttpKeys,
     pub(super) local: LocalKeys,
     pub(super) mdns: MdnsKeys,
+    pub(super) webrtc: WebrtcKeys,
     pub(super) tls: TlsKeys,
     pub(super) limits: LimitKeys,
     pub(super) inbox: InboxKeys,

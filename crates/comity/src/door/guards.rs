@@ -3,7 +3,7 @@
 //! stands between. See "Doors" and "Trust" in `protocols/identity.md`.
 
 use super::problem::{Code, Problem};
-use crate::link::Caller;
+use crate::link::{Caller, SIGNALING};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, FORWARDED, HOST, ORIGIN};
@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use comity_core::id::NodeId;
+use comity_core::wire::signal::SDP;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl Names {
 
 async fn pass(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
     let mut response = match names.check(request.uri(), request.headers()) {
-        Ok(()) if request.method() == Method::POST => match json_only(request.headers()) {
+        Ok(()) if request.method() == Method::POST => match no_form(request.uri(), request.headers()) {
             Ok(()) => next.run(request).await,
             Err(problem) => refuse_body(problem, request, next).await,
         },
@@ -151,19 +152,20 @@ fn parse_host(host: &HeaderValue) -> Result<Authority, Problem> {
     if authority.as_str().contains('@') { Err(Problem::bad_request("Host is not a host name")) } else { Ok(authority) }
 }
 
-/// No form and no simple request of a web page has this type: to send it, a page must be asked
+/// No form and no simple request of a web page has these types: to send one, a page must be asked
 /// about first, and is refused.
-fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_json = |value: &HeaderValue| {
+fn no_form(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let wanted = if uri.path() == SIGNALING { SDP } else { "application/json" };
+    let is_wanted = |value: &HeaderValue| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json")
+        essence.eq_ignore_ascii_case(wanted)
     };
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     match (types.next(), types.next()) {
-        (Some(one), None) if is_json(one) => Ok(()),
+        (Some(one), None) if is_wanted(one) => Ok(()),
         _ => {
-            let detail = "Content-Type: application/json is wanted";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadRequest, detail))
+            let detail = format!("Content-Type: {wanted} is wanted");
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadRequest, &detail))
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | network | whoever `local.trust` admits | `GET /dashflow/status`, `/dashflow/peers`, `/dashflow/introspect`, `/dashflow/events` |
 //! | | anybody; each message is judged by itself | `POST /dashflow/message` |
 //! | | nodes that prove their key by TLS | `GET /dashflow/link` |
+//! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
@@ -23,17 +24,19 @@ mod pace;
 pub(crate) mod problem;
 pub(crate) mod session;
 mod shown;
+mod signal;
 
 #[cfg(test)]
 mod tests;
 
 use crate::driver::Handle;
+use crate::link::Links;
 use crate::observe;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use comity_core::identity::trust::{Admission, Trust};
 use comity_core::node::{NodeView, Refusal};
 use dashflow::Limits;
@@ -80,8 +83,8 @@ impl From<&crate::config::Config> for Config {
     }
 }
 
-/// The network door: [`NETWORK`]. `links` is the route of `link::Links`. Needs a tokio runtime.
-pub(crate) fn network(handle: Handle, links: Router, config: Config) -> Router {
+/// The network door: [`NETWORK`]. Needs a tokio runtime.
+pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
     let counted = (handle.clone(), observe::Door::Network);
     let body_max = config.limits.body_bytes;
     let names = config.names.clone();
@@ -91,9 +94,18 @@ pub(crate) fn network(handle: Handle, links: Router, config: Config) -> Router {
         .route("/dashflow/introspect", get(dashflow::introspect))
         .route("/dashflow/events", get(events::events))
         .route("/dashflow/message", post(dashflow::message))
-        .route("/openapi.json", get(openapi::document))
+        .route("/openapi.json", get(openapi::document));
+    let router = if links.serves_webrtc() {
+        router
+            .route("/dashflow/rtc", post(signal::offer))
+            .route("/dashflow/rtc/{session}", patch(signal::change).delete(signal::end))
+    } else {
+        router
+    };
+    let router = router
         .with_state(Door::new(handle, config))
-        .merge(links)
+        .merge(links.router())
+        .layer(Extension(links))
         .layer(DefaultBodyLimit::max(body_max));
     guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
 }
@@ -144,6 +156,11 @@ impl Door {
 
     fn limits(&self) -> &Limits {
         &self.0.config.limits
+    }
+
+    fn take_pace(&self, source: Source) -> Result<(), Problem> {
+        let known = source.key.is_some_and(|key| self.handle().last_view().known.contains(&key));
+        self.0.pace.take(source, known, self.handle().now().mono)
     }
 
     fn feed(&self) -> &Feed {
@@ -210,8 +227,7 @@ impl FromRequestParts<Door> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         let source = Source::from_request_parts(parts, door).await?;
-        let known = source.key.is_some_and(|key| door.handle().last_view().known.contains(&key));
-        door.0.pace.take(source, known, door.handle().now().mono)?;
+        door.take_pace(source)?;
         door.admit(source).await
     }
 }

@@ -5,6 +5,7 @@
 use super::dashflow::{self, Ack, Refused};
 use super::events::{self, EventBody};
 use super::problem::ProblemBody;
+use super::signal;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -30,6 +31,9 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
         dashflow::introspect,
         dashflow::message,
         events::events,
+        signal::offer,
+        signal::change,
+        signal::end,
         document,
     ),
     components(schemas(ProblemBody, Refused, Ack, EventBody)),
@@ -136,6 +140,9 @@ pub(super) struct EventRefusals;
 /// How a message may be refused.
 pub(super) struct MessageRefusals;
 
+/// How the signal of a connection may be refused.
+pub(super) struct SignalRefusals;
+
 /// What the guards refuse of anything.
 const GUARD: [(u16, &str); 3] = [
     (400, "The request is not what it should be"),
@@ -166,6 +173,27 @@ const MESSAGE: [(u16, &str); 6] = [
     (413, "The body or the payload is too large"),
     (422, "A field is not what it should be; `pointer` names it"),
 ];
+
+/// What is refused of signals.
+const SIGNAL: [(u16, &str); 9] = [
+    (401, "It is not signed, or not by its key"),
+    (404, "There is no such connection with this key"),
+    (408, "The body did not arrive in time"),
+    (409, "This node's own offer goes first"),
+    (413, "The description is too large"),
+    (415, "The body is not of this type"),
+    (422, "The description cannot be used"),
+    (429, "Too many requests"),
+    (503, "Not now"),
+];
+
+impl IntoResponses for SignalRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let mut all = refusals(&GUARD, "Problem");
+        all.extend(refusals(&SIGNAL, "Problem"));
+        all
+    }
+}
 
 impl IntoResponses for GuardRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {

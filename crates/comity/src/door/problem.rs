@@ -180,6 +180,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadRequest, "this path does not have that method")
     }
 
+    /// Well formed, and not what is wanted.
+    pub(crate) fn unprocessable(detail: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BadRequest, detail)
+    }
+
     /// What the rules' refusal of a message is in HTTP. `proven`: whether a key was proven for it.
     pub(crate) fn of_refusal(refusal: &Refusal, proven: bool) -> Self {
         let (status, code) = match refusal {

@@ -32,13 +32,16 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 7] = [
+pub(super) const NETWORK: [(&str, &str); 10] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),
     ("GET", "/dashflow/events"),
     ("GET", "/dashflow/link"),
     ("POST", "/dashflow/message"),
+    ("POST", "/dashflow/rtc"),
+    ("PATCH", "/dashflow/rtc/{session}"),
+    ("DELETE", "/dashflow/rtc/{session}"),
     ("GET", "/openapi.json"),
 ];
 
@@ -100,12 +103,12 @@ impl Home {
             interfaces: Vec::new(),
             stop: stop.clone(),
         });
-        let links = Links::new(handle.clone(), tls.clone(), Ice::default());
+        let links = Links::new(handle.clone(), tls.clone(), Some(Ice::default()));
         let (records, taken) = mpsc::channel(64);
         let (disk, doing) = watch::channel(Disk::Takes);
         tokio::spawn(run_disk(taken, doing, handle.clone()));
         tokio::spawn(driver.run(links.clone(), records));
-        Self { router: network(handle.clone(), links.router(), config), handle, disk, tls, stop }
+        Self { router: network(handle.clone(), links, config), handle, disk, tls, stop }
     }
 
     /// Sends a request as this caller; a `Host` and a JSON type are added.

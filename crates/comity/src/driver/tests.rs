@@ -37,7 +37,7 @@ fn start() -> Handle {
             reports.inform(Input::Committed { upto }).await;
         }
     });
-    tokio::spawn(driver.run(Links::new(handle.clone(), tls, Ice::default()), records));
+    tokio::spawn(driver.run(Links::new(handle.clone(), tls, Some(Ice::default())), records));
     handle
 }
 

@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
 pub(crate) use post::Whom;
-pub(crate) use rtc::Ice;
+pub(crate) use rtc::{Declined, Ice, SIGNALING, Server};
 pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
@@ -99,16 +99,16 @@ struct Shared {
 }
 
 impl Links {
-    /// The links of the node behind `handle`. They end when the node does.
-    pub(crate) fn new(handle: Handle, tls: Tls, ice: Ice) -> Self {
+    /// The links of the node behind `handle`. They end when the node does. Without `ice` there are none by
+    /// WebRTC.
+    pub(crate) fn new(handle: Handle, tls: Tls, ice: Option<Ice>) -> Self {
         let (posts, room) = (Semaphore::new(POSTS_MAX), Arc::new(Semaphore::new(ROOM)));
         Self(Arc::new(Shared { handle, tls, posts, room, rtc: rtc::Rtc::new(ice), tasks: TaskTracker::new() }))
     }
 
     /// The route by which other nodes open links to this one.
     pub(crate) fn router(&self) -> Router {
-        let links = Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone());
-        links.merge(rtc::router(self.clone()))
+        Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone())
     }
 
     /// Waits until every link, dial and POST has ended; the node was stopped before.

@@ -56,7 +56,7 @@ impl Side {
         let key = key(seed);
         let (handle, events, view) = handle(&key);
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
-        let links = Links::new(handle, tls.clone(), Ice::default());
+        let links = Links::new(handle, tls.clone(), Some(Ice::default()));
         let router = links.router().merge(doors());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");

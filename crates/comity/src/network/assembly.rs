@@ -3,7 +3,7 @@
 
 use super::ground;
 use super::{AppConfig, Inner, JoinError, Network};
-use crate::config::{self, Config, Flag, Origin, PeerAddress, Sources};
+use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
@@ -12,7 +12,7 @@ use crate::door::health::{Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
-use crate::link::{self, Ice, Links, OriginCertificate, Tls};
+use crate::link::{self, Ice, Links, Server, OriginCertificate, Tls};
 use crate::observe::Counters;
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
@@ -77,6 +77,15 @@ impl Running {
             tracing::warn!("a part of the node did not end in time");
         }
     }
+}
+
+/// How WebRTC connections find their way.
+fn ice(webrtc: &config::Webrtc) -> Ice {
+    let server = |address: &IceServer| Server {
+        address: address.clone(),
+        credentials: webrtc.credentials.clone().filter(|_| address.kind != IceKind::Stun),
+    };
+    Ice { servers: webrtc.servers.iter().map(server).collect(), ports: webrtc.ports.clone(), tls: None }
 }
 
 /// The data directory of an application: beside the usual one, under its name.
@@ -199,7 +208,7 @@ pub(super) async fn assemble(
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let control = control::open(&handle, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
-    let links = Links::new(handle.clone(), tls.clone(), Ice::default());
+    let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
@@ -216,7 +225,7 @@ pub(super) async fn assemble(
     let driver = tokio::spawn(driver.run(links.clone(), records));
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
-    let router = door::network(handle.clone(), links.router(), reachable);
+    let router = door::network(handle.clone(), links.clone(), reachable);
     let limits = limits(&config);
     let served = link::listen(network, Some(tls), router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];

@@ -17,7 +17,7 @@ fn verdict(method: Method, lines: &[(&'static str, &str)]) -> u16 {
     let uri = Uri::from_static("/dashflow/status");
     let checked = names
         .check(&uri, &headers(lines))
-        .and_then(|()| if method == Method::POST { json_only(&headers(lines)) } else { Ok(()) });
+        .and_then(|()| if method == Method::POST { no_form(&uri, &headers(lines)) } else { Ok(()) });
     checked.map_or_else(|problem| problem.status().as_u16(), |()| 200)
 }
 

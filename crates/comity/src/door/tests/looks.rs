@@ -65,7 +65,7 @@ async fn unknown_paths_and_wrong_methods_are_problems() {
         assert_eq!(home.get(path).await.problem(), (404, "bad_request".to_owned()), "{path}");
     }
     for (method, path) in NETWORK {
-        let reply = home.ask(neighbour(), Request::delete(path), Body::empty()).await;
+        let reply = home.ask(neighbour(), Request::put(path), Body::empty()).await;
         assert_eq!(reply.problem().0, 405, "{path}");
         let allow = reply.headers["allow"].to_str().expect("text");
         assert!(allow.split(',').any(|allowed| allowed == method), "{path}: {allow}");

@@ -8,8 +8,9 @@ use super::pipe::Pipe;
 use super::ports::{Arrived, Ports};
 use super::reflexive::{Mirror, Seen};
 use super::relay::{Relay, Said, ToServer};
-use super::server::{Kind, Opened, Server};
+use super::server::{Opened, Server, credentials};
 use super::Ice;
+use crate::config::IceKind;
 use comity_core::peers::Way;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -448,7 +449,7 @@ impl Agent {
             Ok(opened) => opened,
             Err(error) => return self.failures.push(format!("{name}: {error}")),
         };
-        let credentials = server.credentials.as_ref().map(|credentials| credentials.now("comity", SystemTime::now()));
+        let credentials = server.credentials.as_ref().map(|of| credentials(of, SystemTime::now()));
         match opened {
             Opened::Datagrams(address) => {
                 for (socket, local) in self.ports.toward(address) {
@@ -456,7 +457,7 @@ impl Agent {
                     self.ports.send(socket, address, &question);
                     self.mirrors.push(mirror);
                 }
-                if let (Kind::TurnUdp, Some((username, password))) = (server.address.kind, credentials)
+                if let (IceKind::TurnUdp, Some((username, password))) = (server.address.kind, credentials)
                     && let Some((socket, local)) = self.ports.best_toward(address)
                 {
                     self.add_relay(Relay::by_socket(name, socket, local, address, (username, &password)));

@@ -4,7 +4,6 @@
 
 mod agent;
 mod channel;
-mod door;
 mod pipe;
 mod ports;
 mod reflexive;
@@ -17,7 +16,6 @@ mod session;
 mod tests;
 
 pub(crate) use channel::DataChannel;
-pub(super) use door::router;
 pub(crate) use server::Server;
 
 use super::post::Whom;
@@ -43,7 +41,7 @@ use uuid::Uuid;
 const LINK: &str = "comity";
 
 /// Where offers are taken.
-pub(crate) const PATH: &str = "/dashflow/rtc";
+pub(crate) const SIGNALING: &str = "/dashflow/rtc";
 
 /// Connections that a node may have or try at once. Each holds a few sockets and some 100 KiB.
 const SESSIONS_MAX: usize = 256;
@@ -53,6 +51,9 @@ const FROM_ONE_ADDRESS_MAX: usize = 16;
 
 /// Orders that wait for a session, at most.
 const ORDERS_MAX: usize = 16;
+
+/// How long a session may take to answer an offer of new paths.
+const REOFFER_TIME: Duration = Duration::from_secs(3);
 
 /// How long somebody waits for a channel on a connection that is up.
 const OPEN_TIME: Duration = Duration::from_secs(10);
@@ -73,7 +74,8 @@ pub(crate) struct Ice {
 
 /// The WebRTC side of a node's links.
 pub(crate) struct Rtc {
-    ice: Arc<Ice>,
+    /// `None` when it is switched off.
+    ice: Option<Arc<Ice>>,
     broker: OnceLock<Broker>,
     /// By session. A lock and no message, since it is only looked up, by doors and the brokers' tasks.
     sessions: Mutex<BTreeMap<Uuid, Entry>>,
@@ -100,8 +102,13 @@ impl Entry {
 
 impl Rtc {
     /// No connections yet.
-    pub(crate) fn new(ice: Ice) -> Self {
-        Self { ice: Arc::new(ice), broker: OnceLock::new(), sessions: Mutex::default() }
+    pub(crate) fn new(ice: Option<Ice>) -> Self {
+        Self { ice: ice.map(Arc::new), broker: OnceLock::new(), sessions: Mutex::default() }
+    }
+
+    fn agent(&self) -> Result<Agent, String> {
+        let ice = self.ice.clone().ok_or("WebRTC is switched off here (webrtc.enabled)")?;
+        Agent::new(ice).map_err(|error| format!("no UDP socket: {error}"))
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Entry>> {
@@ -166,11 +173,11 @@ impl Links {
             let Some(orders) = links.0.rtc.enter(id, Entry::offering(peer)) else {
                 return links.came_to_nothing(dial, "too many connections are being made").await;
             };
-            match Agent::new(links.0.rtc.ice.clone()) {
+            match links.0.rtc.agent() {
                 Ok(agent) => Box::pin(Session::new(links, agent, (id, peer, Some(dial)), route, orders).offer()).await,
-                Err(error) => {
+                Err(why) => {
                     links.0.rtc.forget(id);
-                    links.came_to_nothing(dial, &format!("no UDP socket: {error}")).await;
+                    links.came_to_nothing(dial, &why).await;
                 }
             }
         }));
@@ -179,6 +186,40 @@ impl Links {
     async fn came_to_nothing(&self, dial: DialId, reason: &str) {
         let outcome = DialOutcome::NoPath { reasons: vec![reason.to_owned()] };
         self.0.handle.inform(Input::Dialed { dial, outcome }).await;
+    }
+
+    /// Whether connections by WebRTC are made and taken.
+    pub(crate) fn serves_webrtc(&self) -> bool {
+        self.0.rtc.ice.is_some()
+    }
+
+    /// An offer came by the network door: its answer. The connection goes on by itself.
+    pub(crate) async fn offered(&self, offer: Signal, from: IpAddr) -> Result<Signal, Declined> {
+        let links = self.clone();
+        // Not on the request's own task, which may end before the answer.
+        let answer = self.0.tasks.spawn(async move { links.take_offer(offer, Route::Asked, Some(from)).await });
+        let answer = answer.await.unwrap_or_else(|_| Err(Declined::Because("the offer cannot be answered".to_owned())));
+        answer.inspect_err(|declined| self.note_declined(declined))
+    }
+
+    /// Another signal came by the network door: the answer, if it was an offer.
+    pub(crate) async fn changed(&self, signal: Signal) -> Result<Option<Signal>, Declined> {
+        let orders = self.0.rtc.orders(signal.session, signal.from).ok_or(Declined::Unknown)?;
+        if signal.kind != Kind::Offer {
+            return orders.send(Order::Signal(signal)).await.map(|()| None).map_err(|_| Declined::Unknown);
+        }
+        let (reply, answer) = oneshot::channel();
+        orders.send(Order::Reoffer(signal, Some(reply))).await.map_err(|_| Declined::Unknown)?;
+        match timeout(REOFFER_TIME, answer).await {
+            Ok(Ok(answer)) => answer.map(Some).map_err(Declined::Because),
+            _ => Err(Declined::Unknown),
+        }
+    }
+
+    fn note_declined(&self, declined: &Declined) {
+        if matches!(declined, Declined::Because(_)) {
+            self.refused(Cause::Signal);
+        }
     }
 
     /// A sealed signal came through a broker.
@@ -200,7 +241,10 @@ impl Links {
                         let route = Route::Broker(broker);
                         match links.take_offer(signal, route.clone(), None).await {
                             Ok(answer) => drop(route.send(&links, &answer).await),
-                            Err(declined) => tracing::debug!(?declined, "an offer that came through a broker"),
+                            Err(declined) => {
+                                links.note_declined(&declined);
+                                tracing::debug!(?declined, "an offer that came through a broker");
+                            }
                         }
                     });
                 }
@@ -227,11 +271,11 @@ impl Links {
             let _ = rival.try_send(Order::Yield);
         }
         let orders = self.0.rtc.enter(id, Entry::accepting(peer, from)).ok_or(Declined::Full)?;
-        let agent = Agent::new(self.0.rtc.ice.clone());
+        let agent = self.0.rtc.agent();
         let session = agent.map(|agent| Session::new(self.clone(), agent, (id, peer, None), route, orders));
         let answered = match session {
             Ok(mut session) => session.answer(&offer).await.map(|answer| (session, answer)),
-            Err(error) => Err(format!("no UDP socket: {error}")),
+            Err(why) => Err(why),
         };
         match answered {
             Ok((session, answer)) => {
@@ -265,11 +309,13 @@ impl Links {
 
 /// Why an offer is not answered.
 #[derive(Debug)]
-enum Declined {
+pub(crate) enum Declined {
     /// This side's own offer to the same node goes first.
     Yield,
     /// Too many connections are being made, in all or from there.
     Full,
+    /// It belongs to no connection with this key.
+    Unknown,
     /// What is wrong with it, or with this side.
     Because(String),
 }

@@ -47,7 +47,8 @@ impl Mirror {
     /// Takes a datagram of the server: `Some` when it is the answer.
     pub(super) fn receive(&mut self, data: &[u8]) -> Option<Seen> {
         let answer = Message::from_bytes(data).ok()?;
-        if self.ended || !self.agent.handle_stun_message(&answer, self.server) {
+        let now = turn_client_proto::stun::Instant::from_std(self.base);
+        if self.ended || !self.agent.handle_stun_message_with_time(&answer, self.server, now) {
             return None;
         }
         self.ended = true;

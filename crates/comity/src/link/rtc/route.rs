@@ -7,17 +7,13 @@ use crate::link::Links;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use bytes::Bytes;
 use comity_core::id::NodeId;
-use comity_core::wire::signal::{HEADER, Kind, SDP_MAX, Signal};
+use comity_core::wire::signal::{FRAGMENT, HEADER, Kind, SDP, SDP_MAX, Signal};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long the other side's port may take to answer an offer before the broker is tried: longer
 /// than the answering side waits for its servers.
 const POST_TIME: Duration = Duration::from_secs(3);
-
-/// The media types of descriptions and of lists of candidates.
-pub(super) const SDP: &str = "application/sdp";
-pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Where the signals of one session go.
 #[derive(Debug, Clone)]
@@ -118,7 +114,7 @@ fn read(links: &Links, head: &HeaderMap, body: &[u8], from: NodeId) -> Option<Si
 }
 
 /// What goes with a description over HTTP.
-pub(super) fn headers(signature: String, kind: &'static str) -> HeaderMap {
+fn headers(signature: String, kind: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Ok(signature) = HeaderValue::try_from(signature) {

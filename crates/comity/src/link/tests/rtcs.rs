@@ -1,11 +1,24 @@
 //! Links over WebRTC between two sides: signals by HTTP or through a broker, messages, ends.
 
 use super::*;
+use axum::http::HeaderMap;
 use comity_core::node::{DialOutcome, LinkLoss};
+use comity_core::wire::signal::{HEADER, Signal};
 
-/// Where the other side takes offers.
-fn url(side: &Side) -> Option<(SocketAddr, String)> {
-    Some((side.address, rtc::PATH.to_owned()))
+/// A port at which a side takes offers, as its network door does.
+async fn signaling(side: &Side) -> (SocketAddr, String) {
+    let (links, tls) = (side.links.clone(), Tls::new(&side.key, None).expect("TLS of a good key"));
+    let me = side.key.node();
+    let offer = move |head: HeaderMap, body: String| async move {
+        let signal = Signal::from_header(head[HEADER].to_str().expect("text"), &body, &me, wall()).expect("signed");
+        let answer = links.offered(signal, [127, 0, 0, 1].into()).await.expect("an answer");
+        ([(HEADER, answer.to_header(links.0.handle.me().keys()))], answer.sdp)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let router = Router::new().route("/offers", post(offer));
+    tokio::spawn(listen(vec![listener], Some(tls), router, Limits::default(), side.counters.clone(), side.stop.clone()));
+    (address, "/offers".to_owned())
 }
 
 /// The link at both sides once they are connected; the first one dialled.
@@ -26,7 +39,7 @@ async fn say(link: &Established, from: &KeyPair, text: &str) {
 #[tokio::test]
 async fn an_offer_by_http_becomes_a_link_that_carries_messages_both_ways_until_it_is_closed() {
     let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
-    one.links.connect(DialId(7), other.key.node(), url(&other));
+    one.links.connect(DialId(7), other.key.node(), Some(signaling(&other).await));
     let (dialed, accepted) = connected(&mut one, &mut other).await;
     say(&dialed, &one.key, "there").await;
     assert_eq!(other.messages(1).await.len(), 1);
@@ -60,7 +73,7 @@ async fn where_no_port_answers_signals_go_through_the_broker() {
         }
     });
     let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
-    one.links.connect(DialId(7), other.key.node(), Some((nobody, rtc::PATH.to_owned())));
+    one.links.connect(DialId(7), other.key.node(), Some((nobody, SIGNALING.to_owned())));
     let (dialed, _accepted) = connected(&mut one, &mut other).await;
     say(&dialed, &one.key, "there").await;
     assert_eq!(other.messages(1).await.len(), 1);
