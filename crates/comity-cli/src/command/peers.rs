@@ -28,7 +28,7 @@ pub(crate) async fn run(client: &Client, flags: Peers, page: &mut Page) -> Resul
     }
     let now = now();
     let rows: Vec<_> = peers.iter().map(|peer| row(peer, now)).collect();
-    page.table(&["NAME", "ID", "STATE", "TRUST", "REACH", "SEEN", "ADDRESS", "DOING"], &rows)?;
+    page.table(&["NAME", "ID", "STATE", "TRUST", "REACH", "LINK", "SEEN", "ADDRESS", "DOING"], &rows)?;
     for peer in peers.iter().filter(|peer| peer.presence.0 != Presence::Online) {
         if let Some(trouble) = &peer.trouble {
             page.line(&format!("{}: {}", name(peer), clean(trouble)))?;
@@ -110,6 +110,7 @@ fn row(peer: &Peer, now: Timestamp) -> Vec<Cell> {
         looking(peer.presence.0.name(), presence),
         looking(peer.trust.0.name(), trust),
         cell(&peer.reach),
+        cell(peer.link.map_or("-", |way| way.0.name())),
         cell(age(peer.last_seen, now)),
         cell(peer.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string)),
         cell(peer.status.as_ref().map_or_else(|| "-".to_owned(), doing)),

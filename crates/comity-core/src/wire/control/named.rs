@@ -5,7 +5,7 @@ use crate::envelope::{Kind, Priority, Via};
 use crate::identity::trust::Trust;
 use crate::inbox::Mode;
 use crate::ledger::FateKind;
-use crate::peers::{Presence, Source};
+use crate::peers::{Presence, Source, Way};
 use crate::time::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -53,6 +53,7 @@ name! {
     Mode, "attention mode", Mode::ALL;
     FateKind, "fate", FateKind::ALL;
     Source, "source", Source::ALL;
+    Way, "kind of link", [Way::Mesh, Way::Rtc, Way::RtcRelay];
     Trust, "trust level", [Trust::Unverified, Trust::Verified, Trust::Known];
     Via, "way", [Via::Link, Via::Post, Via::Events, Via::Own];
     Presence, "presence", [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];

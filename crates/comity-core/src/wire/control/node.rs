@@ -4,7 +4,7 @@ use super::Named;
 use super::named::rfc3339;
 use crate::identity::trust::Trust;
 use crate::inbox::Mode;
-use crate::peers::{PeerView, Presence, Source};
+use crate::peers::{PeerView, Presence, Source, Way};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -163,6 +163,9 @@ pub struct Peer {
     pub presence: Named<Presence>,
     /// In which directions it and this node have reached each other: `none`, `out`, `in`, `both`.
     pub reach: String,
+    /// What the link with it goes through: `mesh` (its port), `webrtc`, `webrtc-relay`; `null` without one.
+    #[serde(default)]
+    pub link: Option<Named<Way>>,
     /// Who told of it.
     pub sources: Vec<Named<Source>>,
     /// Where it can be reached, best first.
@@ -193,6 +196,7 @@ impl From<&PeerView> for Peer {
             trust: Named(view.trust),
             presence: Named(view.presence),
             reach: view.reach.name().to_owned(),
+            link: view.way.map(Named),
             sources: view.sources.iter().copied().map(Named).collect(),
             addresses: view.addresses.clone(),
             status: view.status.clone(),
