@@ -93,3 +93,19 @@ async fn who_cannot_be_signalled_to_is_not_connected_and_that_is_said() {
     assert_eq!(reasons, ["there is no way to signal to it"]);
     one.end().await;
 }
+
+#[tokio::test]
+async fn of_two_offers_at_once_that_of_the_lower_key_goes_on() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    if one.key.node().as_bytes() > other.key.node().as_bytes() {
+        std::mem::swap(&mut one, &mut other);
+    }
+    let (to_one, to_other) = (signaling(&one).await, signaling(&other).await);
+    one.links.connect(DialId(7), other.key.node(), Some(to_other));
+    other.links.connect(DialId(8), one.key.node(), Some(to_one));
+    let yielded = other.input().await;
+    assert!(matches!(yielded, Input::Dialed { dial: DialId(8), outcome: DialOutcome::Yielded }), "{yielded:?}");
+    connected(&mut one, &mut other).await;
+    one.end().await;
+    other.end().await;
+}
