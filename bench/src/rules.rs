@@ -74,7 +74,10 @@ fn link(node: &mut Node, other: &NodeId, dialed: bool, now: Now) {
     let dial = dialed.then_some(DialId(1));
     let boot = Boot(Uuid::from_u128(9));
     let subscriptions = node.subscriptions().clone().into_iter().collect();
-    node.handle(Input::LinkUp { link: LINK, dial, key: *other, remote, way: Way::Mesh, card, boot, subscriptions }, now);
+    node.handle(
+        Input::LinkUp { link: LINK, dial, key: *other, remote, way: Way::Mesh, card, boot, subscriptions },
+        now,
+    );
     node.effects().for_each(drop);
 }
 

@@ -9,7 +9,9 @@ use comity_core::envelope::{Message, Priority, Received};
 use comity_core::id::{DialId, LinkId, ListenerId, MessageId, NodeId, Ticket};
 use comity_core::inbox::Item;
 use comity_core::ledger::Fate;
-use comity_core::node::{Answer, Ask, Boot, Config, DialOutcome, Effect, Input, ListenFilter, Node, PostFailure, Record, Restored};
+use comity_core::node::{
+    Answer, Ask, Boot, Config, DialOutcome, Effect, Input, ListenFilter, Node, PostFailure, Record, Restored,
+};
 use comity_core::peers::Candidate;
 use comity_core::throttle::Rate;
 use comity_core::time::{Now, Timestamp};

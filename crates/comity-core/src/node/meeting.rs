@@ -252,7 +252,8 @@ impl Node {
                 }
             }
             DialOutcome::NoPath { reasons } => {
-                let trouble = if reasons.is_empty() { "no path to it was found".to_owned() } else { reasons.join("; ") };
+                let trouble =
+                    if reasons.is_empty() { "no path to it was found".to_owned() } else { reasons.join("; ") };
                 if let Errand::Peer(id) = errand {
                     self.fail_to_reach(id, &trouble, now);
                 }

@@ -129,7 +129,18 @@ mod tests {
             assert_eq!((address.kind, address.host.as_str(), address.port), (kind, host, port), "{text}");
             assert_eq!(address.to_string(), shown);
         }
-        for text in ["", "a.example", "http:a", "stun:", "stun:a:0", "stun:a:x", "turn:a?transport=sctp", "stun:a/b", "stun:[::1", "stun:a@b"] {
+        for text in [
+            "",
+            "a.example",
+            "http:a",
+            "stun:",
+            "stun:a:0",
+            "stun:a:x",
+            "turn:a?transport=sctp",
+            "stun:a/b",
+            "stun:[::1",
+            "stun:a@b",
+        ] {
             assert!(text.parse::<IceServer>().is_err(), "{text}");
         }
     }

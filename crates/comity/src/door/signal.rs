@@ -106,12 +106,15 @@ fn read(door: &Door, source: Source, head: &HeaderMap, body: &[u8]) -> Result<Si
     door.take_pace(source)?;
     let sdp = std::str::from_utf8(body).map_err(|_| Problem::bad_request("the description is not UTF-8"))?;
     let header = head.get(HEADER).and_then(|header| header.to_str().ok());
-    let unsigned = || Problem::new(StatusCode::UNAUTHORIZED, Code::BadSignature, "it has to be signed, in the header comity-signal");
-    Signal::from_header(header.ok_or_else(unsigned)?, sdp, &handle.me().node(), handle.now().wall)
-        .map_err(|bad| match bad {
+    let unsigned = || {
+        Problem::new(StatusCode::UNAUTHORIZED, Code::BadSignature, "it has to be signed, in the header comity-signal")
+    };
+    Signal::from_header(header.ok_or_else(unsigned)?, sdp, &handle.me().node(), handle.now().wall).map_err(|bad| {
+        match bad {
             BadSignal::TooLarge => Problem::too_large(&bad.to_string()),
             _ => Problem::new(StatusCode::UNAUTHORIZED, Code::BadSignature, &bad.to_string()),
-        })
+        }
+    })
 }
 
 /// Whether a signal belongs to the connection that the path names.

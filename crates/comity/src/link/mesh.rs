@@ -247,7 +247,12 @@ fn name_channels(table: &mut ChannelTable, names: impl IntoIterator<Item = Chann
 }
 
 /// Reads until the link ends.
-async fn read<S: Packets>(links: &Links, link: LinkId, stream: &mut SplitStream<S>, mut names: ChannelTable) -> LinkLoss {
+async fn read<S: Packets>(
+    links: &Links,
+    link: LinkId,
+    stream: &mut SplitStream<S>,
+    mut names: ChannelTable,
+) -> LinkLoss {
     loop {
         let outcome = match stream.next().await {
             Some(Ok(Packet::Binary(frame))) => read_messages(links, link, &frame, &names).await,

@@ -12,7 +12,7 @@ use crate::door::health::{Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
-use crate::link::{self, Ice, Links, Server, OriginCertificate, Tls};
+use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};

@@ -54,7 +54,16 @@ impl Flapping {
         let endpoints = vec!["https://127.0.0.1:9".to_owned()];
         let card = Box::new(Card { node: Some(key), name: "nine".to_owned(), endpoints, ..Card::default() });
         let boot = Boot(Uuid::from_u128(9));
-        self.tell(Input::LinkUp { link, dial: None, key, remote, way: Way::Mesh, card, boot, subscriptions: Vec::new() });
+        self.tell(Input::LinkUp {
+            link,
+            dial: None,
+            key,
+            remote,
+            way: Way::Mesh,
+            card,
+            boot,
+            subscriptions: Vec::new(),
+        });
         assert_eq!(self.presence(), Some(Presence::Online));
         let beat = Duration::from_millis(500);
         let end = self.now.mono + life;

@@ -1,8 +1,8 @@
 //! Senders and receivers that have more than fits: who is told to wait, and how much is told at once.
 
 use super::*;
-use crate::peers::Way;
 use crate::outbound;
+use crate::peers::Way;
 
 /// What a node does when it is told this, without anybody performing it.
 fn effects(pair: &mut Pair, whom: usize, input: Input) -> Vec<Effect> {
@@ -35,7 +35,16 @@ fn a_second_link_that_is_refused_does_not_let_senders_go_on() {
     let (key, boot) = (pair.nodes[1].config.node, pair.nodes[1].config.boot);
     let remote = SocketAddr::from(([127, 0, 0, 1], 9001));
     let card = Box::new(Card { node: Some(key), ..Card::default() });
-    let up = Input::LinkUp { link: LinkId(2), dial: None, key, remote, way: Way::Mesh, card, boot, subscriptions: Vec::new() };
+    let up = Input::LinkUp {
+        link: LinkId(2),
+        dial: None,
+        key,
+        remote,
+        way: Way::Mesh,
+        card,
+        boot,
+        subscriptions: Vec::new(),
+    };
     let done = effects(&mut pair, 0, up);
     assert!(done.iter().any(|effect| matches!(effect, Effect::Close { link: LinkId(2), .. })), "{done:?}");
     assert_eq!(told_to_wait(&done), None);

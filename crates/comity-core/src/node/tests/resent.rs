@@ -86,7 +86,10 @@ fn a_fate_told_before_the_link_broke_stands_when_the_copy_is_a_duplicate() {
     let card = Box::new(Card { node: Some(key), ..Card::default() });
     let remote = SocketAddr::from(([127, 0, 0, 1], 9000));
     let boot = pair.nodes[1].config.boot;
-    tell(&mut pair, Input::LinkUp { link: LINK, dial: None, key, remote, way: Way::Mesh, card, boot, subscriptions: Vec::new() });
+    tell(
+        &mut pair,
+        Input::LinkUp { link: LINK, dial: None, key, remote, way: Way::Mesh, card, boot, subscriptions: Vec::new() },
+    );
     tell(&mut pair, receipt(1, FateKind::Duplicate));
     let told = [FateKind::Sent, FateKind::Evicted, FateKind::Sent, FateKind::Evicted];
     assert_eq!(pair.why(0, id), told);

@@ -3,13 +3,13 @@
 //! and what is said over the channels, is decided above. One task at a time drives it by
 //! [`Agent::next`].
 
+use super::Ice;
 use super::channel::{self, DataChannel};
 use super::pipe::Pipe;
 use super::ports::{Arrived, Ports};
 use super::reflexive::{Mirror, Seen};
 use super::relay::{Relay, Said, ToServer};
 use super::server::{Opened, Server, credentials};
-use super::Ice;
 use crate::config::IceKind;
 use comity_core::peers::Way;
 use std::collections::VecDeque;
@@ -211,17 +211,6 @@ impl Agent {
         self.rtc.add_remote_candidate(candidate);
     }
 
-    /// Opens one more channel; [`News::Channel`] tells when it is there.
-    pub(super) fn open_channel(&mut self, label: &str) -> bool {
-        if self.pipes.len() >= CHANNELS_MAX {
-            return false;
-        }
-        let config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
-        let id = self.rtc.direct_api().create_data_channel(config);
-        self.pipes.push(Pipe::new(id, label.to_owned()));
-        true
-    }
-
     /// Whether this machine has no address but loopback.
     pub(super) fn is_on_loopback(&self) -> bool {
         self.ports.is_on_loopback()
@@ -383,7 +372,8 @@ impl Agent {
         }
         self.path = Some((source, destination));
         let own = self.relays.iter_mut().find(|relay| relay.relayed == Some(source));
-        let theirs = self.remote.iter().any(|(address, kind)| *address == destination && *kind == CandidateKind::Relayed);
+        let theirs =
+            self.remote.iter().any(|(address, kind)| *address == destination && *kind == CandidateKind::Relayed);
         let way = if own.is_some() || theirs { Way::RtcRelay } else { Way::Rtc };
         if let Some(relay) = own {
             relay.bind(destination);
@@ -405,7 +395,8 @@ impl Agent {
             self.take_from_relay(relay, data);
         } else {
             let asked = |mirror: &mut Mirror| mirror.socket == socket && mirror.server == from;
-            let answer = self.mirrors.iter_mut().position(asked).map(|index| (index, self.mirrors[index].receive(data)));
+            let answer =
+                self.mirrors.iter_mut().position(asked).map(|index| (index, self.mirrors[index].receive(data)));
             match answer {
                 Some((index, Some(seen))) => self.take_seen(index, &seen),
                 _ => {
@@ -499,7 +490,8 @@ impl Agent {
                 }
             }
             Some(Said::Refused) => {
-                self.failures.push(format!("{}: no relay (it does not answer, or refuses the credentials)", relay.name));
+                self.failures
+                    .push(format!("{}: no relay (it does not answer, or refuses the credentials)", relay.name));
             }
             None => {}
         }

@@ -15,7 +15,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use channel::DataChannel;
 pub(crate) use server::Server;
 
 use super::post::Whom;
@@ -54,9 +53,6 @@ const ORDERS_MAX: usize = 16;
 
 /// How long a session may take to answer an offer of new paths.
 const REOFFER_TIME: Duration = Duration::from_secs(3);
-
-/// How long somebody waits for a channel on a connection that is up.
-const OPEN_TIME: Duration = Duration::from_secs(10);
 
 /// How signals go through the brokers: to whom, and the sealed signal.
 pub(crate) type Broker = mpsc::Sender<(PeerId, Vec<u8>)>;
@@ -287,23 +283,6 @@ impl Links {
                 Err(Declined::Because(why))
             }
         }
-    }
-
-    /// A channel of this name on a connection with this peer, if there is one.
-    pub(crate) async fn open_channel(&self, peer: NodeId, label: &str) -> Option<DataChannel> {
-        let all: Vec<mpsc::Sender<Order>> = {
-            let sessions = self.0.rtc.sessions();
-            sessions.values().filter(|entry| entry.peer == peer).filter_map(|entry| entry.orders.clone()).collect()
-        };
-        for orders in all {
-            let (reply, channel) = oneshot::channel();
-            if orders.send(Order::Open(label.to_owned(), reply)).await.is_ok()
-                && let Ok(Ok(channel)) = timeout(OPEN_TIME, channel).await
-            {
-                return Some(channel);
-            }
-        }
-        None
     }
 }
 

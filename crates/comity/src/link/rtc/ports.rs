@@ -93,8 +93,10 @@ impl Ports {
 
     /// The socket by which the system would reach an address.
     pub(super) fn best_toward(&self, address: SocketAddr) -> Option<(usize, SocketAddr)> {
-        let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-        let probe = std::net::UdpSocket::bind(any).and_then(|probe| probe.connect(address).and(probe.local_addr())).ok();
+        let any: SocketAddr =
+            if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+        let probe =
+            std::net::UdpSocket::bind(any).and_then(|probe| probe.connect(address).and(probe.local_addr())).ok();
         let fitting = self.toward(address);
         let best = fitting.iter().find(|(_, own)| probe.is_some_and(|probe| probe.ip() == own.ip()));
         best.or(fitting.first()).copied()

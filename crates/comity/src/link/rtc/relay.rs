@@ -9,9 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turn_client_proto::api::{
-    Transmit, TurnClientApi, TurnConfig, TurnEvent, TurnPollRet, TurnRecvRet,
-};
+use turn_client_proto::api::{Transmit, TurnClientApi, TurnConfig, TurnEvent, TurnPollRet, TurnRecvRet};
 use turn_client_proto::stun::types::TransportType;
 use turn_client_proto::tcp::TurnClientTcp;
 use turn_client_proto::types::TurnCredentials;
@@ -82,13 +80,25 @@ pub(super) struct ToServer {
 
 impl Relay {
     /// Asks for an address over this socket.
-    pub(super) fn by_socket(name: String, socket: usize, local: SocketAddr, server: SocketAddr, who: (String, &str)) -> Self {
+    pub(super) fn by_socket(
+        name: String,
+        socket: usize,
+        local: SocketAddr,
+        server: SocketAddr,
+        who: (String, &str),
+    ) -> Self {
         let client = TurnClientUdp::allocate(local, server, config(who, server));
         Self::new(name, Client::Udp(client), Way::Socket(socket))
     }
 
     /// Asks for an address over this connection.
-    pub(super) fn by_stream(name: String, stream: Stream, local: SocketAddr, server: SocketAddr, who: (String, &str)) -> Self {
+    pub(super) fn by_stream(
+        name: String,
+        stream: Stream,
+        local: SocketAddr,
+        server: SocketAddr,
+        who: (String, &str),
+    ) -> Self {
         let client = TurnClientTcp::allocate(local, server, config(who, server));
         Self::new(name, Client::Tcp(client), Way::Stream { stream, waiting: BytesMut::new(), coming: BytesMut::new() })
     }

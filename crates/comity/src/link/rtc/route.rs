@@ -2,8 +2,8 @@
 //! (the shape of WHIP, RFC 9725), or sealed through a broker that both use.
 
 use super::Broker;
-use crate::link::post::{Unanswered, Whom};
 use crate::link::Links;
+use crate::link::post::{Unanswered, Whom};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use bytes::Bytes;
 use comity_core::id::NodeId;

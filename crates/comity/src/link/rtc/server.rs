@@ -85,7 +85,8 @@ mod tests {
     /// The same as `printf %s "$U" | openssl dgst -sha1 -hmac north -binary | base64`.
     #[test]
     fn a_shared_secret_gives_a_name_that_ends_and_its_password() {
-        let secret = RelayCredentials::Secret { username: "kern".to_owned(), secret: Zeroizing::new("north".to_owned()) };
+        let secret =
+            RelayCredentials::Secret { username: "kern".to_owned(), secret: Zeroizing::new("north".to_owned()) };
         let (name, password) = credentials(&secret, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         assert_eq!(name, "1700086400:kern");
         assert_eq!(password.as_str(), "Pd2p7vdyZSyL0Pbn9ha+kg3x8nM=");

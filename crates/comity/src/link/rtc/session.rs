@@ -43,8 +43,6 @@ pub(super) enum Order {
     Reoffer(Signal, Option<oneshot::Sender<Result<Signal, String>>>),
     /// The other side's own attempt goes first.
     Yield,
-    /// Open a channel of this name for somebody.
-    Open(String, oneshot::Sender<DataChannel>),
 }
 
 /// One connection, and whoever it is with.
@@ -67,8 +65,6 @@ pub(super) struct Session {
     yielded: bool,
     link: Option<LinkId>,
     path: (SocketAddr, Way),
-    /// Who waits for channels.
-    waiting: Vec<(String, oneshot::Sender<DataChannel>)>,
     /// Why servers gave no address, and signals did not get through.
     failures: Vec<String>,
     /// When it is given up.
@@ -100,7 +96,6 @@ impl Session {
             yielded: false,
             link: None,
             path: (SocketAddr::from(([0, 0, 0, 0], 0)), Way::Rtc),
-            waiting: Vec::new(),
             failures: Vec::new(),
             until: Some(Instant::now() + CONNECT_TIME),
         }
@@ -189,7 +184,8 @@ impl Session {
                 }
             }
             News::Channel(channel) if channel.label() == LINK && self.link.is_none() => self.greet(channel),
-            News::Channel(channel) => self.hand_out(channel),
+            // Nobody here asked for it: dropped, it closes.
+            News::Channel(_) => {}
             News::Lost if self.dial.is_some() && self.link.is_some() && self.until.is_none() => self.restart(),
             News::Lost if self.link.is_some() => self.until = Some(Instant::now() + RESTART_TIME),
             News::Lost => {}
@@ -223,11 +219,6 @@ impl Session {
             Order::Yield => {
                 self.yielded = true;
                 return ControlFlow::Break(());
-            }
-            Order::Open(label, reply) => {
-                if self.agent.open_channel(&label) {
-                    self.waiting.push((label, reply));
-                }
             }
         }
         ControlFlow::Continue(())
@@ -354,14 +345,5 @@ impl Session {
     fn moved(&self, link: LinkId) {
         let (handle, (remote, way)) = (self.links.0.handle.clone(), self.path);
         self.links.spawn(async move { handle.inform(Input::LinkMoved { link, remote, way }).await });
-    }
-
-    fn hand_out(&mut self, channel: DataChannel) {
-        let asked = self.waiting.iter().position(|(label, _)| label == channel.label());
-        match asked {
-            // Err: whoever asked has gone, and the channel closes.
-            Some(index) => drop(self.waiting.swap_remove(index).1.send(channel)),
-            None => drop(channel),
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Connections over real sockets of this machine.
 
+use super::Ice;
 use super::agent::{Agent, News};
 use super::channel::DataChannel;
-use super::Ice;
 use comity_core::peers::Way;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -40,7 +40,10 @@ async fn drive(mut agent: Agent) {
 
 #[tokio::test]
 async fn what_is_written_on_one_side_is_read_on_the_other_and_an_end_is_seen() {
-    let (mut a, mut b) = (Agent::new(Arc::new(Ice::default())).expect("sockets"), Agent::new(Arc::new(Ice::default())).expect("sockets"));
+    let (mut a, mut b) = (
+        Agent::new(Arc::new(Ice::default())).expect("sockets"),
+        Agent::new(Arc::new(Ice::default())).expect("sockets"),
+    );
     let (mut at_a, mut at_b) = connect(&mut a, &mut b).await;
     let (a, b) = (tokio::spawn(drive(a)), tokio::spawn(drive(b)));
     assert_eq!(at_b.label(), "comity");

@@ -17,7 +17,14 @@ async fn signaling(side: &Side) -> (SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let router = Router::new().route("/offers", post(offer));
-    tokio::spawn(listen(vec![listener], Some(tls), router, Limits::default(), side.counters.clone(), side.stop.clone()));
+    tokio::spawn(listen(
+        vec![listener],
+        Some(tls),
+        router,
+        Limits::default(),
+        side.counters.clone(),
+        side.stop.clone(),
+    ));
     (address, "/offers".to_owned())
 }
 
