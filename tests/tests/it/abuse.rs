@@ -210,7 +210,8 @@ fn a_thousand_that_claim_one_id_that_nobody_proves_are_one_unverified_peer() {
 
 #[test]
 fn a_flood_from_one_address_leaves_another_undisturbed() {
-    let node = Node::alone("ann", &[]);
+    // So little that what a busy machine can pour is a flood.
+    let node = Node::alone_with("ann", &[("COMITY_LIMITS_UNVERIFIED_PER_SECOND", "20")]);
     let (port, memory) = (node.port().to_string(), node.memory());
     let mut flood = scene(&["flood", &port, "127.0.0.2", "4"]);
     assert_eq!(heard(&mut flood)["scene"], "flooding");
