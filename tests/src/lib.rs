@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod http;
 pub mod lab;
 pub mod lines;
+pub mod mosquitto;
 pub mod node;
 pub mod peers;
 

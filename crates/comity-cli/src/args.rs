@@ -50,6 +50,22 @@ pub(crate) enum Command {
     Up(Up),
     /// List the peers
     Peers(Peers),
+    /// Find the peers that MQTT brokers tell of, with a node or without
+    ///
+    /// Asks the brokers of --broker, else those that are configured, else the one on this machine.
+    /// Nothing is announced.
+    #[command(name = "discover", alias = "federation:discover")]
+    Discover(Discover),
+    /// Announce this machine's key at MQTT brokers, until SIGINT or SIGTERM, without a node
+    #[command(name = "announce", alias = "federation:announce")]
+    Announce(Announce),
+    /// List the peers that MQTT brokers tell of, or show how they come and go
+    #[command(name = "federation:peers")]
+    FederationPeers(FederationPeers),
+    /// Run a small MQTT broker here, until SIGINT or SIGTERM
+    ///
+    /// It keeps nothing on disk, and asks nobody who they are. Prints one line when it is ready.
+    Broker(Broker),
     /// Trust a peer: put its key on the list of known nodes, or take it off
     ///
     /// Known nodes may do what the node's policy opens to them, and reach it where `local.trust` lets
@@ -127,6 +143,9 @@ pub(crate) struct Up {
     /// A peer to reach, by its address; may be given several times
     #[arg(long, value_name = "URL")]
     pub(crate) peer: Vec<String>,
+    /// An MQTT broker to find peers by, or `embedded` for one in this process; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Vec<String>,
     /// Something this node can do; may be given several times
     #[arg(long, value_name = "C")]
     pub(crate) capability: Vec<String>,
@@ -153,6 +172,62 @@ pub(crate) struct Peers {
     /// Only peers that can do this
     #[arg(long, value_name = "C")]
     pub(crate) capability: Option<String>,
+}
+
+/// Flags of `comity discover`.
+#[derive(Debug, Args)]
+pub(crate) struct Discover {
+    /// A broker; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Vec<String>,
+    /// How long to look at most, as in `500ms`, `5s`
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Only peers that can do this; may be given several times
+    #[arg(long, value_name = "C")]
+    pub(crate) capability: Vec<String>,
+}
+
+/// Flags of `comity announce`.
+#[derive(Debug, Args)]
+pub(crate) struct Announce {
+    /// A broker; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Vec<String>,
+    /// Seconds between announcements
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1200))]
+    pub(crate) interval: u16,
+    /// Something that is there to be done; may be given several times
+    #[arg(long, value_name = "C")]
+    pub(crate) capability: Vec<String>,
+    /// Where it can be reached
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// Flags of `comity federation:peers`.
+#[derive(Debug, Args)]
+pub(crate) struct FederationPeers {
+    /// A broker; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Vec<String>,
+    /// Go on, and show every change
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Only peers that can do this; may be given several times
+    #[arg(long, value_name = "C")]
+    pub(crate) capability: Vec<String>,
+}
+
+/// Flags of `comity broker`.
+#[derive(Debug, Args)]
+pub(crate) struct Broker {
+    /// Where to listen; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1883")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Where to listen for WebSockets
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) ws: Option<std::net::SocketAddr>,
 }
 
 /// Arguments of `comity trust`.

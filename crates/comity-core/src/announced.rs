@@ -86,8 +86,6 @@ pub enum Output {
     Unsighted {
         /// Its UUID.
         peer: PeerId,
-        /// Whether it said so itself.
-        goodbye: bool,
     },
     /// Find out whether a peer is still there: somebody says it is not, without proof.
     Probe(PeerId),
@@ -181,7 +179,7 @@ impl Announced {
             let was_here = entry.is_here();
             let changed = entry.expire(now.mono);
             if was_here && !entry.is_here() {
-                self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: false });
+                self.outputs.push(Output::Unsighted { peer: entry.peer });
             } else if changed && entry.is_here() {
                 self.outputs.push(Output::Sighted(Box::new(entry.sighting())));
             }
@@ -309,7 +307,7 @@ impl Announced {
             return Err(Dropped::Replayed);
         }
         if !entry.is_here() {
-            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: true });
+            self.outputs.push(Output::Unsighted { peer: entry.peer });
         }
         Ok(())
     }
@@ -371,14 +369,14 @@ impl Announced {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.forget(broker);
         if !entry.is_here() {
-            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: true });
+            self.outputs.push(Output::Unsighted { peer: entry.peer });
             self.remove(id);
         }
     }
 
     fn evict(&mut self, id: &str) {
         if let Some(entry) = self.remove(id).filter(Entry::is_here) {
-            self.outputs.push(Output::Unsighted { peer: entry.peer, goodbye: false });
+            self.outputs.push(Output::Unsighted { peer: entry.peer });
         }
     }
 

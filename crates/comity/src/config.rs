@@ -5,7 +5,9 @@
 mod example;
 mod ice_server;
 mod layers;
+mod mqtt;
 mod peer_address;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -14,24 +16,23 @@ mod written;
 pub use example::example;
 pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
+pub use mqtt::{BadBroker, Broker, BrokerUrl, Login, Mqtt, Transport, USUAL_BROKER};
 pub use peer_address::{NotAPeerAddress, PeerAddress};
 pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
 use comity_core::identity::trust::Admission;
-use comity_core::limits;
 use ipnet::IpNet;
 use layers::Layers;
+use reading::Reading;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-use told::{is_short, is_word, told};
-use written::{Document, LimitKeys, WebrtcKeys};
-use zeroize::Zeroizing;
+use told::{is_short, told};
+use written::Document;
 
 /// The ports of the network door when none is set.
 pub const HTTP_PORTS: RangeInclusive<u16> = 8400..=8499;
@@ -65,6 +66,8 @@ pub struct Config {
     pub admission: Admission,
     /// mDNS; `None` when it is switched off.
     pub mdns: Option<Mdns>,
+    /// Discovery over MQTT; `None` when it has no broker.
+    pub mqtt: Option<Mqtt>,
     /// Connections by WebRTC; `None` when they are switched off.
     pub webrtc: Option<Webrtc>,
     /// The certificate for clients that are not nodes.
@@ -286,6 +289,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             _ => return Err(reading.wrong("local.trust", "open, verified or known is wanted")),
         },
         mdns: written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces }),
+        mqtt: reading.mqtt(written.mqtt)?,
         webrtc: if written.webrtc.enabled { Some(reading.webrtc(written.webrtc)?) } else { None },
         tls: reading.tls(written.tls.cert, written.tls.key)?,
         limits: reading.limits(&written.limits)?,
@@ -313,163 +317,6 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             filter: written.log.filter,
         },
     })
-}
-
-/// The second reading of single values: each method names the key and its origin when it cannot.
-struct Reading<'a> {
-    layers: &'a Layers,
-}
-
-impl Reading<'_> {
-    fn wrong(&self, key: &str, problem: impl Into<String>) -> ConfigError {
-        ConfigError::Wrong { key: key.to_owned(), from: self.layers.origin(key), problem: problem.into() }
-    }
-
-    fn one<T: FromStr>(&self, key: &str, text: &str, wanted: &str) -> Result<T, ConfigError> {
-        text.trim().parse().map_err(|_| self.wrong(key, format!("{wanted} is wanted, not {text:?}")))
-    }
-
-    fn each<T: FromStr>(&self, key: &str, texts: &[String], wanted: &str) -> Result<Vec<T>, ConfigError> {
-        texts.iter().map(|text| self.one(key, text, wanted)).collect()
-    }
-
-    fn webrtc(&self, written: WebrtcKeys) -> Result<Webrtc, ConfigError> {
-        let servers: Vec<IceServer> = self.each("webrtc.servers", &written.servers, "stun:HOST or turn:HOST")?;
-        let secret = |text: String| Zeroizing::new(text);
-        let credentials = match (written.username, written.password, written.secret) {
-            (None, None, None) => None,
-            (username, _, Some(shared)) => {
-                let username = username.unwrap_or_else(|| "comity".to_owned());
-                Some(RelayCredentials::Secret { username, secret: secret(shared) })
-            }
-            (Some(username), Some(password), None) => {
-                Some(RelayCredentials::LongTerm { username, password: secret(password) })
-            }
-            _ => return Err(self.wrong("webrtc.username", "it is wanted with webrtc.password, or webrtc.secret")),
-        };
-        if credentials.is_none() && servers.iter().any(|server| server.kind != IceKind::Stun) {
-            let problem = "a relay wants webrtc.username and webrtc.password, or webrtc.secret";
-            return Err(self.wrong("webrtc.servers", problem));
-        }
-        let range = |text: &str| {
-            let (first, last) = text.split_once('-')?;
-            let range = first.trim().parse().ok()?..=last.trim().parse().ok()?;
-            (*range.start() > 0 && !range.is_empty()).then_some(range)
-        };
-        let wrong = || self.wrong("webrtc.ports", "a range such as 50000-50099 is wanted");
-        let ports = written.ports.map(|text| range(&text).ok_or_else(wrong)).transpose()?;
-        Ok(Webrtc { servers, credentials, ports })
-    }
-
-    fn nets(&self, key: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
-        let net = |text: &String| match text.trim().parse::<IpAddr>() {
-            Ok(address) => Ok(IpNet::from(address)),
-            Err(_) => self.one(key, text, "an address or a network such as 10.0.0.0/8"),
-        };
-        texts.iter().map(net).collect()
-    }
-
-    fn name(&self, name: Option<String>) -> Result<Option<String>, ConfigError> {
-        match name {
-            Some(name) if !is_word(&name) => Err(self.wrong("name", "1 to 128 bytes of visible text are wanted")),
-            name => Ok(name),
-        }
-    }
-
-    fn words(&self, key: &str, words: Vec<String>) -> Result<Vec<String>, ConfigError> {
-        if words.len() > limits::PEER_LIST_MAX {
-            return Err(self.wrong(key, format!("at most {} are allowed", limits::PEER_LIST_MAX)));
-        }
-        match words.iter().find(|word| !is_word(word)) {
-            Some(word) => Err(self.wrong(key, format!("1 to 128 bytes of visible text are wanted, not {word:?}"))),
-            None => Ok(words),
-        }
-    }
-
-    fn metadata(
-        &self,
-        metadata: BTreeMap<String, String>,
-        capabilities: &[String],
-    ) -> Result<BTreeMap<String, String>, ConfigError> {
-        told(&metadata, capabilities).map_err(|problem| self.wrong("metadata", problem)).map(|()| metadata)
-    }
-
-    fn origins(&self, origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
-        let origin =
-            |text: String| {
-                let lower = text.trim().trim_end_matches('/').to_lowercase();
-                let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-                match host {
-                    Some(host) if !host.is_empty() && !host.contains(['/', '@', '*', ' ']) => Ok(lower),
-                    _ => Err(self
-                        .wrong("http.origins", format!("an origin such as https://host:port is wanted, not {text:?}"))),
-                }
-            };
-        origins.into_iter().map(origin).collect()
-    }
-
-    fn tls(&self, cert: Option<String>, key: Option<String>) -> Result<Option<TlsFiles>, ConfigError> {
-        let path = |name: &str, text: String| match self.layers.folder(name) {
-            Some(folder) => folder.join(text),
-            None => PathBuf::from(text),
-        };
-        match (cert, key) {
-            (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert: path("tls.cert", cert), key: path("tls.key", key) })),
-            (Some(_), None) => Err(self.wrong("tls.cert", "tls.key must be set too")),
-            (None, Some(_)) => Err(self.wrong("tls.key", "tls.cert must be set too")),
-        }
-    }
-
-    fn limits(&self, written: &LimitKeys) -> Result<Limits, ConfigError> {
-        let seconds = |key, value| self.small(key, value).map(Duration::from_secs);
-        let rate = |key, value| {
-            let value = self.small(key, value)?;
-            u32::try_from(value).map_err(|_| self.wrong(key, "a smaller number is wanted"))
-        };
-        Ok(Limits {
-            messages_per_second: rate("limits.messages_per_second", written.messages_per_second)?,
-            messages_burst: rate("limits.messages_burst", written.messages_burst)?,
-            unverified_per_second: rate("limits.unverified_per_second", written.unverified_per_second)?,
-            requests_per_minute: rate("limits.requests_per_minute", written.requests_per_minute)?,
-            connections: self.size("limits.connections", written.connections)?,
-            connections_per_address: self.size("limits.connections_per_address", written.connections_per_address)?,
-            body_bytes: self.size("limits.body_bytes", written.body_bytes)?,
-            header_bytes: self.size("limits.header_bytes", written.header_bytes)?,
-            header_time: seconds("limits.header_seconds", written.header_seconds)?,
-            body_time: seconds("limits.body_seconds", written.body_seconds)?,
-            clock_skew: seconds("limits.clock_skew_seconds", written.clock_skew_seconds)?,
-            seen: self.size("limits.seen", written.seen)?,
-            queue_messages: self.size("limits.queue_messages", written.queue_messages)?,
-            queue_bytes: self.size("limits.queue_bytes", written.queue_bytes)?,
-        })
-    }
-
-    /// A number that is neither nothing nor so large that sums of it overflow.
-    fn small(&self, key: &str, value: u64) -> Result<u64, ConfigError> {
-        const LARGEST: u64 = u32::MAX as u64;
-        if (1..=LARGEST).contains(&value) {
-            Ok(value)
-        } else {
-            Err(self.wrong(key, format!("1 to {LARGEST} is wanted, not {value}")))
-        }
-    }
-
-    fn size(&self, key: &str, value: u64) -> Result<usize, ConfigError> {
-        usize::try_from(self.small(key, value)?).map_err(|_| self.wrong(key, "a smaller number is wanted"))
-    }
-
-    fn otlp(&self, endpoint: Option<String>, token: Option<String>) -> Result<Option<Otlp>, ConfigError> {
-        let Some(endpoint) = endpoint else { return Ok(None) };
-        if !endpoint.starts_with("http://") {
-            return Err(self.wrong("otlp.endpoint", "a URL such as http://127.0.0.1:4318 is wanted (no https)"));
-        }
-        let host = endpoint.split('/').nth(2).unwrap_or_default();
-        if host.contains('@') {
-            return Err(self.wrong("otlp.endpoint", "no name and password is sent from here: use otlp.token"));
-        }
-        Ok(Some(Otlp { endpoint: endpoint.trim_end_matches('/').to_owned(), token }))
-    }
 }
 
 fn origins(layers: &Layers, written: &Document) -> Vec<Origin> {

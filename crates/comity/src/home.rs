@@ -147,28 +147,10 @@ impl Home {
     /// The key of this node: read from `node.key`, or made on the first start. The file is PKCS#8
     /// in PEM, which `openssl pkey` reads and `openssl genpkey -algorithm ed25519` writes.
     pub fn key(&self) -> Result<KeyPair, HomeError> {
-        let path = self.folder.join("node.key");
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return make_key(&path),
-            Err(cause) => return Err(HomeError::Io { path, cause }),
-        };
-        let failed = |cause| HomeError::Io { path: path.clone(), cause };
-        let about = file.metadata().map_err(failed)?;
-        if !about.is_file() || about.len() > KEY_FILE_MAX {
-            return Err(HomeError::NotAKey { path });
+        match stored_key(&self.folder)? {
+            Some(key) => Ok(key),
+            None => make_key(&self.folder.join("node.key")),
         }
-        if about.mode() & OTHERS != 0 {
-            return Err(HomeError::KeyReadable { path, mode: about.mode() & 0o777 });
-        }
-        let mut text = Zeroizing::new(String::new());
-        match file.read_to_string(&mut text) {
-            Ok(_) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => return Err(HomeError::NotAKey { path }),
-            Err(cause) => return Err(failed(cause)),
-        }
-        let seed = pem::decode(&text).ok_or_else(|| HomeError::NotAKey { path: path.clone() })?;
-        Ok(KeyPair::from_seed(*seed))
     }
 
     /// The configuration file, whether or not there is one.
@@ -187,6 +169,35 @@ impl Home {
         make_private(&folder)?;
         Ok(folder)
     }
+}
+
+/// The key in a data directory, whoever uses that now; `None` when there is none yet.
+///
+/// # Errors
+/// [`HomeError`] when the file is no key, or others can read it.
+pub fn stored_key(folder: &Path) -> Result<Option<KeyPair>, HomeError> {
+    let path = folder.join("node.key");
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(HomeError::Io { path, cause }),
+    };
+    let failed = |cause| HomeError::Io { path: path.clone(), cause };
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() || about.len() > KEY_FILE_MAX {
+        return Err(HomeError::NotAKey { path });
+    }
+    if about.mode() & OTHERS != 0 {
+        return Err(HomeError::KeyReadable { path, mode: about.mode() & 0o777 });
+    }
+    let mut text = Zeroizing::new(String::new());
+    match file.read_to_string(&mut text) {
+        Ok(_) => {}
+        Err(cause) if cause.kind() == io::ErrorKind::InvalidData => return Err(HomeError::NotAKey { path }),
+        Err(cause) => return Err(failed(cause)),
+    }
+    let seed = pem::decode(&text).ok_or_else(|| HomeError::NotAKey { path: path.clone() })?;
+    Ok(Some(KeyPair::from_seed(*seed)))
 }
 
 /// Writes a file so that at every moment either the old or the new content is there, whole and on

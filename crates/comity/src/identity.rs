@@ -77,6 +77,11 @@ impl Identity {
         self.boot
     }
 
+    /// When it started.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// Its card, signed, of now.
     pub(crate) fn card(&self, endpoints: Vec<String>, now: Timestamp) -> Value {
         let detail = (!self.about.metadata.is_empty())

@@ -4,6 +4,8 @@
 //! them to the rules and performs what they answer. What peers can reach is listed in
 //! `door/mod.rs`; every message of the wire is described in `protocols/local-network.md`.
 
+pub mod announcing;
+pub mod broker;
 pub mod config;
 pub(crate) mod discovery;
 pub(crate) mod door;
@@ -17,6 +19,7 @@ pub mod observe;
 mod scratch;
 pub(crate) mod store;
 
+pub use comity_core::announced::AnnouncedPeer;
 pub use comity_core::card::Card;
 pub use comity_core::channel::Channel;
 pub use comity_core::envelope::{Kind, Priority, Via};

@@ -4,6 +4,7 @@
 
 mod answering;
 mod assembly;
+mod brokers;
 mod error;
 mod feed;
 mod ground;
@@ -20,6 +21,7 @@ pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
 pub use send::Sent;
 
+use crate::announcing::Discovery;
 use crate::config::{Config, Origin};
 use crate::driver::Handle;
 use crate::home::{Home, Place};
@@ -82,6 +84,8 @@ struct Inner {
     control_url: Option<String>,
     /// Cancelled when a critical health check keeps failing, where the node is to leave then.
     ill: CancellationToken,
+    /// Discovery over MQTT, if there is a broker.
+    discovery: Option<Discovery>,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
     running: Mutex<Option<Running>>,
@@ -183,6 +187,11 @@ impl Network {
         let view = self.0.handle.look().await;
         let named = view.peers.iter().filter(|peer| peer.name == name);
         named.max_by_key(|peer| (peer.trust, peer.last_seen)).cloned()
+    }
+
+    /// Discovery over MQTT; `None` when no broker is configured.
+    pub fn discovery(&self) -> Option<&Discovery> {
+        self.0.discovery.as_ref()
     }
 
     /// Names a peer by its address: it is dialled now, and again when it is lost, wherever it is.

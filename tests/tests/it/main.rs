@@ -12,6 +12,7 @@ mod lan;
 mod liars;
 mod mcp;
 mod mdns;
+mod mqtt;
 mod newcomer;
 mod openapi;
 mod readme;

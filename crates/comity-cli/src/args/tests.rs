@@ -16,8 +16,8 @@ fn the_command_line_contradicts_itself_nowhere() {
 #[test]
 fn every_command_of_the_documentation_is_there() {
     let names: Vec<_> = Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let wanted = "up peers trust send watch ask answer inbox digest attention subscribe unsubscribe status why id config \
-                  doctor code mcp bench completions man";
+    let wanted = "up peers discover announce federation:peers broker trust send watch ask answer inbox digest attention \
+                  subscribe unsubscribe status why id config doctor code mcp bench completions man";
     assert_eq!(names.join(" "), wanted);
 }
 
@@ -32,6 +32,17 @@ fn up_takes_its_flags_several_times_where_that_makes_sense() {
     assert_eq!((up.name.as_deref(), up.port, up.no_mdns), (Some("n"), Some(0), true));
     assert_eq!((up.peer.len(), up.capability.len()), (2, 2));
     assert_eq!(up.log_format, Some(LogFormat::Json));
+}
+
+#[test]
+fn the_federation_commands_have_the_names_and_options_of_the_protocol() {
+    for line in [
+        "comity federation:discover --broker mqtt://a --broker mqtt://b --timeout 5s --capability c --json",
+        "comity federation:announce --broker mqtt://a --interval 30",
+        "comity federation:peers --broker mqtt://a --watch --json",
+    ] {
+        assert!(read(line).is_ok(), "{line}");
+    }
 }
 
 #[test]

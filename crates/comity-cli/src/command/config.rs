@@ -67,6 +67,7 @@ fn set_by(flags: &Up) -> Vec<Flag> {
         ("--port", "http.port", one(flags.port.map(|port| port.to_string()))),
         ("--no-mdns", "mdns.enabled", one(flags.no_mdns.then(|| "false".to_owned()))),
         ("--peer", "peers", flags.peer.clone()),
+        ("--broker", "mqtt.brokers", flags.broker.clone()),
         ("--capability", "capabilities", flags.capability.clone()),
         ("--log-format", "log.format", one(format.map(str::to_owned))),
     ];
@@ -85,6 +86,7 @@ mod tests {
             port: Some(0),
             no_mdns: true,
             peer: vec!["http://127.0.0.1:8400".to_owned()],
+            broker: vec!["embedded".to_owned()],
             capability: vec!["a".to_owned(), "b".to_owned()],
             log_format: Some(LogFormat::Json),
         };

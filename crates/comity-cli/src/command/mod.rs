@@ -3,9 +3,11 @@
 mod answer;
 mod ask;
 mod bench;
+mod broker;
 mod browser;
 mod config;
 mod digest;
+mod discover;
 mod doctor;
 mod inbox;
 mod manual;
@@ -39,6 +41,10 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
         Command::Mcp(flags) => mcp::run(&everywhere, flags),
         Command::Config(wanted) => caller(config::run(&everywhere, wanted.command, page)),
         Command::Doctor => caller(doctor::run(&everywhere, page)),
+        Command::Discover(flags) => caller(discover::discover(&everywhere, flags, page)),
+        Command::Announce(flags) => caller(discover::announce(&everywhere, flags, page)),
+        Command::FederationPeers(flags) => caller(discover::peers(&everywhere, flags, page)),
+        Command::Broker(flags) => caller(broker::run(flags, page)),
         other => {
             let client = client(&everywhere)?;
             caller(ask_node(&client, other, page))
@@ -69,6 +75,10 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Mcp(_)
         | Command::Config(_)
         | Command::Doctor
+        | Command::Discover(_)
+        | Command::Announce(_)
+        | Command::FederationPeers(_)
+        | Command::Broker(_)
         | Command::Completions(_)
         | Command::Man(_) => unreachable!("these are run without a node, above"),
     }

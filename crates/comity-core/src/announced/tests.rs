@@ -103,7 +103,7 @@ fn a_foreign_kernel_appears_without_a_key_and_leaves_with_its_goodbye() {
     assert_eq!(seen.peer, PeerId::of_foreign("mqtt:mindgit/kernels:kitchen"));
     assert_eq!(seen.candidates[0].address, "10.0.0.7:9000".parse().expect("an address"));
     assert!(outputs.contains(&Output::Newcomer { broker: 0 }));
-    let left = Output::Unsighted { peer: seen.peer, goodbye: true };
+    let left = Output::Unsighted { peer: seen.peer };
     assert_eq!(room.hear("kitchen/goodbye", "").expect("it counts"), std::slice::from_ref(&left));
     assert_eq!(room.hear("kitchen/goodbye", ""), Err(Dropped::UnknownPeer));
     room.hear("kitchen/announce", &foreign("kitchen")).expect("it counts");
@@ -135,7 +135,7 @@ fn a_signed_peer_is_met_by_its_signaling_and_leaves_with_a_goodbye_of_its_sessio
     assert_eq!(room.ids().len(), 1);
     let real = sign_goodbye("x", "s-1", &ann).to_string();
     assert_eq!(room.hear_at(0, &goodbye, &real, true), Err(Dropped::Replayed), "kept by the broker");
-    assert_eq!(room.hear(&goodbye, &real).expect("it counts"), [Output::Unsighted { peer: id, goodbye: true }]);
+    assert_eq!(room.hear(&goodbye, &real).expect("it counts"), [Output::Unsighted { peer: id }]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_unsigned_announcement_never_replaces_a_signed_one_and_a_signed_one_evicts(
     let claimed = PeerId::of_foreign(&format!("mqtt:mindgit/kernels:{id}"));
     room.hear(&topic, &foreign(&id)).expect("nobody knows better");
     let outputs = room.hear(&topic, &signed(&ann, "s-1", 0)).expect("it counts");
-    assert_eq!(outputs[0], Output::Unsighted { peer: claimed, goodbye: false });
+    assert_eq!(outputs[0], Output::Unsighted { peer: claimed });
     assert_eq!(sighting(&outputs).key, Some(ann.node()));
     assert_eq!(room.hear(&topic, &foreign(&id)), Err(Dropped::Unsigned));
 }
@@ -212,7 +212,7 @@ fn peers_run_out_when_they_say_no_more() {
     room.hear(&format!("{}/announce", key(2).peer()), &eternal).expect("it counts");
     assert_eq!(room.pass(89), []);
     let gone = room.pass(2);
-    let unsighted = |output: &Output| matches!(output, Output::Unsighted { goodbye: false, .. });
+    let unsighted = |output: &Output| matches!(output, Output::Unsighted { .. });
     assert_eq!((gone.len(), gone.iter().all(unsighted)), (2, true));
     assert_eq!((room.pass(3500).len(), room.pass(60).len()), (0, 1), "an hour at most");
     assert_eq!(room.announced.wake_at(), None);
@@ -228,7 +228,7 @@ fn a_peer_is_gone_when_no_broker_knows_it() {
     assert_eq!(room.announced.peers().next().expect("one").brokers, [0, 1]);
     let goodbye = |session: &str| sign_goodbye("x", session, &ann).to_string();
     assert_eq!(room.hear_at(0, &format!("{id}/goodbye"), &goodbye("a"), false), Ok(vec![]));
-    let left = Output::Unsighted { peer: id, goodbye: true };
+    let left = Output::Unsighted { peer: id };
     assert_eq!(room.hear_at(1, &format!("{id}/goodbye"), &goodbye("b"), false), Ok(vec![left]));
 }
 

@@ -15,6 +15,12 @@ use std::path::{Path, PathBuf};
 const OTHER_VARIABLES: [&str; 7] =
     ["COMITY_HOME", "COMITY_LOG", "COMITY_CONFIG", "COMITY_QUERY", "COMITY_FROM", "COMITY_KEY", "COMITY_TRUST"];
 
+/// The variable that the protocol names for [`BROKERS`]; the one made of the key says the same.
+const BROKER_VARIABLE: &str = "MQTT_BROKER";
+
+/// The key of the brokers.
+const BROKERS: &str = "mqtt.brokers";
+
 /// What a flag of the command sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
@@ -45,8 +51,12 @@ impl Sources {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         };
-        std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("COMITY_")).collect()
+        std::env::vars_os().filter_map(text).filter(|(name, _)| is_ours(name)).collect()
     }
+}
+
+fn is_ours(variable: &str) -> bool {
+    variable.starts_with("COMITY_") || variable == BROKER_VARIABLE
 }
 
 /// The layers, merged.
@@ -65,10 +75,12 @@ impl Layers {
             figment = figment.merge(file);
         }
         for (variable, text) in &sources.variables {
-            if OTHER_VARIABLES.contains(&variable.as_str()) || !variable.starts_with("COMITY_") {
+            if OTHER_VARIABLES.contains(&variable.as_str()) || !is_ours(variable) {
                 continue;
             }
-            let Some(key) = KEYS.iter().find(|key| key.variable() == *variable) else {
+            let by_name =
+                |key: &&Key| key.variable() == *variable || key.path == BROKERS && variable == BROKER_VARIABLE;
+            let Some(key) = KEYS.iter().find(by_name) else {
                 let nearest = nearest(variable, KEYS.iter().map(Key::variable));
                 return Err(ConfigError::UnknownKey {
                     key: variable.clone(),
@@ -108,6 +120,7 @@ impl Layers {
             http: section!("http"),
             local: section!("local"),
             mdns: section!("mdns"),
+            mqtt: section!("mqtt"),
             webrtc: section!("webrtc"),
             tls: section!("tls"),
             limits: section!("limits"),

@@ -187,11 +187,49 @@ fn every_line_of_the_example_can_be_uncommented() {
             _ => format!("{line}\n"),
         })
         .collect();
+    // Of the three ways to give brokers a secret only one may be used.
+    let text = text.replacen("password_file = ", "# ", 1).replacen("token = ", "# ", 1);
     let (config, origins) = with_file(&text).expect("the example is valid");
-    assert!(origins.iter().all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
+    let others = |key: &str| !["mqtt.password_file", "mqtt.token"].contains(&key);
+    let mut said = origins.iter().filter(|origin| others(origin.key));
+    assert!(said.all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
     let defaults = Config::default();
     assert_eq!((config.limits, config.inbox, config.log), (defaults.limits, defaults.inbox, defaults.log));
     assert_eq!((config.http.ports, config.admission), (defaults.http.ports, defaults.admission));
+}
+
+#[test]
+fn brokers_come_from_the_file_the_variable_of_the_protocol_or_flags() {
+    let brokers = |config: Config| config.mqtt.map(|mqtt| mqtt.brokers.len());
+    assert_eq!(brokers(Config::default()), None);
+    let (config, _) = with_file("[mqtt]\nbrokers = [\"mqtt://a\", \"embedded\"]\n").expect("good");
+    assert_eq!(brokers(config), Some(2));
+    let variables = vec![("MQTT_BROKER".to_owned(), "mqtt://a,wss://b".to_owned())];
+    let sources = Sources { variables, ..Sources::default() };
+    let (config, origins) = Config::read(&sources).expect("good");
+    assert_eq!(brokers(config), Some(2));
+    let origin = origins.iter().find(|origin| origin.key == "mqtt.brokers").expect("the key");
+    assert_eq!(origin.from, "MQTT_BROKER");
+}
+
+#[test]
+fn what_would_give_secrets_away_is_refused() {
+    for (text, wanted) in [
+        ("brokers = [\"mqtt://ann:s3cret@b\"]", "set mqtt.username and mqtt.password"),
+        ("brokers = [\"mqtt://b\"]\npassword = \"s3cret\"", "use mqtts:// or wss://"),
+        ("brokers = [\"mqtts://b\"]\nverify = false", "set mqtt.ca_file"),
+        ("brokers = [\"mqtts://b\"]\npassword = \"s3cret\"\ntoken = \"s3cret\"", "only one of"),
+        ("brokers = [\"mqtts://b\"]\ncert_file = \"x\"", "mqtt.key_file must be set too"),
+        ("brokers = [\"mqtts://b\"]\npassword_file = \"/nowhere/s3cret\"", "No such file"),
+        ("brokers = [\"mqtts://b\"]\ninterval_seconds = 3600", "at most 1200"),
+        ("prefix = \"#\"", "topic prefix"),
+    ] {
+        let wrong = with_file(&format!("[mqtt]\n{text}\n")).expect_err(text).to_string();
+        assert!(wrong.contains(wanted) && !wrong.contains("ann:"), "{wrong}");
+    }
+    let text = "[mqtt]\nbrokers = [\"mqtts://127.0.0.1\"]\nverify = false\ntoken = \"s3cret\"\n";
+    let (config, origins) = with_file(text).expect("on this machine");
+    assert!(!format!("{config:?} {origins:?}").contains("s3cret"));
 }
 
 fn is_key(text: &str) -> bool {

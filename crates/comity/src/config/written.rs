@@ -162,6 +162,45 @@ settings! {
         interfaces: Vec<String> = Vec::new(), "[\"eth0\"]";
     }
 
+    /// Finding others by MQTT brokers. Only announcements and the signaling of connections go through a broker.
+    section MqttKeys "mqtt" "mqtt." {
+        /// The brokers: `mqtt://host:port`, `mqtts://` (TLS), `ws://`, `wss://`, or `embedded` for one in this process.
+        /// Default: none. Several are used at once, and their peers are merged. No user name or password in a URL.
+        brokers: Vec<String> = Vec::new(), "[\"mqtts://broker.example.org\"]";
+        /// Where the embedded broker listens. Default: 127.0.0.1:1883; port 0 lets the system choose. It asks nobody who
+        /// they are: on an address that others reach, everybody there can announce and listen.
+        listen: String = "127.0.0.1:1883".to_owned(), "";
+        /// What all topics begin with. Default: `mindgit/kernels`. Only nodes with the same prefix find each other.
+        prefix: String = "mindgit/kernels".to_owned(), "";
+        /// Seconds between announcements. Default: 30; who misses three is gone. Less finds out sooner, and costs every
+        /// node that listens a message each time. At most 1200.
+        interval_seconds: u64 = 30, "";
+        /// Who this node is to brokers. Unset: a name made of its key. Two connections with the same name throw each
+        /// other out.
+        client_id: Option<String> = None, "\"kitchen\"";
+        /// The user name for brokers. Unset: none.
+        username: Option<String> = None, "\"kitchen\"";
+        /// The password for brokers. Unset: none. It goes only over TLS, or to a broker on this machine.
+        password: Option<String> = None, "\"…\"" secret;
+        /// A file with the password, for those who keep secrets out of the configuration; from this file's folder when
+        /// relative. Set this or `password`.
+        password_file: Option<String> = None, "\"/run/secrets/mqtt\"";
+        /// A token instead of a password, as cloud brokers give them. It is sent in the password's place.
+        token: Option<String> = None, "\"…\"" secret;
+        /// PEM file of the authorities by which brokers' certificates are checked. Unset: those of the system.
+        ca_file: Option<String> = None, "\"/etc/comity/ca.pem\"";
+        /// PEM file of the certificate that this node shows to brokers. Set both this and `key_file`, or none.
+        cert_file: Option<String> = None, "\"/etc/comity/client.pem\"";
+        /// PEM file of its private key.
+        key_file: Option<String> = None, "\"/etc/comity/client-key.pem\"";
+        /// Whether brokers' certificates are checked. Default: true; false is refused for brokers on other machines,
+        /// because whoever is in between could then read the password.
+        verify: bool = true, "";
+        /// Whether this node's name and metadata are announced, too. Default: false, because whoever may read the
+        /// broker's topics reads them.
+        metadata: bool = false, "";
+    }
+
     /// Connections by WebRTC, for peers whose port cannot be reached: through NATs, and through relays.
     section WebrtcKeys "webrtc" "webrtc." {
         /// Whether they are made and taken. Default: true. Off, only peers are reached whose port is.
@@ -285,8 +324,8 @@ settings! {
         /// `text` for people or `json` for programs. Default: `text`.
         format: String = "text".to_owned(), "";
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
-        /// Default: `info`, without what the MCP library says of every call. `debug` writes several lines for each message.
-        filter: String = "info,rmcp=warn".to_owned(), "";
+        /// Default: `info`, without what the MCP and MQTT libraries say of every call. `debug` writes several lines for each message.
+        filter: String = "info,mqtt5=warn,rmcp=warn".to_owned(), "";
     }
 }
 
@@ -298,6 +337,7 @@ pub(super) struct Document {
     pub(super) http: HttpKeys,
     pub(super) local: LocalKeys,
     pub(super) mdns: MdnsKeys,
+    pub(super) mqtt: MqttKeys,
     pub(super) webrtc: WebrtcKeys,
     pub(super) tls: TlsKeys,
     pub(super) limits: LimitKeys,

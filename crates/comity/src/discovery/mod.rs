@@ -3,3 +3,4 @@
 
 pub(crate) mod exchange;
 pub(crate) mod mdns;
+pub(crate) mod mqtt;

@@ -10,6 +10,9 @@
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
 //!
+//! Besides the doors, the embedded MQTT broker listens where `mqtt.listen` says, when `mqtt.brokers` has `embedded` or
+//! `comity broker` runs: for anybody who reaches that address, and with nothing of this node behind it.
+//!
 //! The tests compare this list with what is there. Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
 
 pub(crate) mod control;

@@ -1,6 +1,7 @@
 //! Puts a node together: data directory, store, ports, rules, links, doors; then, in the
 //! background, discovery. What must be open before anybody may rely on the node comes first.
 
+use super::brokers::{self, Brokers};
 use super::ground;
 use super::{AppConfig, Inner, JoinError, Network};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
@@ -44,6 +45,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 /// What a running node must be given back when it ends.
 pub(super) struct Running {
     mdns: Option<Mdns>,
+    brokers: Option<Brokers>,
     links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -58,11 +60,17 @@ impl Running {
     /// Where nobody waits for that, the node still ends, and frees it then.
     pub(super) async fn end(self, handle: &Handle, reason: &str) {
         let _stopped = handle.stop().clone().drop_guard();
-        let farewell = async {
+        let mdns = async {
             if let Some(mdns) = self.mdns {
                 mdns.leave().await;
             }
         };
+        let brokers = async {
+            if let Some(brokers) = self.brokers {
+                brokers.leave().await;
+            }
+        };
+        let farewell = async { tokio::join!(mdns, brokers) };
         let leave = handle.ask(Ask::Leave { reason: reason.to_owned() });
         let _ = tokio::join!(timeout(END_TIME, leave), timeout(END_TIME, farewell));
         let rest = async {
@@ -191,6 +199,7 @@ pub(super) async fn assemble(
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
     let ports = Ports::bind(&config).await?;
+    let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
@@ -236,11 +245,14 @@ pub(super) async fn assemble(
     let router = door::metrics(handle.clone(), checks.clone(), names);
     doors.push(tokio::spawn(link::listen(metrics, None, router, limits, counters.clone(), stop.clone())));
     let mdns = discover(&handle, &links, &config, interfaces);
+    let brokers = brokers::start(&handle, &links, &config, embedded);
+    let discovery = brokers.as_ref().map(Brokers::discovery);
     Ok(Network(Arc::new(Inner {
         data_dir: home.folder().to_owned(),
         control_url: control.url,
         ill,
-        running: Mutex::new(Some(Running { mdns, links, store, driver, doors, _home: home })),
+        discovery,
+        running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
         handle,
     })))
 }

@@ -1,6 +1,7 @@
 //! Why an operation of the library, or joining, did not work. What happened to the node: nothing,
 //! unless a variant says otherwise.
 
+use crate::broker::CannotListen;
 use crate::config::ConfigError;
 use crate::home::HomeError;
 use crate::store::StoreError;
@@ -57,6 +58,9 @@ pub enum JoinError {
     /// The data directory, its lock or the key in it.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The embedded MQTT broker.
+    #[error(transparent)]
+    Broker(#[from] CannotListen),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -99,6 +99,8 @@ struct Often {
 /// What is counted for each connection, request, group of records or failure.
 struct Seldom {
     dropped: Family<Label, Counter>,
+    unannounced: Family<Label, Counter>,
+    announced: Gauge,
     turned_away: Family<Label, Counter>,
     dials: Family<Label, Counter>,
     dial_seconds: Histogram,
@@ -166,6 +168,18 @@ impl Counters {
         if messages > 0 {
             self.0.seldom.dropped.get_or_create(&[("cause", cause)]).inc_by(messages);
         }
+    }
+
+    /// Messages of MQTT discovery did not count, for a cause of its own list.
+    pub(crate) fn unannounced(&self, cause: &'static str, messages: u64) {
+        if messages > 0 {
+            self.0.seldom.unannounced.get_or_create(&[("cause", cause)]).inc_by(messages);
+        }
+    }
+
+    /// So many peers are announced by MQTT.
+    pub(crate) fn announced(&self, peers: usize) {
+        set(&self.0.seldom.announced, peers);
     }
 
     /// A connection was refused or cut, for a cause of the port's own list.
@@ -280,6 +294,8 @@ impl Seldom {
     fn register(registry: &mut Registry) -> Self {
         let this = Self {
             dropped: Family::default(),
+            unannounced: Family::default(),
+            announced: Gauge::default(),
             turned_away: Family::default(),
             dials: Family::default(),
             dial_seconds: Histogram::new(SECONDS),
@@ -292,6 +308,9 @@ impl Seldom {
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
+        let help = "Messages of MQTT discovery that did not count";
+        registry.register("discovery_mqtt_dropped_messages", help, this.unannounced.clone());
+        registry.register("discovery_mqtt_peers", "Peers that MQTT brokers tell of", this.announced.clone());
         registry.register("system_refused_connections", "Connections refused or cut", this.turned_away.clone());
         registry.register("p2p_dials", "Dials that ended", this.dials.clone());
         registry.register_with_unit("p2p_dial", "How long dials took", Unit::Seconds, this.dial_seconds.clone());

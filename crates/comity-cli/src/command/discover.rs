@@ -1,0 +1,149 @@
+//! `comity discover`, `comity announce`, `comity federation:peers`: discovery over MQTT by a connection of
+//! its own, with the key of the data directory if there is one. No node needs to run.
+
+use super::peers::{age, now};
+use super::{place, stopped};
+use crate::args::{Announce, Discover, Everywhere, FederationPeers, Up};
+use crate::command::config::{read, sources};
+use crate::exit::Failure;
+use crate::page::{Look, Page, cell, clean, looking};
+use comity::AnnouncedPeer;
+use comity::announcing::{About, Change, Discovery, Filter, LOOK_TIME};
+use comity::config::{Mqtt, USUAL_BROKER};
+use comity::home::stored_key;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a broker may take until it is said that it does not answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mut Page) -> Result<(), Failure> {
+    let discovery = start(everywhere, flags.broker, None, About { role: "-find", ..About::default() })?;
+    discovery.look(flags.timeout).await;
+    let filter = Filter { capabilities: flags.capability, ..Filter::default() };
+    list(discovery, &filter, page).await
+}
+
+pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page: &mut Page) -> Result<(), Failure> {
+    let discovery = start(everywhere, flags.broker, None, About { role: "-list", ..About::default() })?;
+    let filter = Filter { capabilities: flags.capability, ..Filter::default() };
+    if flags.watch {
+        return watch(discovery, &filter, page).await;
+    }
+    discovery.look(LOOK_TIME).await;
+    list(discovery, &filter, page).await
+}
+
+pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mut Page) -> Result<(), Failure> {
+    let about = About { role: "-say", url: flags.url, capabilities: flags.capability };
+    let discovery = start(everywhere, flags.broker, Some(flags.interval), about)?;
+    discovery.announce_self(&BTreeMap::new());
+    let asked = match discovery.settled(ANSWER_TIME).await {
+        Some(trouble) => Err(Failure::Other(trouble)),
+        None => {
+            let said = if page.json { page.value(&json!({ "announced": true })) } else { page.line("announced") };
+            match said {
+                Ok(()) => stopped().await,
+                failed => failed,
+            }
+        }
+    };
+    discovery.stop().await;
+    asked
+}
+
+/// Discovery by the brokers that are named, else configured, else usual.
+fn start(
+    everywhere: &Everywhere,
+    brokers: Vec<String>,
+    interval: Option<u16>,
+    about: About,
+) -> Result<Discovery, Failure> {
+    let place = place(everywhere)?;
+    let settings = settings(everywhere, brokers)?;
+    let interval = interval.map_or(settings.interval, |seconds| Duration::from_secs(seconds.into()));
+    let keys = stored_key(place.path()).map_err(|wrong| Failure::Other(wrong.to_string()))?;
+    Ok(Discovery::start(&Mqtt { interval, ..settings }, keys, about))
+}
+
+fn settings(everywhere: &Everywhere, brokers: Vec<String>) -> Result<Mqtt, Failure> {
+    let place = place(everywhere)?;
+    let read = |broker| read(&sources(everywhere, place.path(), &Up { broker, ..Up::default() }));
+    let (config, _) = read(brokers)?;
+    let mqtt = match config.mqtt {
+        Some(mqtt) => Some(mqtt),
+        None => read(vec![USUAL_BROKER.to_owned()])?.0.mqtt,
+    };
+    mqtt.ok_or_else(|| Failure::Usage("no broker is named".to_owned()))
+}
+
+async fn list(discovery: Discovery, filter: &Filter, page: &mut Page) -> Result<(), Failure> {
+    let found = discovery.get_peers(filter).await;
+    let trouble = discovery.trouble();
+    discovery.stop().await;
+    if let (Some(trouble), true) = (trouble, found.is_empty()) {
+        return Err(Failure::Other(trouble));
+    }
+    if page.json {
+        return page.value(&json!({ "peers": found.iter().map(value).collect::<Vec<_>>() }));
+    }
+    if found.is_empty() {
+        return page.line("Nobody is announced.");
+    }
+    let row = |peer: &AnnouncedPeer| {
+        let signed = peer.info.key.is_some();
+        vec![
+            looking(clean(&peer.info.id), Look::Strong),
+            looking(if signed { "signed" } else { "unsigned" }, if signed { Look::Good } else { Look::Warning }),
+            cell(age(peer.heard_at, now())),
+            cell(clean(peer.info.url.as_deref().unwrap_or("-"))),
+            cell(clean(&peer.info.capabilities.join(" "))),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    page.table(&["ID", "WORD", "HEARD", "URL", "CAPABILITIES"], &rows)
+}
+
+async fn watch(discovery: Discovery, filter: &Filter, page: &mut Page) -> Result<(), Failure> {
+    let mut changes = discovery.changes();
+    let ended = loop {
+        let change = tokio::select! {
+            change = changes.next() => change,
+            asked = stopped() => break asked,
+        };
+        let (what, shown, id) = match change {
+            None => break Err(Failure::Other("discovery ended".to_owned())),
+            Some(Change::Here(peer)) if !filter.takes(&peer) => continue,
+            Some(Change::Here(peer)) => ("here", json!({ "here": value(&peer) }), clean(&peer.info.id)),
+            Some(Change::Gone(peer)) => ("gone", json!({ "gone": peer.to_string() }), peer.to_string()),
+            Some(Change::Lagged(missed)) => ("lagged", json!({ "lagged": missed }), missed.to_string()),
+        };
+        let said = if page.json { page.value(&shown) } else { page.line(&format!("{what:<6}  {id}")) };
+        if let Err(failed) = said {
+            break Err(failed);
+        }
+    };
+    discovery.stop().await;
+    ended
+}
+
+/// A peer for programs: what it said of itself is data.
+fn value(peer: &AnnouncedPeer) -> Value {
+    let info = &peer.info;
+    json!({
+        "id": info.id,
+        "peer": peer.peer.to_string(),
+        "node": info.key.map(|key| key.to_string()),
+        "trust": "unverified",
+        "signed": info.key.is_some(),
+        "url": info.url,
+        "capabilities": info.capabilities,
+        "protocols": info.protocols,
+        "protocol_version": info.protocol_version,
+        "metadata": info.metadata,
+        "last_seen": info.last_seen.map(|time| time.to_string()),
+        "heard_at": peer.heard_at.to_string(),
+        "brokers": peer.brokers,
+    })
+}

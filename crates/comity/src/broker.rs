@@ -1,0 +1,121 @@
+//! A small MQTT broker in this process, for machines that have none. It is the `mqtt5` crate's, with
+//! a bound on everything; it keeps nothing on disk, and asks nobody who they are.
+
+use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
+use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Most connections.
+const CLIENTS_MAX: usize = 1024;
+
+/// Most messages kept for who comes later: 10,000 announcements, and a capability or two of each.
+const RETAINED_MAX: usize = 30_000;
+
+/// Largest packet, bytes: the largest body, its topic, and properties.
+const PACKET_MAX: usize = 72 * 1024;
+
+/// Largest message that is kept, bytes; an announcement is a few hundred.
+const RETAINED_BYTES_MAX: usize = 16 * 1024;
+
+/// Most messages, and bytes, that wait for one client that is slow or away.
+const QUEUE_MAX: usize = 1000;
+const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most messages on their way to one client.
+const CHANNEL_MAX: usize = 256;
+
+/// Most subscriptions of one client.
+const SUBSCRIPTIONS_MAX: usize = 64;
+
+/// How long the broker remembers a client that is away.
+const SESSION_KEPT_FOR: Duration = Duration::from_secs(3600);
+
+/// How long the broker may take to end.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// A running broker. Dropped, it ends as well.
+pub struct Broker {
+    address: SocketAddr,
+    websocket: Option<SocketAddr>,
+    shutdown: BrokerShutdownHandle,
+    task: JoinHandle<()>,
+}
+
+/// A broker that cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the MQTT broker cannot listen on {address}: {cause}")]
+pub struct CannotListen {
+    address: SocketAddr,
+    cause: String,
+}
+
+impl Broker {
+    /// Starts a broker there, and for WebSockets at `websocket`; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// [`CannotListen`] when an address cannot be had.
+    pub async fn start(listen: SocketAddr, websocket: Option<SocketAddr>) -> Result<Self, CannotListen> {
+        let cannot = |cause: String| CannotListen { address: listen, cause };
+        let mut broker =
+            MqttBroker::with_config(config(listen, websocket)).await.map_err(|cause| cannot(cause.to_string()))?;
+        let address = broker.local_addr().ok_or_else(|| cannot("it has no address".to_owned()))?;
+        let websocket = broker.ws_local_addr();
+        let shutdown = broker.shutdown_handle();
+        let task = tokio::spawn(async move {
+            if let Err(error) = broker.run().await {
+                tracing::error!(%error, "the MQTT broker ended");
+            }
+        });
+        Ok(Self { address, websocket, shutdown, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens for WebSockets, at the path `/mqtt`.
+    pub fn websocket(&self) -> Option<SocketAddr> {
+        self.websocket
+    }
+
+    /// Ends it.
+    pub async fn stop(mut self) {
+        self.shutdown.shutdown();
+        if timeout(END_TIME, &mut self.task).await.is_err() {
+            tracing::debug!("the MQTT broker took too long to end");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shutdown.shutdown();
+        self.task.abort();
+    }
+}
+
+fn config(listen: SocketAddr, websocket: Option<SocketAddr>) -> BrokerConfig {
+    let storage = StorageConfig::new()
+        .with_backend(StorageBackend::Memory)
+        .with_max_queued_messages_per_client(QUEUE_MAX)
+        .with_max_queued_bytes_per_client(QUEUE_BYTES_MAX);
+    let config = BrokerConfig::new()
+        .with_bind_address(listen)
+        .with_storage(storage)
+        .with_max_clients(CLIENTS_MAX)
+        .with_session_expiry(SESSION_KEPT_FOR)
+        .with_max_packet_size(PACKET_MAX)
+        .with_max_retained_messages(RETAINED_MAX)
+        .with_max_retained_message_size(RETAINED_BYTES_MAX)
+        .with_client_channel_capacity(CHANNEL_MAX)
+        .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)
+        .with_sys_topics_enabled(false);
+    match websocket {
+        Some(address) => config.with_websocket(WebSocketConfig::new().with_bind_address(address)),
+        None => config,
+    }
+}

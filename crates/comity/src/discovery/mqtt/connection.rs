@@ -1,0 +1,429 @@
+//! One MQTT connection, 5.0 or 3.1.1: packets in and out, QoS 1, bounded both ways. The packets are
+//! the `mqtt5` crate's; its client is not used, because it follows a broker's redirects with the
+//! password in hand, and takes in without a bound what a broker sends.
+
+use super::transport::Pipe;
+use bytes::{Buf, Bytes, BytesMut};
+use comity_core::wire::announce::BODY_MAX;
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::packet::disconnect::DisconnectPacket;
+use mqtt5::packet::publish::PublishPacket;
+use mqtt5::packet::subscribe::SubscribePacket;
+use mqtt5::packet::{FixedHeader, MqttPacket, Packet, PacketType};
+use mqtt5::types::ReasonCode;
+use mqtt5::{ConnectProperties, ProtocolVersion, QoS, WillMessage};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Largest packet that is read: the largest body, its topic, and properties.
+const PACKET_MAX: usize = BODY_MAX + 4 * 1024;
+
+/// Most messages of the broker that wait for their acknowledgement.
+const RECEIVE_MAX: u16 = 256;
+
+/// Most own messages that wait for room.
+const OUT_MAX: usize = 512;
+
+/// How long the broker may take for a write or an acknowledgement; then it is stalled.
+const STALL: Duration = Duration::from_secs(20);
+
+/// The protocol's keepalive.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long nothing is written until a ping goes out.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// How long nothing may come, a ping's answer included.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// How a node presents itself.
+pub(super) struct Hello {
+    pub(super) version: ProtocolVersion,
+    pub(super) client_id: String,
+    pub(super) login: Option<crate::config::Login>,
+    /// Topic and body of what the broker says when the connection breaks.
+    pub(super) will: Option<(String, Vec<u8>)>,
+    /// How long the broker keeps what it could not deliver.
+    pub(super) session: Duration,
+}
+
+/// A message to be published.
+#[derive(Debug, Clone)]
+pub(super) struct Publication {
+    pub(super) topic: String,
+    pub(super) body: Vec<u8>,
+    pub(super) retain: bool,
+    /// How long it counts.
+    pub(super) expiry: Option<Duration>,
+}
+
+/// What comes of a connection.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// A message came.
+    Message { topic: String, body: Bytes, retain: bool },
+    /// One came that was too large to be read.
+    TooLarge,
+    /// The broker refused a publication or a subscription.
+    Denied(String),
+    /// Everything that was asked for is acknowledged.
+    Settled,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Loss {
+    /// The network failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The broker refused.
+    #[error("it refuses this node ({0:?})")]
+    Refused(ReasonCode),
+    /// The broker ended it.
+    #[error("it closed the connection ({0:?})")]
+    Closed(ReasonCode),
+    /// The broker breaks the protocol.
+    #[error("it does not speak MQTT properly")]
+    Malformed,
+    /// It does not answer.
+    #[error("it does not answer")]
+    Stalled,
+}
+
+impl From<mqtt5::MqttError> for Loss {
+    fn from(_: mqtt5::MqttError) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What waits to be written.
+enum Out {
+    Publish(Publication),
+    Subscribe(Vec<String>),
+}
+
+/// What the broker must acknowledge, and since when.
+struct Owed {
+    what: String,
+    since: Instant,
+}
+
+/// A connection that stands.
+pub(super) struct Connection {
+    pipe: Pipe,
+    version: u8,
+    read: BytesMut,
+    /// Bytes of a packet that is too large, still to be passed over.
+    skip: usize,
+    out: VecDeque<Out>,
+    owed: BTreeMap<u16, Owed>,
+    owed_max: usize,
+    packet_max: usize,
+    next_id: u16,
+    wrote: Instant,
+    heard: Instant,
+    /// Whether the broker keeps messages, as far as it says.
+    pub(super) retains: bool,
+    /// What was left out because too much waited.
+    pub(super) overflowed: u64,
+}
+
+impl Connection {
+    /// Says hello, and waits for the broker to agree.
+    pub(super) async fn open(mut pipe: Pipe, hello: Hello) -> Result<Self, Loss> {
+        let version = hello.version.as_u8();
+        let mut bytes = BytesMut::new();
+        connect_packet(hello).encode(&mut bytes)?;
+        pipe.write(bytes.freeze()).await?;
+        let now = Instant::now();
+        let mut connection = Self {
+            pipe,
+            version,
+            read: BytesMut::with_capacity(8 * 1024),
+            skip: 0,
+            out: VecDeque::new(),
+            owed: BTreeMap::new(),
+            owed_max: usize::from(u16::MAX),
+            packet_max: usize::MAX,
+            next_id: 1,
+            wrote: now,
+            heard: now,
+            retains: true,
+            overflowed: 0,
+        };
+        loop {
+            // What speaks another protocol may never send as much as its first bytes seem to promise.
+            if connection.read.first().is_some_and(|byte| byte >> 4 != PacketType::ConnAck as u8) {
+                return Err(Loss::Malformed);
+            }
+            match connection.take_packet()? {
+                Some(Taken::Packet(Packet::ConnAck(ack))) if ack.reason_code == ReasonCode::Success => {
+                    connection.owed_max = usize::from(ack.receive_maximum().unwrap_or(u16::MAX)).max(1);
+                    let most = ack.maximum_packet_size().and_then(|most| usize::try_from(most).ok());
+                    connection.packet_max = most.unwrap_or(usize::MAX);
+                    connection.retains =
+                        ack.properties.get(mqtt5::PropertyId::RetainAvailable) != Some(&mqtt5::PropertyValue::Byte(0));
+                    return Ok(connection);
+                }
+                Some(Taken::Packet(Packet::ConnAck(ack))) => return Err(Loss::Refused(ack.reason_code)),
+                Some(_) => return Err(Loss::Malformed),
+                None => connection.pipe.read(&mut connection.read).await?,
+            }
+        }
+    }
+
+    /// The broker's address.
+    pub(super) fn remote(&self) -> std::net::IpAddr {
+        self.pipe.remote
+    }
+
+    /// Publishes when there is room.
+    pub(super) fn publish(&mut self, publication: Publication) {
+        self.put(Out::Publish(publication));
+    }
+
+    /// Subscribes to each of these, in this order.
+    pub(super) fn subscribe(&mut self, filters: impl IntoIterator<Item = String>) {
+        for filter in filters {
+            self.put(Out::Subscribe(vec![filter]));
+        }
+    }
+
+    fn put(&mut self, out: Out) {
+        if self.out.len() >= OUT_MAX {
+            self.overflowed += 1;
+        } else {
+            self.out.push_back(out);
+        }
+    }
+
+    /// Does what can be done without waiting for the broker: what happened next, or `None` when it is its turn.
+    /// Not to be given up half way, because it writes; but its time is bounded.
+    pub(super) async fn step(&mut self) -> Result<Option<Happened>, Loss> {
+        loop {
+            self.write_out().await?;
+            if self.wrote.elapsed() >= PING_AFTER {
+                self.write(Bytes::from_static(&[0xc0, 0])).await?;
+            }
+            match self.take_packet()? {
+                Some(Taken::TooLarge(id)) => {
+                    self.acknowledge(id).await?;
+                    return Ok(Some(Happened::TooLarge));
+                }
+                Some(Taken::Packet(packet)) => {
+                    let happened = self.handle(packet).await?;
+                    if happened.is_some() {
+                        return Ok(happened);
+                    }
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits for the broker, or until a ping is due. It may be given up at any time.
+    pub(super) async fn wait(&mut self) -> Result<(), Loss> {
+        let stalled_at = self.owed.values().map(|owed| owed.since + STALL).min();
+        let silent_at = self.heard + SILENCE_MAX;
+        let give_up_at = stalled_at.map_or(silent_at, |at| at.min(silent_at));
+        tokio::select! {
+            read = self.pipe.read(&mut self.read) => {
+                read?;
+                self.heard = Instant::now();
+                Ok(())
+            }
+            () = sleep_until(self.wrote + PING_AFTER) => Ok(()),
+            () = sleep_until(give_up_at) => Err(Loss::Stalled),
+        }
+    }
+
+    /// Ends it properly: the broker forgets the session and does not publish the will.
+    pub(super) async fn close(mut self) -> Result<(), Loss> {
+        let mut bytes = BytesMut::new();
+        if self.version == ProtocolVersion::V5.as_u8() {
+            DisconnectPacket::normal().with_session_expiry_interval(0).encode(&mut bytes)?;
+        } else {
+            bytes.extend_from_slice(&[0xe0, 0]);
+        }
+        self.write(bytes.freeze()).await?;
+        Ok(self.pipe.close().await?)
+    }
+
+    async fn handle(&mut self, packet: Packet) -> Result<Option<Happened>, Loss> {
+        match packet {
+            Packet::Publish(publish) => {
+                if let Some(id) = publish.packet_id {
+                    self.acknowledge(Some(id)).await?;
+                }
+                let PublishPacket { topic_name: topic, payload: body, retain, .. } = publish;
+                Ok(Some(Happened::Message { topic, body, retain }))
+            }
+            Packet::PubAck(ack) => Ok(self.settle(ack.packet_id, ack.reason_code.is_error())),
+            Packet::SubAck(ack) => {
+                let denied = ack.reason_codes.iter().any(|code| !code.is_success());
+                Ok(self.settle(ack.packet_id, denied))
+            }
+            Packet::PingResp => Ok(None),
+            Packet::Disconnect(disconnect) => Err(Loss::Closed(disconnect.reason_code)),
+            _ => Err(Loss::Malformed),
+        }
+    }
+
+    fn settle(&mut self, id: u16, denied: bool) -> Option<Happened> {
+        let owed = self.owed.remove(&id)?;
+        if denied {
+            return Some(Happened::Denied(owed.what));
+        }
+        (self.owed.is_empty() && self.out.is_empty()).then_some(Happened::Settled)
+    }
+
+    async fn acknowledge(&mut self, id: Option<u16>) -> Result<(), Loss> {
+        let Some(id) = id else { return Ok(()) };
+        let [high, low] = id.to_be_bytes();
+        self.write(Bytes::copy_from_slice(&[0x40, 2, high, low])).await
+    }
+
+    /// Writes what waits, as far as the broker takes more.
+    async fn write_out(&mut self) -> Result<(), Loss> {
+        let mut bytes = BytesMut::new();
+        while self.owed.len() < self.owed_max {
+            let Some(out) = self.out.pop_front() else { break };
+            let id = self.free_id();
+            let before = bytes.len();
+            let what = match out {
+                Out::Publish(publication) => {
+                    let what = publication.topic.clone();
+                    self.publish_packet(publication, id).encode(&mut bytes)?;
+                    what
+                }
+                Out::Subscribe(filters) => {
+                    let what = filters.join(" ");
+                    self.subscribe_packet(filters, id).encode(&mut bytes)?;
+                    what
+                }
+            };
+            if bytes.len() - before > self.packet_max {
+                bytes.truncate(before);
+                self.overflowed += 1;
+                continue;
+            }
+            self.owed.insert(id, Owed { what, since: Instant::now() });
+        }
+        if bytes.is_empty() { Ok(()) } else { self.write(bytes.freeze()).await }
+    }
+
+    fn free_id(&mut self) -> u16 {
+        loop {
+            let id = self.next_id;
+            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+            if !self.owed.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn publish_packet(&self, publication: Publication, id: u16) -> PublishPacket {
+        let Publication { topic, body, retain, expiry } = publication;
+        let five = self.version == ProtocolVersion::V5.as_u8();
+        let qos = QoS::AtLeastOnce;
+        let packet =
+            if five { PublishPacket::new(topic, body, qos) } else { PublishPacket::new_v311(topic, body, qos) };
+        let packet = packet.with_packet_id(id).with_retain(retain && self.retains);
+        match expiry.filter(|_| five) {
+            Some(expiry) => packet.with_message_expiry_interval(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
+            None => packet,
+        }
+    }
+
+    fn subscribe_packet(&self, filters: Vec<String>, id: u16) -> SubscribePacket {
+        let five = self.version == ProtocolVersion::V5.as_u8();
+        let packet = if five { SubscribePacket::new(id) } else { SubscribePacket::new_v311(id) };
+        filters.into_iter().fold(packet, |packet, filter| packet.add_filter(filter, QoS::AtLeastOnce))
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Loss> {
+        timeout(STALL, self.pipe.write(bytes)).await.map_err(|_| Loss::Stalled)??;
+        self.wrote = Instant::now();
+        Ok(())
+    }
+
+    /// The next whole packet of what was read.
+    fn take_packet(&mut self) -> Result<Option<Taken>, Loss> {
+        let passed = self.skip.min(self.read.len());
+        self.read.advance(passed);
+        self.skip -= passed;
+        let Some((header, head)) = fixed_header(&self.read)? else { return Ok(None) };
+        let length = header.remaining_length as usize;
+        if length > PACKET_MAX {
+            return self.pass_over(&header, head, length);
+        }
+        if self.read.len() < head + length {
+            return Ok(None);
+        }
+        self.read.advance(head);
+        let mut body = self.read.split_to(length).freeze();
+        let packet = Packet::decode_from_body_with_version(header.packet_type, &header, &mut body, self.version)?;
+        Ok(Some(Taken::Packet(packet)))
+    }
+
+    /// Passes over a message that is too large. It is acknowledged all the same, or the broker would send it
+    /// again and again.
+    fn pass_over(&mut self, header: &FixedHeader, head: usize, length: usize) -> Result<Option<Taken>, Loss> {
+        if header.packet_type != PacketType::Publish {
+            return Err(Loss::Malformed);
+        }
+        let Some(topic) =
+            self.read.get(head..head + 2).map(|length| usize::from(length[0]) << 8 | usize::from(length[1]))
+        else {
+            return Ok(None);
+        };
+        let end = head + 2 + topic + 2;
+        let Some(id) = self.read.get(end - 2..end).map(|id| u16::from_be_bytes([id[0], id[1]])) else {
+            return Ok(None);
+        };
+        let has_id = header.flags & 0b0110 != 0;
+        self.skip = head + length;
+        Ok(Some(Taken::TooLarge(has_id.then_some(id))))
+    }
+}
+
+/// What was read.
+enum Taken {
+    Packet(Packet),
+    TooLarge(Option<u16>),
+}
+
+/// The fixed header at the beginning and its length; `None` when it is not whole yet.
+fn fixed_header(bytes: &[u8]) -> Result<Option<(FixedHeader, usize)>, Loss> {
+    let mut varint = bytes.iter().skip(1).take(4);
+    if !varint.any(|byte| byte & 0x80 == 0) {
+        return if bytes.len() > 4 { Err(Loss::Malformed) } else { Ok(None) };
+    }
+    let mut rest = bytes;
+    let header = FixedHeader::decode(&mut rest)?;
+    Ok(Some((header, bytes.len() - rest.len())))
+}
+
+fn connect_packet(hello: Hello) -> ConnectPacket {
+    let five = hello.version == ProtocolVersion::V5;
+    let seconds = u32::try_from(hello.session.as_secs()).unwrap_or(u32::MAX);
+    let options = mqtt5::ConnectOptions::new(hello.client_id).protocol_options;
+    // Before 5.0 a broker would keep the session for ever.
+    let mut options = options.with_keep_alive(KEEPALIVE).with_clean_start(!five).with_protocol_version(hello.version);
+    options.properties = ConnectProperties {
+        session_expiry_interval: Some(seconds),
+        receive_maximum: Some(RECEIVE_MAX),
+        maximum_packet_size: u32::try_from(PACKET_MAX).ok(),
+        ..ConnectProperties::default()
+    };
+    if let Some(login) = hello.login {
+        let secret = login.secret.as_ref().map(|secret| secret.as_bytes().to_vec());
+        (options.username, options.password) = (Some(login.username), secret);
+    }
+    if let Some((topic, body)) = hello.will {
+        options = options.with_will(WillMessage::new(topic, body).with_qos(QoS::AtLeastOnce));
+    }
+    if five { ConnectPacket::new(options) } else { ConnectPacket::new_v311(options) }
+}

@@ -1,0 +1,204 @@
+//! The bytes between this node and a broker: TCP, TLS or WebSocket. What they mean is the business of
+//! [`super::connection`].
+
+use crate::config::{BrokerUrl, Mqtt, Transport};
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// Largest WebSocket message, bytes. It may hold many packets.
+const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// A stream of bytes, encrypted or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Wire for T {}
+
+/// An open way to a broker.
+pub(super) struct Pipe {
+    form: Form,
+    /// The broker's address.
+    pub(super) remote: IpAddr,
+    /// The address of this machine that the broker is reached from.
+    pub(super) local: IpAddr,
+}
+
+enum Form {
+    Stream(Box<dyn Wire>),
+    WebSocket(Box<WebSocketStream<Box<dyn Wire>>>),
+}
+
+/// Opens a way to the broker.
+pub(super) async fn open(url: &BrokerUrl, config: &Mqtt) -> io::Result<Pipe> {
+    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+    stream.set_nodelay(true)?;
+    let (remote, local) = (stream.peer_addr()?.ip(), stream.local_addr()?.ip());
+    let wire: Box<dyn Wire> = if url.transport.is_tls() {
+        let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
+        Box::new(TlsConnector::from(tls(config)?).connect(name, stream).await?)
+    } else {
+        Box::new(stream)
+    };
+    let form = match url.transport {
+        Transport::Tcp | Transport::Tls => Form::Stream(wire),
+        Transport::WebSocket | Transport::WebSocketTls => Form::WebSocket(Box::new(upgrade(url, wire).await?)),
+    };
+    Ok(Pipe { form, remote, local })
+}
+
+async fn upgrade(url: &BrokerUrl, wire: Box<dyn Wire>) -> io::Result<WebSocketStream<Box<dyn Wire>>> {
+    let mut request = url.to_string().into_client_request().map_err(io::Error::other)?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
+    let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    let (socket, _) = client_async_with_config(request, wire, Some(limits)).await.map_err(io::Error::other)?;
+    Ok(socket)
+}
+
+impl Pipe {
+    /// Reads what comes next; safe to give up at any time.
+    pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<()> {
+        match &mut self.form {
+            Form::Stream(wire) => match wire.read_buf(buffer).await? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
+            Form::WebSocket(socket) => loop {
+                match socket.next().await {
+                    Some(Ok(Message::Binary(bytes))) => {
+                        buffer.extend_from_slice(&bytes);
+                        return Ok(());
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(_)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Some(Err(failure)) => return Err(io::Error::other(failure)),
+                }
+            },
+        }
+    }
+
+    /// Writes it all.
+    pub(super) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        match &mut self.form {
+            Form::Stream(wire) => {
+                wire.write_all(&bytes).await?;
+                wire.flush().await
+            }
+            Form::WebSocket(socket) => socket.send(Message::Binary(bytes)).await.map_err(io::Error::other),
+        }
+    }
+
+    /// Says that no more comes.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Stream(wire) => wire.shutdown().await,
+            Form::WebSocket(socket) => socket.close().await.map_err(io::Error::other),
+        }
+    }
+}
+
+/// Made anew for every connection: certificates may have been renewed.
+fn tls(config: &Mqtt) -> io::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let builder = if config.verify {
+        let roots = Arc::new(roots(config.ca.as_deref())?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider);
+        builder.dangerous().with_custom_certificate_verifier(verifier.build().map_err(io::Error::other)?)
+    } else {
+        let any = AnyCertificate(provider.signature_verification_algorithms);
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(any))
+    };
+    let config = match &config.certificate {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|bad| unreadable(&files.key, &bad))?;
+            builder.with_client_auth_cert(certificates(&files.cert)?, key).map_err(io::Error::other)?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn roots(file: Option<&Path>) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(io::Error::other)?;
+            }
+        }
+        None => {
+            // What cannot be used of a system's store is no reason to refuse the rest.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other("there is no authority to check certificates by: set mqtt.ca_file"));
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_file_iter(file).map_err(|bad| unreadable(file, &bad))?;
+    chain.collect::<Result<_, _>>().map_err(|bad| unreadable(file, &bad))
+}
+
+fn unreadable(file: &Path, bad: &rustls::pki_types::pem::Error) -> io::Error {
+    io::Error::other(format!("{} cannot be read as PEM: {bad}", file.display()))
+}
+
+/// Takes any certificate: only for brokers on this machine, which the configuration sees to.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

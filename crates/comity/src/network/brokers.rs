@@ -1,0 +1,153 @@
+//! Discovery over MQTT of a running node: the brokers it was configured with, the embedded one, and
+//! what it says of itself there.
+
+use crate::announcing::Discovery;
+use crate::broker::{Broker, CannotListen};
+use crate::config::{self, BrokerUrl, Config, Transport};
+use crate::discovery::mqtt::{self, Advertised, Mqtt, Setup, Signal};
+use crate::driver::Handle;
+use crate::link::{Links, SIGNALING};
+use comity_core::node::{Input, SourceHealth};
+use comity_core::peers::{Source, WEBRTC};
+use serde_json::{Map, Value};
+use std::net::IpAddr;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Signals that wait to be published.
+const SIGNALS_MAX: usize = 64;
+
+/// What runs of it.
+pub(super) struct Brokers {
+    mqtt: Mqtt,
+    embedded: Option<Broker>,
+    health: watch::Receiver<Option<SourceHealth>>,
+}
+
+impl Brokers {
+    /// The operations that applications use.
+    pub(super) fn discovery(&self) -> Discovery {
+        Discovery::of_node(self.mqtt.clone(), self.health.clone())
+    }
+
+    /// Says goodbye at every broker, and ends the embedded one.
+    pub(super) async fn leave(self) {
+        self.mqtt.leave().await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// Starts the embedded broker, if it is wanted. It must listen before anybody may rely on the node.
+pub(super) async fn embedded(config: &Config) -> Result<Option<Broker>, CannotListen> {
+    match &config.mqtt {
+        Some(mqtt) if mqtt.brokers.contains(&config::Broker::Embedded) => {
+            Broker::start(mqtt.listen, None).await.map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Starts discovery over MQTT, in the background.
+pub(super) fn start(handle: &Handle, links: &Links, config: &Config, embedded: Option<Broker>) -> Option<Brokers> {
+    let Some(settings) = config.mqtt.clone() else {
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            handle.inform(Input::Source { source: Source::Mqtt, health: SourceHealth::Off }).await;
+        });
+        return None;
+    };
+    let urls = settings.brokers.iter().filter_map(|broker| match broker {
+        config::Broker::At(url) => Some(url.clone()),
+        config::Broker::Embedded => embedded.as_ref().map(url_of),
+    });
+    let open = settings.metadata;
+    let setup = Setup {
+        urls: urls.collect(),
+        keys: handle.me().keys().clone(),
+        role: "",
+        advertised: Some(advertised(handle, links, open)),
+        counters: handle.counters().clone(),
+        settings,
+    };
+    let (healthy, health) = watch::channel(None);
+    let informed = handle.clone();
+    let inform = move |input: Input| {
+        if let Input::Source { health, .. } = &input {
+            healthy.send_replace(Some(health.clone()));
+        }
+        let handle = informed.clone();
+        async move { handle.inform(input).await }
+    };
+    let (mqtt, signals) = mqtt::start(setup, inform);
+    tokio::spawn(carry(links.clone(), mqtt.clone(), signals, handle.stop().clone()));
+    tokio::spawn(advertise(handle.clone(), links.clone(), mqtt.clone(), open));
+    Some(Brokers { mqtt, embedded, health })
+}
+
+/// Carries signals of connections between the brokers and the links, until the node ends.
+async fn carry(links: Links, mqtt: Mqtt, mut incoming: mpsc::Receiver<Signal>, stop: CancellationToken) {
+    let (sender, mut outgoing) = mpsc::channel(SIGNALS_MAX);
+    links.use_broker(sender);
+    let inward = async {
+        while let Some(signal) = incoming.recv().await {
+            links.signalled(signal.from, &signal.body).await;
+        }
+    };
+    let outward = async {
+        while let Some((to, body)) = outgoing.recv().await {
+            if let Err(refused) = mqtt.publish_signal(to, body).await {
+                tracing::debug!(%to, %refused, "a signal for a peer");
+            }
+        }
+    };
+    // Neither waits for the other: what one does may be what the other waits for.
+    tokio::select! {
+        ((), ()) = async { tokio::join!(inward, outward) } => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// How this process reaches its own broker.
+fn url_of(broker: &Broker) -> BrokerUrl {
+    let address = broker.address();
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
+        ip => ip.to_string(),
+    };
+    BrokerUrl { transport: Transport::Tcp, host, port: address.port(), path: String::new() }
+}
+
+/// Publishes what this node says of itself whenever it has changed.
+async fn advertise(handle: Handle, links: Links, mqtt: Mqtt, open: bool) {
+    let mut hello = handle.hello();
+    loop {
+        tokio::select! {
+            () = handle.stop().cancelled() => return,
+            changed = hello.changed() => if changed.is_err() { return },
+        }
+        mqtt.announce(advertised(&handle, &links, open));
+    }
+}
+
+fn advertised(handle: &Handle, links: &Links, open: bool) -> Advertised {
+    let (me, hello) = (handle.me(), handle.hello().borrow().clone());
+    let endpoints = hello.card["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let protocols = [links.serves_webrtc().then_some(WEBRTC), Some("http-rest")];
+    let mut metadata = Map::new();
+    if open {
+        metadata.extend(me.about().metadata.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))));
+        metadata.insert("name".to_owned(), me.name().into());
+    }
+    Advertised {
+        urls: endpoints.map(|endpoint| format!("{endpoint}{SIGNALING}")).collect(),
+        capabilities: me.about().capabilities.clone(),
+        protocols: protocols.into_iter().flatten().map(str::to_owned).collect(),
+        version: me.about().version.clone(),
+        started_at: me.started_at(),
+        metadata,
+        chosen: false,
+    }
+}

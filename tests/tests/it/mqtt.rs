@@ -1,0 +1,276 @@
+//! Discovery at a real broker, Eclipse Mosquitto, with its own client, a foreign kernel in Python, and
+//! liars. Nodes look for nobody by mDNS here.
+
+use comity_tests::folder::Folder;
+use comity_tests::lab::Lab;
+use comity_tests::lines::Lines;
+use comity_tests::mosquitto::{Kind, Mosquitto};
+use comity_tests::node::{Node, comity};
+use comity_tests::{PATIENCE, peers, until};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+fn node_at(name: &str, broker: &Mosquitto, words: &[&str]) -> Node {
+    Node::alone(name, &[&["--broker", &broker.url()], words].concat())
+}
+
+/// What a listener of Mosquitto's prints of one topic: whether it was kept, and the body.
+fn said(line: &str, topic: &str) -> Option<(bool, String)> {
+    let rest = line.strip_prefix("mindgit/kernels/")?.strip_prefix(topic)?.strip_prefix(' ')?;
+    let (kept, body) = rest.split_once(' ').unwrap_or((rest, ""));
+    Some((kept == "1", body.to_owned()))
+}
+
+fn sees_by_mqtt(node: &Node, other: &Node) {
+    node.sees("announced peer", &other.id(), PATIENCE, |peer| {
+        peer["sources"].as_array().is_some_and(|sources| sources.contains(&"mqtt".into()))
+    });
+}
+
+/// What MQTT discovery at this broker lists, by a command without a node.
+fn listed(broker: &Mosquitto) -> Vec<Value> {
+    let folder = Folder::new();
+    let mut command = comity(&["federation:peers", "--broker", &broker.url(), "--json", "--data-dir"]);
+    let printed = peers::output(command.arg(folder.path()));
+    let list: Value = serde_json::from_str(&printed).expect("JSON");
+    list["peers"].as_array().cloned().expect("a list")
+}
+
+fn dropped(node: &Node, cause: &str) -> f64 {
+    node.figure(&format!("comity_discovery_mqtt_dropped_messages_total{{cause=\"{cause}\"}}"))
+}
+
+fn health(node: &Node) -> String {
+    node.json(&["doctor"]).to_string()
+}
+
+#[test]
+fn two_nodes_find_each_other_at_mosquitto_and_become_linked() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let ann = node_at("ann", &broker, &[]);
+    let bob = node_at("bob", &broker, &["--capability", "sing"]);
+    ann.knows(&bob);
+    sees_by_mqtt(&ann, &bob);
+    sees_by_mqtt(&bob, &ann);
+    let found = listed(&broker);
+    let of_bob = found.iter().find(|peer| peer["id"] == bob.id().as_str()).expect("bob is announced");
+    assert_eq!((&of_bob["signed"], &of_bob["node"]), (&true.into(), &bob.status["node"]));
+    assert_eq!(of_bob["capabilities"], serde_json::json!(["sing"]));
+    assert!(!of_bob.to_string().contains("bob"), "no name without leave: {of_bob}");
+}
+
+#[test]
+fn mosquittos_own_client_sees_what_the_protocol_says() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let node = node_at("ann", &broker, &["--capability", "sing"]);
+    let id = node.id();
+    until("own announcement", PATIENCE, || listed(&broker).iter().any(|peer| peer["id"] == id.as_str()).then_some(()));
+    let mut listener = broker.listener();
+    let announce = format!("{id}/announce");
+    let (kept, body) = listener.wait_for("announcement", PATIENCE, |line| said(line, &announce));
+    assert!(kept, "it is kept for those who come later");
+    let info: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((&info["id"], &info["publicKey"]), (&id.as_str().into(), &node.status["node"]));
+    for field in ["url", "protocols", "protocolVersion", "metadata", "lastSeen", "expiresAt", "session", "sig"] {
+        assert!(!info[field].is_null(), "{field} is missing: {info}");
+    }
+    let capability = format!("{id}/capabilities/sing");
+    let (kept, body) = listener.wait_for("capability", PATIENCE, |line| said(line, &capability));
+    assert!(kept && body.contains("\"sig\""), "{body}");
+    let (status, _folder) = node.stop();
+    assert!(status.success(), "{status}");
+    let left = |listener: &mut Lines, topic: &str| listener.wait_for(topic, PATIENCE, |line| said(line, topic)).1;
+    assert_eq!(left(&mut listener, &announce), "", "it is withdrawn");
+    assert_eq!(left(&mut listener, &capability), "");
+    assert!(left(&mut listener, &format!("{id}/goodbye")).contains("\"sig\""));
+    assert_eq!(listed(&broker), Vec::<Value>::new(), "nothing is left of it");
+}
+
+#[test]
+fn a_killed_nodes_goodbye_is_said_by_the_broker() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
+    let mut listener = broker.listener();
+    let goodbye = format!("{}/goodbye", bob.id());
+    bob.signal("KILL");
+    let (_, body) = listener.wait_for("will", Duration::from_secs(5), |line| said(line, &goodbye));
+    assert!(body.contains("connection lost") && body.contains("\"sig\""), "{body}");
+    ann.sees("loss", &bob.id(), PATIENCE, |peer| peer["presence"] == "unreachable");
+}
+
+#[test]
+fn a_password_opens_a_broker_and_what_it_denies_is_said() {
+    let broker = Mosquitto::start(Kind::Passwords);
+    let url = broker.url();
+    let with = |name: &str, user: &str, password: &str| {
+        let variables =
+            [("MQTT_BROKER", url.as_str()), ("COMITY_MQTT_USERNAME", user), ("COMITY_MQTT_PASSWORD", password)];
+        Node::alone_with(name, &variables)
+    };
+    let (ann, other) = (with("ann", "ann", "s3cret"), with("other", "ann", "s3cret"));
+    ann.knows(&other);
+    let wrong = with("wrong", "ann", "hunter3");
+    let reader = with("reader", "bob", "hunter2");
+    for (node, wanted) in [(&wrong, "check mqtt.username and mqtt.password"), (&reader, "access list")] {
+        let seen = until("trouble", PATIENCE, || Some(health(node)).filter(|health| health.contains(wanted)));
+        assert!(seen.contains(&url) && !seen.contains("hunter"), "{seen}");
+    }
+    assert!(!health(&ann).contains("mqtt:"), "all is well: {}", health(&ann));
+}
+
+#[test]
+fn a_client_certificate_opens_a_broker_by_tls() {
+    let broker = Mosquitto::start(Kind::Tls);
+    let file = |name: &str| broker.file(name).display().to_string();
+    let (url, ca, cert, key) = (broker.url(), file("ca.crt"), file("client.crt"), file("client.key"));
+    let own = [
+        ("MQTT_BROKER", url.as_str()),
+        ("COMITY_MQTT_CA_FILE", &ca),
+        ("COMITY_MQTT_CERT_FILE", &cert),
+        ("COMITY_MQTT_KEY_FILE", &key),
+    ];
+    let (ann, bob) = (Node::alone_with("ann", &own), Node::alone_with("bob", &own));
+    ann.knows(&bob);
+    sees_by_mqtt(&ann, &bob);
+    for (name, variables) in [("no certificate", &own[..2]), ("no authority", &own[..1])] {
+        let stranger = Node::alone_with("stranger", variables);
+        until(name, PATIENCE, || health(&stranger).contains(&url).then_some(()));
+        assert!(stranger.peer(&ann.id()).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn nodes_find_each_other_by_websocket() {
+    let broker = Mosquitto::start(Kind::WebSocket);
+    let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
+    sees_by_mqtt(&bob, &ann);
+}
+
+#[test]
+fn a_foreign_kernel_is_listed_unsigned_and_goes_with_its_goodbye() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let node = node_at("ann", &broker, &[]);
+    let mut kernel = Lines::start(peers::python("kernel.py").args([&broker.port().to_string(), "kitchen"]));
+    kernel.wait_for("announcement", PATIENCE, |line| (line == "ready").then_some(()));
+    let find = || listed(&broker).into_iter().find(|peer| peer["id"] == "kitchen");
+    let seen = until("foreign kernel", PATIENCE, find);
+    assert_eq!((&seen["signed"], &seen["trust"], &seen["node"]), (&false.into(), &"unverified".into(), &Value::Null));
+    let abilities = until("capability of its own topic", PATIENCE, || {
+        find().map(|peer| peer["capabilities"].clone()).filter(|all| all.as_array().is_some_and(|all| all.len() == 2))
+    });
+    assert_eq!(abilities, serde_json::json!(["paint", "cook"]));
+    let id = seen["peer"].as_str().expect("a UUID").to_owned();
+    node.sees("foreign kernel", &id, PATIENCE, |peer| {
+        peer["name"] == "kitchen" && peer["trust"] == "unverified" && peer["sources"] == serde_json::json!(["mqtt"])
+    });
+    assert!(kernel.ended(PATIENCE).success());
+    assert!(find().is_none());
+    until("goodbye", PATIENCE, || node.peer(&id).is_none().then_some(()));
+}
+
+#[test]
+fn liars_change_nothing_and_are_counted_by_cause() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let url = broker.url();
+    let often = [("MQTT_BROKER", url.as_str()), ("COMITY_MQTT_INTERVAL_SECONDS", "4"), ("COMITY_CAPABILITIES", "sing")];
+    let (ann, bob) = (Node::alone_with("ann", &often), Node::alone_with("bob", &often));
+    ann.knows(&bob);
+    sees_by_mqtt(&ann, &bob);
+    let mut liar = Lines::start(peers::python("mqtt_liar.py").args([&broker.port().to_string(), &bob.id()]));
+    liar.wait_for("end of the lies", PATIENCE * 2, |line| (line == "done").then_some(()));
+    for cause in ["not_json", "unsigned", "other_id", "expired", "signature", "replayed"] {
+        until(cause, PATIENCE, || (dropped(&ann, cause) > 0.0).then_some(()));
+    }
+    let seen = ann.peer(&bob.id()).expect("bob is there");
+    assert_eq!((&seen["presence"], &seen["capabilities"]), (&"online".into(), &serde_json::json!(["sing"])));
+    assert!(seen["sources"].as_array().is_some_and(|all| all.contains(&"mqtt".into())), "{seen}");
+    assert_eq!(ann.json(&["peers"])["peers"].as_array().map(Vec::len), Some(1), "nobody was made up");
+}
+
+#[test]
+fn a_hundred_thousand_ids_at_once_push_out_nobody_who_signed() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
+    sees_by_mqtt(&ann, &bob);
+    let mut liar = Lines::start(peers::python("mqtt_liar.py").args([&broker.port().to_string(), "nobody", "flood"]));
+    liar.wait_for("end of the flood", Duration::from_secs(120), |line| (line == "done").then_some(()));
+    until("refusals", PATIENCE, || (dropped(&ann, "full") > 0.0).then_some(()));
+    let seen = ann.peer(&bob.id()).expect("bob is there");
+    assert!(seen["presence"] == "online" && seen["sources"].to_string().contains("mqtt"), "{seen}");
+    ann.says(&["send", "bob", "still here"]);
+    assert!(ann.memory() < 200 * 1024, "{} KiB", ann.memory());
+}
+
+#[test]
+fn a_broker_that_was_away_is_used_again() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let (url, ann) = (broker.url(), node_at("ann", &broker, &[]));
+    until("broker", PATIENCE, || (!health(&ann).contains("mqtt:")).then_some(()));
+    let back = broker.away();
+    until("trouble", PATIENCE, || health(&ann).contains(&url).then_some(()));
+    ann.says(&["status", "the node goes on"]);
+    let broker = back();
+    until("announcement", PATIENCE, || {
+        listed(&broker).iter().any(|peer| peer["id"] == ann.id().as_str()).then_some(())
+    });
+    until("health", PATIENCE, || (!health(&ann).contains(&url)).then_some(()));
+}
+
+#[test]
+fn hosts_on_different_networks_find_each_other_within_a_second() {
+    let lab = Lab::bridge(3);
+    let broker = Mosquitto::on(&lab.host(3));
+    let words = ["--no-mdns", "--broker", &broker.url()];
+    let ann = Node::on(&lab.host(1), "ann", &words);
+    let mut changes = ann.follow(&["peers", "--watch"]);
+    let start = Instant::now();
+    let bob = Node::on(&lab.host(2), "bob", &words);
+    ann.sees_in(&mut changes, "announced peer", &bob.id(), PATIENCE, |peer| peer["presence"] == "online");
+    let took = start.elapsed();
+    println!("found and linked {took:?} after it was started");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    bob.knows(&ann);
+}
+
+#[test]
+fn commands_find_and_announce_without_a_node() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let folder = Folder::new();
+    let url = broker.url();
+    let command = |words: &[&str]| {
+        let mut command = comity(&[words, &["--broker", &url, "--json", "--data-dir"]].concat());
+        command.arg(folder.path());
+        command
+    };
+    let mut announcing =
+        Lines::start(&mut command(&["federation:announce", "--interval", "1", "--capability", "sing"]));
+    announcing.wait_for("ready line", PATIENCE, |line| line.contains("announced").then_some(()));
+    let found = peers::output(&mut command(&["discover", "--capability", "sing"]));
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["peers"].as_array().map(Vec::len), Some(1), "{found}");
+    announcing.signal("TERM");
+    assert!(announcing.ended(PATIENCE).success());
+    let found = peers::output(&mut command(&["federation:discover", "--timeout", "2s"]));
+    assert_eq!(serde_json::from_str::<Value>(&found).expect("JSON"), serde_json::json!({"peers": []}));
+}
+
+#[test]
+fn the_embedded_broker_serves_nodes_and_mosquittos_client() {
+    let folder = Folder::new();
+    let mut command = comity(&["broker", "--listen", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--json", "--data-dir"]);
+    let mut broker = Lines::start(command.arg(folder.path()));
+    let urls = broker.wait_for("ready line", PATIENCE, |line| {
+        let ready: Value = serde_json::from_str(line).ok()?;
+        ready["urls"]
+            .as_array()
+            .map(|urls| urls.iter().filter_map(|url| url.as_str().map(str::to_owned)).collect::<Vec<_>>())
+    });
+    let ann = Node::alone("ann", &["--broker", &urls[0]]);
+    let bob = Node::alone("bob", &["--broker", &urls[1]]);
+    ann.knows(&bob);
+    broker.signal("TERM");
+    assert!(broker.ended(PATIENCE).success());
+}
