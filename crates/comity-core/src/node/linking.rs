@@ -1,6 +1,6 @@
 //! Links: coming up, one a peer, silence, control frames, receipts, going down.
 
-use super::meeting::Errand;
+use super::dialing::Errand;
 use super::{Boot, Effect, Event, LinkLoss, LinkView, Node, Stay, Timer};
 use crate::card::Card;
 use crate::channel::Channel;
@@ -216,8 +216,9 @@ impl Node {
     }
 
     fn use_link(&mut self, peer: PeerId, id: LinkId, subscriptions: Vec<(Channel, bool)>, now: Now) {
+        let way = self.links.get(&id).map(|link| link.way);
         if let Some(record) = self.book.find_mut(peer) {
-            record.link = Some(id);
+            (record.link, record.way) = (Some(id), way);
         }
         let lane = self.lane(peer);
         lane.subscriptions = Some(subscriptions.into_iter().take(SUBSCRIPTIONS_MAX).collect());
@@ -261,37 +262,6 @@ impl Node {
         }
         if outlived.is_some() {
             self.emit(Event::PeerStatus { peer: id, status: None });
-        }
-    }
-
-    fn end_errand(&mut self, dial: DialId, peer: PeerId, now: Now) {
-        match self.dials.remove(&dial) {
-            Some(Errand::Named(index)) => {
-                if let Some(named) = self.manual.get_mut(index) {
-                    named.peer = Some(peer);
-                    named.dial = None;
-                    let candidates = named.candidates.clone();
-                    if let Some(peer) = self.book.find_mut(peer) {
-                        peer.sources.insert(Source::Manual);
-                        peer.add_candidates(candidates);
-                    }
-                }
-            }
-            Some(Errand::Peer(dialed)) => {
-                if let Some(record) = self.book.find_mut(dialed) {
-                    record.dial = None;
-                    // A record without a key at whose address somebody with a key answered is wrong.
-                    let keyless = record.key.or(record.claimed_key).is_none();
-                    if dialed != peer && keyless && !record.presence.is_here() {
-                        let name = record.name.clone();
-                        self.evict(dialed, &name, now);
-                    }
-                }
-            }
-            None => {}
-        }
-        if let Some(peer) = self.book.find_mut(peer) {
-            peer.dial = None;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The router: owns the parts of a node, gives each input to the part that decides, and collects
 //! what must be done. It has no rules of its own. The decisions are in the files beside this one:
-//! `meeting` finds and keeps peers, `linking` looks after their links, `arriving` takes messages in,
+//! `meeting` finds and keeps peers, `dialing` reaches them, `linking` looks after their links, `arriving` takes messages in,
 //! `sending` puts them out, `asking` serves this process and the control door, `keeping` is what must
 //! survive a crash. `contract` and `question` are all that goes in and comes out.
 
@@ -8,6 +8,7 @@ mod arriving;
 mod asking;
 mod config;
 mod contract;
+mod dialing;
 mod keeping;
 mod linking;
 mod meeting;
@@ -59,8 +60,8 @@ pub struct Node {
     guard: Guard,
     interfaces: Vec<ipnet::IpNet>,
     sources: BTreeMap<Source, SourceHealth>,
-    dials: BTreeMap<DialId, meeting::Errand>,
-    manual: Vec<meeting::Named>,
+    dials: BTreeMap<DialId, dialing::Errand>,
+    manual: Vec<dialing::Named>,
     /// Sightings whose addresses could not be dialled yet, because too many were new.
     deferred: Vec<Sighting>,
     twin: Option<SocketAddr>,
