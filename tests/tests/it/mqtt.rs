@@ -40,8 +40,9 @@ fn dropped(node: &Node, cause: &str) -> f64 {
     node.figure(&format!("comity_discovery_mqtt_dropped_messages_total{{cause=\"{cause}\"}}"))
 }
 
+/// What `comity doctor` says, whether or not all is well.
 fn health(node: &Node) -> String {
-    node.json(&["doctor"]).to_string()
+    String::from_utf8_lossy(&node.run(&["doctor", "--json"]).stdout).into_owned()
 }
 
 #[test]
@@ -91,12 +92,19 @@ fn a_killed_nodes_goodbye_is_said_by_the_broker() {
     let broker = Mosquitto::start(Kind::Plain);
     let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
     ann.knows(&bob);
+    ann.sees("data channel", &bob.id(), PATIENCE, |peer| peer["link"] == "webrtc");
     let mut listener = broker.listener();
+    let mut changes = ann.follow(&["peers", "--watch"]);
     let goodbye = format!("{}/goodbye", bob.id());
     bob.signal("KILL");
     let (_, body) = listener.wait_for("will", Duration::from_secs(5), |line| said(line, &goodbye));
+    let noticed = Instant::now();
     assert!(body.contains("connection lost") && body.contains("\"sig\""), "{body}");
-    ann.sees("loss", &bob.id(), PATIENCE, |peer| peer["presence"] == "unreachable");
+    ann.sees_in(&mut changes, "loss", &bob.id(), PATIENCE, |peer| peer["presence"] != "online");
+    let took = noticed.elapsed();
+    println!("acted on {took:?} after the broker said so");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    ann.sees("end of waiting", &bob.id(), PATIENCE, |peer| peer["presence"] == "unreachable");
 }
 
 #[test]
@@ -220,9 +228,10 @@ fn a_broker_that_was_away_is_used_again() {
 }
 
 #[test]
-fn hosts_on_different_networks_find_each_other_within_a_second() {
+fn hosts_that_share_only_a_broker_are_linked_within_a_second_and_nothing_they_say_passes_it() {
     let lab = Lab::bridge(3);
     let broker = Mosquitto::on(&lab.host(3));
+    let mut capture = broker.listener();
     let words = ["--no-mdns", "--broker", &broker.url()];
     let ann = Node::on(&lab.host(1), "ann", &words);
     let mut changes = ann.follow(&["peers", "--watch"]);
@@ -233,6 +242,27 @@ fn hosts_on_different_networks_find_each_other_within_a_second() {
     println!("found and linked {took:?} after it was started");
     assert!(took < Duration::from_secs(3), "{took:?}");
     bob.knows(&ann);
+    for (node, other) in [(&ann, &bob), (&bob, &ann)] {
+        node.sees("data channel", &other.id(), PATIENCE, |peer| peer["link"] == "webrtc");
+    }
+    ann.says(&["send", &bob.id(), "the-cat-is-out"]);
+    until("message", PATIENCE, || bob.says(&["inbox"]).contains("the-cat-is-out").then_some(()));
+    let (_, _folder) = bob.stop();
+    let (_, _folder) = ann.stop();
+    let (mut all, mut goodbyes) = (Vec::new(), 0);
+    while goodbyes < 2 {
+        let line = capture.next(PATIENCE).expect("both say goodbye");
+        goodbyes += usize::from(line.contains("/goodbye "));
+        all.push(line);
+    }
+    let said: Vec<_> = all.iter().filter(|line| line.starts_with("mindgit/kernels/")).collect();
+    let about = |line: &str| line.split(['/', ' ']).nth(3).unwrap_or_default().to_owned();
+    let expected = ["announce", "goodbye", "signal"];
+    assert!(said.iter().all(|line| expected.contains(&about(line).as_str())), "{said:?}");
+    let plain = ["the-cat-is-out", "candidate:", "ice-ufrag", "10.77.0.1 ", "10.77.0.2 "];
+    for line in &said {
+        assert!(!plain.iter().any(|plain| line.contains(plain)), "{line}");
+    }
 }
 
 #[test]
