@@ -70,9 +70,18 @@ impl Lab {
 
     /// Cuts the cable of a host: its own interface stays up, and nothing passes.
     pub fn cut(&self, number: usize) {
+        self.filter(&format!("cut{number}"), &format!("iifname \"p{number}\" drop\n oifname \"p{number}\" drop"));
+    }
+
+    /// Lets no TCP pass between two hosts: neither reaches a port of the other.
+    pub fn close_ports(&self, one: usize, other: usize) {
+        let between = |from: usize, to: usize| format!("iifname \"p{from}\" oifname \"p{to}\" meta l4proto tcp drop");
+        self.filter(&format!("ports{one}x{other}"), &[between(one, other), between(other, one)].join("\n "));
+    }
+
+    fn filter(&self, name: &str, rules: &str) {
         let rules = format!(
-            "table bridge cut{number} {{\n chain pass {{\n type filter hook forward priority 0\n \
-             iifname \"p{number}\" drop\n oifname \"p{number}\" drop\n }}\n}}\n"
+            "table bridge {name} {{\n chain pass {{\n type filter hook forward priority 0\n {rules}\n }}\n}}\n"
         );
         let mut nft = Command::new("ip");
         nft.args(["netns", "exec", &self.switch(), "nft", "-f", "-"]);

@@ -30,6 +30,7 @@ pub struct Mosquitto {
     kind: Kind,
     address: String,
     port: u16,
+    host: Option<Host>,
 }
 
 impl Mosquitto {
@@ -51,7 +52,10 @@ impl Mosquitto {
         );
         match kind {
             Kind::Plain => {}
-            Kind::WebSocket => config.push_str("protocol websockets\n"),
+            // Mosquitto 2.0.11 ends when all its listeners are for WebSockets.
+            Kind::WebSocket => {
+                config.push_str(&format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()));
+            }
             Kind::Passwords => {
                 for (user, password, create) in [("ann", "s3cret", "-c"), ("bob", "hunter2", "-b")] {
                     let words = ["-b", create, &at("passwords"), user, password];
@@ -73,13 +77,10 @@ impl Mosquitto {
             }
         }
         std::fs::write(at("broker.conf"), config).expect("the folder is ours");
-        let mut command = match host {
-            Some(host) => host.command("stdbuf"),
-            None => Command::new("stdbuf"),
-        };
+        let mut command = host.map_or_else(|| Command::new("stdbuf"), |host| host.command("stdbuf"));
         let mut process = Lines::start(command.args(["-oL", "mosquitto", "-c", &at("broker.conf")]));
         process.wait_for("running broker", PATIENCE, |line| line.contains(" running").then_some(()));
-        Self { process, folder, kind, address: address.to_owned(), port }
+        Self { process, folder, kind, address: address.to_owned(), port, host: host.cloned() }
     }
 
     /// Its URL.
@@ -90,6 +91,13 @@ impl Mosquitto {
             Kind::WebSocket => "ws",
         };
         format!("{scheme}://{}:{}", self.address, self.port)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        match &self.host {
+            Some(host) => host.command(program),
+            None => Command::new(program),
+        }
     }
 
     /// Its port.
@@ -106,16 +114,16 @@ impl Mosquitto {
     pub fn away(mut self) -> impl FnOnce() -> Self {
         self.process.signal("TERM");
         self.process.ended(PATIENCE);
-        let Self { folder, kind, address, port, .. } = self;
-        move || Self::start_in(folder, kind, &address, port, None)
+        let Self { folder, kind, address, port, host, .. } = self;
+        move || Self::start_in(folder, kind, &address, port, host.as_ref())
     }
 
     /// Everything that is published from now on, and before that what is kept: topic, whether it was kept, and body.
     pub fn listener(&self) -> Lines {
         let port = self.port.to_string();
         let words =
-            ["-oL", "mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", &port, "-t", "mindgit/#", "-F", "%t %r %p"];
-        let mut lines = Lines::start(Command::new("stdbuf").args(words).arg("-d"));
+            ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", "%t %r %p", "-d"];
+        let mut lines = Lines::start(self.command("stdbuf").args(words));
         lines.wait_for("subscription", PATIENCE, |line| line.contains("SUBACK").then_some(()));
         lines
     }

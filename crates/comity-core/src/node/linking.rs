@@ -71,6 +71,15 @@ pub(super) struct Link {
     said_goodbye: bool,
 }
 
+/// What is known of a peer's goodbye that did not come over its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// It said so itself, or it has ceased to say that it is there.
+    Proven,
+    /// Anybody may have said so.
+    Claimed,
+}
+
 /// What the other side of a new link said of itself.
 #[derive(Debug)]
 pub(super) struct Hello {
@@ -344,21 +353,41 @@ impl Node {
     pub(super) fn handle_silence(&mut self, id: LinkId, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let silent = now.mono.saturating_sub(link.last_heard);
-        if silent < SILENCE {
-            let at = link.last_heard + SILENCE;
-            self.timers.set(Timer::Silence(id), at);
-        } else if link.pings < PINGS_MAX {
-            link.pings += 1;
-            link.ping_sent = now.mono;
-            let (nonce, ts) = (u64::from(link.pings), now.wall.millis());
-            self.effects.push(Effect::Control { link: id, frame: Frame::Ping { nonce, ts } });
-            self.timers.set(Timer::Silence(id), now.mono + SILENCE);
-        } else {
+        if link.pings >= PINGS_MAX {
             let peer = link.peer;
             self.close_link(id, now);
             let dialled = self.dial_peer(peer);
             self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
             self.timers.set(Timer::Missed(peer), now.mono + MISSED);
+        } else if silent < SILENCE {
+            let at = link.last_heard + SILENCE;
+            self.timers.set(Timer::Silence(id), at);
+        } else {
+            link.pings += 1;
+            self.ping(id, now);
+        }
+    }
+
+    fn ping(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ping_sent = now.mono;
+        let frame = Frame::Ping { nonce: u64::from(link.pings), ts: now.wall.millis() };
+        self.effects.push(Effect::Control { link: id, frame });
+        self.timers.set(Timer::Silence(id), now.mono + SILENCE);
+    }
+
+    /// Asks at once whether the peer at the other end of a link is there. After a goodbye of its own
+    /// this is the last ping that it gets; if others say that it is gone, the first.
+    pub(super) fn probe_link(&mut self, id: LinkId, goodbye: Goodbye, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let pings = match goodbye {
+            Goodbye::Proven => PINGS_MAX,
+            Goodbye::Claimed => 1,
+        };
+        // Who is asked already is not given more time.
+        if link.pings < pings {
+            link.pings = pings;
+            self.ping(id, now);
         }
     }
 

@@ -153,7 +153,7 @@ impl Node {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
             Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),
-            Input::Doubted { peer } => drop(self.dial_peer(peer)),
+            Input::Doubted { peer } => self.handle_doubted(peer, now),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

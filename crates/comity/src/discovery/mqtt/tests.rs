@@ -125,6 +125,25 @@ async fn two_nodes_find_one_another_signal_and_say_goodbye() {
 }
 
 #[tokio::test]
+async fn whoever_hears_of_a_node_may_signal_to_it_at_once_and_it_hears_each_signal_once() {
+    let ((one, first), (other, second)) = (broker().await, broker().await);
+    let urls = [first, second].concat();
+    let mut bob = Listening::at(&urls, 2, &[]);
+    let mut ann = Listening::at(&urls, 1, &[]);
+    bob.sights(&ann.keys).await;
+    for word in ["offer", "candidates"] {
+        bob.mqtt.publish_signal(ann.keys.peer(), word.into()).await.expect("small enough");
+        let signal = timeout(PATIENCE, ann.signals.recv()).await.expect("in time").expect("a signal");
+        assert_eq!(&signal.body[..], word.as_bytes());
+    }
+    bob.mqtt.leave().await;
+    ann.loses(&bob.keys).await;
+    assert!(ann.signals.try_recv().is_err(), "two brokers carried it");
+    ann.mqtt.leave().await;
+    tokio::join!(one.stop(), other.stop());
+}
+
+#[tokio::test]
 async fn a_node_is_found_by_websocket_and_under_its_own_prefix_only() {
     let (broker, urls) = broker().await;
     let by_websocket = vec![format!("ws://{}/mqtt", broker.websocket().expect("it listens"))];
