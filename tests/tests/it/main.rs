@@ -17,6 +17,7 @@ mod newcomer;
 mod openapi;
 mod readme;
 mod reference;
+mod rpc;
 mod shown;
 mod talk;
 mod traces;

@@ -3,6 +3,7 @@
 //! | door | open to | paths |
 //! | --- | --- | --- |
 //! | network | whoever `local.trust` admits | `GET /dashflow/status`, `/dashflow/peers`, `/dashflow/introspect`, `/dashflow/events` |
+//! | | whoever `local.trust` admits; each message is judged by itself | `GET /rpc` |
 //! | | anybody; each message is judged by itself | `POST /dashflow/message` |
 //! | | nodes that prove their key by TLS | `GET /dashflow/link` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH`, `DELETE /dashflow/rtc/{session}` |
@@ -25,6 +26,7 @@ pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod pace;
 pub(crate) mod problem;
+mod rpc;
 pub(crate) mod session;
 mod shown;
 mod signal;
@@ -97,6 +99,7 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
         .route("/dashflow/introspect", get(dashflow::introspect))
         .route("/dashflow/events", get(events::events))
         .route("/dashflow/message", post(dashflow::message))
+        .route("/rpc", get(rpc::rpc))
         .route("/openapi.json", get(openapi::document));
     let router = if links.serves_webrtc() {
         router
