@@ -5,6 +5,7 @@ mod admission;
 mod looks;
 mod messages;
 mod metrics;
+mod rpc;
 mod streams;
 
 use super::*;
@@ -32,7 +33,7 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 10] = [
+pub(super) const NETWORK: [(&str, &str); 11] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),
@@ -42,6 +43,7 @@ pub(super) const NETWORK: [(&str, &str); 10] = [
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),
     ("DELETE", "/dashflow/rtc/{session}"),
+    ("GET", "/rpc"),
     ("GET", "/openapi.json"),
 ];
 
