@@ -106,7 +106,10 @@ pub fn coturn(host: &Host, folder: &Folder, config: &str) -> Lines {
     relay.args(["-c", "/etc/turnserver.conf", "--pidfile="]);
     let process = Lines::start(&mut host.run(&placed(&[(&file, "/etc/turnserver.conf")], &relay)));
     crate::until("relay that answers", PATIENCE, || {
-        let asked = host.command("turnutils_stunclient").arg(&host.address).output().expect("coturn's tools are there");
+        // It asks once, and waits for ever for an answer that was not given yet.
+        let mut ask = host.command("timeout");
+        let asked = ask.args(["1", "stdbuf", "-oL", "turnutils_stunclient", &host.address]).output();
+        let asked = asked.expect("coturn's tools are there");
         String::from_utf8_lossy(&asked.stdout).contains("reflexive addr").then_some(())
     });
     process

@@ -45,7 +45,7 @@ fn the_image_runs_a_node_that_answers_and_leaves_when_it_is_told() {
     let config = &inspected[0]["Config"];
     assert_eq!((&config["User"], &config["StopSignal"]), (&"65532:65532".into(), &15.into()), "{config}");
     let image_config = json(&mut image.podman(&host, &["image", "inspect", "localhost/comity"]));
-    let check = &image_config[0]["HealthCheck"]["Test"];
+    let check = &image_config[0]["Healthcheck"]["Test"];
     let check: Vec<String> = serde_json::from_value(check.clone()).expect("the image has a health check");
     assert_eq!(check[0], "CMD");
     let check: Vec<&str> = check[1..].iter().map(String::as_str).collect();
