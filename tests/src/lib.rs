@@ -4,6 +4,8 @@
 //! Everything that is started is ended by its process id, and every folder and network namespace is
 //! removed, when the value that stands for it is dropped.
 
+pub mod container;
+pub mod deployed;
 pub mod disk;
 pub mod folder;
 pub mod hostile;

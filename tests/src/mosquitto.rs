@@ -5,7 +5,7 @@ use crate::folder::Folder;
 use crate::lab::Host;
 use crate::lines::Lines;
 use crate::node::free_port;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How a broker listens.
@@ -67,7 +67,7 @@ impl Mosquitto {
                 config.push_str(&format!("password_file {}\nacl_file {}\n", at("passwords"), at("rules")));
             }
             Kind::Tls => {
-                certificates(&folder);
+                certificates(folder.path(), "DNS:localhost,IP:127.0.0.1", &["server", "client"]);
                 config.push_str(&format!(
                     "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n",
                     at("ca.crt"),
@@ -129,19 +129,19 @@ impl Mosquitto {
     }
 }
 
-/// An authority, the broker's certificate and a client's.
-fn certificates(folder: &Folder) {
+/// An authority (`ca.crt`), and certificates of these common names by it, all for these alternative names.
+pub(crate) fn certificates(folder: &Path, alternatives: &str, names: &[&str]) {
     let openssl = |words: &[&str]| {
-        crate::peers::output(Command::new("openssl").args(words).current_dir(folder.path()));
+        crate::peers::output(Command::new("openssl").args(words).current_dir(folder));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     openssl(
         &[&["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
             .concat(),
     );
-    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
-    std::fs::write(folder.path().join("names"), names).expect("the folder is ours");
-    for name in ["server", "client"] {
+    let extensions = format!("subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n");
+    std::fs::write(folder.join("extensions"), extensions).expect("the folder is ours");
+    for name in names {
         let (key_file, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.crt"));
         let subject = format!("/CN={name}");
         openssl(&[&["req", "-subj", &subject, "-keyout", &key_file, "-out", &request], &key[..]].concat());
@@ -160,7 +160,7 @@ fn certificates(folder: &Folder) {
             "-out",
             &certificate,
             "-extfile",
-            "names",
+            "extensions",
         ]);
     }
 }

@@ -3,11 +3,13 @@
 
 mod abuse;
 mod browser;
+mod deploy;
 mod disk;
 mod doors;
 mod events;
 mod health;
 mod home;
+mod image;
 mod lan;
 mod liars;
 mod mcp;
