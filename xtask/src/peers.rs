@@ -14,6 +14,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("avahi-daemon", "avahi-daemon"),
     ("avahi-browse", "avahi-utils"),
     ("chromium", "chromium"),
+    ("cc", "gcc"),
     ("curl", "curl"),
     ("dbus-daemon", "dbus"),
     ("ip", "iproute2"),
@@ -25,6 +26,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("python3", "python3"),
+    ("turnserver", "coturn"),
     ("unshare", "util-linux"),
 ];
 
