@@ -5,6 +5,7 @@
 //! removed, when the value that stands for it is dropped.
 
 pub mod container;
+pub mod coturn;
 pub mod deployed;
 pub mod disk;
 pub mod folder;
@@ -13,6 +14,7 @@ pub mod http;
 pub mod lab;
 pub mod lines;
 pub mod mosquitto;
+pub mod nat;
 pub mod node;
 pub mod peers;
 

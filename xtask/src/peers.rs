@@ -15,6 +15,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("avahi-browse", "avahi-utils"),
     ("buildah", "buildah"),
     ("chromium", "chromium"),
+    ("cc", "gcc"),
     ("crun", "crun"),
     ("curl", "curl"),
     ("dbus-daemon", "dbus"),

@@ -15,6 +15,7 @@ mod liars;
 mod mcp;
 mod mdns;
 mod mqtt;
+mod nat;
 mod newcomer;
 mod openapi;
 mod page;
