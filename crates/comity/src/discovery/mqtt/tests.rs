@@ -1,9 +1,13 @@
 //! Two sources at a real broker in this process, and at brokers that do not do what they should.
 
+mod liars;
+
 use super::*;
 use crate::broker::Broker as RealBroker;
 use crate::config::{Config as Configuration, Flag, Sources};
+use bytes::BytesMut;
 use comity_core::peers::Sighting;
+use comity_core::time::Timestamp;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -55,6 +59,10 @@ impl Listening {
     }
 
     async fn until<T>(&mut self, wanted: impl Fn(Input) -> Option<T>) -> T {
+        self.until_within(PATIENCE, wanted).await
+    }
+
+    async fn until_within<T>(&mut self, patience: Duration, wanted: impl Fn(Input) -> Option<T>) -> T {
         let heard = async {
             loop {
                 if let Some(found) = wanted(self.heard.recv().await.expect("the source runs")) {
@@ -62,7 +70,7 @@ impl Listening {
                 }
             }
         };
-        timeout(PATIENCE, heard).await.expect("in time")
+        timeout(patience, heard).await.expect("in time")
     }
 
     async fn sights(&mut self, key: &KeyPair) -> Sighting {
@@ -84,7 +92,11 @@ impl Listening {
     }
 
     async fn health(&mut self) -> SourceHealth {
-        self.until(|input| match input {
+        self.health_within(PATIENCE).await
+    }
+
+    async fn health_within(&mut self, patience: Duration) -> SourceHealth {
+        self.until_within(patience, |input| match input {
             Input::Source { health, .. } => Some(health),
             _ => None,
         })
