@@ -130,10 +130,7 @@ impl Giving {
                 self.out.push_back(Give::Over);
             }
             (
-                Say::Check { file, .. }
-                | Say::Take { file, .. }
-                | Say::Skip { file, .. }
-                | Say::Done { file },
+                Say::Check { file, .. } | Say::Take { file, .. } | Say::Skip { file, .. } | Say::Done { file },
                 Phase::Open,
             ) => {
                 let file = usize::try_from(*file).ok().filter(|file| self.under_way.contains_key(file));

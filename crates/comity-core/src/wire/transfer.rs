@@ -233,7 +233,8 @@ impl Say {
         if text.len() > TEXT_MAX {
             return Err(BadSay::TooLong);
         }
-        let mut said = serde_json::from_value(strict::parse(text)?).map_err(|wrong| BadSay::Shape(wrong.to_string()))?;
+        let mut said =
+            serde_json::from_value(strict::parse(text)?).map_err(|wrong| BadSay::Shape(wrong.to_string()))?;
         match &mut said {
             Self::Offer { names, .. } => names.truncate(NAMES_MAX),
             Self::Failed { detail, .. } => cut(detail),

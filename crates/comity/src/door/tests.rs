@@ -32,12 +32,13 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 10] = [
+pub(super) const NETWORK: [(&str, &str); 11] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),
     ("GET", "/dashflow/events"),
     ("GET", "/dashflow/link"),
+    ("GET", "/dashflow/files"),
     ("POST", "/dashflow/message"),
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),

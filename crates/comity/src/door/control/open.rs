@@ -9,7 +9,7 @@ use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
 use crate::door::{guards, metrics};
 use crate::driver::Handle;
-use crate::link::{self, Limits};
+use crate::link::{self, Limits, Links};
 use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
@@ -83,6 +83,7 @@ pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, Op
 /// crash.
 pub(crate) async fn open(
     handle: &Handle,
+    links: Links,
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
@@ -111,7 +112,7 @@ pub(crate) async fn open(
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         tokio::spawn(link::listen(vec![listener], None, router, limits, counters, stop));
     }
-    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions), handle), socket));
+    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions, links), handle), socket));
     Ok(Door { url })
 }
 
