@@ -6,6 +6,7 @@ mod browser;
 mod disk;
 mod doors;
 mod events;
+mod files;
 mod health;
 mod home;
 mod lan;

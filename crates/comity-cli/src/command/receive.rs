@@ -2,7 +2,7 @@
 //! whoever sits at the terminal; where nobody does, nothing is replaced.
 
 use super::progress::{Progress, bytes};
-use super::send_file::failure;
+use super::send_file::{failure, key_of};
 use super::stopped;
 use crate::args::Receive;
 use crate::exit::Failure;
@@ -31,13 +31,19 @@ const NEWS_MAX: usize = 64;
 /// How long after the node went away it is looked for again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a transfer that was begun anew may take to end.
+const GIVEN_UP: Duration = Duration::from_secs(3);
+
 /// Accepted transfers that are remembered, so that nobody is asked again after a break.
 const ACCEPTED_MAX: usize = 256;
 
-pub(crate) async fn run(client: &Client, wanted: Receive, page: &mut Page) -> Result<(), Failure> {
+pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -> Result<(), Failure> {
     let opened = Folder::open(&wanted.into);
     let folder = opened.map_err(|wrong| Failure::Usage(format!("{}: {wrong}", wanted.into.display())))?;
     let line = client.wait_for_files(wanted.from.as_deref(), wanted.from_anyone).await?;
+    if let Some(from) = &mut wanted.from {
+        *from = key_of(client, from).await?;
+    }
     if page.json {
         page.value(&json!({ "event": "waiting", "into": wanted.into }))?;
     } else {
@@ -78,6 +84,8 @@ struct Shown {
     /// Everything that is there is replaced: a person said so for this transfer.
     all: bool,
     task: AbortHandle,
+    /// Tells it that the same transfer began anew.
+    anew: Option<oneshot::Sender<()>>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -121,7 +129,8 @@ impl Desk {
         let (number, from) = (self.next, incoming.from.clone());
         self.next += 1;
         let who = clean(from.name.as_deref().unwrap_or(&from.key));
-        let mut transfer = Transfer { number, news: self.news.clone() };
+        let (anew, given_up) = oneshot::channel();
+        let mut transfer = Transfer { number, news: self.news.clone(), given_up };
         let (folder, bytes_max) = (self.folder.clone(), self.wanted.max_size);
         let (ending, ended) = oneshot::channel();
         let task = self.running.spawn(async move {
@@ -131,7 +140,7 @@ impl Desk {
             (number, taken)
         });
         let progress = Progress::new(page, who, 0);
-        self.shown.insert(number, Shown { from, transfer: None, progress, all: false, task, ended });
+        self.shown.insert(number, Shown { from, transfer: None, progress, all: false, task, anew: Some(anew), ended });
     }
 
     async fn take_news(&mut self, number: u64, told: Told, page: &mut Page) -> Result<(), Failure> {
@@ -160,11 +169,13 @@ impl Desk {
         let same = |shown: &Shown| shown.transfer == Some(offer.transfer) && shown.from.key == key;
         let earlier: Vec<u64> = self.shown.iter().filter(|(_, shown)| same(shown)).map(|(one, _)| *one).collect();
         for one in earlier {
-            if let Some(shown) = self.shown.remove(&one) {
+            if let Some(mut shown) = self.shown.remove(&one) {
                 shown.progress.end();
-                shown.task.abort();
-                // Err is what tells that it has ended.
-                let _ = shown.ended.await;
+                drop(shown.anew.take());
+                // What tells that it has ended is an error. One that writes to a disk that hangs is left to itself.
+                if tokio::time::timeout(GIVEN_UP, &mut shown.ended).await.is_err() {
+                    shown.task.abort();
+                }
             }
         }
     }
@@ -289,7 +300,8 @@ async fn incoming(client: Client, wanted: Receive, line: Option<InLine>) -> Resu
             Err(failure) => Err(failure),
         };
         match received {
-            Err(Error::NoNode { .. } | Error::Broken(_) | Error::Silent { .. }) => {
+            // A node that has just started may not have met the peer of --from again.
+            Err(error) if passes(&error) => {
                 if !std::mem::replace(&mut told, true) {
                     say("comity: the node is away; files are received again when it is back");
                 }
@@ -300,10 +312,17 @@ async fn incoming(client: Client, wanted: Receive, line: Option<InLine>) -> Resu
     }
 }
 
+fn passes(error: &Error) -> bool {
+    matches!(error, Error::NoNode { .. } | Error::Broken(_) | Error::Silent { .. })
+        || matches!(error.code(), Some("unknown_peer" | "unavailable"))
+}
+
 /// What a transfer asks and tells, from its own task.
 struct Transfer {
     number: u64,
     news: mpsc::Sender<News>,
+    /// Ends with an error when the transfer is given up.
+    given_up: oneshot::Receiver<()>,
 }
 
 impl Transfer {
@@ -320,6 +339,11 @@ impl Ask for Transfer {
 
     async fn replaces(&mut self, path: &str, size: u64) -> bool {
         self.decision(|reply| Told::Replaces(path.to_owned(), size, reply)).await
+    }
+
+    async fn given_up(&mut self) {
+        // Err is what tells.
+        let _ = (&mut self.given_up).await;
     }
 
     async fn tell(&mut self, event: Event) {

@@ -7,6 +7,7 @@ use crate::args::SendFile;
 use crate::exit::Failure;
 use crate::page::{Page, clean, say};
 use comity_client::Client;
+use comity_client::control::Peer;
 use comity_client::files::{Broken, Given, Plan, give};
 use comity_core::transfer::Fault;
 use comity_core::wire::transfer::Why;
@@ -34,13 +35,14 @@ pub(crate) async fn run(client: &Client, wanted: SendFile, page: &mut Page) -> R
 }
 
 async fn send(client: &Client, wanted: &SendFile, plan: &Plan, page: &mut Page) -> Result<(), Failure> {
-    let transfer = Uuid::new_v4();
+    let transfer = plan.transfer();
+    let peer = key_of(client, &wanted.peer).await?;
     let mut progress = Progress::new(page, clean(&wanted.peer), plan.bytes());
     let (mut moved, mut begun, mut told) = (Instant::now(), false, false);
     loop {
         progress.again();
         let mut shown = Ok(());
-        let given = give(client, &wanted.peer, transfer, plan, |event| {
+        let given = give(client, &peer, transfer, plan, |event| {
             (begun, told) = (true, false);
             moved = Instant::now();
             if let (Err(failure), true) = (progress.show(&event, page), shown.is_ok()) {
@@ -64,6 +66,20 @@ async fn send(client: &Client, wanted: &SendFile, plan: &Plan, page: &mut Page) 
             }
         }
     }
+}
+
+/// The node id of the peer that somebody named, if there is but one: after a break the name may be another's.
+pub(super) async fn key_of(client: &Client, named: &str) -> Result<String, Failure> {
+    let peers = client.peers().await?;
+    let means = |peer: &&Peer| peer.name == named || peer.id.to_string() == named;
+    let best = peers.iter().filter(means).map(|peer| peer.trust).max();
+    let mut keys =
+        peers.iter().filter(means).filter(|peer| Some(peer.trust) == best).filter_map(|peer| peer.key.clone());
+    Ok(match (keys.next(), keys.next()) {
+        (Some(key), None) => key,
+        // The node says what is wrong with it.
+        _ => named.to_owned(),
+    })
 }
 
 /// Whether it is tried again.

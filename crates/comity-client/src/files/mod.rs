@@ -55,6 +55,9 @@ pub enum Broken {
         /// What the system said.
         source: io::Error,
     },
+    /// The same transfer began anew on another stream, most likely after a break.
+    #[error("begun anew")]
+    Anew,
     /// It was declined here.
     #[error("declined")]
     Declined,

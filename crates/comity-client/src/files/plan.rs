@@ -7,6 +7,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+use uuid::Uuid;
+
+/// The namespace of the ids of transfers.
+const TRANSFERS: Uuid = Uuid::from_u128(0x8d3f_5a41_9d0c_5f6e_b1a7_2c44_e0d9_7713);
 
 /// A file or folder to be sent, and where it is here.
 #[derive(Debug, Clone)]
@@ -50,6 +54,15 @@ impl Plan {
     /// How many bytes it has.
     pub fn bytes(&self) -> u64 {
         self.sources.iter().map(|source| source.entry.size).sum()
+    }
+
+    /// The id of a transfer of this: the same command has the same, so that it takes over from one that was cut off.
+    pub fn transfer(&self) -> Uuid {
+        let mut described = String::new();
+        for Source { entry, .. } in &self.sources {
+            described.push_str(&format!("{}\0{}\0{:?}\n", entry.path, entry.size, entry.modified));
+        }
+        Uuid::new_v5(&TRANSFERS, described.as_bytes())
     }
 
     fn add(&mut self, path: &Path, at: &str, found: &Metadata) -> Result<(), Broken> {

@@ -9,9 +9,13 @@ use comity_core::wire::transfer::{CHUNK_MAX, Say};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// How long the last word may take.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A stream of packets to the other side's command.
 pub(super) struct Socket(WebSocketStream<TokioIo<Upgraded>>);
@@ -63,13 +67,18 @@ impl Socket {
         self.0.send(Message::binary(bytes)).await.map_err(|_| Broken::Off)
     }
 
-    /// Says the last word and closes; the other side may have gone.
+    /// Says the last word and closes; the other side may have gone. Reading on keeps the word from being lost.
     pub(super) async fn close(mut self, last: Option<Say>) {
-        if let Some(last) = last {
-            // Err: there is nobody to tell.
-            let _ = self.say(&last).await;
-        }
-        let _ = self.0.close(None).await;
+        let closing = async {
+            if let Some(last) = last {
+                self.say(&last).await?;
+            }
+            self.0.close(None).await.map_err(|_| Broken::Off)?;
+            while let Some(Ok(_)) = self.0.next().await {}
+            Ok::<_, Broken>(())
+        };
+        // Err: there is nobody to tell.
+        let _ = tokio::time::timeout(LINGER, closing).await;
     }
 }
 

@@ -8,6 +8,14 @@ use comity_core::transfer::taking::{Offer, Take, Taking, Wanted};
 use comity_core::wire::transfer::{Say, Why};
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a sender may take to say what it has.
+const OFFER_TIME: Duration = Duration::from_secs(30);
+
+/// How long a sender may then say nothing: it may have to read a large file from its beginning.
+const IDLE_TIME: Duration = Duration::from_secs(600);
 
 /// What became of a transfer that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub trait Ask: Send {
     fn offered(&mut self, offer: &Offer) -> impl Future<Output = bool> + Send;
     /// Whether what is there under this path is replaced.
     fn replaces(&mut self, path: &str, size: u64) -> impl Future<Output = bool> + Send;
+    /// Ends when the same transfer was begun anew on another stream.
+    fn given_up(&mut self) -> impl Future<Output = ()> + Send;
     /// Something happened.
     fn tell(&mut self, event: Event) -> impl Future<Output = ()> + Send;
 }
@@ -44,6 +54,7 @@ pub async fn take(incoming: Incoming, folder: &Folder, bytes_max: u64, ask: &mut
             let last = match &broken {
                 Broken::Fault(fault) => fault.say(),
                 Broken::Write { source, .. } => Some(Say::failed(disk::why(source), disk::why(source).text())),
+                Broken::Anew => Some(Say::failed(Why::Stopped, "the same files are being sent by another command")),
                 Broken::Declined => Some(Say::failed(Why::Declined, Why::Declined.text())),
                 _ => None,
             };
@@ -66,7 +77,12 @@ impl Taker<'_> {
     async fn run(&mut self, ask: &mut impl Ask) -> Result<Offer, Broken> {
         let (mut got, mut told) = (0, 0);
         loop {
-            match self.socket.next().await? {
+            let patience = if self.taking.offer().is_none() { OFFER_TIME } else { IDLE_TIME };
+            let packet = tokio::select! {
+                packet = timeout(patience, self.socket.next()) => packet.unwrap_or(Err(Broken::Off))?,
+                () = ask.given_up() => return Err(Broken::Anew),
+            };
+            match packet {
                 Packet::Said(said) => self.taking.handle(said)?,
                 Packet::Piece(bytes) => {
                     let (file, _) = self.taking.piece(bytes.len())?;

@@ -4,7 +4,8 @@
 //! | --- | --- | --- |
 //! | network | whoever `local.trust` admits | `GET /dashflow/status`, `/dashflow/peers`, `/dashflow/introspect`, `/dashflow/events` |
 //! | | anybody; each message is judged by itself | `POST /dashflow/message` |
-//! | | nodes that prove their key by TLS | `GET /dashflow/link`; once a link is up, `GET /dashflow/files` |
+//! | | nodes that prove their key by TLS | `GET /dashflow/link` |
+//! | | the same, while a link with them is up | `GET /dashflow/files` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |

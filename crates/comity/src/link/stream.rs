@@ -20,6 +20,7 @@ use comity_core::peers::Way;
 use comity_core::wire::frame::Frame;
 use comity_core::wire::stream::{VERSION, WORD_MAX, Word};
 use comity_core::wire::transfer::CHUNK_MAX;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use std::net::SocketAddr;
@@ -247,36 +248,58 @@ impl Stream {
         timeout(WORD_TIME, self.packets.send(Packet::text(Word::Ready.encode()))).await.is_ok_and(|sent| sent.is_ok())
     }
 
-    /// Carries packets both ways until one side ends, the link between the nodes goes, or the node ends.
+    /// Carries packets both ways until one side ends, the link between the nodes goes, or the node ends. What either
+    /// side has said before it went still arrives.
     pub(crate) async fn join(self, other: impl Packets, stop: CancellationToken) {
         let (mut to_peer, mut from_peer) = self.packets.split();
         let (mut to_command, mut from_command) = other.split();
-        tokio::select! {
-            () = copy(&mut from_peer, &mut to_command) => {}
-            () = copy(&mut from_command, &mut to_peer) => {}
-            () = self.seat.unlinked() => {}
-            () = stop.cancelled() => {}
+        {
+            let mut inwards = std::pin::pin!(copy(&mut from_peer, &mut to_command));
+            let mut outwards = std::pin::pin!(copy(&mut from_command, &mut to_peer));
+            // Err: that side said nothing more.
+            let _ = tokio::select! {
+                end = &mut inwards => if end == End::Unread { timeout(LINGER, outwards).await.map(drop) } else { Ok(()) },
+                end = &mut outwards => if end == End::Unread { timeout(LINGER, inwards).await.map(drop) } else { Ok(()) },
+                () = self.seat.unlinked() => Ok(()),
+                () = stop.cancelled() => Ok(()),
+            };
         }
-        // Err: that side is the one that has gone, or it does not read.
-        let _ = tokio::join!(timeout(LINGER, to_peer.close()), timeout(LINGER, to_command.close()));
+        // Reading on keeps what was written last from being lost to a reset. Err: that side is the one that went.
+        let _ = tokio::join!(
+            timeout(LINGER, farewell(&mut to_peer, &mut from_peer)),
+            timeout(LINGER, farewell(&mut to_command, &mut from_command)),
+        );
     }
 }
 
+/// Why carrying ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing more comes.
+    Said,
+    /// Who should read has gone.
+    Unread,
+}
+
 /// Carries packets one way. One is under way at a time: who sends faster than is read waits.
-async fn copy<P: Packets, Q: Packets>(
-    from: &mut futures_util::stream::SplitStream<P>,
-    to: &mut futures_util::stream::SplitSink<Q, Packet>,
-) {
+async fn copy<P: Packets, Q: Packets>(from: &mut SplitStream<P>, to: &mut SplitSink<Q, Packet>) -> End {
     while let Some(Ok(packet)) = from.next().await {
         match packet {
             Packet::Text(_) | Packet::Binary(_) if packet.len() <= PACKET_MAX => {
                 if to.send(packet).await.is_err() {
-                    return;
+                    return End::Unread;
                 }
             }
             Packet::Ping(_) | Packet::Pong(_) | Packet::Frame(_) => {}
-            Packet::Text(_) | Packet::Binary(_) | Packet::Close(_) => return,
+            Packet::Text(_) | Packet::Binary(_) | Packet::Close(_) => return End::Said,
         }
+    }
+    End::Said
+}
+
+async fn farewell<P: Packets>(to: &mut SplitSink<P, Packet>, from: &mut SplitStream<P>) {
+    if to.close().await.is_ok() {
+        while let Some(Ok(_)) = from.next().await {}
     }
 }
 
