@@ -159,7 +159,8 @@ fn webrtc(lab: &Lab) -> (Node, Node, Lines) {
     let up = |host: usize, name: &str| Node::on(&lab.host(host), name, &["--no-mdns", "--broker", &url]);
     let (ann, bob) = (up(1, "ann"), up(2, "bob"));
     for (node, other) in [(&ann, &bob), (&bob, &ann)] {
-        node.sees("WebRTC link", &other.id(), PATIENCE, |peer| peer["link"] == "webrtc");
+        node.sees("peer", &other.id(), PATIENCE, |peer| peer["presence"] == "online");
+        until("WebRTC link", PATIENCE, || node.peer(&other.id()).filter(|peer| peer["link"] == "webrtc"));
     }
     bob.says(&["trust", &ann.id()]);
     (ann, bob, embedded)
