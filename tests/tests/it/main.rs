@@ -7,6 +7,7 @@ mod deploy;
 mod disk;
 mod doors;
 mod events;
+mod files;
 mod health;
 mod home;
 mod image;

@@ -416,7 +416,8 @@ impl Node {
                 }
                 self.set_presence(peer, Presence::Offline);
             }
-            Frame::Channels(_) => {}
+            // The body has answered a call already.
+            Frame::Channels(_) | Frame::Call(_) => {}
         }
     }
 
