@@ -13,9 +13,13 @@ const FINISHED: &str = "finished";
 const SYSTEM: &[(&str, &str)] = &[
     ("avahi-daemon", "avahi-daemon"),
     ("avahi-browse", "avahi-utils"),
+    ("buildah", "buildah"),
     ("chromium", "chromium"),
+    ("cc", "gcc"),
+    ("crun", "crun"),
     ("curl", "curl"),
     ("dbus-daemon", "dbus"),
+    ("docker-compose", "docker-compose"),
     ("ip", "iproute2"),
     ("kill", "procps"),
     ("mosquitto", "mosquitto"),
@@ -23,8 +27,11 @@ const SYSTEM: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("npm", "npm"),
     ("openssl", "openssl"),
+    ("podman", "podman"),
     ("promtool", "prometheus"),
     ("python3", "python3"),
+    ("systemd-analyze", "systemd"),
+    ("turnserver", "coturn"),
     ("unshare", "util-linux"),
 ];
 

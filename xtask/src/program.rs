@@ -29,8 +29,12 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds what the words say, and says where the program of this name is.
 pub(crate) fn build(name: &str, words: &[&str]) -> Result<PathBuf, Failed> {
-    let mut cargo = cargo();
-    cargo.arg("build").args(words).arg("--message-format=json-render-diagnostics");
+    built(name, cargo().arg("build").args(words))
+}
+
+/// The same, by a cargo that was already told what to build, and how.
+pub(crate) fn built(name: &str, cargo: &mut Command) -> Result<PathBuf, Failed> {
+    cargo.arg("--message-format=json-render-diagnostics");
     let messages = output(cargo.stderr(Stdio::inherit()))?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;

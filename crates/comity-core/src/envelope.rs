@@ -205,6 +205,8 @@ pub enum Via {
     Post,
     /// A text frame on `GET /dashflow/events`.
     Events,
+    /// A call of `send` on `GET /rpc`.
+    Rpc,
     /// This node itself.
     Own,
 }
@@ -216,6 +218,7 @@ impl Via {
             Self::Link => "link",
             Self::Post => "post",
             Self::Events => "events",
+            Self::Rpc => "rpc",
             Self::Own => "own",
         }
     }

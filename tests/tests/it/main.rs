@@ -3,21 +3,26 @@
 
 mod abuse;
 mod browser;
+mod deploy;
 mod disk;
 mod doors;
 mod events;
 mod files;
 mod health;
 mod home;
+mod image;
 mod lan;
 mod liars;
 mod mcp;
 mod mdns;
 mod mqtt;
+mod nat;
 mod newcomer;
 mod openapi;
+mod page;
 mod readme;
 mod reference;
+mod rpc;
 mod shown;
 mod talk;
 mod traces;

@@ -63,7 +63,7 @@ pub fn parse(text: &[u8]) -> Result<Value, BadJson> {
 }
 
 /// Reads one JSON document that may be nested this deep.
-pub(crate) fn parse_within(text: &[u8], depth: usize) -> Result<Value, BadJson> {
+pub fn parse_within(text: &[u8], depth: usize) -> Result<Value, BadJson> {
     if text.len() > BYTES_MAX {
         return Err(BadJson { pointer: String::new(), reason: BadJsonReason::TooLarge });
     }

@@ -12,12 +12,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use comity_core::channel::Channel;
-use comity_core::envelope::{Priority, Via};
+use comity_core::envelope::{Message, Priority, Via};
 use comity_core::id::MessageId;
 use comity_core::node::{Answer, LinkView, NodeView, Proof};
 use comity_core::peers::{PeerView, Presence};
 use comity_core::time::Timestamp;
-use comity_core::wire::json;
+use comity_core::wire::json::{self, BadMessage};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -238,8 +238,7 @@ pub(super) async fn status(State(door): State<Door>, visit: Visit) -> Json<Statu
     (status = 200, description = "The peer book", body = Peers), super::openapi::VisitRefusals,
 ))]
 pub(super) async fn peers(visit: Visit) -> Json<Peers> {
-    let view = &visit.view;
-    Json(Peers { peers: view.peers.iter().map(Peer::of).collect(), total: view.peers.len(), online: online(view) })
+    Json(Peers::of(&visit.view))
 }
 
 /// How this node is; known peers are shown its channels, links, limits and transports too.
@@ -347,10 +346,24 @@ impl Door {
     /// Takes a message, from its JSON text to the rules' answer. Signatures are checked here, on the
     /// caller's own task.
     pub(super) async fn take(&self, text: &[u8], source: Source, via: Via) -> Taken {
-        if let Err(problem) = self.0.pace.read(source, text.len(), self.handle().now().mono) {
+        if let Err(problem) = self.may_read(source, text.len()) {
             return Taken::refused(None, problem);
         }
-        let mut message = match json::decode(text, self.handle().now().wall) {
+        self.judge(json::decode(text, self.handle().now().wall), source, via).await
+    }
+
+    /// Takes a message out of a text that was parsed already, and that may be read.
+    pub(super) async fn take_parsed(&self, message: Value, source: Source, via: Via) -> Taken {
+        self.judge(json::decode_value(message, self.handle().now().wall), source, via).await
+    }
+
+    /// Whether a text of so many bytes is read, before anybody reads it.
+    pub(super) fn may_read(&self, source: Source, bytes: usize) -> Result<(), Problem> {
+        self.0.pace.read(source, bytes, self.handle().now().mono)
+    }
+
+    async fn judge(&self, message: Result<Message, BadMessage>, source: Source, via: Via) -> Taken {
+        let mut message = match message {
             Ok(message) => message,
             Err(bad) => return Taken::refused(None, bad.into()),
         };
@@ -380,7 +393,8 @@ impl Taken {
         }
     }
 
-    fn verdict(&self) -> Result<Accepted, (&Problem, RefusedVerdict)> {
+    /// The answer, without the form of any call.
+    pub(super) fn verdict(&self) -> Result<Accepted, (&Problem, RefusedVerdict)> {
         match &self.outcome {
             Ok(id) => Ok(Accepted { accepted: true, message_id: id.0, error: None }),
             Err(problem) => {
@@ -397,6 +411,13 @@ impl IntoResponse for Taken {
             Ok(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
             Err((problem, verdict)) => problem.answer(Refused { problem: problem.body(), verdict }),
         }
+    }
+}
+
+impl Peers {
+    /// The peer book as `GET /dashflow/peers` shows it.
+    pub(super) fn of(view: &NodeView) -> Self {
+        Self { peers: view.peers.iter().map(Peer::of).collect(), total: view.peers.len(), online: online(view) }
     }
 }
 

@@ -3,14 +3,15 @@
 //! sealed messages are never in it. See "Network door" in `protocols/local-network.md`.
 
 mod feed;
-mod shape;
+pub(super) mod shape;
 mod watcher;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use feed::Feed;
+pub(super) use feed::{Feed, Missed, Shown, Watch};
 pub(super) use shape::EventBody;
+pub(super) use watcher::{CLOSE_WITHIN, End, PING_EVERY, RUN_MAX, SILENT_MAX, in_time, send};
 
 use super::problem::{Code, Problem};
 use super::{Door, Source, Visit};
@@ -24,7 +25,6 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use comity_core::channel::Channel;
 use comity_core::limits;
-use feed::{Missed, Watch};
 use futures_util::stream;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -35,11 +35,11 @@ use watcher::Watcher;
 
 /// Bytes read at once from a watcher, who rarely says anything: it is held for as long as the
 /// connection, by each of thousands.
-const READ_BUFFER: usize = 1024;
+pub(super) const READ_BUFFER: usize = 1024;
 
 /// Bytes gathered before they are written: some 40 events in one write. It grows only while events
 /// come faster than the network takes them.
-const WRITE_BUFFER: usize = 8 * 1024;
+pub(super) const WRITE_BUFFER: usize = 8 * 1024;
 
 /// How often a comment is sent on an idle SSE stream, and how often it is asked whether its reader
 /// may still watch: proxies commonly cut after 30 s or more.
@@ -54,12 +54,12 @@ pub(super) struct Params {
 }
 
 /// Which events a watcher wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Filter {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Filter {
     /// Only of these channels; `None`: all.
-    channels: Option<BTreeSet<Channel>>,
+    pub(super) channels: Option<BTreeSet<Channel>>,
     /// Messages with their payloads.
-    payload: bool,
+    pub(super) payload: bool,
 }
 
 impl Filter {
@@ -145,7 +145,8 @@ fn accept(upgrade: WebSocketUpgrade, watcher: Watcher, first: Utf8Bytes) -> Resp
 }
 
 impl Door {
-    async fn watch(&self, filter: Filter) -> Result<Watch, Problem> {
+    /// What happens from now on.
+    pub(super) async fn watch(&self, filter: Filter) -> Result<Watch, Problem> {
         let joined = self.feed().join(filter).await;
         joined.ok_or_else(|| Problem::unavailable("this node is leaving", Duration::from_secs(1)))
     }

@@ -5,7 +5,7 @@
 use super::dashflow::{self, Ack, Refused};
 use super::events::{self, EventBody};
 use super::problem::ProblemBody;
-use super::signal;
+use super::{rpc, signal};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
         dashflow::introspect,
         dashflow::message,
         events::events,
+        rpc::rpc,
         signal::offer,
         signal::change,
         signal::end,

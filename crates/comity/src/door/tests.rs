@@ -5,6 +5,7 @@ mod admission;
 mod looks;
 mod messages;
 mod metrics;
+mod rpc;
 mod streams;
 
 use super::*;
@@ -43,6 +44,7 @@ pub(super) const NETWORK: [(&str, &str); 11] = [
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),
     ("DELETE", "/dashflow/rtc/{session}"),
+    ("GET", "/rpc"),
     ("GET", "/openapi.json"),
 ];
 

@@ -135,7 +135,7 @@ async fn advertise(handle: Handle, links: Links, mqtt: Mqtt, open: bool) {
 fn advertised(handle: &Handle, links: &Links, open: bool) -> Advertised {
     let (me, hello) = (handle.me(), handle.hello().borrow().clone());
     let endpoints = hello.card["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let protocols = [links.serves_webrtc().then_some(WEBRTC), Some("http-rest")];
+    let protocols = [links.serves_webrtc().then_some(WEBRTC), Some("ws-jsonrpc"), Some("http-rest")];
     let mut metadata = Map::new();
     if open {
         metadata.extend(me.about().metadata.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))));

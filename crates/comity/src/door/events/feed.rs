@@ -52,11 +52,11 @@ impl Feed {
 
 /// An event as all watchers are shown it.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(in crate::door) struct Shown {
     /// Its number.
-    pub(super) seq: u64,
+    pub(in crate::door) seq: u64,
     /// Its type.
-    pub(super) kind: &'static str,
+    pub(in crate::door) kind: &'static str,
     channel: Option<Channel>,
     short: Utf8Bytes,
     /// A message, for those who want it with its payload.
@@ -77,14 +77,15 @@ impl Shown {
     }
 
     /// The event as JSON.
-    pub(super) fn text(&self, with_payload: bool) -> &Utf8Bytes {
+    pub(in crate::door) fn text(&self, with_payload: bool) -> &Utf8Bytes {
         match &self.message {
             Some(received) if with_payload => self.long.get_or_init(|| shape::whole(received, self.seq).into()),
             _ => &self.short,
         }
     }
 
-    pub(super) fn passes(&self, filter: &Filter) -> bool {
+    /// Whether a watcher with this filter wants it.
+    pub(in crate::door) fn passes(&self, filter: &Filter) -> bool {
         match (&filter.channels, &self.channel) {
             (Some(wanted), Some(channel)) => wanted.contains(channel),
             _ => true,
@@ -94,7 +95,7 @@ impl Shown {
 
 /// One watcher's place in the stream.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(in crate::door) struct Watch {
     events: broadcast::Receiver<Arc<Shown>>,
     filter: Filter,
     /// The number of the last event seen, wanted or not.
@@ -103,7 +104,7 @@ pub(super) struct Watch {
 
 /// Why there is no event to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missed {
+pub(in crate::door) enum Missed {
     /// The watcher was too slow.
     Some {
         /// The number of the last event missed.
@@ -122,7 +123,7 @@ impl Watch {
     }
 
     /// The next event that passes the filter. Nothing is lost when the wait is given up.
-    pub(super) async fn next(&mut self) -> Result<Arc<Shown>, Missed> {
+    pub(in crate::door) async fn next(&mut self) -> Result<Arc<Shown>, Missed> {
         loop {
             let event = match self.events.recv().await {
                 Ok(event) => event,
@@ -136,7 +137,7 @@ impl Watch {
     }
 
     /// The next event that is already there; `None` when there is none.
-    pub(super) fn ready(&mut self) -> Option<Result<Arc<Shown>, Missed>> {
+    pub(in crate::door) fn ready(&mut self) -> Option<Result<Arc<Shown>, Missed>> {
         loop {
             let event = match self.events.try_recv() {
                 Ok(event) => event,

@@ -176,11 +176,11 @@ fn message(received: &Received, seq: u64) -> EventBody {
 }
 
 /// What a watcher who was too slow is told.
-pub(super) fn lagged(seq: u64, skipped: u64) -> String {
+pub(in crate::door) fn lagged(seq: u64, skipped: u64) -> String {
     text(&EventBody::Lagged { seq, skipped })
 }
 
 /// A shape as JSON text.
-pub(super) fn text(shape: &impl Serialize) -> String {
+pub(in crate::door) fn text(shape: &impl Serialize) -> String {
     serde_json::to_string(shape).expect("the doors' shapes have text keys and no failing parts")
 }

@@ -14,19 +14,19 @@ use tokio_tungstenite::tungstenite;
 
 /// How often an idle watcher is asked whether it is still there, and whether it may still watch. Less would keep phones awake;
 /// more would keep half-open connections longer.
-const PING_EVERY: Duration = Duration::from_secs(20);
+pub(in crate::door) const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Pings without any sign of life before the connection is given up.
-const SILENT_MAX: u32 = 2;
+pub(in crate::door) const SILENT_MAX: u32 = 2;
 
 /// How long a watcher may take nothing at all while something is to be written.
 const WRITE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long the close frame may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+pub(in crate::door) const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Events written before they are flushed and before the watcher is listened to again.
-const RUN_MAX: usize = 128;
+pub(in crate::door) const RUN_MAX: usize = 128;
 
 /// A watcher.
 pub(super) struct Watcher {
@@ -39,7 +39,7 @@ pub(super) struct Watcher {
 
 /// Why a watcher's connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(in crate::door) enum End {
     /// It closed, broke, or gave no sign of life.
     Gone,
     /// The node leaves.
@@ -138,12 +138,13 @@ impl Watcher {
     }
 }
 
-async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+/// Writes a frame, and flushes.
+pub(in crate::door) async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     in_time(socket.send(message)).await
 }
 
 /// Gives up a watcher that takes nothing, and one whose connection broke.
-async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
+pub(in crate::door) async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
     match timeout(WRITE_WITHIN, writing).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(End::Gone),
@@ -151,7 +152,8 @@ async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Resu
 }
 
 impl End {
-    fn of(failure: axum::Error) -> Self {
+    /// Why a connection ends that failed so.
+    pub(in crate::door) fn of(failure: axum::Error) -> Self {
         match failure.into_inner().downcast::<tungstenite::Error>().map(|failure| *failure) {
             Ok(tungstenite::Error::Capacity(_)) => Self::TooLarge,
             Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
@@ -163,7 +165,8 @@ impl End {
         }
     }
 
-    fn close_frame(self) -> Option<CloseFrame> {
+    /// What the other side is told, if it is there.
+    pub(in crate::door) fn close_frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
             Self::Gone => return None,
             Self::Leaving => (close_code::AWAY, "this node is leaving"),

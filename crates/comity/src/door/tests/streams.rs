@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// A node that listens, and its address.
-async fn listening() -> (Home, SocketAddr) {
+pub(super) async fn listening() -> (Home, SocketAddr) {
     let home = Home::open().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
