@@ -1,7 +1,8 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
-//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `rules` (what a
-//! message costs in the rules alone).
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
+//! broker), `rules` (what a message costs in the rules alone).
 
+mod announced;
 mod discovery;
 mod figures;
 mod memory;
@@ -22,9 +23,10 @@ fn main() -> std::process::ExitCode {
             Ok(())
         }
         Some("discovery") => discovery::run(),
+        Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery".to_owned()),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
