@@ -215,16 +215,44 @@ fn a_hundred_thousand_ids_at_once_push_out_nobody_who_signed() {
 #[test]
 fn a_broker_that_was_away_is_used_again() {
     let broker = Mosquitto::start(Kind::Plain);
-    let (url, ann) = (broker.url(), node_at("ann", &broker, &[]));
+    let (url, ann, bob) = (broker.url(), node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
     until("broker", PATIENCE, || (!health(&ann).contains("mqtt:")).then_some(()));
     let back = broker.away();
     until("trouble", PATIENCE, || health(&ann).contains(&url).then_some(()));
-    ann.says(&["status", "the node goes on"]);
+    ann.says(&["send", &bob.id(), "the node goes on"]);
     let broker = back();
     until("announcement", PATIENCE, || {
         listed(&broker).iter().any(|peer| peer["id"] == ann.id().as_str()).then_some(())
     });
     until("health", PATIENCE, || (!health(&ann).contains(&url)).then_some(()));
+    sees_by_mqtt(&ann, &bob);
+}
+
+#[test]
+fn brokers_that_come_and_go_cost_neither_time_nor_memory() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
+    let announced = |broker: &Mosquitto| {
+        let wanted = [ann.id(), bob.id()];
+        until("both announced again", PATIENCE * 2, || {
+            let all = listed(broker);
+            wanted.iter().all(|id| all.iter().any(|peer| peer["id"] == id.as_str())).then_some(())
+        });
+    };
+    announced(&broker);
+    let (memory, cpu, start) = (ann.memory(), ann.processor_time(), Instant::now());
+    let mut broker = broker;
+    for _ in 0..4 {
+        broker = broker.away()();
+        announced(&broker);
+        ann.says(&["send", &bob.id(), "the link stays"]);
+    }
+    let (grown, used) = (ann.memory().saturating_sub(memory), ann.processor_time().saturating_sub(cpu));
+    println!("{grown} KiB more, {used:?} of processor time in {:?}", start.elapsed());
+    assert!(grown < 8 * 1024, "{grown} KiB, {memory} KiB before");
+    assert!(used < start.elapsed() / 5, "{used:?} of processor time");
 }
 
 #[test]
