@@ -129,16 +129,18 @@ impl Mosquitto {
     }
 }
 
-/// An authority, the broker's certificate and a client's.
+/// An authority, the broker's certificate and a client's; and another authority.
 fn certificates(folder: &Folder) {
     let openssl = |words: &[&str]| {
         crate::peers::output(Command::new("openssl").args(words).current_dir(folder.path()));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    openssl(
-        &[&["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
-            .concat(),
-    );
+    for authority in ["ca", "other"] {
+        let (subject, key_file, certificate) =
+            (format!("/CN={authority}"), format!("{authority}.key"), format!("{authority}.crt"));
+        let words = ["req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &key_file, "-out", &certificate];
+        openssl(&[&words[..], &key[..]].concat());
+    }
     let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
     std::fs::write(folder.path().join("names"), names).expect("the folder is ours");
     for name in ["server", "client"] {

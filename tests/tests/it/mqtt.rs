@@ -141,9 +141,18 @@ fn a_client_certificate_opens_a_broker_by_tls() {
     let (ann, bob) = (Node::alone_with("ann", &own), Node::alone_with("bob", &own));
     ann.knows(&bob);
     sees_by_mqtt(&ann, &bob);
-    for (name, variables) in [("no certificate", &own[..2]), ("no authority", &own[..1])] {
+    let (other, other_key) = (file("other.crt"), file("other.key"));
+    let others = [own[0], own[1], ("COMITY_MQTT_CERT_FILE", &other), ("COMITY_MQTT_KEY_FILE", &other_key)];
+    let wrong_authority = [own[0], ("COMITY_MQTT_CA_FILE", &other), own[2], own[3]];
+    for (name, variables, wanted) in [
+        ("no certificate", &own[..2], "check mqtt.cert_file"),
+        ("another's certificate", &others[..], "check mqtt.cert_file"),
+        ("no authority", &own[..1], "check mqtt.ca_file"),
+        ("another authority", &wrong_authority[..], "check mqtt.ca_file"),
+    ] {
         let stranger = Node::alone_with("stranger", variables);
-        until(name, PATIENCE, || health(&stranger).contains(&url).then_some(()));
+        let seen = until(name, PATIENCE, || Some(health(&stranger)).filter(|health| health.contains(wanted)));
+        assert!(seen.contains(&url), "{name}: {seen}");
         assert!(stranger.peer(&ann.id()).is_none(), "{name}");
     }
 }
