@@ -1,7 +1,8 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
-//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `files` (how fast
-//! they go over a shaped link), `rules` (what a message costs in the rules alone).
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
+//! broker), `files` (how fast they go over a shaped link), `rules` (what a message costs in the rules alone).
 
+mod announced;
 mod discovery;
 mod figures;
 mod files;
@@ -24,9 +25,10 @@ fn main() -> std::process::ExitCode {
         }
         Some("discovery") => discovery::run(),
         Some("files") => files::run(),
+        Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|files".to_owned()),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|files".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

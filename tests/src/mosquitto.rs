@@ -129,16 +129,19 @@ impl Mosquitto {
     }
 }
 
-/// An authority (`ca.crt`), and certificates of these common names by it, all for these alternative names.
+/// Two authorities (`ca.crt` and `other.crt`), and certificates of these common names by the first, all for these
+/// alternative names.
 pub(crate) fn certificates(folder: &Path, alternatives: &str, names: &[&str]) {
     let openssl = |words: &[&str]| {
         crate::peers::output(Command::new("openssl").args(words).current_dir(folder));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    openssl(
-        &[&["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
-            .concat(),
-    );
+    for authority in ["ca", "other"] {
+        let (subject, key_file, certificate) =
+            (format!("/CN={authority}"), format!("{authority}.key"), format!("{authority}.crt"));
+        let words = ["req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &key_file, "-out", &certificate];
+        openssl(&[&words[..], &key[..]].concat());
+    }
     let extensions = format!("subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n");
     std::fs::write(folder.join("extensions"), extensions).expect("the folder is ours");
     for name in names {

@@ -308,10 +308,12 @@ fn explain(loss: &Loss) -> String {
             "another connection has this node's client id: set mqtt.client_id, or stop the other one"
         }
         Loss::Refused(_) | Loss::Closed(_) => "the broker's log says more",
-        Loss::Io(failure) if failure.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) => {
-            "check mqtt.ca_file and the broker's certificate"
-        }
-        Loss::Io(_) | Loss::Stalled => "check that the broker runs and can be reached",
+        Loss::Io(failure) => match failure.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(_)) => "the broker wants another certificate: check mqtt.cert_file",
+            Some(_) => "check mqtt.ca_file and the broker's certificate",
+            None => "check that the broker runs and can be reached",
+        },
+        Loss::Stalled => "check that the broker runs and can be reached",
         Loss::Malformed => "check that the URL is that of an MQTT broker",
     };
     format!("{loss}: {what_to_do}")
