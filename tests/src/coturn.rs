@@ -31,7 +31,11 @@ impl Coturn {
         let mut command = host.command("stdbuf");
         command.args(["-oL", "turnserver", "-n", "--realm=test.local", "--no-tls", "--no-dtls", "--no-cli", "-v"]);
         command.args([format!("--listening-ip={address}"), format!("--relay-ip={address}")]);
-        command.args([format!("--listening-port={PORT}"), "--min-port=49160".to_owned(), "--max-port=49960".to_owned()]);
+        command.args([
+            format!("--listening-port={PORT}"),
+            "--min-port=49160".to_owned(),
+            "--max-port=49960".to_owned(),
+        ]);
         command.args(["--log-file=stdout", "--simple-log", "--pidfile=/dev/null", "--db=:memory:"]);
         command.args(match login {
             Login::Password => &["--lt-cred-mech", "--user=kern:turnpass"][..],

@@ -22,6 +22,7 @@ pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
+use crate::link::Links;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -51,6 +52,8 @@ pub(crate) struct Surroundings {
     pub(crate) policy: mcp::Policy,
     /// Where the door is open on loopback, if it is.
     pub(crate) url: Option<String>,
+    /// The node's links, which know the servers of WebRTC.
+    pub(crate) links: Option<Links>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;

@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
 pub(crate) use post::Whom;
-pub(crate) use rtc::{Declined, Ice, SIGNALING, Server};
+pub(crate) use rtc::{Declined, Ice, SIGNALING, Server, relay_tls};
 pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
@@ -96,6 +96,12 @@ struct Shared {
     room: Arc<Semaphore>,
     rtc: rtc::Rtc,
     tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Links")
+    }
 }
 
 impl Links {

@@ -9,7 +9,7 @@ use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
 use crate::door::{guards, metrics};
 use crate::driver::Handle;
-use crate::link::{self, Limits};
+use crate::link::{self, Limits, Links};
 use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
@@ -83,6 +83,7 @@ pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, Op
 /// crash.
 pub(crate) async fn open(
     handle: &Handle,
+    links: &Links,
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
@@ -103,7 +104,8 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let surroundings = Surroundings { data_dir: data_dir.to_owned(), settings, policy, url: url.clone() };
+    let (data_dir, links) = (data_dir.to_owned(), Some(links.clone()));
+    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone()), handle);
