@@ -241,6 +241,9 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        if peer.link.is_none() {
+            peer.way = Some(hello.way);
+        }
         let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
         let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() && hello.way == Way::Mesh {

@@ -325,7 +325,7 @@ settings! {
         format: String = "text".to_owned(), "";
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
         /// Default: `info`, without what the MCP, MQTT and TURN libraries say of every call. `debug` writes several lines for each message.
-        filter: String = "info,mqtt5=warn,rmcp=warn,turn_client_proto=warn,stun_proto=off".to_owned(), "";
+        filter: String = "info,mqtt5=warn,rmcp=warn,turn_client_proto=off,stun_proto=off".to_owned(), "";
     }
 }
 

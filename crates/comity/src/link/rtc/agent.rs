@@ -44,6 +44,10 @@ const CHANNELS_MAX: usize = 16;
 /// Longest name of a channel that is kept, characters.
 const LABEL_MAX: usize = 128;
 
+/// How long a first check of a path may be unanswered until it is made again; doubles each time. The
+/// first one of the side that is earlier is lost at the other one's NAT.
+const CHECK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How long the servers may take before what they have not told is not waited for.
 pub(super) const GATHER_TIME: Duration = Duration::from_secs(5);
 
@@ -111,7 +115,9 @@ enum Wake {
 impl Agent {
     /// A connection that can offer, or answer. Its addresses are collected from now on.
     pub(super) fn new(ice: Arc<Ice>) -> io::Result<Self> {
-        let config = RtcConfig::new().clear_codecs().set_sctp_max_buffered_amount(SENDING_MAX);
+        let mut config = RtcConfig::new();
+        config.set_initial_stun_rto(CHECK_AGAIN);
+        let config = config.clear_codecs().set_sctp_max_buffered_amount(SENDING_MAX);
         let rtc = config.set_sctp_max_message_size(MESSAGE_MAX).build(Instant::now());
         let mut agent = Self {
             rtc: Box::new(rtc),
