@@ -1,5 +1,6 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
-//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `rules` (what a
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `webrtc` (how
+//! soon they are connected through NATs), `rules` (what a
 //! message costs in the rules alone).
 
 mod discovery;
@@ -14,6 +15,7 @@ mod rules;
 mod server;
 mod table;
 mod watchers;
+mod webrtc;
 
 fn main() -> std::process::ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -24,7 +26,8 @@ fn main() -> std::process::ExitCode {
         Some("discovery") => discovery::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery".to_owned()),
+        Some("webrtc") => webrtc::run(),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|webrtc".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

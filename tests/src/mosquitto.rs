@@ -30,6 +30,7 @@ pub struct Mosquitto {
     kind: Kind,
     address: String,
     port: u16,
+    host: Option<Host>,
 }
 
 impl Mosquitto {
@@ -79,7 +80,7 @@ impl Mosquitto {
         };
         let mut process = Lines::start(command.args(["-oL", "mosquitto", "-c", &at("broker.conf")]));
         process.wait_for("running broker", PATIENCE, |line| line.contains(" running").then_some(()));
-        Self { process, folder, kind, address: address.to_owned(), port }
+        Self { process, folder, kind, address: address.to_owned(), port, host: host.cloned() }
     }
 
     /// Its URL.
@@ -106,16 +107,28 @@ impl Mosquitto {
     pub fn away(mut self) -> impl FnOnce() -> Self {
         self.process.signal("TERM");
         self.process.ended(PATIENCE);
-        let Self { folder, kind, address, port, .. } = self;
-        move || Self::start_in(folder, kind, &address, port, None)
+        let Self { folder, kind, address, port, host, .. } = self;
+        move || Self::start_in(folder, kind, &address, port, host.as_ref())
     }
 
     /// Everything that is published from now on, and before that what is kept: topic, whether it was kept, and body.
     pub fn listener(&self) -> Lines {
+        self.subscribe("%t %r %p")
+    }
+
+    /// The same, whatever the bytes: topic, and body in hexadecimal.
+    pub fn capture(&self) -> Lines {
+        self.subscribe("%t %x")
+    }
+
+    fn subscribe(&self, form: &str) -> Lines {
         let port = self.port.to_string();
-        let words =
-            ["-oL", "mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", &port, "-t", "mindgit/#", "-F", "%t %r %p"];
-        let mut lines = Lines::start(Command::new("stdbuf").args(words).arg("-d"));
+        let words = ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", form];
+        let mut command = match &self.host {
+            Some(host) => host.command("stdbuf"),
+            None => Command::new("stdbuf"),
+        };
+        let mut lines = Lines::start(command.args(words).arg("-d"));
         lines.wait_for("subscription", PATIENCE, |line| line.contains("SUBACK").then_some(()));
         lines
     }

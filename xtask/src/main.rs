@@ -22,6 +22,7 @@ Usage: cargo xtask TASK
   docs [--check]                write docs/ from what the program says of itself, or compare
   sim --seeds N [--from SEED]   simulate N worlds, one a seed
   bench messages|discovery      measure side by side with real peers; bench memory: only what a node holds
+  bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
 fn main() -> ExitCode {
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         ["docs"] => docs::run(docs::Wanted::Write),
         ["docs", "--check"] => docs::run(docs::Wanted::Compare),
         ["sim", rest @ ..] => measure::sim(rest),
-        ["bench", what @ ("messages" | "memory" | "discovery"), rest @ ..] => measure::bench(what, rest),
+        ["bench", what @ ("messages" | "memory" | "discovery" | "webrtc"), rest @ ..] => measure::bench(what, rest),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -64,6 +64,30 @@ fn two_nodes_behind_nats_connect_directly_by_stun() {
 }
 
 #[test]
+fn signals_pass_the_broker_sealed_and_what_nodes_say_does_not() {
+    let net = Net::new(&[Kind::Cone, Kind::Cone]);
+    let broker = Mosquitto::on(&net.public());
+    let coturn = Coturn::on(&net.public(), Login::Password);
+    let mut capture = broker.capture();
+    let ann = node(&net.host(1), "ann", &broker, &coturn.stun(), &[]);
+    let bob = node(&net.host(2), "bob", &broker, &coturn.stun(), &[]);
+    linked(&ann, &bob);
+    ann.says(&["send", &bob.id(), "between us"]);
+    until("message", PATIENCE, || bob.says(&["inbox", "--json"]).contains("between us").then_some(()));
+    assert!(ann.stop().0.success());
+    let goodbye = format!("mindgit/kernels/{}/goodbye", bob.id());
+    assert!(bob.stop().0.success());
+    capture.wait_for("goodbye", PATIENCE, |line| line.contains(&goodbye).then_some(()));
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let signals = capture.seen().iter().filter(|line| line.contains("/signal/")).count();
+    assert!(signals >= 3, "an offer, an answer and addresses: {signals}");
+    for line in capture.seen() {
+        let inside = ["between us", "candidate:", "ice-pwd"].iter().any(|word| line.contains(&hex(word)));
+        assert!(!inside, "{line}");
+    }
+}
+
+#[test]
 fn behind_symmetric_nats_a_relay_carries_what_nodes_say() {
     let net = Net::new(&[Kind::Symmetric, Kind::Symmetric]);
     let broker = Mosquitto::on(&net.public());

@@ -189,9 +189,9 @@ impl Links {
 
     /// The addresses of this machine are others: connections that lost theirs look for new paths.
     pub(crate) fn renew_paths(&self) {
-        for entry in self.0.rtc.sessions().values() {
+        for orders in self.0.rtc.sessions().values().filter_map(|entry| entry.orders.as_ref()) {
             // Err: it has more to do than it can; when its path is lost, it notices.
-            let _ = entry.orders.as_ref().map(|orders| orders.try_send(Order::Renew));
+            drop(orders.try_send(Order::Renew));
         }
     }
 

@@ -171,7 +171,9 @@ impl Session {
     /// Tells the rules that it came to nothing, and the other side that it is over.
     async fn finish(mut self) {
         if let (Some(dial), false) = (self.dial, self.link.is_some()) {
-            self.links.0.handle.counters().dialled(DialEnd::Failed, self.began.elapsed());
+            if !self.yielded {
+                self.links.0.handle.counters().dialled(DialEnd::Failed, self.began.elapsed());
+            }
             tracing::debug!(peer = %self.peer, failures = ?self.failures, "no WebRTC connection");
             let reasons = self.reasons();
             let outcome = if self.yielded { DialOutcome::Yielded } else { DialOutcome::NoPath { reasons } };
