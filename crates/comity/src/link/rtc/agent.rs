@@ -204,11 +204,6 @@ impl Agent {
         self.path.is_some()
     }
 
-    /// Whether there are servers that relay.
-    pub(super) fn relays_are_configured(&self) -> bool {
-        self.ice.servers.iter().any(|server| server.credentials.is_some())
-    }
-
     /// Whether this machine has no address but loopback.
     pub(super) fn is_on_loopback(&self) -> bool {
         self.ports.is_on_loopback()

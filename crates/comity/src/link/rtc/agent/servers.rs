@@ -88,6 +88,11 @@ impl Agent {
         }
     }
 
+    /// Whether there are servers that relay.
+    pub(in super::super) fn relays_are_configured(&self) -> bool {
+        self.ice.servers.iter().any(|server| server.credentials.is_some())
+    }
+
     pub(super) fn send_to_servers(&mut self, out: impl IntoIterator<Item = ToServer>) {
         for ToServer { socket, server, data } in out {
             self.ports.send(socket, server, &data);
