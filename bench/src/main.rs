@@ -1,6 +1,7 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
 //! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
-//! broker), `files` (how fast they go over a shaped link), `rules` (what a message costs in the rules alone).
+//! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
+//! `rules` (what a message costs in the rules alone).
 
 mod announced;
 mod discovery;
@@ -16,6 +17,7 @@ mod rules;
 mod server;
 mod table;
 mod watchers;
+mod webrtc;
 
 fn main() -> std::process::ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -28,7 +30,8 @@ fn main() -> std::process::ExitCode {
         Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|files".to_owned()),
+        Some("webrtc") => webrtc::run(),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -120,9 +120,17 @@ impl Mosquitto {
 
     /// Everything that is published from now on, and before that what is kept: topic, whether it was kept, and body.
     pub fn listener(&self) -> Lines {
+        self.subscribe("%t %r %p")
+    }
+
+    /// The same, whatever the bytes: topic, and body in hexadecimal.
+    pub fn capture(&self) -> Lines {
+        self.subscribe("%t %x")
+    }
+
+    fn subscribe(&self, form: &str) -> Lines {
         let port = self.port.to_string();
-        let words =
-            ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", "%t %r %p", "-d"];
+        let words = ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", form, "-d"];
         let mut lines = Lines::start(self.command("stdbuf").args(words));
         lines.wait_for("subscription", PATIENCE, |line| line.contains("SUBACK").then_some(()));
         lines

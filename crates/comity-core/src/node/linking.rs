@@ -25,6 +25,9 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// Most of a measured clock difference that is believed, in milliseconds.
 const SKEW_BELIEVED_MS: i64 = 30_000;
 
+/// What is said of a peer that was met and may not come in.
+const NOT_ADMITTED: &str = "it is not a known node, as it has to be where it is: `comity trust` makes it one";
+
 /// One live link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -122,6 +125,12 @@ impl Node {
         let here = self.stay == Stay::Here && !departed;
         if !here || hello.key == self.config.node || !(admitted || self.is_named_by_a_person(dial, peer)) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
+            if here
+                && !admitted
+                && let Some(record) = self.book.find_mut(peer)
+            {
+                record.trouble = Some(NOT_ADMITTED.to_owned());
+            }
             return;
         }
         let link = Link::new(&hello, dial.is_some(), now);
@@ -213,6 +222,9 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        if peer.link.is_none() {
+            peer.way = Some(hello.way);
+        }
         let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
         let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() && hello.way == Way::Mesh {
