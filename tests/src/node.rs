@@ -77,8 +77,14 @@ impl Node {
 
     /// A node on a host of a lab, as anybody would start it.
     pub fn on(host: &Host, name: &str, words: &[&str]) -> Self {
+        Self::on_with(host, name, words, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn on_with(host: &Host, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let mut command = up(name, folder.path(), words);
+        command.envs(variables.iter().copied());
         command.env("COMITY_METRICS_PORT", "8500");
         Self::start(command, Place::Host(host.clone()), folder, name, 8500)
     }

@@ -25,6 +25,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("python3", "python3"),
+    ("turnserver", "coturn"),
     ("unshare", "util-linux"),
 ];
 

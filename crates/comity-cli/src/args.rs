@@ -115,8 +115,9 @@ pub(crate) enum Command {
     Doctor,
     /// Print a code that opens a session at the node's port on this machine, once
     ///
-    /// A program, or a page on that port, posts the code to /session and is given a cookie. The node
-    /// serves no page of its own yet; programs are let in by the token in control/token as well.
+    /// The page that the node serves there asks for it: a browser on this machine, which joins as a peer
+    /// of its own. Programs post the code to /session and are given a cookie, or show the token in
+    /// control/token.
     Code,
     /// Speak MCP on standard input and output, for the node that runs here
     Mcp(Mcp),

@@ -15,6 +15,7 @@ mod mdns;
 mod mqtt;
 mod newcomer;
 mod openapi;
+mod page;
 mod readme;
 mod reference;
 mod rpc;

@@ -10,6 +10,6 @@ pub(crate) async fn code(client: &Client, page: &mut Page) -> Result<(), Failure
         return page.value(&code);
     }
     page.line(&code.code)?;
-    say(&format!("Good once, for {} seconds, at {}", code.expires_in_seconds, code.url));
+    say(&format!("Good once, for {} seconds, at {}", code.expires_in_seconds, code.page));
     Ok(())
 }

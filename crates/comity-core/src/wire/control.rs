@@ -70,6 +70,16 @@ pub mod path {
     pub const MCP_STDIO: &str = "/control/mcp";
     /// `POST` [`super::Redeem`], only over TCP: a session cookie.
     pub const SESSION: &str = "/session";
+    /// `GET`, only over TCP: the page that joins as a peer.
+    pub const PAGE: &str = "/";
+    /// `GET`, only over TCP: what the page is made of.
+    pub const PAGE_FILES: &str = "/page/{file}";
+    /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
+    pub const ICE: &str = "/control/ice";
+    /// `POST`, only over TCP: an offer of a connection, as at the network door.
+    pub const OFFERS: &str = "/dashflow/rtc";
+    /// `PATCH`, `DELETE`, only over TCP: what comes after an offer, as at the network door.
+    pub const CONNECTION: &str = "/dashflow/rtc/{session}";
     /// MCP over streamable HTTP.
     pub const MCP: &str = "/mcp";
 }
@@ -236,6 +246,8 @@ pub struct OneTimeCode {
     pub code: String,
     /// Where to exchange it.
     pub url: String,
+    /// The page that asks for it.
+    pub page: String,
     /// For how many seconds it is good.
     pub expires_in_seconds: u64,
 }
@@ -246,6 +258,26 @@ pub struct OneTimeCode {
 pub struct Redeem {
     /// The code.
     pub code: String,
+}
+
+/// The STUN and TURN servers of the configuration, for a browser's WebRTC.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServers {
+    /// One for each.
+    pub servers: Vec<BrowserIceServer>,
+}
+
+/// A server as browsers want it (`RTCIceServer` of W3C WebRTC).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrowserIceServer {
+    /// Its address.
+    pub urls: String,
+    /// The name to show, made for an hour where there is a shared secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password that belongs to the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// Why something was refused (RFC 9457).

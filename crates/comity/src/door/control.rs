@@ -22,6 +22,7 @@ pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
+use crate::link::{Links, Server};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -31,6 +32,7 @@ use read::Params;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use streams::{arrivals, messages, peer_changes, queries};
 use uuid::Uuid;
 
@@ -51,6 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) policy: mcp::Policy,
     /// Where the door is open on loopback, if it is.
     pub(crate) url: Option<String>,
+    /// The node's links, which know the servers of WebRTC.
+    pub(crate) links: Option<Links>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -76,6 +80,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::WHY, get(why))
         .route(path::CHECKUP, get(checkup))
         .route(path::SETTINGS, get(settings))
+        .route(path::ICE, get(ice))
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))
@@ -176,6 +181,20 @@ async fn settings(State(desk): State<Desk>) -> Json<control::Settings> {
     Json(control::Settings { settings: desk.surroundings.settings.clone() })
 }
 
+/// How long the credentials are good that a page is lent: long enough to connect more than once.
+const LENT_FOR: Duration = Duration::from_secs(3600);
+
+async fn ice(State(desk): State<Desk>) -> Reply<control::IceServers> {
+    let off = || Denied::new(StatusCode::CONFLICT, "conflict", "WebRTC is switched off here (webrtc.enabled)");
+    let servers = desk.surroundings.links.as_ref().and_then(Links::ice_servers).ok_or_else(off)?;
+    let lend = |server: &Server| {
+        let lent = server.lend(SystemTime::now(), LENT_FOR);
+        let (username, credential) = lent.map(|(name, password)| (name, password.to_string())).unzip();
+        control::BrowserIceServer { urls: server.address.to_string(), username, credential }
+    };
+    Ok(Json(control::IceServers { servers: servers.iter().map(lend).collect() }))
+}
+
 async fn one_time_code(
     State((desk, sessions)): State<(Desk, Arc<Sessions>)>,
     Body(_): Body<control::Done>,
@@ -187,12 +206,13 @@ async fn one_time_code(
     Ok(Json(control::OneTimeCode {
         code,
         url: format!("{url}{}", path::SESSION),
+        page: format!("{url}{}", path::PAGE),
         expires_in_seconds: good_for.as_secs(),
     }))
 }
 
 async fn nothing_here() -> Denied {
-    Denied::new(StatusCode::NOT_FOUND, "not_found", "the control door has nothing at this path")
+    Denied::nothing_here()
 }
 
 async fn wrong_method() -> Denied {

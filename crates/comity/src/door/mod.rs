@@ -25,6 +25,7 @@ pub(crate) mod mcp;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod pace;
+mod page;
 pub(crate) mod problem;
 mod rpc;
 pub(crate) mod session;
@@ -93,6 +94,7 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
     let counted = (handle.clone(), observe::Door::Network);
     let body_max = config.limits.body_bytes;
     let names = config.names.clone();
+    let door = Door::new(handle, config);
     let router = Router::new()
         .route("/dashflow/status", get(dashflow::status))
         .route("/dashflow/peers", get(dashflow::peers))
@@ -101,19 +103,20 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
         .route("/dashflow/message", post(dashflow::message))
         .route("/rpc", get(rpc::rpc))
         .route("/openapi.json", get(openapi::document));
-    let router = if links.serves_webrtc() {
-        router
-            .route("/dashflow/rtc", post(signal::offer))
-            .route("/dashflow/rtc/{session}", patch(signal::change).delete(signal::end))
-    } else {
-        router
-    };
-    let router = router
-        .with_state(Door::new(handle, config))
-        .merge(links.router())
-        .layer(Extension(links))
-        .layer(DefaultBodyLimit::max(body_max));
+    let router = router.with_state(door.clone()).merge(links.router());
+    let router = if links.serves_webrtc() { router.merge(signals(door, links.clone())) } else { router };
+    let router = router.layer(Extension(links)).layer(DefaultBodyLimit::max(body_max));
     guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
+}
+
+/// How connections by WebRTC are asked for: of the network door, and of the control door by its page. Either way it
+/// is signed, and the key that signed is judged.
+pub(crate) fn signals(door: Door, links: Links) -> Router {
+    Router::new()
+        .route("/dashflow/rtc", post(signal::offer))
+        .route("/dashflow/rtc/{session}", patch(signal::change).delete(signal::end))
+        .with_state(door)
+        .layer(Extension(links))
 }
 
 /// The metrics door: [`METRICS`].
@@ -150,7 +153,8 @@ struct Shared {
 }
 
 impl Door {
-    fn new(handle: Handle, config: Config) -> Self {
+    /// For the node behind `handle`. Needs a tokio runtime.
+    pub(crate) fn new(handle: Handle, config: Config) -> Self {
         let feed = Feed::start(handle.clone());
         let pace = Pace::new(config.limits.requests_per_minute);
         Self(Arc::new(Shared { handle, config, feed, pace }))

@@ -98,6 +98,12 @@ struct Shared {
     tasks: TaskTracker,
 }
 
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Links")
+    }
+}
+
 impl Links {
     /// The links of the node behind `handle`. They end when the node does. Without `ice` there are none by
     /// WebRTC.

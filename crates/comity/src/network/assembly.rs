@@ -215,9 +215,9 @@ pub(super) async fn assemble(
     };
     let (driver, handle) = Driver::new(setup);
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
-    let control = control::open(&handle, home.folder(), &config, &origins, control).await;
-    let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
+    let control = control::open(&handle, &links, home.folder(), &config, &origins, control).await;
+    let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));

@@ -33,6 +33,11 @@ impl Denied {
         Self { pointer, ..Self::new(StatusCode::BAD_REQUEST, "bad_request", detail) }
     }
 
+    /// There is no such path.
+    pub(crate) fn nothing_here() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "the control door has nothing at this path")
+    }
+
     /// The peer is not in the peer book.
     pub(crate) fn unknown_peer(named: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown_peer", format!("no peer {named} is known here"))

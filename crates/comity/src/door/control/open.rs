@@ -7,9 +7,9 @@ use super::{BODY_MAX, Surroundings, routes, socket_routes};
 use crate::config::{Config, Origin};
 use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
-use crate::door::{guards, metrics};
+use crate::door::{self, guards, metrics, page};
 use crate::driver::Handle;
-use crate::link::{self, Limits};
+use crate::link::{self, Limits, Links};
 use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
@@ -83,6 +83,7 @@ pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, Op
 /// crash.
 pub(crate) async fn open(
     handle: &Handle,
+    links: &Links,
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
@@ -103,10 +104,11 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let surroundings = Surroundings { data_dir: data_dir.to_owned(), settings, policy, url: url.clone() };
+    let (data_dir, links) = (data_dir.to_owned(), Some(links.clone()));
+    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
-        let router = counted(port_routes(desk.clone(), sessions.clone()), handle);
+        let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);
         let limits = Limits { connections: CONNECTIONS_MAX, body_bytes: BODY_MAX, ..Limits::default() };
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         tokio::spawn(link::listen(vec![listener], None, router, limits, counters, stop));
@@ -140,9 +142,14 @@ fn setting(origin: &Origin) -> Setting {
 
 /// What the port offers: the routes to those who are admitted, and the way to be admitted. No web
 /// page of another origin gets past the guards.
-fn port_routes(desk: Desk, sessions: Arc<Sessions>) -> Router {
-    let admitted = routes(desk).layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));
-    guards::guard(admitted.merge(session::routes(sessions)), guards::Names::loopback())
+fn port_routes(desk: Desk, sessions: Arc<Sessions>, config: &Config) -> Router {
+    let (handle, links) = (desk.handle.clone(), desk.surroundings.links.clone());
+    let admitted = match links.filter(Links::serves_webrtc) {
+        Some(links) => routes(desk).merge(door::signals(door::Door::new(handle, config.into()), links)),
+        None => routes(desk),
+    };
+    let admitted = admitted.layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));
+    guards::guard(admitted.merge(session::routes(sessions)).merge(page::routes()), guards::Names::loopback())
 }
 
 /// Binds the socket, for its owner only. A path longer than an address holds is bound through the

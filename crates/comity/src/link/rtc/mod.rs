@@ -189,6 +189,11 @@ impl Links {
         self.0.rtc.ice.is_some()
     }
 
+    /// The servers that connections ask; `None` when there are no connections by WebRTC.
+    pub(crate) fn ice_servers(&self) -> Option<&[Server]> {
+        self.0.rtc.ice.as_ref().map(|ice| ice.servers.as_slice())
+    }
+
     /// An offer came by the network door: its answer. The connection goes on by itself.
     pub(crate) async fn offered(&self, offer: Signal, from: IpAddr) -> Result<Signal, Declined> {
         let links = self.clone();

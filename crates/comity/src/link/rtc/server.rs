@@ -23,10 +23,15 @@ const REST_VALID: Duration = Duration::from_secs(24 * 3600);
 
 /// The name and the password to use now.
 pub(super) fn credentials(of: &RelayCredentials, now: SystemTime) -> (String, Zeroizing<String>) {
+    lasting(of, now, REST_VALID)
+}
+
+/// The same; what is made from a shared secret is good for so long.
+fn lasting(of: &RelayCredentials, now: SystemTime, valid: Duration) -> (String, Zeroizing<String>) {
     match of {
         RelayCredentials::LongTerm { username, password } => (username.clone(), password.clone()),
         RelayCredentials::Secret { username, secret } => {
-            let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + REST_VALID;
+            let until = now.duration_since(UNIX_EPOCH).unwrap_or_default() + valid;
             let username = format!("{}:{username}", until.as_secs());
             let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
             let password = STANDARD.encode(aws_lc_rs::hmac::sign(&key, username.as_bytes()));
@@ -52,6 +57,11 @@ pub(super) enum Opened {
 }
 
 impl Server {
+    /// The name and the password for somebody else who is to use it for so long. A shared secret is never given away.
+    pub(crate) fn lend(&self, now: SystemTime, valid: Duration) -> Option<(String, Zeroizing<String>)> {
+        self.credentials.as_ref().map(|of| lasting(of, now, valid))
+    }
+
     /// Resolves its name and, where it is spoken to over TCP, connects.
     pub(super) async fn open(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Opened> {
         timeout(OPEN_TIME, self.connect(tls)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
