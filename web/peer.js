@@ -22,6 +22,10 @@ const TRICKLE_PAUSE = 20;
 /** How long leaving may take, ms. */
 const FAREWELL = 500;
 
+/** How long a node that is there is never silent, ms: it asks after a second of silence. And how often that is looked at. */
+const SILENCE_MAX = 10_000;
+const SILENCE_EVERY = 2000;
+
 /** Longest message that is sent, bytes of its JSON; a node takes payloads of 256 KiB. */
 const TEXT_MAX = 256 * 1024;
 
@@ -48,6 +52,8 @@ export class Peer extends EventTarget {
   #received = 0;
   #sent = [];
   #greeted;
+  #heardAt = Date.now();
+  #watching;
   #over = false;
 
   /** @param node what the node's control door says of it: `node`, its key, and `id` */
@@ -100,6 +106,9 @@ export class Peer extends EventTarget {
     await connection.setLocalDescription(await connection.createOffer());
     await this.#offer(connection.localDescription.sdp);
     await greeted;
+    this.#watching = setInterval(() => {
+      if (Date.now() - this.#heardAt > SILENCE_MAX) this.#down('the node is silent');
+    }, SILENCE_EVERY);
   }
 
   async #hello(name, subscriptions) {
@@ -173,6 +182,7 @@ export class Peer extends EventTarget {
 
   async #take(data) {
     if (this.#over) return;
+    this.#heardAt = Date.now();
     if (typeof data === 'string') return this.#takeText(JSON.parse(data));
     this.#deliver(decode(new Uint8Array(data), this.#names));
   }
@@ -293,6 +303,7 @@ export class Peer extends EventTarget {
 
   #end() {
     this.#over = true;
+    clearInterval(this.#watching);
     this.#connection?.close();
   }
 }

@@ -1,6 +1,6 @@
 // join.mjs PAGE CODE PROFILE [relay]: a person at the node's page in headless Chromium. Lets the browser in with the code,
 // joins as `browser` (through relays only, with `relay`), and then does what the lines of its standard input say, one
-// answer in JSON to each: {"say":TEXT,"to":CHANNEL?}, {"hear":TEXT}, {"see":NAME}, {"shot":FILE,"dark":BOOLEAN,"width":…,"height":…}, {"look":true},
+// answer in JSON to each: {"say":TEXT,"to":CHANNEL?}, {"hear":TEXT}, {"see":NAME}, {"state":WORDS}, {"shot":FILE,"dark":BOOLEAN,"width":…,"height":…}, {"look":true},
 // {"leave":true}. Its first line says what the page said once it had joined.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
@@ -54,6 +54,10 @@ const orders = {
     const item = page.locator('#peers li').filter({ hasText: see }).first();
     await item.waitFor();
     return { more: await item.locator('.more').textContent() };
+  },
+  async state({ state: wanted }) {
+    await page.waitForFunction((text) => document.getElementById('state').textContent.includes(text), wanted, { timeout: 2.5 * PATIENCE });
+    return {};
   },
   async shot({ shot, dark, width, height }) {
     await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });

@@ -13,8 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long the page may take for what it is told to do.
-const PAGE_TIME: Duration = Duration::from_secs(30);
+/// How long the page may take for what it is told to do: to come back, attempts that come to nothing
+/// end first.
+const PAGE_TIME: Duration = Duration::from_secs(70);
 
 /// A person at the node's page, in headless Chromium on the node's own host.
 struct Person {
@@ -149,6 +150,27 @@ fn relayed_by(host: &Host) -> Lines {
     let mut turn = Lines::start(&mut command);
     turn.wait_for("running server", PATIENCE, |line| line.contains("UDP listener opened on").then_some(()));
     turn
+}
+
+#[test]
+fn a_page_whose_path_breaks_says_so_and_comes_back_as_the_same_peer() {
+    let (lab, folder) = (Lab::bridge(1), Folder::new());
+    let host = lab.host(1);
+    let node = Node::on(&host, "ann", &["--no-mdns"]);
+    let mut person = Person::join(&node, &host, &folder, &[]);
+    is_linked(&node, &person.id(), "webrtc");
+    let address = |change: &str| {
+        let address = format!("{}/24", host.address);
+        peers::output(host.command("ip").args(["addr", change, &address, "dev", "eth0"]));
+    };
+    address("del");
+    person.told(&json!({"state": "trying again"}));
+    address("add");
+    person.told(&json!({"state": "Joined."}));
+    is_linked(&node, &person.id(), "webrtc");
+    person.told(&json!({"say": "back again"}));
+    assert_eq!(node.json(&["inbox", "--peek"])["items"][0]["message"]["payload"], "back again");
+    person.told(&json!({"leave": true}));
 }
 
 #[test]
