@@ -16,6 +16,9 @@ const TEXT_MAX = 10_000;
 const AGAIN_FIRST = 500;
 const AGAIN_MAX = 30_000;
 
+/** How long changes among the peers are collected before the page looks at them, ms. */
+const PEERS_PAUSE = 200;
+
 /** How the way to the node is looked for once the link is up, ms between looks. */
 const WAY_EVERY = 3000;
 
@@ -214,18 +217,22 @@ function nameOf(id) {
 }
 
 const known = new Map();
+let looking;
 
-/** The peers of the node, as they come and go. */
+/** The peers of the node, as they come and go. What changed is looked for a little later, at once for many changes. */
 function watchPeers() {
   peers?.close();
   peers = new EventSource('/control/peers/changes');
-  peers.onopen = () => known.clear();
-  peers.onmessage = ({ data }) => {
-    const change = JSON.parse(data);
-    if (change.peer) known.set(change.peer.id, change.peer);
-    if (change.change === 'left') known.delete(change.id);
-    showPeers();
-  };
+  peers.onmessage = () => { looking ??= setTimeout(lookForPeers, PEERS_PAUSE); };
+}
+
+async function lookForPeers() {
+  looking = undefined;
+  const response = await fetch('/control/peers').catch(() => undefined);
+  if (!response?.ok) return;
+  known.clear();
+  (await response.json()).peers.forEach((peer) => known.set(peer.id, peer));
+  showPeers();
 }
 
 function showPeers() {

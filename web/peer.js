@@ -22,6 +22,10 @@ const TRICKLE_PAUSE = 20;
 /** How long leaving may take, ms. */
 const FAREWELL = 500;
 
+/** How long a node that is there is never silent, ms: it asks after a second of silence. And how often that is looked at. */
+const SILENCE_MAX = 10_000;
+const SILENCE_EVERY = 2000;
+
 /** Longest message that is sent, bytes of its JSON; a node takes payloads of 256 KiB. */
 const TEXT_MAX = 256 * 1024;
 
@@ -48,6 +52,8 @@ export class Peer extends EventTarget {
   #received = 0;
   #sent = [];
   #greeted;
+  #heardAt = Date.now();
+  #watching;
   #over = false;
 
   /** @param node what the node's control door says of it: `node`, its key, and `id` */
@@ -66,6 +72,7 @@ export class Peer extends EventTarget {
       await Promise.race([this.#connect(name, subscriptions, relayOnly), deadline]);
     } catch (failure) {
       this.#end();
+      await this.#withdraw();
       throw failure;
     } finally {
       clearTimeout(this.#timer);
@@ -99,6 +106,9 @@ export class Peer extends EventTarget {
     await connection.setLocalDescription(await connection.createOffer());
     await this.#offer(connection.localDescription.sdp);
     await greeted;
+    this.#watching = setInterval(() => {
+      if (Date.now() - this.#heardAt > SILENCE_MAX) this.#down('the node is silent');
+    }, SILENCE_EVERY);
   }
 
   async #hello(name, subscriptions) {
@@ -160,10 +170,19 @@ export class Peer extends EventTarget {
     await fetch(this.#place, { method: 'PATCH', headers, body }).catch(() => {});
   }
 
+  /** Ends what was offered and came to nothing. */
+  async #withdraw() {
+    if (!this.#place) return;
+    const headers = { [HEADER]: await this.#signed('end', '') };
+    // The node gives it up by itself, only later.
+    await fetch(this.#place, { method: 'DELETE', headers }).catch(() => {});
+  }
+
   // Frames
 
   async #take(data) {
     if (this.#over) return;
+    this.#heardAt = Date.now();
     if (typeof data === 'string') return this.#takeText(JSON.parse(data));
     this.#deliver(decode(new Uint8Array(data), this.#names));
   }
@@ -267,11 +286,11 @@ export class Peer extends EventTarget {
   /** Says goodbye, and ends the connection. */
   async leave() {
     if (this.#over) return;
+    // The node closes the channel when it has heard it.
+    const closed = new Promise((done) => { this.#channel.addEventListener('close', done); });
     this.sayGoodbye();
     this.#over = true;
-    const header = await this.#signed('end', '');
-    const ended = this.#place && fetch(this.#place, { method: 'DELETE', headers: { [HEADER]: header } }).catch(() => {});
-    await Promise.race([ended, new Promise((late) => { setTimeout(late, FAREWELL); })]);
+    await Promise.race([closed, new Promise((late) => { setTimeout(late, FAREWELL); })]);
     this.#end();
   }
 
@@ -284,6 +303,7 @@ export class Peer extends EventTarget {
 
   #end() {
     this.#over = true;
+    clearInterval(this.#watching);
     this.#connection?.close();
   }
 }

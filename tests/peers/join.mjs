@@ -1,6 +1,6 @@
 // join.mjs PAGE CODE PROFILE [relay]: a person at the node's page in headless Chromium. Lets the browser in with the code,
 // joins as `browser` (through relays only, with `relay`), and then does what the lines of its standard input say, one
-// answer in JSON to each: {"say":TEXT,"to":CHANNEL?}, {"hear":TEXT}, {"see":NAME}, {"shot":FILE}, {"look":true},
+// answer in JSON to each: {"say":TEXT,"to":CHANNEL?}, {"hear":TEXT}, {"see":NAME}, {"state":WORDS}, {"shot":FILE,"dark":BOOLEAN,"width":…,"height":…}, {"look":true},
 // {"leave":true}. Its first line says what the page said once it had joined.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
@@ -17,11 +17,12 @@ const page = await context.newPage();
 page.setDefaultTimeout(PATIENCE);
 const wrong = [];
 page.on('pageerror', (error) => wrong.push(String(error)));
-page.on('console', (message) => { if (message.type() === 'error') wrong.push(message.text()); });
 const tell = (value) => console.log(JSON.stringify(value));
 
 await page.goto(url);
 await page.getByLabel('Code').fill(code);
+// Until then it is told that it has no session, which browsers note as an error.
+page.on('console', (message) => { if (message.type() === 'error') wrong.push(message.text()); });
 await page.getByRole('button', { name: 'Let in' }).click();
 if (relay) await page.getByLabel('Through relays only').check();
 await page.getByLabel('Name').fill('browser');
@@ -54,7 +55,13 @@ const orders = {
     await item.waitFor();
     return { more: await item.locator('.more').textContent() };
   },
-  async shot({ shot }) {
+  async state({ state: wanted }) {
+    await page.waitForFunction((text) => document.getElementById('state').textContent.includes(text), wanted, { timeout: 2.5 * PATIENCE });
+    return {};
+  },
+  async shot({ shot, dark, width, height }) {
+    await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
+    await page.setViewportSize({ width, height });
     await page.screenshot({ path: shot });
     return {};
   },

@@ -202,6 +202,11 @@ impl Agent {
             return;
         }
         self.remote.push((candidate.addr(), candidate.kind()));
+        let relayed = candidate.kind() == CandidateKind::Relayed;
+        // Its packets may come before it is named, and only then is it known what they came through.
+        if relayed && self.path.is_some_and(|(_, theirs)| theirs == candidate.addr()) {
+            self.news.push_back(News::Path(candidate.addr(), Way::RtcRelay));
+        }
         for relay in &mut self.relays {
             relay.permit(candidate.addr().ip());
         }

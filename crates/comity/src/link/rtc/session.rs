@@ -58,6 +58,9 @@ pub(super) enum Order {
     Renew,
 }
 
+/// Where the packets go, and through what.
+type Path = (SocketAddr, Way);
+
 /// One connection, and whoever it is with.
 pub(super) struct Session {
     links: Links,
@@ -74,10 +77,10 @@ pub(super) struct Session {
     send_at: Option<Instant>,
     /// Whether the other side can be sent addresses.
     ready: bool,
-    greeting: JoinSet<Result<LinkId, DialFailure>>,
+    greeting: JoinSet<Result<(LinkId, Path), DialFailure>>,
     yielded: bool,
     link: Option<LinkId>,
-    path: (SocketAddr, Way),
+    path: Path,
     /// Why servers gave no address, and signals did not get through.
     failures: Vec<String>,
     began: Instant,
@@ -408,7 +411,7 @@ impl Session {
         self.greeting.spawn(async move {
             let greeted = hello::exchange(&mut channel, &links.0.handle, peer).await;
             match greeted {
-                Ok(greeted) => Ok(links.establish(channel, greeted, peer, path, dial).await),
+                Ok(greeted) => Ok((links.establish(channel, greeted, peer, path, dial).await, path)),
                 Err(failure) => {
                     links.note_hello(failure, path.0);
                     Err(failure)
@@ -417,11 +420,15 @@ impl Session {
         });
     }
 
-    async fn take_greeting(&mut self, greeted: Result<LinkId, DialFailure>) -> ControlFlow<()> {
+    async fn take_greeting(&mut self, greeted: Result<(LinkId, Path), DialFailure>) -> ControlFlow<()> {
         match greeted {
-            Ok(link) => {
+            Ok((link, path)) => {
                 (self.link, self.until) = (Some(link), None);
                 self.failures.clear();
+                // It may be another than when the hellos began.
+                if path != self.path {
+                    self.moved(link);
+                }
                 self.links.0.rtc.settle(self.id);
             }
             Err(failure) => {
