@@ -1,9 +1,10 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
-//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `rules` (what a
-//! message costs in the rules alone).
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `files` (how fast
+//! they go over a shaped link), `rules` (what a message costs in the rules alone).
 
 mod discovery;
 mod figures;
+mod files;
 mod memory;
 mod messages;
 mod mosquitto;
@@ -22,9 +23,10 @@ fn main() -> std::process::ExitCode {
             Ok(())
         }
         Some("discovery") => discovery::run(),
+        Some("files") => files::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery".to_owned()),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|files".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

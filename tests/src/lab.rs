@@ -30,8 +30,7 @@ impl Lab {
     /// That many hosts, `10.77.0.1` and up.
     pub fn bridge(hosts: usize) -> Self {
         sweep();
-        let prefix = format!("{PREFIX}{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let lab = Self { prefix, hosts };
+        let lab = Self { prefix: name_new(), hosts };
         let switch = lab.switch();
         ip(&["netns", "add", &switch]);
         // Where the kernel hands bridged frames to the firewall, that is switched off here.
@@ -70,16 +69,20 @@ impl Lab {
 
     /// Cuts the cable of a host: its own interface stays up, and nothing passes.
     pub fn cut(&self, number: usize) {
+        self.filter(&format!("cut{number}"), &format!("iifname \"p{number}\" drop\n oifname \"p{number}\" drop"));
+    }
+
+    /// Lets no TCP pass between two hosts: neither reaches a port of the other.
+    pub fn close_ports(&self, one: usize, other: usize) {
+        let between = |from: usize, to: usize| format!("iifname \"p{from}\" oifname \"p{to}\" meta l4proto tcp drop");
+        self.filter(&format!("ports{one}x{other}"), &[between(one, other), between(other, one)].join("\n "));
+    }
+
+    fn filter(&self, name: &str, rules: &str) {
         let rules = format!(
-            "table bridge cut{number} {{\n chain pass {{\n type filter hook forward priority 0\n \
-             iifname \"p{number}\" drop\n oifname \"p{number}\" drop\n }}\n}}\n"
+            "table bridge {name} {{\n chain pass {{\n type filter hook forward priority 0\n {rules}\n }}\n}}\n"
         );
-        let mut nft = Command::new("ip");
-        nft.args(["netns", "exec", &self.switch(), "nft", "-f", "-"]);
-        let mut nft = nft.stdin(std::process::Stdio::piped()).spawn().expect("nft is installed");
-        std::io::Write::write_all(&mut nft.stdin.take().expect("a pipe"), rules.as_bytes())
-            .expect("nft reads its rules");
-        assert!(nft.wait().is_ok_and(|status| status.success()), "nft refused the rules:\n{rules}");
+        load_rules(&self.switch(), &rules);
     }
 
     /// Mends what [`Self::cut`] cut.
@@ -125,7 +128,22 @@ pub(crate) fn wrapped(mut command: Command, inner: &Command) -> Command {
     command
 }
 
-fn ip(words: &[&str]) {
+/// How the names of a new network's namespaces begin.
+pub(crate) fn name_new() -> String {
+    format!("{PREFIX}{}x{}-", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Loads rules of the firewall in a namespace.
+pub(crate) fn load_rules(namespace: &str, rules: &str) {
+    let mut nft = Command::new("ip");
+    nft.args(["netns", "exec", namespace, "nft", "-f", "-"]);
+    let mut nft = nft.stdin(std::process::Stdio::piped()).spawn().expect("nft is installed");
+    std::io::Write::write_all(&mut nft.stdin.take().expect("a pipe"), rules.as_bytes()).expect("nft reads its rules");
+    assert!(nft.wait().is_ok_and(|status| status.success()), "nft refused the rules:\n{rules}");
+}
+
+/// Runs `ip`, which must succeed.
+pub(crate) fn ip(words: &[&str]) {
     let output = Command::new("ip").args(words).output().expect("iproute2 is installed");
     assert!(output.status.success(), "ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
 }
@@ -137,7 +155,7 @@ fn namespaces() -> Vec<String> {
 }
 
 /// Ends what runs in the namespaces that begin so, and removes them.
-fn remove(prefix: &str) {
+pub(crate) fn remove(prefix: &str) {
     for namespace in namespaces().iter().filter(|name| name.starts_with(prefix)) {
         let pids = Command::new("ip").args(["netns", "pids", namespace]).output();
         let pids = pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
@@ -150,7 +168,7 @@ fn remove(prefix: &str) {
 }
 
 /// Removes what tests left behind that were killed themselves.
-fn sweep() {
+pub(crate) fn sweep() {
     for name in namespaces() {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('x')).map(|(pid, _)| pid);
         let Some(pid) = owner.filter(|pid| pid.parse::<u32>().is_ok()) else { continue };

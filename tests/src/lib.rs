@@ -4,6 +4,9 @@
 //! Everything that is started is ended by its process id, and every folder and network namespace is
 //! removed, when the value that stands for it is dropped.
 
+pub mod container;
+pub mod coturn;
+pub mod deployed;
 pub mod disk;
 pub mod folder;
 pub mod hostile;
@@ -11,6 +14,7 @@ pub mod http;
 pub mod lab;
 pub mod lines;
 pub mod mosquitto;
+pub mod nat;
 pub mod node;
 pub mod peers;
 

@@ -27,7 +27,11 @@ impl Lines {
         let reader = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let (lines, output) = channel();
         // The thread ends with the program's output, or when nobody wants it any more.
-        std::thread::spawn(move || reader.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        std::thread::spawn(move || {
+            // Some programs write what they were sent, whatever that is.
+            let read = reader.split(b'\n').map_while(Result::ok);
+            read.map(|line| String::from_utf8_lossy(&line).into_owned()).try_for_each(|line| lines.send(line))
+        });
         Self { input: child.stdin.take(), child, output, seen: Vec::new(), name }
     }
 

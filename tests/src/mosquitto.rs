@@ -5,7 +5,7 @@ use crate::folder::Folder;
 use crate::lab::Host;
 use crate::lines::Lines;
 use crate::node::free_port;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How a broker listens.
@@ -30,6 +30,7 @@ pub struct Mosquitto {
     kind: Kind,
     address: String,
     port: u16,
+    host: Option<Host>,
 }
 
 impl Mosquitto {
@@ -51,7 +52,10 @@ impl Mosquitto {
         );
         match kind {
             Kind::Plain => {}
-            Kind::WebSocket => config.push_str("protocol websockets\n"),
+            // Mosquitto 2.0.11 ends when all its listeners are for WebSockets.
+            Kind::WebSocket => {
+                config.push_str(&format!("protocol websockets\nlistener {} 127.0.0.1\n", free_port()));
+            }
             Kind::Passwords => {
                 for (user, password, create) in [("ann", "s3cret", "-c"), ("bob", "hunter2", "-b")] {
                     let words = ["-b", create, &at("passwords"), user, password];
@@ -63,7 +67,7 @@ impl Mosquitto {
                 config.push_str(&format!("password_file {}\nacl_file {}\n", at("passwords"), at("rules")));
             }
             Kind::Tls => {
-                certificates(&folder);
+                certificates(folder.path(), "DNS:localhost,IP:127.0.0.1", &["server", "client"]);
                 config.push_str(&format!(
                     "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n",
                     at("ca.crt"),
@@ -73,13 +77,10 @@ impl Mosquitto {
             }
         }
         std::fs::write(at("broker.conf"), config).expect("the folder is ours");
-        let mut command = match host {
-            Some(host) => host.command("stdbuf"),
-            None => Command::new("stdbuf"),
-        };
+        let mut command = host.map_or_else(|| Command::new("stdbuf"), |host| host.command("stdbuf"));
         let mut process = Lines::start(command.args(["-oL", "mosquitto", "-c", &at("broker.conf")]));
         process.wait_for("running broker", PATIENCE, |line| line.contains(" running").then_some(()));
-        Self { process, folder, kind, address: address.to_owned(), port }
+        Self { process, folder, kind, address: address.to_owned(), port, host: host.cloned() }
     }
 
     /// Its URL.
@@ -90,6 +91,13 @@ impl Mosquitto {
             Kind::WebSocket => "ws",
         };
         format!("{scheme}://{}:{}", self.address, self.port)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        match &self.host {
+            Some(host) => host.command(program),
+            None => Command::new(program),
+        }
     }
 
     /// Its port.
@@ -106,34 +114,34 @@ impl Mosquitto {
     pub fn away(mut self) -> impl FnOnce() -> Self {
         self.process.signal("TERM");
         self.process.ended(PATIENCE);
-        let Self { folder, kind, address, port, .. } = self;
-        move || Self::start_in(folder, kind, &address, port, None)
+        let Self { folder, kind, address, port, host, .. } = self;
+        move || Self::start_in(folder, kind, &address, port, host.as_ref())
     }
 
     /// Everything that is published from now on, and before that what is kept: topic, whether it was kept, and body.
     pub fn listener(&self) -> Lines {
         let port = self.port.to_string();
         let words =
-            ["-oL", "mosquitto_sub", "-V", "5", "-h", "127.0.0.1", "-p", &port, "-t", "mindgit/#", "-F", "%t %r %p"];
-        let mut lines = Lines::start(Command::new("stdbuf").args(words).arg("-d"));
+            ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", "%t %r %p", "-d"];
+        let mut lines = Lines::start(self.command("stdbuf").args(words));
         lines.wait_for("subscription", PATIENCE, |line| line.contains("SUBACK").then_some(()));
         lines
     }
 }
 
-/// An authority, the broker's certificate and a client's.
-fn certificates(folder: &Folder) {
+/// An authority (`ca.crt`), and certificates of these common names by it, all for these alternative names.
+pub(crate) fn certificates(folder: &Path, alternatives: &str, names: &[&str]) {
     let openssl = |words: &[&str]| {
-        crate::peers::output(Command::new("openssl").args(words).current_dir(folder.path()));
+        crate::peers::output(Command::new("openssl").args(words).current_dir(folder));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     openssl(
         &[&["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
             .concat(),
     );
-    let names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
-    std::fs::write(folder.path().join("names"), names).expect("the folder is ours");
-    for name in ["server", "client"] {
+    let extensions = format!("subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n");
+    std::fs::write(folder.join("extensions"), extensions).expect("the folder is ours");
+    for name in names {
         let (key_file, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.crt"));
         let subject = format!("/CN={name}");
         openssl(&[&["req", "-subj", &subject, "-keyout", &key_file, "-out", &request], &key[..]].concat());
@@ -152,7 +160,7 @@ fn certificates(folder: &Folder) {
             "-out",
             &certificate,
             "-extfile",
-            "names",
+            "extensions",
         ]);
     }
 }

@@ -82,10 +82,13 @@ impl Node {
 
     /// The same, with these environment variables.
     pub fn on_with(host: &Host, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
-        let folder = Folder::new();
+        Self::on_in(host, Folder::new(), name, words, variables)
+    }
+
+    /// The same, in this data directory.
+    pub fn on_in(host: &Host, folder: Folder, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = up(name, folder.path(), words);
-        command.envs(variables.iter().copied());
-        command.env("COMITY_METRICS_PORT", "8500");
+        command.env("COMITY_METRICS_PORT", "8500").envs(variables.iter().copied());
         Self::start(command, Place::Host(host.clone()), folder, name, 8500)
     }
 

@@ -1,7 +1,8 @@
-//! Developer tasks: `cargo xtask test|tidy|docs|sim|bench`.
+//! Developer tasks: `cargo xtask test|tidy|docs|image|sim|bench`.
 //! It runs programs and reads files of this repository; it is no part of the product.
 
 mod docs;
+mod image;
 mod measure;
 mod peers;
 mod program;
@@ -20,8 +21,9 @@ Usage: cargo xtask TASK
   tidy [--ratchet]              check the habits of this repository
                                 --ratchet: lower the recorded exceptions to what is there now
   docs [--check]                write docs/ from what the program says of itself, or compare
+  image [--dev] [--into FOLDER] build a static node and the folder of its container image (deploy/image)
   sim --seeds N [--from SEED]   simulate N worlds, one a seed
-  bench messages|discovery      measure side by side with real peers; bench memory: only what a node holds
+  bench messages|discovery|files  measure side by side with real peers; bench memory: only what a node holds
 ";
 
 fn main() -> ExitCode {
@@ -33,8 +35,9 @@ fn main() -> ExitCode {
         ["tidy", "--ratchet"] => tidy::run(tidy::Ratchet::Lower),
         ["docs"] => docs::run(docs::Wanted::Write),
         ["docs", "--check"] => docs::run(docs::Wanted::Compare),
+        ["image", rest @ ..] => image::run(rest),
         ["sim", rest @ ..] => measure::sim(rest),
-        ["bench", what @ ("messages" | "memory" | "discovery"), rest @ ..] => measure::bench(what, rest),
+        ["bench", what @ ("messages" | "memory" | "discovery" | "files"), rest @ ..] => measure::bench(what, rest),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

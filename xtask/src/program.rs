@@ -22,15 +22,29 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// What cargo tells the programs that it runs of the package they are of. A cargo that is run by them must not be
+/// told: some packages, ring among them, are built again whenever it changes.
+const OF_A_PACKAGE: &[&str] = &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+
 /// The cargo that runs this task.
 pub(crate) fn cargo() -> Command {
-    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_A_PACKAGE.iter().any(|start| name.starts_with(start))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Builds what the words say, and says where the program of this name is.
 pub(crate) fn build(name: &str, words: &[&str]) -> Result<PathBuf, Failed> {
-    let mut cargo = cargo();
-    cargo.arg("build").args(words).arg("--message-format=json-render-diagnostics");
+    built(name, cargo().arg("build").args(words))
+}
+
+/// The same, by a cargo that was already told what to build, and how.
+pub(crate) fn built(name: &str, cargo: &mut Command) -> Result<PathBuf, Failed> {
+    cargo.arg("--message-format=json-render-diagnostics");
     let messages = output(cargo.stderr(Stdio::inherit()))?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;

@@ -24,6 +24,10 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Failed> {
         missing.install()?;
     }
     let comity = build()?;
+    if filters.is_empty() {
+        // Minutes when it is built for the first time, which would disturb the tests beside it.
+        crate::image::build(crate::image::Profile::Dev)?;
+    }
     let mut nextest = program::cargo();
     // None of these begins with COMITY_: that is configuration, of which the program knows every key.
     nextest.args(["nextest", "run", "--workspace"]).args(&filters);

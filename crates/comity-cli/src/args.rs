@@ -74,6 +74,18 @@ pub(crate) enum Command {
     Trust(Trust),
     /// Say something to a peer or on a channel
     Send(Send),
+    /// Send files and folders to a peer, where `comity receive` takes them
+    ///
+    /// Every file is checked by its SHA-256, and stands under its name over there only when it is whole. When the
+    /// way breaks off it goes on as soon as it is back, and so does the same command when it is run again: nothing
+    /// is sent twice. Links inside of folders, devices and pipes are left out.
+    SendFile(SendFile),
+    /// Take files that peers send, into a folder, until SIGINT or SIGTERM
+    ///
+    /// Files of known peers are taken (`comity trust`), of the peer that --from names, or of anyone. Nothing is
+    /// written outside of the folder, and no name is taken that begins with a dot at the top. What is there already
+    /// is replaced only when somebody at the terminal says so, or with --overwrite.
+    Receive(Receive),
     /// Show messages as they come, without taking them
     ///
     /// Shows every message that the node admits, whatever the attention mode makes of it. A `?`
@@ -268,6 +280,49 @@ pub(crate) struct Send {
     /// The message it answers
     #[arg(long, value_name = "MESSAGE", value_parser = message_id)]
     pub(crate) reply_to: Option<Uuid>,
+}
+
+/// Arguments of `comity send-file`.
+#[derive(Debug, Args)]
+pub(crate) struct SendFile {
+    /// The peer: name, UUID, node id or its first eight characters
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) peer: String,
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How long after a break it is tried to go on, as in `30s`, `10m`
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub(crate) retry_for: Duration,
+}
+
+/// Flags of `comity receive`.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct Receive {
+    /// The folder; it is made if it is not there
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) into: PathBuf,
+    /// Only from this peer, known or not: name, UUID or node id
+    #[arg(long, value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) from: Option<String>,
+    /// From everybody whose key is proven; for peers that are not known somebody is asked
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) from_anyone: bool,
+    /// Ask nobody whether files of unknown peers are taken: take them
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Replace files that are there, without asking
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Keep files that are there, without asking
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) keep: bool,
+    /// The most that one transfer may bring, as in `500M`, `2G`
+    #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
+    pub(crate) max_size: u64,
+    /// End after one transfer, with its exit code; one that breaks off is waited for again
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Arguments of `comity watch`.
@@ -465,6 +520,22 @@ fn duration(text: &str) -> Result<Duration, String> {
         ms if ms <= DAY_MS => Ok(Duration::from_millis(ms)),
         _ => Err("at most a day (24h) is possible".to_owned()),
     }
+}
+
+/// A number of bytes as in `500`, `64K`, `500M`, `2G`, `1T`, in powers of 1,024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let power = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err("a size such as 64K, 500M or 2G is wanted".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a size such as 64K, 500M or 2G is wanted".to_owned())?;
+    number.checked_mul(1024_u64.pow(power)).ok_or_else(|| "that is more than there can be".to_owned())
 }
 
 fn progress(text: &str) -> Result<f64, String> {

@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     Ill,
     /// Nothing is known of what was asked for.
     Unknown(String),
+    /// It was tried for as long as it may; the sentence says what to do.
+    Late(String),
     /// Whoever read the output has gone.
     NobodyReads,
 }
@@ -54,6 +56,7 @@ impl Failure {
             Self::Node(_) | Self::Other(_) | Self::Ill => Exit::Failed,
             Self::Usage(_) => Exit::Usage,
             Self::Unknown(_) => Exit::Refused,
+            Self::Late(_) => Exit::TimedOut,
             Self::NobodyReads => Exit::Done,
         }
     }
@@ -66,7 +69,9 @@ impl fmt::Display for Failure {
                 error.fmt(out)?;
                 advice(error).map_or(Ok(()), |advice| write!(out, "\n  {advice}"))
             }
-            Self::Usage(sentence) | Self::Other(sentence) | Self::Unknown(sentence) => out.write_str(sentence),
+            Self::Usage(sentence) | Self::Other(sentence) | Self::Unknown(sentence) | Self::Late(sentence) => {
+                out.write_str(sentence)
+            }
             Self::Ill | Self::NobodyReads => Ok(()),
         }
     }
@@ -79,6 +84,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         "unknown_channel" => "`comity status` lists the channels; `comity subscribe` adds one",
         "rate_limited" => "wait a moment and try again",
         "no_answerer" | "timed_out" => "the peer may have nobody who answers: there, `comity answer --exec CMD` does",
+        "no_link" => "`comity peers` says whether it is there, and why it cannot be reached",
         "unavailable" => "`comity doctor` says what does not work",
         _ => return None,
     })

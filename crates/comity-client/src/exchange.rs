@@ -6,7 +6,8 @@ use comity_core::wire::control::Problem;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -57,10 +58,29 @@ pub(crate) async fn upgrade(
     path: &str,
     protocol: &'static str,
     within: Duration,
-) -> Result<TokioIo<hyper::upgrade::Upgraded>, Error> {
+) -> Result<TokioIo<Upgraded>, Error> {
+    turn_over(client, request(Method::GET, path, Bytes::new())?, protocol, within).await
+}
+
+/// Opens a connection and turns it over to WebSocket (RFC 6455), within that time. What is answered to the key is
+/// not looked at: it tells caches apart from servers, and a Unix socket has none.
+pub(crate) async fn websocket(client: &Client, path: &str, within: Duration) -> Result<TokioIo<Upgraded>, Error> {
     let mut request = request(Method::GET, path, Bytes::new())?;
-    request.headers_mut().insert(CONNECTION, hyper::header::HeaderValue::from_static("upgrade"));
-    request.headers_mut().insert(UPGRADE, hyper::header::HeaderValue::from_static(protocol));
+    request.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
+    let key = HeaderValue::from_str(&key).map_err(|wrong| Error::NotUnderstood(wrong.to_string()))?;
+    request.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
+    turn_over(client, request, "websocket", within).await
+}
+
+async fn turn_over(
+    client: &Client,
+    mut request: Request<Full<Bytes>>,
+    protocol: &'static str,
+    within: Duration,
+) -> Result<TokioIo<Upgraded>, Error> {
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    request.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
     let answered = async {
         let response = send(client, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

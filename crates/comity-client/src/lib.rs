@@ -3,6 +3,7 @@
 
 mod error;
 mod exchange;
+pub mod files;
 mod lines;
 mod query;
 

@@ -22,4 +22,5 @@ pub mod request;
 pub mod seen;
 pub mod throttle;
 pub mod time;
+pub mod transfer;
 pub mod wire;

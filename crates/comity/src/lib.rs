@@ -28,6 +28,6 @@ pub use comity_core::identity::trust::Trust;
 pub use comity_core::inbox::{Digest, Mode, Sample};
 pub use comity_core::ledger::{Fate, FateKind};
 pub use comity_core::node::Refusal;
-pub use comity_core::peers::{PeerView, Presence, Reach, Source};
+pub use comity_core::peers::{PeerView, Presence, Reach, Source, Way};
 pub use network::{AppConfig, Message, Network};
 pub use store::StoreError;

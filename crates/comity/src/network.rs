@@ -5,6 +5,7 @@
 mod answering;
 mod assembly;
 mod brokers;
+mod connecting;
 mod error;
 mod feed;
 mod ground;
@@ -14,6 +15,7 @@ mod said;
 mod send;
 
 pub use answering::Answering;
+pub use connecting::Connection;
 pub use error::{Error, JoinError};
 pub use feed::Feed;
 pub use message::Message;

@@ -3,16 +3,20 @@
 
 mod abuse;
 mod browser;
+mod deploy;
 mod disk;
 mod doors;
 mod events;
+mod files;
 mod health;
 mod home;
+mod image;
 mod lan;
 mod liars;
 mod mcp;
 mod mdns;
 mod mqtt;
+mod nat;
 mod newcomer;
 mod openapi;
 mod page;

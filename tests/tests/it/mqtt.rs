@@ -40,8 +40,9 @@ fn dropped(node: &Node, cause: &str) -> f64 {
     node.figure(&format!("comity_discovery_mqtt_dropped_messages_total{{cause=\"{cause}\"}}"))
 }
 
+/// What `comity doctor` says, whether or not all is well.
 fn health(node: &Node) -> String {
-    node.json(&["doctor"]).to_string()
+    String::from_utf8_lossy(&node.run(&["doctor", "--json"]).stdout).into_owned()
 }
 
 #[test]
@@ -91,12 +92,19 @@ fn a_killed_nodes_goodbye_is_said_by_the_broker() {
     let broker = Mosquitto::start(Kind::Plain);
     let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
     ann.knows(&bob);
+    until("data channel", PATIENCE, || ann.peer(&bob.id()).filter(|peer| peer["link"] == "webrtc"));
     let mut listener = broker.listener();
+    let mut changes = ann.follow(&["peers", "--watch"]);
     let goodbye = format!("{}/goodbye", bob.id());
     bob.signal("KILL");
     let (_, body) = listener.wait_for("will", Duration::from_secs(5), |line| said(line, &goodbye));
+    let noticed = Instant::now();
     assert!(body.contains("connection lost") && body.contains("\"sig\""), "{body}");
-    ann.sees("loss", &bob.id(), PATIENCE, |peer| peer["presence"] == "unreachable");
+    ann.sees_in(&mut changes, "loss", &bob.id(), PATIENCE, |peer| peer["presence"] != "online");
+    let took = noticed.elapsed();
+    println!("acted on {took:?} after the broker said so");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    ann.sees("end of waiting", &bob.id(), PATIENCE, |peer| peer["presence"] == "unreachable");
 }
 
 #[test]
@@ -220,19 +228,57 @@ fn a_broker_that_was_away_is_used_again() {
 }
 
 #[test]
-fn hosts_on_different_networks_find_each_other_within_a_second() {
+fn hosts_that_share_a_broker_are_linked_within_a_second_and_nothing_they_say_passes_it() {
     let lab = Lab::bridge(3);
+    let (took, _) = meet_and_talk(&lab);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn hosts_that_share_only_a_broker_signal_through_it_sealed() {
+    let lab = Lab::bridge(3);
+    lab.close_ports(1, 2);
+    let (_, signals) = meet_and_talk(&lab);
+    assert!(signals > 0);
+}
+
+/// Two hosts, and a broker on the third, become linked and talk: how long the link took, and how many signals passed
+/// the broker. What passed it is looked at.
+fn meet_and_talk(lab: &Lab) -> (Duration, usize) {
     let broker = Mosquitto::on(&lab.host(3));
+    let mut capture = broker.listener();
     let words = ["--no-mdns", "--broker", &broker.url()];
     let ann = Node::on(&lab.host(1), "ann", &words);
     let mut changes = ann.follow(&["peers", "--watch"]);
     let start = Instant::now();
     let bob = Node::on(&lab.host(2), "bob", &words);
-    ann.sees_in(&mut changes, "announced peer", &bob.id(), PATIENCE, |peer| peer["presence"] == "online");
-    let took = start.elapsed();
-    println!("found and linked {took:?} after it was started");
-    assert!(took < Duration::from_secs(3), "{took:?}");
-    bob.knows(&ann);
+    until("announced peer", PATIENCE, || ann.peer(&bob.id()));
+    let listed = start.elapsed();
+    ann.sees_in(&mut changes, "linked peer", &bob.id(), PATIENCE, |peer| peer["presence"] == "online");
+    let linked = start.elapsed();
+    println!("listed {listed:?} and linked {linked:?} after it was started");
+    assert!(listed < Duration::from_secs(2), "{listed:?}");
+    for (node, other) in [(&ann, &bob), (&bob, &ann)] {
+        until("data channel", PATIENCE, || node.peer(&other.id()).filter(|peer| peer["link"] == "webrtc"));
+    }
+    ann.says(&["send", &bob.id(), "the-cat-is-out"]);
+    until("message", PATIENCE, || bob.says(&["inbox"]).contains("the-cat-is-out").then_some(()));
+    let goodbyes = [&ann, &bob].map(|node| format!("{}/goodbye", node.id()));
+    for node in [ann, bob] {
+        let (_, _folder) = node.stop();
+    }
+    for goodbye in goodbyes {
+        if !capture.seen().iter().any(|line| said(line, &goodbye).is_some()) {
+            capture.wait_for("goodbye", PATIENCE, |line| said(line, &goodbye));
+        }
+    }
+    let plain = ["the-cat-is-out", "candidate:", "ice-ufrag", "10.77.0.1 ", "10.77.0.2 "];
+    let leak = capture.seen().iter().find(|line| plain.iter().any(|plain| line.contains(plain)));
+    assert_eq!(leak, None);
+    let topics =
+        capture.seen().iter().filter_map(|line| line.strip_prefix("mindgit/kernels/")?.split(['/', ' ']).nth(1));
+    assert!(topics.clone().all(|topic| ["announce", "goodbye", "signal"].contains(&topic)), "{:?}", capture.seen());
+    (linked, topics.filter(|topic| *topic == "signal").count())
 }
 
 #[test]

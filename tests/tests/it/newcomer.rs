@@ -38,6 +38,8 @@ struct Newcomer {
     host: Host,
     home: Folder,
     nodes: Vec<Lines>,
+    /// What the first node is called.
+    own_name: String,
     /// What the README calls NAME, MESSAGE and CMD.
     name: String,
     message: String,
@@ -57,7 +59,13 @@ impl Newcomer {
 
     /// The line with what the README leaves open filled in.
     fn filled(&self, line: &str) -> String {
-        line.replace("NAME", &self.name).replace("MESSAGE", &self.message).replace("CMD", "wc -w")
+        let line = line.replace("NAME", &self.name).replace("MESSAGE", &self.message).replace("CMD", "wc -w");
+        let received = self.received().display().to_string();
+        line.replace("DIR", &received).replace("PATH...", concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))
+    }
+
+    fn received(&self) -> PathBuf {
+        self.home.path().join("received")
     }
 
     fn says(&self, line: &str) -> String {
@@ -106,6 +114,17 @@ impl Newcomer {
                 (String::from_utf8_lossy(&output.stdout).trim() == "2").then_some(())
             }),
             "mcp" => self.speaks_mcp(&line),
+            "trust" if line.ends_with(&self.name) => {
+                self.second_says(&format!("comity trust {}", self.own_name));
+            }
+            "receive" => {
+                let second = self.home.path().join(".local/share/comity-2");
+                self.start(&format!("{line} --data-dir {}", second.display()));
+            }
+            "send-file" => until("file", PATIENCE, || {
+                let sent = self.shell(&line).output().expect("bash is there").status.success();
+                sent.then(|| assert!(self.received().join("README.md").exists()))
+            }),
             "trust" => assert!(self.says(&line).contains("No node is on the list")),
             "why" => assert!(self.says(&line).contains("inbox")),
             "attention" => assert!(self.says(&line).contains("minimal")),
@@ -166,10 +185,12 @@ fn every_command_of_the_readme_does_what_it_says() {
     let lab = Lab::bridge(1);
     let (host, home) = (lab.host(1), Folder::new());
     let (nodes, running, name, message) = (Vec::new(), Vec::new(), String::new(), String::new());
-    let mut newcomer = Newcomer { host, home, nodes, name, message, running };
+    let own_name = String::new();
+    let mut newcomer = Newcomer { host, home, nodes, own_name, name, message, running };
     for _ in 0..2 {
         let mut node = Lines::start(&mut newcomer.shell("comity up"));
         let ready = node.wait_for("ready line", PATIENCE, |line| line.strip_prefix("ready ").map(str::to_owned));
+        newcomer.own_name.clone_from(&newcomer.name);
         newcomer.name = ready.split_whitespace().next().expect("a name").to_owned();
         newcomer.nodes.push(node);
     }

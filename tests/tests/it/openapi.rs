@@ -21,6 +21,7 @@ fn schemathesis_finds_no_answer_that_the_description_does_not_promise() {
     // The limits are for strangers on a network; here one of them asks thousands of things.
     let node = Node::alone_with("ann", &[("COMITY_LIMITS_REQUESTS_PER_MINUTE", "1000000")]);
     let mut schemathesis = peers::python_tool("schemathesis");
+    schemathesis.env("SCHEMATHESIS_HOOKS", peers::file("schemathesis_hooks.py"));
     schemathesis.args(["run", &format!("{}/openapi.json", node.url()), "--max-examples", "30", "--seed", "1"]);
     schemathesis.args(["--no-color", "--request-timeout", "10", "--exclude-path", "/dashflow/events"]);
     // A message of the right shape is still refused when it is for another peer, seen before or expired.

@@ -71,7 +71,9 @@ pub(super) fn lengths(texts: &[Text]) -> Vec<Finding> {
 pub(super) fn names(texts: &[Text]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for text in texts {
-        let words = text.path.split(['/', '_', '-', '.']);
+        // What systemd calls its files is not ours to choose.
+        let path = text.path.strip_suffix(".service").unwrap_or(&text.path);
+        let words = path.split(['/', '_', '-', '.']);
         for word in words.filter(|word| EMPTY_WORDS.contains(word)) {
             findings.push(finding("name", text, 1, format!("`{word}` in a path says nothing: name the thing")));
         }

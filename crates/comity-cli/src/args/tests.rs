@@ -16,7 +16,7 @@ fn the_command_line_contradicts_itself_nowhere() {
 #[test]
 fn every_command_of_the_documentation_is_there() {
     let names: Vec<_> = Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let wanted = "up peers discover announce federation:peers broker trust send watch ask answer inbox digest attention \
+    let wanted = "up peers discover announce federation:peers broker trust send send-file receive watch ask answer inbox digest attention \
                   subscribe unsubscribe status why id config doctor code mcp bench completions man";
     assert_eq!(names.join(" "), wanted);
 }
@@ -117,5 +117,16 @@ fn wrong_lines_are_usage_errors() {
         ["comity peers extra", "comity send bob", "comity why not-a-uuid", "comity fly", "comity up --port 70000"]
     {
         assert_eq!(read(line).expect_err(line).exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn sizes_are_read_with_their_units() {
+    for (text, bytes) in [("0", 0), ("512", 512), ("64K", 65_536), ("2G", 2 << 30), ("1TiB", 1 << 40), ("5MB", 5 << 20)]
+    {
+        assert_eq!(size(text), Ok(bytes), "{text}");
+    }
+    for text in ["", "G", "-1", "1.5G", "1X", "99999999T"] {
+        assert!(size(text).is_err(), "{text}");
     }
 }

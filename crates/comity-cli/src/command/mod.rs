@@ -13,7 +13,10 @@ mod inbox;
 mod manual;
 mod mcp;
 mod peers;
+mod progress;
+mod receive;
 mod send;
+mod send_file;
 mod settings;
 mod status;
 mod trust;
@@ -58,6 +61,8 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Peers(flags) => peers::run(client, flags, page).await,
         Command::Trust(wanted) => trust::run(client, wanted, page).await,
         Command::Send(wanted) => send::run(client, wanted, page).await,
+        Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
+        Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,
         Command::Ask(wanted) => ask::run(client, wanted, page).await,
         Command::Answer(flags) => answer::run(client, flags, page).await,

@@ -9,7 +9,7 @@ use crate::ledger::FateKind;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::peers::{Presence, Source, Way};
 use crate::time::Now;
-use crate::wire::frame::{Frame, Receipt};
+use crate::wire::frame::Frame;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,18 +24,6 @@ const PINGS_MAX: u32 = 3;
 /// How long a peer that missed its pings is stale while it is dialled again; then it is unreachable,
 /// however long that dial takes to fail.
 const MISSED: Duration = Duration::from_millis(400);
-
-/// How long receipts are gathered.
-const RECEIPTS_EVERY: Duration = Duration::from_millis(25);
-
-/// How many messages may wait for their receipt before one is sent at once.
-const RECEIPTS_MAX: u64 = 1024;
-
-/// Most fates that wait for an earlier message's fate; a peer that makes more is cut off.
-const FATES_HELD_MAX: usize = 65_536;
-
-/// Fates in one receipt that is written here, at most: a receiver can start on them.
-const FATES_AT_ONCE: usize = 512;
 
 /// A link that ends sooner than this does not show that its peer can be reached: the next dial waits if
 /// this node dialled the link, for the other side did not want it, or if the dial before failed.
@@ -58,10 +46,10 @@ pub(super) struct Link {
     pub(super) received: u64,
     pub(super) sent: u64,
     /// Those whose fate waits for the disk.
-    undecided: BTreeSet<u64>,
+    pub(super) undecided: BTreeSet<u64>,
     /// Fates to be told, with the number of their message; 0 for news of older messages.
-    fates: Vec<(u64, MessageId, FateKind)>,
-    reported: u64,
+    pub(super) fates: Vec<(u64, MessageId, FateKind)>,
+    pub(super) reported: u64,
     boot: Boot,
     up_since: Duration,
     last_heard: Duration,
@@ -69,6 +57,15 @@ pub(super) struct Link {
     ping_sent: Duration,
     round_trip: Option<Duration>,
     said_goodbye: bool,
+}
+
+/// What is known of a peer's goodbye that did not come over its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// It said so itself, or it has ceased to say that it is there.
+    Proven,
+    /// Anybody may have said so.
+    Claimed,
 }
 
 /// What the other side of a new link said of itself.
@@ -126,7 +123,7 @@ impl Link {
     }
 
     /// Up to which message all fates are decided.
-    fn decided(&self) -> u64 {
+    pub(super) fn decided(&self) -> u64 {
         self.undecided.first().map_or(self.received, |first| first.saturating_sub(1))
     }
 }
@@ -344,21 +341,41 @@ impl Node {
     pub(super) fn handle_silence(&mut self, id: LinkId, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let silent = now.mono.saturating_sub(link.last_heard);
-        if silent < SILENCE {
-            let at = link.last_heard + SILENCE;
-            self.timers.set(Timer::Silence(id), at);
-        } else if link.pings < PINGS_MAX {
-            link.pings += 1;
-            link.ping_sent = now.mono;
-            let (nonce, ts) = (u64::from(link.pings), now.wall.millis());
-            self.effects.push(Effect::Control { link: id, frame: Frame::Ping { nonce, ts } });
-            self.timers.set(Timer::Silence(id), now.mono + SILENCE);
-        } else {
+        if link.pings >= PINGS_MAX {
             let peer = link.peer;
             self.close_link(id, now);
             let dialled = self.dial_peer(peer);
             self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
             self.timers.set(Timer::Missed(peer), now.mono + MISSED);
+        } else if silent < SILENCE {
+            let at = link.last_heard + SILENCE;
+            self.timers.set(Timer::Silence(id), at);
+        } else {
+            link.pings += 1;
+            self.ping(id, now);
+        }
+    }
+
+    fn ping(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ping_sent = now.mono;
+        let frame = Frame::Ping { nonce: u64::from(link.pings), ts: now.wall.millis() };
+        self.effects.push(Effect::Control { link: id, frame });
+        self.timers.set(Timer::Silence(id), now.mono + SILENCE);
+    }
+
+    /// Asks at once whether the peer at the other end of a link is there. After a goodbye of its own
+    /// this is the last ping that it gets; if others say that it is gone, the first.
+    pub(super) fn probe_link(&mut self, id: LinkId, goodbye: Goodbye, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let pings = match goodbye {
+            Goodbye::Proven => PINGS_MAX,
+            Goodbye::Claimed => 1,
+        };
+        // Who is asked already is not given more time.
+        if link.pings < pings {
+            link.pings = pings;
+            self.ping(id, now);
         }
     }
 
@@ -399,66 +416,8 @@ impl Node {
                 }
                 self.set_presence(peer, Presence::Offline);
             }
-            Frame::Channels(_) => {}
-        }
-    }
-
-    /// Notes what became of a message that came over a link, to be told with the next receipt.
-    pub(super) fn report(&mut self, id: LinkId, number: u64, message: Option<MessageId>, fate: FateKind, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let Some(message) = message else { return };
-        link.undecided.remove(&number);
-        if fate != FateKind::Delivered {
-            link.fates.push((number, message, fate));
-        }
-        if link.fates.len() > FATES_HELD_MAX {
-            self.close_link(id, now);
-        } else {
-            self.schedule_receipts(id, now);
-        }
-    }
-
-    /// Remembers that the fate of a message waits for the disk.
-    pub(super) fn hold_report(&mut self, id: LinkId, number: u64) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.undecided.insert(number);
-        }
-    }
-
-    pub(super) fn schedule_receipts(&mut self, id: LinkId, now: Now) {
-        let Some(link) = self.links.get(&id) else { return };
-        let ready = link.fates.first().is_some_and(|(number, ..)| *number <= link.decided());
-        let untold = link.decided().saturating_sub(link.reported);
-        if untold >= RECEIPTS_MAX || (ready && link.fates.len() >= FATES_AT_ONCE) {
-            self.send_receipts(id);
-        } else if link.decided() > link.reported || !link.fates.is_empty() {
-            self.timers.set_if_idle(Timer::Receipts(id), now.mono + RECEIPTS_EVERY);
-        }
-    }
-
-    pub(super) fn send_receipts(&mut self, id: LinkId) {
-        self.timers.cancel(Timer::Receipts(id));
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let decided = link.decided();
-        let (ready, held) = std::mem::take(&mut link.fates).into_iter().partition(|(number, ..)| *number <= decided);
-        link.fates = held;
-        let mut ready: Vec<(u64, MessageId, FateKind)> = ready;
-        if ready.is_empty() && decided == link.reported {
-            return;
-        }
-        ready.sort_by_key(|(number, ..)| *number);
-        let mut ready = ready.into_iter().peekable();
-        loop {
-            let chunk: Vec<_> = ready.by_ref().take(FATES_AT_ONCE).collect();
-            // Each says how far its own fates reach: those without one below were delivered.
-            let reached = chunk.last().map_or(0, |(number, ..)| *number);
-            link.reported = if ready.peek().is_some() { link.reported.max(reached) } else { decided };
-            let fates = chunk.into_iter().map(|(_, message, fate)| (message, fate)).collect();
-            let receipt = Receipt { received: link.reported, fates };
-            self.effects.push(Effect::Control { link: id, frame: Frame::Receipt(receipt) });
-            if ready.peek().is_none() {
-                return;
-            }
+            // The body has answered a call already.
+            Frame::Channels(_) | Frame::Call(_) => {}
         }
     }
 

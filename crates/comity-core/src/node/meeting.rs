@@ -1,7 +1,7 @@
 //! Finding peers and keeping in touch: sightings, dials and their ends, presence, heartbeats.
 
 use super::dialing::{Errand, REDIAL_MAX};
-use super::linking::Hello;
+use super::linking::{Goodbye, Hello};
 use super::{Effect, Event, Node, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
@@ -85,6 +85,10 @@ impl Node {
     pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, now: Now) {
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
+        // Brokers are believed by signature, and a killed node's goodbye comes sooner than its silence is noticed.
+        if let Some(link) = record.link.filter(|_| source == Source::Mqtt) {
+            return self.probe_link(link, Goodbye::Proven, now);
+        }
         let nobody_met = record.link.is_none() && record.key.is_none();
         // There may be thousands, and nothing is known of it but what the broker said.
         if source == Source::Mqtt && record.sources.is_empty() && nobody_met {
@@ -94,6 +98,14 @@ impl Node {
         }
         if nobody_met {
             self.set_presence(peer, Presence::Offline);
+        }
+    }
+
+    /// Somebody says, without proof, that a peer is gone: it is tried.
+    pub(super) fn handle_doubted(&mut self, peer: PeerId, now: Now) {
+        match self.book.find(peer).and_then(|record| record.link) {
+            Some(link) => self.probe_link(link, Goodbye::Claimed, now),
+            None => drop(self.dial_peer(peer)),
         }
     }
 

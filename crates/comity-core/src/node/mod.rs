@@ -1,8 +1,8 @@
 //! The router: owns the parts of a node, gives each input to the part that decides, and collects
 //! what must be done. It has no rules of its own. The decisions are in the files beside this one:
-//! `meeting` finds and keeps peers, `dialing` reaches them, `linking` looks after their links, `arriving` takes messages in,
-//! `sending` puts them out, `asking` serves this process and the control door, `keeping` is what must
-//! survive a crash. `contract` and `question` are all that goes in and comes out.
+//! `meeting` finds and keeps peers, `dialing` reaches them, `linking` looks after their links,
+//! `receipting` says what became of what came over those, `arriving` takes messages in, `sending` puts
+//! them out, `asking` serves this process and the control door, `keeping` is what must survive a crash. `contract` and `question` are all that goes in and comes out.
 
 mod arriving;
 mod asking;
@@ -13,6 +13,7 @@ mod keeping;
 mod linking;
 mod meeting;
 mod question;
+mod receipting;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -153,7 +154,7 @@ impl Node {
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
             Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),
-            Input::Doubted { peer } => drop(self.dial_peer(peer)),
+            Input::Doubted { peer } => self.handle_doubted(peer, now),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

@@ -68,6 +68,12 @@ pub mod path {
     pub const CODES: &str = "/control/codes";
     /// `GET` with `Upgrade: mcp`: the connection becomes an MCP stdio transport.
     pub const MCP_STDIO: &str = "/control/mcp";
+    /// `GET ?peer=` as a WebSocket, only over the Unix socket: a stream to whoever receives files there, in the
+    /// packets of `comity_core::wire::transfer`.
+    pub const SEND_FILES: &str = "/control/files/send";
+    /// `GET ?from=&anyone=` as a WebSocket, only over the Unix socket: waits; then a [`super::Giver`], and a stream
+    /// from whoever sends files.
+    pub const RECEIVE_FILES: &str = "/control/files/receive";
     /// `POST` [`super::Redeem`], only over TCP: a session cookie.
     pub const SESSION: &str = "/session";
     /// `GET`, only over TCP: the page that joins as a peer.
@@ -92,6 +98,20 @@ pub const TOKEN: &str = "token";
 
 /// The folder in the data directory that holds [`SOCKET`] and [`TOKEN`].
 pub const FOLDER: &str = "control";
+
+/// Who sends files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Giver {
+    /// Its UUID on the local network.
+    pub id: Uuid,
+    /// Its node id, which it has proven.
+    pub key: String,
+    /// Its name, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How far it can be trusted.
+    pub trust: Named<Trust>,
+}
 
 /// What happened while nobody looked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 //! The text frames of a link: `hello`, `channels`, `subscribe`, `unsubscribe`, `receipt`, `ping`,
-//! `pong`, `goodbye`. See "Links" in `protocols/local-network.md`.
+//! `pong`, `call`, `goodbye`. See "Links" in `protocols/local-network.md`.
 
 use crate::channel::Channel;
 use crate::envelope::Message;
@@ -54,6 +54,9 @@ pub enum Frame {
         /// The answering side's wall clock, Unix ms.
         ts: u64,
     },
+    /// The sender of this frame wants a stream for files, and cannot dial: the side that dialled the link opens it,
+    /// and names the call. The body answers it, not the rules.
+    Call(Uuid),
     /// The sender leaves on purpose.
     Goodbye {
         /// Why, in its words.
@@ -142,6 +145,7 @@ pub fn parse(text: &[u8], now: Timestamp) -> Result<Incoming, BadFrame> {
         Some("receipt") => Frame::Receipt(Receipt { received: fields.number("/received")?, fates: fields.fates()? }),
         Some("ping") => Frame::Ping { nonce: fields.number("/nonce")?, ts: fields.number("/ts")? },
         Some("pong") => Frame::Pong { nonce: fields.number("/nonce")?, ts: fields.number("/ts")? },
+        Some("call") => Frame::Call(fields.uuid("/call")?),
         Some("goodbye") => Frame::Goodbye { reason: fields.text("/reason", REASON_MAX)?.to_owned() },
         Some(_) => return Err(BadFrame::Unknown),
         None => return Err(BadFrame::Field { pointer: "/link", wanted: "a string" }),
@@ -164,6 +168,7 @@ impl Frame {
             }
             Self::Ping { nonce, ts } => json!({"link": "ping", "nonce": nonce, "ts": ts}),
             Self::Pong { nonce, ts } => json!({"link": "pong", "nonce": nonce, "ts": ts}),
+            Self::Call(call) => json!({"link": "call", "call": call.to_string()}),
             Self::Goodbye { reason } => json!({"link": "goodbye", "reason": reason}),
         }
         .to_string()
@@ -195,8 +200,7 @@ struct Fields<'a>(&'a Value);
 
 impl<'a> Fields<'a> {
     fn hello(&self) -> Result<Hello, BadFrame> {
-        let boot = self.text("/boot", NAME_MAX)?;
-        let boot = Uuid::parse_str(boot).map_err(|_| BadFrame::Field { pointer: "/boot", wanted: "a UUID" })?;
+        let boot = self.uuid("/boot")?;
         let card = self.0.get("card").filter(|card| card.is_object());
         Ok(Hello {
             card: card.cloned().ok_or(BadFrame::Field { pointer: "/card", wanted: "an object" })?,
@@ -247,6 +251,11 @@ impl<'a> Fields<'a> {
     fn quiet(&self) -> Result<bool, BadFrame> {
         let Some(quiet) = self.0.get("quiet") else { return Ok(false) };
         quiet.as_bool().ok_or(BadFrame::Field { pointer: "/quiet", wanted: "true or false" })
+    }
+
+    fn uuid(&self, pointer: &'static str) -> Result<Uuid, BadFrame> {
+        let text = self.text(pointer, NAME_MAX)?;
+        Uuid::parse_str(text).map_err(|_| BadFrame::Field { pointer, wanted: "a UUID" })
     }
 
     fn number(&self, pointer: &'static str) -> Result<u64, BadFrame> {

@@ -10,5 +10,7 @@ pub mod frame;
 pub mod json;
 pub mod pack;
 pub mod signal;
+pub mod stream;
 pub mod strict;
+pub mod transfer;
 pub mod txt;

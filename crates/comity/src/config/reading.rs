@@ -134,20 +134,26 @@ impl Reading<'_> {
 
     pub(super) fn webrtc(&self, written: WebrtcKeys) -> Result<Webrtc, ConfigError> {
         let servers: Vec<IceServer> = self.each("webrtc.servers", &written.servers, "stun:HOST or turn:HOST")?;
-        let secret = |text: String| Zeroizing::new(text);
-        let credentials = match (written.username, written.password, written.secret) {
+        let shared = match (written.secret, written.secret_file) {
+            (Some(_), Some(_)) => {
+                return Err(self.wrong("webrtc.secret_file", "only one of it and webrtc.secret may be set"));
+            }
+            (secret, None) => secret.map(Zeroizing::new),
+            (None, Some(file)) => Some(self.secret("webrtc.secret_file", file)?),
+        };
+        let credentials = match (written.username, written.password, shared) {
             (None, None, None) => None,
-            (username, _, Some(shared)) => {
+            (username, _, Some(secret)) => {
                 let username = username.unwrap_or_else(|| "comity".to_owned());
-                Some(RelayCredentials::Secret { username, secret: secret(shared) })
+                Some(RelayCredentials::Secret { username, secret })
             }
             (Some(username), Some(password), None) => {
-                Some(RelayCredentials::LongTerm { username, password: secret(password) })
+                Some(RelayCredentials::LongTerm { username, password: Zeroizing::new(password) })
             }
             _ => return Err(self.wrong("webrtc.username", "it is wanted with webrtc.password, or webrtc.secret")),
         };
         if credentials.is_none() && servers.iter().any(|server| server.kind != IceKind::Stun) {
-            let problem = "a relay wants webrtc.username and webrtc.password, or webrtc.secret";
+            let problem = "a relay wants webrtc.username and webrtc.password, or webrtc.secret (or webrtc.secret_file)";
             return Err(self.wrong("webrtc.servers", problem));
         }
         let range = |text: &str| {
@@ -206,12 +212,7 @@ impl Reading<'_> {
             return Err(self.wrong(other, format!("only one of it and {one} may be set")));
         }
         let secret = match first {
-            Some((key @ "mqtt.password_file", Some(file))) => {
-                let path = self.path(key, file.clone());
-                let text = std::fs::read_to_string(&path).map(Zeroizing::new);
-                let text = text.map_err(|failure| self.wrong(key, format!("{}: {failure}", path.display())))?;
-                Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-            }
+            Some((key @ "mqtt.password_file", Some(file))) => Some(self.secret(key, file.clone())?),
             Some((_, secret)) => secret.clone().map(Zeroizing::new),
             None => None,
         };
@@ -233,6 +234,14 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The secret in a file, without the end of its line.
+    fn secret(&self, key: &str, file: String) -> Result<Zeroizing<String>, ConfigError> {
+        let path = self.path(key, file);
+        let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+        let text = text.map_err(|failure| self.wrong(key, format!("{}: {failure}", path.display())))?;
+        Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
     fn path(&self, key: &str, text: String) -> PathBuf {

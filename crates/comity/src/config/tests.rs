@@ -187,10 +187,11 @@ fn every_line_of_the_example_can_be_uncommented() {
             _ => format!("{line}\n"),
         })
         .collect();
-    // Of the three ways to give brokers a secret only one may be used.
+    // Of the ways to give brokers, or relays, a secret only one may be used.
     let text = text.replacen("password_file = ", "# ", 1).replacen("token = ", "# ", 1);
+    let text = text.replacen("secret_file = ", "# ", 1);
     let (config, origins) = with_file(&text).expect("the example is valid");
-    let others = |key: &str| !["mqtt.password_file", "mqtt.token"].contains(&key);
+    let others = |key: &str| !["mqtt.password_file", "mqtt.token", "webrtc.secret_file"].contains(&key);
     let mut said = origins.iter().filter(|origin| others(origin.key));
     assert!(said.all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
     let defaults = Config::default();
@@ -230,6 +231,23 @@ fn what_would_give_secrets_away_is_refused() {
     let text = "[mqtt]\nbrokers = [\"mqtts://127.0.0.1\"]\nverify = false\ntoken = \"s3cret\"\n";
     let (config, origins) = with_file(text).expect("on this machine");
     assert!(!format!("{config:?} {origins:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_relays_secret_can_stand_in_a_file_of_its_own() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path().join("turn"), "n0rth\n").expect("a file");
+    let path = scratch.path().join("comity.toml");
+    let read = |more: &str| {
+        let text = format!("[webrtc]\nservers = [\"turn:a\"]\nsecret_file = \"turn\"\n{more}");
+        std::fs::write(&path, text).expect("a file");
+        Config::read(&Sources { usual_file: Some(path.clone()), ..Sources::default() })
+    };
+    let (config, _) = read("").expect("good");
+    let credentials = config.webrtc.and_then(|webrtc| webrtc.credentials);
+    let Some(RelayCredentials::Secret { username, secret }) = credentials else { panic!("a secret is wanted") };
+    assert_eq!((username.as_str(), secret.as_str()), ("comity", "n0rth"));
+    assert!(read("secret = \"s\"\n").expect_err("both").to_string().contains("only one of"));
 }
 
 fn is_key(text: &str) -> bool {

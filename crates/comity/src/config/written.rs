@@ -216,6 +216,9 @@ settings! {
         /// The secret that this node shares with the relays instead (`static-auth-secret` of coturn), from which names that
         /// end with `username` and passwords of a day are made. Unset: none.
         secret: Option<String> = None, "\"…\"" secret;
+        /// A file with that secret, for those who keep secrets out of the configuration; from this file's folder when
+        /// relative. Set this or `secret`.
+        secret_file: Option<String> = None, "\"/run/secrets/turn\"";
         /// UDP ports to use, as in `50000-50099`; two for each connection and address. Unset: any. Too few, and connections
         /// fail when all are taken.
         ports: Option<String> = None, "\"50000-50099\"";

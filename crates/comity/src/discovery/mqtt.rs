@@ -23,7 +23,8 @@ use comity_core::wire::announce::{About, BODY_MAX};
 use connection::Publication;
 use member::{Member, State, Told};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -137,6 +138,7 @@ where
         topics,
         brokers,
         signals: signal_sender,
+        taken: Taken::default(),
         news: news.clone(),
         clock: Clock::start(),
         counters: setup.counters,
@@ -175,7 +177,7 @@ impl Mqtt {
         });
     }
 
-    /// Sends a signal to a peer by every broker that is connected. Whether it arrives nobody says.
+    /// Sends a signal to a peer by every broker that is connected or about to be. Whether it arrives nobody says.
     pub(crate) async fn publish_signal(&self, to: PeerId, body: Vec<u8>) -> Result<(), SignalTooLarge> {
         if body.len() > BODY_MAX {
             return Err(SignalTooLarge);
@@ -223,6 +225,25 @@ struct Broker {
     task: JoinHandle<()>,
 }
 
+/// The signals that came last: a broker may deliver one twice, and so do two brokers.
+#[derive(Default)]
+struct Taken {
+    hasher: RandomState,
+    last: VecDeque<u64>,
+}
+
+impl Taken {
+    fn is_new(&mut self, from: PeerId, body: &[u8]) -> bool {
+        let hash = self.hasher.hash_one((from, body));
+        if self.last.contains(&hash) {
+            return false;
+        }
+        self.last.truncate(SIGNALS_MAX - 1);
+        self.last.push_front(hash);
+        true
+    }
+}
+
 /// The one owner of what brokers say.
 struct Hub<F> {
     me: PeerId,
@@ -230,6 +251,7 @@ struct Hub<F> {
     topics: comity_core::wire::announce::Topics,
     brokers: Vec<Broker>,
     signals: mpsc::Sender<Signal>,
+    taken: Taken,
     news: broadcast::Sender<News>,
     clock: Clock,
     counters: Counters,
@@ -293,11 +315,14 @@ where
         }
     }
 
-    fn take_signal(&self, to: &str, from: &str, body: bytes::Bytes) {
+    fn take_signal(&mut self, to: &str, from: &str, body: bytes::Bytes) {
         let from = from.parse().map(PeerId).ok().filter(|_| to == self.me.to_string() && body.len() <= BODY_MAX);
         match from {
             None => self.counters.unannounced("signal", 1),
             Some(from) => {
+                if !self.taken.is_new(from, &body) {
+                    return;
+                }
                 if self.signals.try_send(Signal { from, body }).is_err() {
                     self.counters.unannounced("signals_full", 1);
                 }
@@ -307,7 +332,8 @@ where
 
     fn signal(&self, to: PeerId, body: &[u8]) {
         let topic = self.topics.signal(&to.to_string(), &self.me.to_string());
-        for broker in self.brokers.iter().filter(|broker| matches!(broker.state, Some(State::Up | State::Denied(_)))) {
+        // By each that is connected or about to be: whoever is announced may be met before all is acknowledged.
+        for broker in &self.brokers {
             let expiry = Some(Duration::from_secs(60));
             let publication = Publication { topic: topic.clone(), body: body.to_vec(), retain: false, expiry };
             if broker.orders.try_send(member::Order::Publish(publication)).is_err() {

@@ -7,6 +7,7 @@ mod checkup;
 mod denied;
 mod desk;
 mod feed;
+mod files;
 mod open;
 mod read;
 mod streams;
@@ -23,7 +24,7 @@ pub(crate) use read::Body;
 use super::mcp;
 use super::session::Sessions;
 use crate::link::{Links, Server};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -87,10 +88,12 @@ fn routes(desk: Desk) -> Router {
 }
 
 /// What the Unix socket offers besides: it is open only to the user whose node this is.
-fn socket_routes(desk: Desk, sessions: Arc<Sessions>) -> Router {
+fn socket_routes(desk: Desk, sessions: Arc<Sessions>, links: Links) -> Router {
+    let files = Router::new().route(path::SEND_FILES, get(files::send)).route(path::RECEIVE_FILES, get(files::receive));
+    let files = files.with_state(desk.clone()).layer(Extension(links));
     let own = Router::new().route(path::MCP_STDIO, get(mcp::over_stdio)).with_state(desk.clone());
     let codes = Router::new().route(path::CODES, post(one_time_code)).with_state((desk.clone(), sessions));
-    routes(desk).merge(own).merge(codes)
+    routes(desk).merge(own).merge(codes).merge(files)
 }
 
 async fn node(State(desk): State<Desk>) -> Json<control::Node> {

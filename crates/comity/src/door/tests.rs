@@ -39,6 +39,7 @@ pub(super) const NETWORK: [(&str, &str); 11] = [
     ("GET", "/dashflow/introspect"),
     ("GET", "/dashflow/events"),
     ("GET", "/dashflow/link"),
+    ("GET", "/dashflow/files"),
     ("POST", "/dashflow/message"),
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),
@@ -250,7 +251,7 @@ fn signed(seed: u8, change: impl FnOnce(&mut Message)) -> Value {
 }
 
 /// The list at the head of `mod.rs`, the routes that are made below it, and the paths that the tests
-/// ask for are the same. Only the route of links is made elsewhere.
+/// ask for are the same. Only the routes of links and streams are made elsewhere.
 #[test]
 fn the_list_of_what_is_reachable_names_every_path_and_no_other() {
     let (head, made) = include_str!("mod.rs").split_once("pub(crate) mod").expect("a head");
@@ -260,7 +261,7 @@ fn the_list_of_what_is_reachable_names_every_path_and_no_other() {
     };
     let quoted = |text| paths(text, "`", '`').into_iter().filter(|path| path.starts_with('/')).collect::<BTreeSet<_>>();
     let mut routed = paths(made, ".route(\"", '"');
-    routed.insert("/dashflow/link");
+    routed.extend(["/dashflow/link", "/dashflow/files"]);
     let asked = NETWORK.iter().chain(&METRICS).map(|(_, path)| *path).collect::<BTreeSet<_>>();
     assert_eq!(quoted(head), asked);
     assert_eq!(routed, asked);

@@ -4,6 +4,7 @@
 
 use super::hello::{self, Greeted};
 use super::listen::Caller;
+use super::stream::Up;
 use super::wire::Wire;
 use super::{Cause, Established, Links, ROOM, WRITES_MAX, Write};
 use crate::observe::Direction;
@@ -66,7 +67,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) type Socket = WebSocketStream<TlsStream<Wire>>;
 
 /// What a link speaks over: packets as a WebSocket has them. A WebSocket, or a data channel.
-pub(super) trait Packets:
+pub(crate) trait Packets:
     Stream<Item = Result<Packet, SocketError>> + Sink<Packet, Error = SocketError> + Unpin + Send + 'static
 {
 }
@@ -86,8 +87,17 @@ fn socket_config() -> WebSocketConfig {
 
 /// Opens the WebSocket on a TLS connection that this node dialled.
 pub(super) async fn open(stream: client::TlsStream<Wire>, address: SocketAddr) -> Result<Socket, DialFailure> {
-    let request = format!("wss://{address}{PATH}").into_client_request().map_err(|_| DialFailure::Refused)?;
-    let shake = tokio_tungstenite::client_async_with_config(request, TlsStream::from(stream), Some(socket_config()));
+    open_at(TlsStream::from(stream), (address, PATH), socket_config()).await
+}
+
+/// The same, for any path of the network door.
+pub(super) async fn open_at(
+    stream: TlsStream<Wire>,
+    (address, path): (SocketAddr, &str),
+    config: WebSocketConfig,
+) -> Result<Socket, DialFailure> {
+    let request = format!("wss://{address}{path}").into_client_request().map_err(|_| DialFailure::Refused)?;
+    let shake = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
     match timeout(hello::HELLO_TIME, Box::pin(shake)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(SocketError::Http(response))) if response.status() == StatusCode::NOT_FOUND => {
@@ -118,25 +128,32 @@ pub(super) async fn accept(
     response
 }
 
-fn upgrade_headers() -> [(header::HeaderName, HeaderValue); 2] {
+pub(crate) fn upgrade_headers() -> [(header::HeaderName, HeaderValue); 2] {
     [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),
     ]
 }
 
-fn refusal(status: StatusCode, code: &'static str, detail: &'static str) -> Response {
+pub(super) fn refusal(status: StatusCode, code: &'static str, detail: &'static str) -> Response {
     let body = serde_json::json!({ "status": status.as_u16(), "code": code, "detail": detail }).to_string();
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
 }
 
 /// The answer to a WebSocket handshake (RFC 6455, 4.2); `None` when the request is none.
-fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let upgrade = headers.get(header::UPGRADE)?.to_str().ok()?;
     let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
     let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
     let wanted = upgrade.eq_ignore_ascii_case("websocket") && version == "13";
     wanted.then(|| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()).flatten()
+}
+
+/// The WebSocket of a connection that another node opened by TLS.
+pub(super) async fn upgraded(upgrade: OnUpgrade, config: WebSocketConfig) -> Option<Socket> {
+    let parts = upgrade::downcast::<TokioIo<server::TlsStream<Wire>>>(upgrade.await.ok()?).ok()?;
+    let (stream, early) = (TlsStream::from(parts.io.into_inner()), parts.read_buf.to_vec());
+    Some(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await)
 }
 
 impl Links {
@@ -149,15 +166,9 @@ impl Links {
 
     /// Takes a link that another node opened.
     async fn welcome(&self, upgrade: OnUpgrade, key: NodeId, remote: SocketAddr) {
-        let Ok(Ok(upgraded)) = timeout(hello::HELLO_TIME, upgrade).await else {
+        let Ok(Some(mut socket)) = timeout(hello::HELLO_TIME, upgraded(upgrade, socket_config())).await else {
             return self.refused(Cause::Hello);
         };
-        let Ok(parts) = upgrade::downcast::<TokioIo<server::TlsStream<Wire>>>(upgraded) else {
-            return self.refused(Cause::Hello);
-        };
-        let stream = TlsStream::from(parts.io.into_inner());
-        let early = parts.read_buf.to_vec();
-        let mut socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(socket_config())).await;
         match hello::exchange(&mut socket, &self.0.handle, key).await {
             Ok(greeted) => drop(self.establish(socket, greeted, key, (remote, Way::Mesh), None).await),
             Err(failure) => {
@@ -189,11 +200,13 @@ impl Links {
     ) -> LinkId {
         let id = self.0.handle.new_link();
         let (writer, queue) = mpsc::channel(WRITES_MAX);
+        let up = Up { key, remote, way, dialed: dial.is_some(), writer: writer.downgrade() };
         let Greeted { card, theirs, ours } = greeted;
         let tables = Tables { incoming: table(&theirs.channels), outgoing: table(&ours.channels) };
         let (boot, subscriptions) = (theirs.boot, theirs.subscriptions);
         let established = Established { id, dial, key, remote, way, card, boot, subscriptions, ours, writer };
         self.0.handle.linked(established).await;
+        self.0.streams.link_up(id, up);
         self.clone().spawn_link(id, socket, queue, tables);
         id
     }
@@ -212,6 +225,7 @@ impl Links {
             loss = writer.run(queue) => loss,
             () = self.0.handle.stop().cancelled() => LinkLoss::Closed,
         };
+        self.0.streams.link_down(id);
         if loss == LinkLoss::Malformed {
             self.refused(Cause::Malformed);
         }
@@ -309,6 +323,12 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
             handle.received(link, vec![message], Vec::new(), room).await;
         }
         Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
+        Ok(Incoming::Control(Frame::Call(call))) => {
+            // Only whoever dialled can dial again, and only where it did.
+            if let Some(Up { key, remote, dialed: true, way: Way::Mesh, .. }) = links.0.streams.link(link) {
+                links.called(key, remote, call);
+            }
+        }
         Ok(Incoming::Control(frame)) => {
             let goodbye = matches!(frame, Frame::Goodbye { .. });
             handle.framed(link, frame, room).await;

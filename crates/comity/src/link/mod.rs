@@ -9,6 +9,7 @@ mod listen;
 mod mesh;
 mod post;
 mod rtc;
+mod stream;
 mod tls;
 mod wire;
 
@@ -16,8 +17,10 @@ mod wire;
 mod tests;
 
 pub(crate) use listen::{Caller, Limits, listen};
+pub(crate) use mesh::{Packets, accept_key, upgrade_headers};
 pub(crate) use post::Whom;
 pub(crate) use rtc::{Declined, Ice, SIGNALING, Server};
+pub(crate) use stream::{Admits, Giver, NoStream, Received, socket_config};
 pub(crate) use tls::{OriginCertificate, Tls};
 
 use crate::driver::Handle;
@@ -95,6 +98,7 @@ struct Shared {
     posts: Semaphore,
     room: Arc<Semaphore>,
     rtc: rtc::Rtc,
+    streams: stream::Streams,
     tasks: TaskTracker,
 }
 
@@ -109,12 +113,19 @@ impl Links {
     /// WebRTC.
     pub(crate) fn new(handle: Handle, tls: Tls, ice: Option<Ice>) -> Self {
         let (posts, room) = (Semaphore::new(POSTS_MAX), Arc::new(Semaphore::new(ROOM)));
-        Self(Arc::new(Shared { handle, tls, posts, room, rtc: rtc::Rtc::new(ice), tasks: TaskTracker::new() }))
+        let (rtc, streams, tasks) = (rtc::Rtc::new(ice), stream::Streams::default(), TaskTracker::new());
+        Self(Arc::new(Shared { handle, tls, posts, room, rtc, streams, tasks }))
     }
 
-    /// The route by which other nodes open links to this one.
+    /// The routes by which other nodes open links and streams to this one.
     pub(crate) fn router(&self) -> Router {
-        Router::new().route(mesh::PATH, axum::routing::get(mesh::accept)).with_state(self.clone())
+        let links = Router::new().route(mesh::PATH, axum::routing::get(mesh::accept));
+        links.route(stream::PATH, axum::routing::get(stream::accept)).with_state(self.clone())
+    }
+
+    /// Waits in line for files from other nodes; `None` when too many wait.
+    pub(crate) fn wait_for_files(&self, admits: Admits) -> Option<stream::Waiting> {
+        self.0.streams.wait(admits)
     }
 
     /// Waits until every link, dial and POST has ended; the node was stopped before.

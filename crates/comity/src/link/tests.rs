@@ -5,6 +5,7 @@ mod doors;
 mod meshes;
 mod requests;
 mod rtcs;
+mod streams;
 
 use super::*;
 use crate::driver::{Clock, Driver, Event, Setup};

@@ -216,7 +216,7 @@ pub(super) async fn assemble(
     let (driver, handle) = Driver::new(setup);
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let control = control::open(&handle, &links, home.folder(), &config, &origins, control).await;
+    let control = control::open(&handle, links.clone(), home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();

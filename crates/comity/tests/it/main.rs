@@ -2,6 +2,7 @@
 //! are named to each other by address. What a single rule decides is tested in `comity-core`.
 
 mod attention;
+mod brokered;
 mod meeting;
 mod talking;
 mod world;

@@ -34,8 +34,13 @@ impl Drop for Scratch {
 
 /// The configuration of the tests: any free port on loopback, nothing that meets the outside.
 pub(crate) fn config(name: &str) -> Config {
+    config_with(name, &[])
+}
+
+/// The same with some values of its own.
+pub(crate) fn config_with(name: &str, values: &[(&'static str, &str)]) -> Config {
     let flag = |key: &'static str, value: &str| Flag { name: "the test", key, values: vec![value.to_owned()] };
-    let flags = vec![
+    let mut flags = vec![
         flag("name", name),
         flag("http.port", "0"),
         flag("http.listen", "127.0.0.1"),
@@ -45,13 +50,19 @@ pub(crate) fn config(name: &str) -> Config {
         flag("limits.messages_per_second", "1000000"),
         flag("limits.messages_burst", "1000000"),
     ];
+    flags.extend(values.iter().map(|(key, value)| flag(key, value)));
     Config::read(&Sources { flags, ..Sources::default() }).expect("a valid configuration").0
 }
 
 /// A node of this name in this directory.
 pub(crate) async fn start(folder: &Path, name: &str) -> Network {
+    start_with(folder, name, &[]).await
+}
+
+/// The same with some values of its own in its configuration.
+pub(crate) async fn start_with(folder: &Path, name: &str, values: &[(&'static str, &str)]) -> Network {
     let home = Home::lock(&folder.join(name)).expect("the directory is free");
-    Network::run(home, config(name), Vec::new()).await.expect("the node starts")
+    Network::run(home, config_with(name, values), Vec::new()).await.expect("the node starts")
 }
 
 /// Where the node can be reached.

@@ -78,6 +78,36 @@ fn a_doubted_peer_is_tried_and_a_linked_one_stays() {
 }
 
 #[test]
+fn a_linked_peer_whose_goodbye_a_broker_brings_must_answer_within_a_second() {
+    let key = NodeId::from_bytes([2; 32]);
+    let goodbye = Input::Unsighted { source: Source::Mqtt, peer: key.peer() };
+    let doubt = Input::Doubted { peer: key.peer() };
+    for (said, answers, gone_after) in [(&goodbye, false, Some(1)), (&goodbye, true, None), (&doubt, false, Some(3))] {
+        let mut pair = Pair::new();
+        pair.tell(0, Input::Sighted(Sighting { source: Source::Mqtt, ..sighting(key.peer(), Some(key), "node-2") }));
+        pair.nodes[0].handle(said.clone(), pair.now);
+        let ping = pair.nodes[0].effects().find_map(|effect| match effect {
+            Effect::Control { frame: Frame::Ping { nonce, ts }, .. } => Some((nonce, ts)),
+            _ => None,
+        });
+        let (nonce, ts) = ping.expect("it is asked at once");
+        if answers {
+            pair.nodes[0].handle(Input::Frame { link: LINK, frame: Frame::Pong { nonce, ts } }, pair.now);
+        }
+        let mut gone = None;
+        for second in 1..=3 {
+            pair.now.mono += Duration::from_secs(1);
+            pair.nodes[0].handle(Input::Wake, pair.now);
+            pair.nodes[0].effects().for_each(drop);
+            if gone.is_none() && pair.peer(0).presence != Presence::Online {
+                gone = Some(second);
+            }
+        }
+        assert_eq!(gone, gone_after, "{said:?}, answers: {answers}");
+    }
+}
+
+#[test]
 fn a_flood_of_announced_ids_pushes_nobody_out() {
     let mut book = Book::default();
     let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };

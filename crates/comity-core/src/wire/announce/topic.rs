@@ -71,9 +71,10 @@ impl Topics {
         format!("{}/{to}/signal/{from}", self.prefix)
     }
 
-    /// What a node subscribes to, in this order: who is announced is known before its capabilities come.
+    /// What a node subscribes to, in this order: its own signals, for whoever hears of it may signal at once; and who is
+    /// announced is known before its capabilities come.
     pub fn subscriptions(&self, me: &str) -> [String; 4] {
-        [self.announce("+"), self.goodbye("+"), self.signal(me, "+"), format!("{}/+/capabilities/+", self.prefix)]
+        [self.signal(me, "+"), self.announce("+"), self.goodbye("+"), format!("{}/+/capabilities/+", self.prefix)]
     }
 
     /// Whom a topic is about, and what is said there; `None` when it is none of these topics.
@@ -111,7 +112,7 @@ mod tests {
         let capability = topics.capability("x", "search").expect("a name");
         assert_eq!(topics.read(&capability), Some(("x", About::Capability("search"))));
         assert_eq!(topics.capability("x", "a/b"), None);
-        assert_eq!(topics.subscriptions("me")[2], "a/b/me/signal/+");
+        assert_eq!(topics.subscriptions("me")[0], "a/b/me/signal/+");
     }
 
     #[test]

@@ -195,12 +195,15 @@ impl Member {
         }
     }
 
-    /// Announces, then subscribes: if the broker keeps what is announced, this node's own comes back.
+    /// Subscribes to its own signals, which nobody keeps for it, and announces itself; then it subscribes to the others:
+    /// if the broker keeps what is announced, this node's own comes back.
     fn begin(&mut self, connection: &mut Connection, announcer: &mut Announcer) -> Begun {
         let mut begun =
             Begun { at: Instant::now(), announce_at: Instant::now(), answered: None, echoed: false, denied: None };
+        let [signals, others @ ..] = self.config.topics.subscriptions(&self.keys.peer().to_string());
+        connection.subscribe([signals]);
         self.announce(connection, announcer, &mut begun);
-        connection.subscribe(self.config.topics.subscriptions(&self.keys.peer().to_string()));
+        connection.subscribe(others);
         begun
     }
 

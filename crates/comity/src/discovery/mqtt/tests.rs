@@ -1,9 +1,13 @@
 //! Two sources at a real broker in this process, and at brokers that do not do what they should.
 
+mod liars;
+
 use super::*;
 use crate::broker::Broker as RealBroker;
 use crate::config::{Config as Configuration, Flag, Sources};
+use bytes::BytesMut;
 use comity_core::peers::Sighting;
+use comity_core::time::Timestamp;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -55,6 +59,10 @@ impl Listening {
     }
 
     async fn until<T>(&mut self, wanted: impl Fn(Input) -> Option<T>) -> T {
+        self.until_within(PATIENCE, wanted).await
+    }
+
+    async fn until_within<T>(&mut self, patience: Duration, wanted: impl Fn(Input) -> Option<T>) -> T {
         let heard = async {
             loop {
                 if let Some(found) = wanted(self.heard.recv().await.expect("the source runs")) {
@@ -62,7 +70,7 @@ impl Listening {
                 }
             }
         };
-        timeout(PATIENCE, heard).await.expect("in time")
+        timeout(patience, heard).await.expect("in time")
     }
 
     async fn sights(&mut self, key: &KeyPair) -> Sighting {
@@ -84,7 +92,11 @@ impl Listening {
     }
 
     async fn health(&mut self) -> SourceHealth {
-        self.until(|input| match input {
+        self.health_within(PATIENCE).await
+    }
+
+    async fn health_within(&mut self, patience: Duration) -> SourceHealth {
+        self.until_within(patience, |input| match input {
             Input::Source { health, .. } => Some(health),
             _ => None,
         })
@@ -122,6 +134,25 @@ async fn two_nodes_find_one_another_signal_and_say_goodbye() {
     bob.mqtt.leave().await;
     late.mqtt.leave().await;
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_hears_of_a_node_may_signal_to_it_at_once_and_it_hears_each_signal_once() {
+    let ((one, first), (other, second)) = (broker().await, broker().await);
+    let urls = [first, second].concat();
+    let mut bob = Listening::at(&urls, 2, &[]);
+    let mut ann = Listening::at(&urls, 1, &[]);
+    bob.sights(&ann.keys).await;
+    for word in ["offer", "candidates"] {
+        bob.mqtt.publish_signal(ann.keys.peer(), word.into()).await.expect("small enough");
+        let signal = timeout(PATIENCE, ann.signals.recv()).await.expect("in time").expect("a signal");
+        assert_eq!(&signal.body[..], word.as_bytes());
+    }
+    bob.mqtt.leave().await;
+    ann.loses(&bob.keys).await;
+    assert!(ann.signals.try_recv().is_err(), "two brokers carried it");
+    ann.mqtt.leave().await;
+    tokio::join!(one.stop(), other.stop());
 }
 
 #[tokio::test]

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::channel::{ChannelData, ChannelId};
+use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, CandidateKind, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
@@ -145,6 +146,15 @@ impl Agent {
         self.pending = Some(pending);
         self.pipes.push(Pipe::new(id, label.to_owned()));
         Some(offer.to_sdp_string())
+    }
+
+    /// Another channel of a connection that is up; `reply` is dropped if there is no room for one.
+    pub(super) fn open(&mut self, label: &str, reply: oneshot::Sender<DataChannel>) {
+        if self.pipes.len() < CHANNELS_MAX {
+            let config = ChannelConfig { label: label.to_owned(), ..ChannelConfig::default() };
+            let id = self.rtc.direct_api().create_data_channel(config);
+            self.pipes.push(Pipe::wanted(id, label.to_owned(), reply));
+        }
     }
 
     /// An offer that lets the connection go on by other addresses (RFC 8445, 9).
@@ -445,7 +455,7 @@ impl Agent {
         }
         if let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.id == id) {
             self.had_pipes = true;
-            self.news.push_back(News::Channel(pipe.open()));
+            self.news.extend(pipe.open().map(News::Channel));
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) use server::Server;
 use super::post::Whom;
 use super::{Cause, Links};
 use agent::Agent;
+use channel::DataChannel;
 use comity_core::id::{DialId, NodeId, PeerId};
 use comity_core::identity::guard;
 use comity_core::node::{DialOutcome, Input};
@@ -83,16 +84,18 @@ struct Entry {
     offering: bool,
     /// Whence an offer came, as long as the link is not up.
     from: Option<IpAddr>,
+    /// The link is up.
+    linked: bool,
     orders: Option<mpsc::Sender<Order>>,
 }
 
 impl Entry {
     fn offering(peer: NodeId) -> Self {
-        Self { peer, offering: true, from: None, orders: None }
+        Self { peer, offering: true, from: None, linked: false, orders: None }
     }
 
     fn accepting(peer: NodeId, from: Option<IpAddr>) -> Self {
-        Self { peer, offering: false, from, orders: None }
+        Self { peer, offering: false, from, linked: false, orders: None }
     }
 }
 
@@ -126,13 +129,21 @@ impl Rtc {
     /// Its link is up.
     fn settle(&self, id: Uuid) {
         if let Some(entry) = self.sessions().get_mut(&id) {
-            (entry.offering, entry.from) = (false, None);
+            (entry.offering, entry.from, entry.linked) = (false, None, true);
         }
     }
 
     /// The attempt of this side at connecting with this peer, if there is one.
     fn rival(&self, peer: NodeId) -> Option<mpsc::Sender<Order>> {
         self.sessions().values().find(|entry| entry.offering && entry.peer == peer)?.orders.clone()
+    }
+
+    /// Another channel of a connection with this peer, for a stream of packets.
+    pub(super) async fn open_channel(&self, peer: NodeId) -> Option<DataChannel> {
+        let orders = self.sessions().values().find(|entry| entry.linked && entry.peer == peer)?.orders.clone()?;
+        let (reply, channel) = oneshot::channel();
+        orders.send(Order::Channel(reply)).await.ok()?;
+        channel.await.ok()
     }
 
     fn forget(&self, id: Uuid) {

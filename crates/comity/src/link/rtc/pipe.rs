@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 use str0m::Rtc;
 use str0m::channel::ChannelId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message as Packet;
 use tokio_util::sync::PollSender;
 
@@ -26,19 +26,30 @@ pub(super) struct Pipe {
     writing: Option<Packet>,
     /// Its owner writes no more.
     finished: bool,
+    /// Who asked for it, if it was not for the link.
+    asker: Option<oneshot::Sender<DataChannel>>,
 }
 
 impl Pipe {
     /// A channel that is not open yet.
     pub(super) fn new(id: ChannelId, label: String) -> Self {
-        Self { id, label, inside: None, reading: VecDeque::new(), held: 0, writing: None, finished: false }
+        let reading = VecDeque::new();
+        Self { id, label, inside: None, reading, held: 0, writing: None, finished: false, asker: None }
     }
 
-    /// It is open: here is its outside.
-    pub(super) fn open(&mut self) -> DataChannel {
+    /// The same, for whoever asked for it.
+    pub(super) fn wanted(id: ChannelId, label: String, asker: oneshot::Sender<DataChannel>) -> Self {
+        Self { asker: Some(asker), ..Self::new(id, label) }
+    }
+
+    /// It is open: here is its outside, unless it went to whoever asked for it.
+    pub(super) fn open(&mut self) -> Option<DataChannel> {
         let (outside, Inside { incoming, outgoing }) = channel::open(self.label.clone());
         self.inside = Some((PollSender::new(incoming), outgoing));
-        outside
+        let Some(asker) = self.asker.take() else { return Some(outside) };
+        // Err: the asker has gone, and the channel closes.
+        let _ = asker.send(outside);
+        None
     }
 
     /// Nothing more comes and nothing more goes.

@@ -6,7 +6,7 @@ use super::agent::{Agent, News};
 use super::channel::DataChannel;
 use super::route::{Route, Signalled};
 use super::{LINK, permitted};
-use crate::link::{Cause, Links, hello};
+use crate::link::{Cause, Links, hello, stream};
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::Way;
@@ -41,6 +41,8 @@ pub(super) enum Order {
     Signal(Signal),
     /// The other side offers new paths; the answer goes back to whoever asks, if somebody does.
     Reoffer(Signal, Option<oneshot::Sender<Result<Signal, String>>>),
+    /// Somebody here wants another channel, for files.
+    Channel(oneshot::Sender<DataChannel>),
     /// The other side's own attempt goes first.
     Yield,
 }
@@ -187,6 +189,10 @@ impl Session {
                 }
             }
             News::Channel(channel) if channel.label() == LINK && self.link.is_none() => self.greet(channel),
+            News::Channel(channel) if channel.label() == stream::LABEL && self.link.is_some() => {
+                let (links, peer) = (self.links.clone(), self.peer);
+                self.links.spawn(async move { links.take_stream(peer, Box::new(channel)).await });
+            }
             // Nobody here asked for it: dropped, it closes.
             News::Channel(_) => {}
             News::Lost if self.dial.is_some() && self.link.is_some() && self.until.is_none() => self.restart(),
@@ -219,6 +225,7 @@ impl Session {
                     (None, Err(why)) => tracing::debug!(why, "an offer of new paths"),
                 }
             }
+            Order::Channel(reply) => self.agent.open(stream::LABEL, reply),
             Order::Yield => {
                 self.yielded = true;
                 return ControlFlow::Break(());

@@ -20,7 +20,7 @@ fn at(address: SocketAddr) -> Vec<Candidate> {
 }
 
 /// Links two sides; the first one dials.
-async fn linked(one: &mut Side, other: &mut Side) -> (Established, Established) {
+pub(super) async fn linked(one: &mut Side, other: &mut Side) -> (Established, Established) {
     one.links.dial(DialId(7), Some(other.key.node()), at(other.address));
     let (dialed, accepted) = (one.link().await, other.link().await);
     let told = one.input().await;
@@ -29,7 +29,7 @@ async fn linked(one: &mut Side, other: &mut Side) -> (Established, Established) 
 }
 
 /// A peer that says whatever a test wants on its link.
-async fn rogue(side: &Side, key: &KeyPair) -> Socket {
+pub(super) async fn rogue(side: &Side, key: &KeyPair) -> Socket {
     let tls = Tls::new(key, None).expect("TLS of a good key");
     let tcp = TcpStream::connect(side.address).await.expect("somebody listens");
     let (stream, _) = tls.connect(Wire::dialed(tcp), side.address.ip()).await.expect("a handshake");

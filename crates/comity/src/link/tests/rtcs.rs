@@ -6,7 +6,7 @@ use comity_core::node::{DialOutcome, LinkLoss};
 use comity_core::wire::signal::{HEADER, Signal};
 
 /// A port at which a side takes offers, as its network door does.
-async fn signaling(side: &Side) -> (SocketAddr, String) {
+pub(super) async fn signaling(side: &Side) -> (SocketAddr, String) {
     let (links, tls) = (side.links.clone(), Tls::new(&side.key, None).expect("TLS of a good key"));
     let me = side.key.node();
     let offer = move |head: HeaderMap, body: String| async move {
@@ -29,7 +29,7 @@ async fn signaling(side: &Side) -> (SocketAddr, String) {
 }
 
 /// The link at both sides once they are connected; the first one dialled.
-async fn connected(one: &mut Side, other: &mut Side) -> (Established, Established) {
+pub(super) async fn connected(one: &mut Side, other: &mut Side) -> (Established, Established) {
     let (dialed, accepted) = (one.link().await, other.link().await);
     assert_eq!((dialed.dial, dialed.key), (Some(DialId(7)), other.key.node()));
     assert_eq!((accepted.dial, accepted.key), (None, one.key.node()));

@@ -1,0 +1,179 @@
+//! The sending side of a transfer, on disk.
+
+use super::disk::hash_prefix;
+use super::plan::Plan;
+use super::socket::{Packet, Socket};
+use super::{Broken, Event};
+use crate::Client;
+use comity_core::transfer::giving::{Give, Giving};
+use comity_core::wire::transfer::{Digest, Say, Why};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use uuid::Uuid;
+
+/// What became of a transfer that came to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Files and folders that stand there under their names now.
+    pub done: usize,
+    /// Those that were not taken, by their paths there.
+    pub skipped: Vec<(String, Why)>,
+}
+
+/// Sends these to whoever receives at this peer. After a break it is called again, with the same id.
+pub async fn give(
+    client: &Client,
+    peer: &str,
+    transfer: Uuid,
+    plan: &Plan,
+    mut tell: impl FnMut(Event),
+) -> Result<Given, Broken> {
+    let entries = plan.sources.iter().map(|source| source.entry.clone()).collect();
+    let socket = Socket::to(client, peer).await?;
+    let mut giver = Giver { plan, giving: Giving::new(transfer, entries), socket, file: None, given: Given::default() };
+    match giver.run(&mut tell).await {
+        Ok(()) => {
+            giver.socket.close(None).await;
+            Ok(giver.given)
+        }
+        Err(broken) => {
+            let last = match &broken {
+                Broken::Fault(fault) => fault.say(),
+                Broken::Read { .. } => Some(Say::failed(Why::Unreadable, "a file cannot be read over there")),
+                Broken::Changed(_) => Some(Say::failed(Why::Changed, "a file changed while it was sent")),
+                _ => None,
+            };
+            giver.socket.close(last).await;
+            Err(broken)
+        }
+    }
+}
+
+struct Giver<'a> {
+    plan: &'a Plan,
+    giving: Giving,
+    socket: Socket,
+    /// The file that is being sent.
+    file: Option<Reading>,
+    given: Given,
+}
+
+/// A file of which so many bytes are in the hash.
+struct Reading {
+    index: usize,
+    file: File,
+    at: u64,
+    hash: Sha256,
+}
+
+impl Giver<'_> {
+    async fn run(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Broken> {
+        loop {
+            while let Some(give) = self.giving.poll() {
+                if give == Give::Over {
+                    return Ok(());
+                }
+                self.perform(give, tell).await?;
+            }
+            match self.socket.next().await? {
+                Packet::Said(said) => {
+                    let got = matches!(said, Say::Got { .. });
+                    self.giving.handle(said)?;
+                    if got {
+                        tell(Event::Progress(self.giving.arrived()));
+                    }
+                }
+                Packet::Piece(_) => return Err(comity_core::transfer::Fault::Unexpected("a piece of a file").into()),
+            }
+        }
+    }
+
+    async fn perform(&mut self, give: Give, tell: &mut impl FnMut(Event)) -> Result<(), Broken> {
+        match give {
+            Give::Say(said) => self.socket.say(&said).await?,
+            Give::Hash { file, upto } => {
+                let digest = self.hash(file, upto).await?;
+                self.giving.hashed(file, digest);
+            }
+            Give::Send { file, at, length } => {
+                if self.file.as_ref().is_none_or(|reading| reading.index != file) {
+                    self.read_on(file, at).await?;
+                    let entry = &self.plan.sources[file].entry;
+                    tell(Event::Begun { path: entry.path.clone(), size: entry.size, from: at });
+                    if at > 0 {
+                        tell(Event::Spared(at));
+                    }
+                }
+                let piece = self.piece(length)?;
+                self.socket.piece(piece).await?;
+            }
+            Give::Digest { file } => {
+                if self.file.as_ref().is_none_or(|reading| reading.index != file) {
+                    // Nothing of it had to be sent.
+                    let size = self.plan.sources[file].entry.size;
+                    self.read_on(file, size).await?;
+                    tell(Event::Spared(size));
+                }
+                let reading = self.file.take();
+                let digest = reading.map(|reading| Digest(reading.hash.finalize().into()));
+                self.giving.ended(file, digest.unwrap_or(Digest([0; 32])));
+            }
+            Give::Settled { file, skipped } => self.settle(file, skipped, tell),
+            Give::Over => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, file: usize, skipped: Option<Why>, tell: &mut impl FnMut(Event)) {
+        let path = self.plan.sources[file].entry.path.clone();
+        match skipped {
+            None => {
+                self.given.done += 1;
+                tell(Event::Done { path });
+            }
+            Some(why) => {
+                self.given.skipped.push((path.clone(), why));
+                tell(Event::Skipped { path, why });
+            }
+        }
+    }
+
+    async fn hash(&self, index: usize, upto: u64) -> Result<Digest, Broken> {
+        let mut file = self.open(index)?;
+        let hashed = hash_prefix(&mut file, upto).await.map_err(|source| self.unreadable(index, source))?;
+        Ok(Digest(hashed.finalize().into()))
+    }
+
+    /// Goes on reading a file; what comes before is hashed.
+    async fn read_on(&mut self, index: usize, at: u64) -> Result<(), Broken> {
+        let mut file = self.open(index)?;
+        let hash = hash_prefix(&mut file, at).await.map_err(|source| self.unreadable(index, source))?;
+        file.seek(SeekFrom::Start(at)).map_err(|source| self.unreadable(index, source))?;
+        self.file = Some(Reading { index, file, at, hash });
+        Ok(())
+    }
+
+    fn open(&self, index: usize) -> Result<File, Broken> {
+        File::open(&self.plan.sources[index].path).map_err(|source| self.unreadable(index, source))
+    }
+
+    fn piece(&mut self, length: usize) -> Result<Vec<u8>, Broken> {
+        let Some(reading) = &mut self.file else { return Err(Broken::Off) };
+        let index = reading.index;
+        let mut piece = vec![0; length];
+        reading.file.read_exact(&mut piece).map_err(|source| unreadable(self.plan, index, source))?;
+        reading.hash.update(&piece);
+        reading.at += length as u64;
+        Ok(piece)
+    }
+
+    fn unreadable(&self, index: usize, source: io::Error) -> Broken {
+        unreadable(self.plan, index, source)
+    }
+}
+
+fn unreadable(plan: &Plan, index: usize, source: io::Error) -> Broken {
+    let path = plan.sources[index].path.clone();
+    if source.kind() == io::ErrorKind::UnexpectedEof { Broken::Changed(path) } else { Broken::Read { path, source } }
+}
