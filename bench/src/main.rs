@@ -1,7 +1,9 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
-//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `files` (how fast
-//! they go over a shaped link), `rules` (what a message costs in the rules alone).
+//! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
+//! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
+//! `rules` (what a message costs in the rules alone).
 
+mod announced;
 mod discovery;
 mod figures;
 mod files;
@@ -15,6 +17,7 @@ mod rules;
 mod server;
 mod table;
 mod watchers;
+mod webrtc;
 
 fn main() -> std::process::ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -24,9 +27,11 @@ fn main() -> std::process::ExitCode {
         }
         Some("discovery") => discovery::run(),
         Some("files") => files::run(),
+        Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|files".to_owned()),
+        Some("webrtc") => webrtc::run(),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, NetworkOptions, PublishOptions};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Requests that the client takes before its network is ready, and that it writes in one go.
@@ -62,6 +64,72 @@ impl Connection {
         let connection = Self { client, polling };
         connected.await.map_err(|_| "mosquitto does not take a client".to_owned())?;
         Ok(connection)
+    }
+}
+
+/// A client that has a broker keep messages, and that hears goodbyes there.
+pub(crate) struct Retained {
+    client: AsyncClient,
+    polling: tokio::task::JoinHandle<()>,
+    acknowledged: Arc<AtomicU64>,
+    published: u64,
+    /// A lock and no message: it is held for one step of a map.
+    awaited: Arc<Mutex<HashMap<String, oneshot::Sender<()>>>>,
+}
+
+impl Drop for Retained {
+    fn drop(&mut self) {
+        self.polling.abort();
+    }
+}
+
+impl Retained {
+    /// Connects to any broker for MQTT 5.
+    pub(crate) async fn open(broker: SocketAddr) -> Result<Self, String> {
+        let options = MqttOptions::new("keeper", (broker.ip().to_string(), broker.port()));
+        let (client, mut events) = AsyncClient::builder(options).capacity(REQUESTS_AT_ONCE).build();
+        let (acknowledged, awaited) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<HashMap<_, _>>>::default());
+        let (counted, heard) = (acknowledged.clone(), awaited.clone());
+        let polling = tokio::spawn(async move {
+            // Err: the connection broke; whoever waits for a message notices.
+            while let Ok(event) = events.poll().await {
+                match event {
+                    Event::Incoming(Incoming::PubAck(_)) => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                    Event::Incoming(Incoming::Publish(publish)) => {
+                        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+                        is_ready(&mut heard.lock().expect("nobody panics with it").remove(&topic));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        Ok(Self { client, polling, acknowledged, published: 0, awaited })
+    }
+
+    /// Publishes a message that the broker is to keep.
+    pub(crate) async fn publish(&mut self, topic: &str, body: String) -> Result<(), String> {
+        self.published += 1;
+        let options = PublishOptions::new(QoS::AtLeastOnce).retained();
+        self.client.publish(topic, body, options).await.map_err(|error| error.to_string())
+    }
+
+    /// Waits until the broker has taken everything.
+    pub(crate) async fn settled(&self) -> Result<(), String> {
+        while self.acknowledged.load(Ordering::Relaxed) < self.published {
+            if self.polling.is_finished() {
+                return Err("the broker ended the connection".to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Comes when something is said on this topic.
+    pub(crate) async fn heard(&self, topic: &str) -> Result<oneshot::Receiver<()>, String> {
+        let (said, heard) = oneshot::channel();
+        self.awaited.lock().expect("nobody panics with it").insert(topic.to_owned(), said);
+        self.client.subscribe(topic, QoS::AtLeastOnce).await.map_err(|error| error.to_string())?;
+        Ok(heard)
     }
 }
 

@@ -120,25 +120,36 @@ impl Mosquitto {
 
     /// Everything that is published from now on, and before that what is kept: topic, whether it was kept, and body.
     pub fn listener(&self) -> Lines {
+        self.subscribe("%t %r %p")
+    }
+
+    /// The same, whatever the bytes: topic, and body in hexadecimal.
+    pub fn capture(&self) -> Lines {
+        self.subscribe("%t %x")
+    }
+
+    fn subscribe(&self, form: &str) -> Lines {
         let port = self.port.to_string();
-        let words =
-            ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", "%t %r %p", "-d"];
+        let words = ["-oL", "mosquitto_sub", "-V", "5", "-h", &self.address, "-p", &port, "-t", "#", "-F", form, "-d"];
         let mut lines = Lines::start(self.command("stdbuf").args(words));
         lines.wait_for("subscription", PATIENCE, |line| line.contains("SUBACK").then_some(()));
         lines
     }
 }
 
-/// An authority (`ca.crt`), and certificates of these common names by it, all for these alternative names.
+/// Two authorities (`ca.crt` and `other.crt`), and certificates of these common names by the first, all for these
+/// alternative names.
 pub(crate) fn certificates(folder: &Path, alternatives: &str, names: &[&str]) {
     let openssl = |words: &[&str]| {
         crate::peers::output(Command::new("openssl").args(words).current_dir(folder));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    openssl(
-        &[&["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
-            .concat(),
-    );
+    for authority in ["ca", "other"] {
+        let (subject, key_file, certificate) =
+            (format!("/CN={authority}"), format!("{authority}.key"), format!("{authority}.crt"));
+        let words = ["req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &key_file, "-out", &certificate];
+        openssl(&[&words[..], &key[..]].concat());
+    }
     let extensions = format!("subjectAltName={alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n");
     std::fs::write(folder.join("extensions"), extensions).expect("the folder is ours");
     for name in names {

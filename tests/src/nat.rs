@@ -130,7 +130,7 @@ impl Net {
     pub fn block_udp(&self, number: usize) {
         load_rules(
             &self.nat(number),
-            "table ip udp {\n chain pass {\n type filter hook forward priority -10\n meta l4proto udp drop\n }\n}\n",
+            "table ip noudp {\n chain pass {\n type filter hook forward priority -10\n meta l4proto udp drop\n }\n}\n",
         );
     }
 

@@ -184,6 +184,15 @@ impl Node {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).expect("Linux says so")
     }
 
+    /// The processor time that its process has taken, as the system says, in ticks of 10 ms.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).expect("it runs");
+        let after_name = stat.rsplit(')').next().expect("a state");
+        let ticks: u64 =
+            after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// A command to this node.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = comity(words);

@@ -23,7 +23,9 @@ Usage: cargo xtask TASK
   docs [--check]                write docs/ from what the program says of itself, or compare
   image [--dev] [--into FOLDER] build a static node and the folder of its container image (deploy/image)
   sim --seeds N [--from SEED]   simulate N worlds, one a seed
-  bench messages|discovery|files  measure side by side with real peers; bench memory: only what a node holds
+  bench messages|discovery|mqtt|files
+                                measure side by side with real peers; bench memory: only what a node holds
+  bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
 fn main() -> ExitCode {
@@ -37,7 +39,9 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::run(docs::Wanted::Compare),
         ["image", rest @ ..] => image::run(rest),
         ["sim", rest @ ..] => measure::sim(rest),
-        ["bench", what @ ("messages" | "memory" | "discovery" | "files"), rest @ ..] => measure::bench(what, rest),
+        ["bench", what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files"), rest @ ..] => {
+            measure::bench(what, rest)
+        }
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

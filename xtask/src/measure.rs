@@ -14,6 +14,10 @@ pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
     let nats_server = peers::nats_server()?;
     // The measurements start the command too: it lies beside them.
     let packages = ["--release", "--package", "comity-cli", "--package", "comity-bench"];
-    let mut bench = program::program(program::build("comity-bench", &packages)?);
+    let program = program::build("comity-bench", &packages)?;
+    // The networks with NATs, and the programs in them, are those of the tests.
+    let comity = program.with_file_name("comity");
+    let mut bench = program::program(program);
+    bench.env("TESTED_COMITY", comity);
     program::run(bench.arg(what).args(words).env("BENCH_NATS_SERVER", nats_server))
 }

@@ -36,8 +36,17 @@ const SYSTEM: &[(&str, &str)] = &[
 ];
 
 /// What the measurements need of Debian, in the same way.
-const SYSTEM_OF_BENCH: &[(&str, &str)] =
-    &[("ip", "iproute2"), ("mosquitto", "mosquitto"), ("python3", "python3"), ("unshare", "util-linux")];
+const SYSTEM_OF_BENCH: &[(&str, &str)] = &[
+    ("cc", "gcc"),
+    ("curl", "curl"),
+    ("ip", "iproute2"),
+    ("mosquitto", "mosquitto"),
+    ("mosquitto_sub", "mosquitto-clients"),
+    ("nft", "nftables"),
+    ("python3", "python3"),
+    ("turnserver", "coturn"),
+    ("unshare", "util-linux"),
+];
 
 /// What the tests need and is not here.
 #[derive(Debug, Default)]

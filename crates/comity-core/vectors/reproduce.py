@@ -235,6 +235,32 @@ def announce_vectors():
         same("announcement signature", key.sign("comity/announce/1", unsigned(value)), value["sig"])
 
 
+def signal_vectors():
+    stored = vectors("signal")
+    sender, receiver = (Key(bytes.fromhex(stored[name])) for name in ("from_seed", "to_seed"))
+    for one in stored["signals"]:
+        sdp = one["sdp"]
+        value = {
+            "sdp_sha256": hashlib.sha256(sdp.encode()).hexdigest(),
+            "from": sender.node,
+            "to": receiver.node,
+            "session": one["session"],
+            "kind": one["kind"],
+            "ts": one["ts"],
+        }
+        found = re.search(r"^a=fingerprint:(.*?)\r?$", sdp, re.M)
+        if found:
+            value["fingerprint"] = found[1]
+        header = json.loads(unb64(one["header"]))
+        same("signal", unsigned(header), value)
+        same("signal signature", sender.sign("comity/signal/1", value), header["sig"])
+        bound = canonical({"channel": "signal", "from": sender.peer, "to": receiver.peer}).encode()
+        sealed = bytes.fromhex(one["sealed"])
+        plain = unseal(receiver, sealed, bound)
+        same("sealed signal", json.loads(plain), header | {"sdp": sdp})
+        same("sealed again", seal(bytes.fromhex(one["entropy"]), montgomery(receiver.public), plain, bound), sealed)
+
+
 # Messages
 
 
@@ -526,6 +552,7 @@ identity_vectors()
 signature_vectors()
 card_vectors()
 announce_vectors()
+signal_vectors()
 message_vectors()
 seal_vectors()
 compact_vectors()

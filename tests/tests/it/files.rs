@@ -305,7 +305,7 @@ fn a_sender_that_lies_writes_nothing_outside_and_nothing_that_was_not_announced(
     std::fs::create_dir(&outside).expect("a folder");
     std::os::unix::fs::symlink(&outside, into.join("link")).expect("a link");
     let mut receiver = receiving(&bob, &into, &["--overwrite"]);
-    let mut scene = |name: &str| {
+    let scene = |name: &str| {
         let mut liar = liar(&ann, &["send", "bob", name]);
         let heard: Value = serde_json::from_str(&liar.next(PATIENCE).expect("it says something")).expect("JSON");
         assert!(liar.ended(PATIENCE).success(), "{name}");

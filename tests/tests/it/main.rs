@@ -2,6 +2,7 @@
 //! Run by `cargo xtask test`, which brings the peers. Rules and parts have their own tests.
 
 mod abuse;
+mod aiortc;
 mod browser;
 mod deploy;
 mod disk;

@@ -141,9 +141,18 @@ fn a_client_certificate_opens_a_broker_by_tls() {
     let (ann, bob) = (Node::alone_with("ann", &own), Node::alone_with("bob", &own));
     ann.knows(&bob);
     sees_by_mqtt(&ann, &bob);
-    for (name, variables) in [("no certificate", &own[..2]), ("no authority", &own[..1])] {
+    let (other, other_key) = (file("other.crt"), file("other.key"));
+    let others = [own[0], own[1], ("COMITY_MQTT_CERT_FILE", &other), ("COMITY_MQTT_KEY_FILE", &other_key)];
+    let wrong_authority = [own[0], ("COMITY_MQTT_CA_FILE", &other), own[2], own[3]];
+    for (name, variables, wanted) in [
+        ("no certificate", &own[..2], "check mqtt.cert_file"),
+        ("another's certificate", &others[..], "check mqtt.cert_file"),
+        ("no authority", &own[..1], "check mqtt.ca_file"),
+        ("another authority", &wrong_authority[..], "check mqtt.ca_file"),
+    ] {
         let stranger = Node::alone_with("stranger", variables);
-        until(name, PATIENCE, || health(&stranger).contains(&url).then_some(()));
+        let seen = until(name, PATIENCE, || Some(health(&stranger)).filter(|health| health.contains(wanted)));
+        assert!(seen.contains(&url), "{name}: {seen}");
         assert!(stranger.peer(&ann.id()).is_none(), "{name}");
     }
 }
@@ -215,16 +224,44 @@ fn a_hundred_thousand_ids_at_once_push_out_nobody_who_signed() {
 #[test]
 fn a_broker_that_was_away_is_used_again() {
     let broker = Mosquitto::start(Kind::Plain);
-    let (url, ann) = (broker.url(), node_at("ann", &broker, &[]));
+    let (url, ann, bob) = (broker.url(), node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
     until("broker", PATIENCE, || (!health(&ann).contains("mqtt:")).then_some(()));
     let back = broker.away();
     until("trouble", PATIENCE, || health(&ann).contains(&url).then_some(()));
-    ann.says(&["status", "the node goes on"]);
+    ann.says(&["send", &bob.id(), "the node goes on"]);
     let broker = back();
     until("announcement", PATIENCE, || {
         listed(&broker).iter().any(|peer| peer["id"] == ann.id().as_str()).then_some(())
     });
     until("health", PATIENCE, || (!health(&ann).contains(&url)).then_some(()));
+    sees_by_mqtt(&ann, &bob);
+}
+
+#[test]
+fn brokers_that_come_and_go_cost_neither_time_nor_memory() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let (ann, bob) = (node_at("ann", &broker, &[]), node_at("bob", &broker, &[]));
+    ann.knows(&bob);
+    let announced = |broker: &Mosquitto| {
+        let wanted = [ann.id(), bob.id()];
+        until("both announced again", PATIENCE * 2, || {
+            let all = listed(broker);
+            wanted.iter().all(|id| all.iter().any(|peer| peer["id"] == id.as_str())).then_some(())
+        });
+    };
+    announced(&broker);
+    let (memory, cpu, start) = (ann.memory(), ann.processor_time(), Instant::now());
+    let mut broker = broker;
+    for _ in 0..4 {
+        broker = broker.away()();
+        announced(&broker);
+        ann.says(&["send", &bob.id(), "the link stays"]);
+    }
+    let (grown, used) = (ann.memory().saturating_sub(memory), ann.processor_time().saturating_sub(cpu));
+    println!("{grown} KiB more, {used:?} of processor time in {:?}", start.elapsed());
+    assert!(grown < 8 * 1024, "{grown} KiB, {memory} KiB before");
+    assert!(used < start.elapsed() / 5, "{used:?} of processor time");
 }
 
 #[test]

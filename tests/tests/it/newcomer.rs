@@ -45,6 +45,7 @@ struct Newcomer {
     message: String,
     /// What was started and goes on.
     running: Vec<Lines>,
+    broker: Option<Lines>,
 }
 
 impl Newcomer {
@@ -82,10 +83,33 @@ impl Newcomer {
         self.running.push(Lines::start(&mut self.shell(line)));
     }
 
+    fn started(&self, line: &str) -> Lines {
+        let mut started = Lines::start(&mut self.shell(line));
+        let ready = |line: &str| ["ready ", "announced"].iter().any(|word| line.starts_with(word)).then_some(());
+        started.wait_for("ready line", PATIENCE, ready);
+        started
+    }
+
     /// Runs one command of the README, and looks whether it did what the README says.
     fn run(&mut self, line: &str) {
         let line = self.filled(line);
         match line.split_whitespace().nth(1).expect("a command has a name") {
+            "broker" => self.broker = Some(self.started(&line)),
+            "up" if line.contains("--broker") => {
+                if line.contains("embedded") {
+                    // It wants the same port.
+                    self.broker = None;
+                }
+                let node = self.started(&line);
+                self.running.push(node);
+            }
+            "announce" | "federation:announce" => {
+                let announcing = self.started(&line);
+                self.running.push(announcing);
+            }
+            "discover" | "federation:discover" | "federation:peers" => {
+                until("announced peer", PATIENCE, || self.says(&line).contains("signed").then_some(()));
+            }
             "up" => assert_eq!(self.nodes.len(), 2, "they run"),
             "peers" => until("the other node", PATIENCE, || self.says(&line).contains(&self.name).then_some(())),
             "send" => {
@@ -186,7 +210,7 @@ fn every_command_of_the_readme_does_what_it_says() {
     let (host, home) = (lab.host(1), Folder::new());
     let (nodes, running, name, message) = (Vec::new(), Vec::new(), String::new(), String::new());
     let own_name = String::new();
-    let mut newcomer = Newcomer { host, home, nodes, own_name, name, message, running };
+    let mut newcomer = Newcomer { host, home, nodes, own_name, name, message, running, broker: None };
     for _ in 0..2 {
         let mut node = Lines::start(&mut newcomer.shell("comity up"));
         let ready = node.wait_for("ready line", PATIENCE, |line| line.strip_prefix("ready ").map(str::to_owned));

@@ -9,7 +9,7 @@ const GRAPH: &[(&str, &[&str])] = &[
     ("comity", &["comity-core"]),
     ("comity-cli", &["comity", "comity-client", "comity-core"]),
     ("comity-sim", &["comity-core"]),
-    ("comity-bench", &["comity", "comity-client", "comity-core"]),
+    ("comity-bench", &["comity", "comity-client", "comity-core", "comity-tests"]),
     ("comity-fuzz", &["comity", "comity-core"]),
     ("comity-tests", &[]),
     ("xtask", &[]),

@@ -119,14 +119,3 @@ fn wrong_lines_are_usage_errors() {
         assert_eq!(read(line).expect_err(line).exit_code(), 2, "{line}");
     }
 }
-
-#[test]
-fn sizes_are_read_with_their_units() {
-    for (text, bytes) in [("0", 0), ("512", 512), ("64K", 65_536), ("2G", 2 << 30), ("1TiB", 1 << 40), ("5MB", 5 << 20)]
-    {
-        assert_eq!(size(text), Ok(bytes), "{text}");
-    }
-    for text in ["", "G", "-1", "1.5G", "1X", "99999999T"] {
-        assert!(size(text).is_err(), "{text}");
-    }
-}

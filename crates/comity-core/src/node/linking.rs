@@ -1,4 +1,8 @@
-//! Links: coming up, one a peer, silence, control frames, receipts, going down.
+//! Links: coming up, one a peer, control frames, going down.
+
+mod silence;
+
+pub(super) use silence::Goodbye;
 
 use super::dialing::Errand;
 use super::{Boot, Effect, Event, LinkLoss, LinkView, Node, Stay, Timer};
@@ -14,23 +18,15 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long a link may be silent before it is asked whether it is there; also how long each
-/// answer is waited for.
-const SILENCE: Duration = Duration::from_secs(1);
-
-/// How many pings may go unanswered.
-const PINGS_MAX: u32 = 3;
-
-/// How long a peer that missed its pings is stale while it is dialled again; then it is unreachable,
-/// however long that dial takes to fail.
-const MISSED: Duration = Duration::from_millis(400);
-
 /// A link that ends sooner than this does not show that its peer can be reached: the next dial waits if
 /// this node dialled the link, for the other side did not want it, or if the dial before failed.
 const SHORT_LIFE: Duration = Duration::from_secs(2);
 
 /// Most of a measured clock difference that is believed, in milliseconds.
 const SKEW_BELIEVED_MS: i64 = 30_000;
+
+/// What is said of a peer that was met and may not come in.
+const NOT_ADMITTED: &str = "it is not a known node, as it has to be where it is: `comity trust` makes it one";
 
 /// One live link.
 #[derive(Debug)]
@@ -57,15 +53,6 @@ pub(super) struct Link {
     ping_sent: Duration,
     round_trip: Option<Duration>,
     said_goodbye: bool,
-}
-
-/// What is known of a peer's goodbye that did not come over its link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Goodbye {
-    /// It said so itself, or it has ceased to say that it is there.
-    Proven,
-    /// Anybody may have said so.
-    Claimed,
 }
 
 /// What the other side of a new link said of itself.
@@ -138,12 +125,18 @@ impl Node {
         let here = self.stay == Stay::Here && !departed;
         if !here || hello.key == self.config.node || !(admitted || self.is_named_by_a_person(dial, peer)) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
+            if here
+                && !admitted
+                && let Some(record) = self.book.find_mut(peer)
+            {
+                record.trouble = Some(NOT_ADMITTED.to_owned());
+            }
             return;
         }
         let link = Link::new(&hello, dial.is_some(), now);
         self.note_proven(dial, &hello, now);
         self.links.insert(id, link);
-        self.timers.set(Timer::Silence(id), now.mono + SILENCE);
+        self.timers.set(Timer::Silence(id), now.mono + silence::SILENCE);
         let old = self.book.find(peer).and_then(|peer| peer.link);
         match old {
             Some(old) if !self.replaces(id, old) => self.close_link(id, now),
@@ -229,6 +222,9 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        if peer.link.is_none() {
+            peer.way = Some(hello.way);
+        }
         let restarted = peer.boot.replace(hello.boot) != Some(hello.boot);
         let outlived = if restarted { peer.status.take() } else { None };
         if dial.is_some() && hello.way == Way::Mesh {
@@ -323,7 +319,7 @@ impl Node {
     fn expect_back(&mut self, id: PeerId, now: Now) {
         let here = self.book.find(id).is_some_and(|peer| peer.presence.is_here());
         self.set_presence(id, if here { Presence::Stale } else { Presence::Unreachable });
-        self.timers.set(Timer::Missed(id), now.mono + MISSED);
+        self.timers.set(Timer::Missed(id), now.mono + silence::MISSED);
     }
 
     /// Forgets a link; whether it was the one in use.
@@ -336,54 +332,6 @@ impl Node {
         self.effects.push(Effect::Pressure { peer: link.peer, on: false });
         self.wait_again(link.peer, now);
         true
-    }
-
-    pub(super) fn handle_silence(&mut self, id: LinkId, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let silent = now.mono.saturating_sub(link.last_heard);
-        if link.pings >= PINGS_MAX {
-            let peer = link.peer;
-            self.close_link(id, now);
-            let dialled = self.dial_peer(peer);
-            self.set_presence(peer, if dialled { Presence::Stale } else { Presence::Unreachable });
-            self.timers.set(Timer::Missed(peer), now.mono + MISSED);
-        } else if silent < SILENCE {
-            let at = link.last_heard + SILENCE;
-            self.timers.set(Timer::Silence(id), at);
-        } else {
-            link.pings += 1;
-            self.ping(id, now);
-        }
-    }
-
-    fn ping(&mut self, id: LinkId, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.ping_sent = now.mono;
-        let frame = Frame::Ping { nonce: u64::from(link.pings), ts: now.wall.millis() };
-        self.effects.push(Effect::Control { link: id, frame });
-        self.timers.set(Timer::Silence(id), now.mono + SILENCE);
-    }
-
-    /// Asks at once whether the peer at the other end of a link is there. After a goodbye of its own
-    /// this is the last ping that it gets; if others say that it is gone, the first.
-    pub(super) fn probe_link(&mut self, id: LinkId, goodbye: Goodbye, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let pings = match goodbye {
-            Goodbye::Proven => PINGS_MAX,
-            Goodbye::Claimed => 1,
-        };
-        // Who is asked already is not given more time.
-        if link.pings < pings {
-            link.pings = pings;
-            self.ping(id, now);
-        }
-    }
-
-    /// A peer was not reached again after it had missed its pings.
-    pub(super) fn handle_missed(&mut self, id: PeerId) {
-        if self.book.find(id).is_some_and(|peer| peer.presence == Presence::Stale && peer.link.is_none()) {
-            self.set_presence(id, Presence::Unreachable);
-        }
     }
 
     pub(super) fn handle_frame(&mut self, id: LinkId, frame: Frame, now: Now) {

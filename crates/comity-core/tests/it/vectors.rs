@@ -16,6 +16,7 @@ use comity_core::time::Timestamp;
 use comity_core::wire::announce::{self, PeerInfo, Topics};
 use comity_core::wire::compact::{self, ChannelTable};
 use comity_core::wire::json::{self, Spelling};
+use comity_core::wire::signal::{self, Signal};
 use comity_core::wire::strict;
 use comity_core::wire::txt::{self, Txt};
 use comity_core::wire::{card, pack};
@@ -96,6 +97,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("signature", signature_vectors()),
         ("card", card_vectors()),
         ("announce", announce_vectors()),
+        ("signal", signal_vectors()),
         ("message", message_vectors()),
         ("seal", seal_vectors()),
         ("compact", compact_vectors()),
@@ -246,6 +248,24 @@ fn announce_vectors() -> Value {
         "capability": announce::sign_capability("search", "0.1.0", "s-1", key),
         "goodbye": announce::sign_goodbye("stopped", "s-1", key),
     })
+}
+
+fn signal_vectors() -> Value {
+    let [ann, bob] = &keys()[..2] else { unreachable!("there are more") };
+    let sdp = "v=0\r\na=ice-ufrag:abcd\r\na=fingerprint:sha-256 AA:BB\r\n";
+    let session = "0f0f0f0f-0000-4000-8000-000000000007".parse().unwrap();
+    let fragment = signal::fragment("u", "p", &["candidate:1 1 udp 9 10.0.0.1 5 typ host".to_owned()]);
+    let signals = [(signal::Kind::Offer, sdp), (signal::Kind::Candidates, &fragment), (signal::Kind::End, "")];
+    let signals = signals.map(|(kind, sdp)| {
+        let signal = Signal { kind, session, from: ann.node(), to: bob.node(), at: time(), sdp: sdp.to_owned() };
+        let (header, entropy) = (signal.to_header(ann), [9; 32]);
+        let sealed = signal.seal(ann, entropy).unwrap();
+        assert_eq!(Signal::from_header(&header, sdp, &bob.node(), time()).as_ref(), Ok(&signal));
+        assert_eq!(Signal::open(&sealed, bob, ann.peer(), time()).as_ref(), Ok(&signal));
+        json!({"kind": kind.name(), "sdp": sdp, "ts": time().millis(), "session": session.to_string(), "header": header,
+            "entropy": hex(&entropy), "sealed": hex(&sealed)})
+    });
+    json!({"from_seed": hex(ann.seed()), "to_seed": hex(bob.seed()), "signals": signals})
 }
 
 fn channel(name: &str) -> Channel {

@@ -33,7 +33,7 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 11] = [
+pub(super) const NETWORK: [(&str, &str); 12] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),

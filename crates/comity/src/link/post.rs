@@ -115,15 +115,20 @@ impl Links {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let body = Bytes::from(json.unwrap_or_default());
-        Ok(self.call(whom, method, path, headers, body, ANSWER_MAX).await?.1)
+        let call = async {
+            let tcp = TcpStream::connect(whom.address).await.map_err(|_| Unanswered::Unreachable)?;
+            self.call_over(tcp, whom, (method, path), headers, body, ANSWER_MAX).await
+        };
+        Ok(timeout(REQUEST_TIME, call).await.unwrap_or(Err(Unanswered::Unreachable))?.1)
     }
 
-    /// One request with these headers: the head and the body of the answer, if it is a good one.
-    pub(super) async fn call(
+    /// One request with these headers over a new connection to `whom`: the head and the body of the
+    /// answer, if it is a good one.
+    pub(super) async fn call_over(
         &self,
+        tcp: TcpStream,
         whom: Whom,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         headers: HeaderMap,
         body: Bytes,
         answer_max: usize,
@@ -138,7 +143,6 @@ impl Links {
         // Boxed, as in `mesh::open`: what every dial carries along for its rarer parts leaves holes in the
         // memory that is kept for links.
         let exchange = Box::pin(async {
-            let tcp = TcpStream::connect(whom.address).await.map_err(|_| Unanswered::Unreachable)?;
             let wire = Wire::dialed(tcp);
             let Some(expect) = whom.key else { return exchange(wire, request, answer_max).await };
             let shake = self.0.tls.connect(wire, whom.address.ip()).await;

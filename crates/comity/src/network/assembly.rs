@@ -93,7 +93,9 @@ fn ice(webrtc: &config::Webrtc) -> Ice {
         address: address.clone(),
         credentials: webrtc.credentials.clone().filter(|_| address.kind != IceKind::Stun),
     };
-    Ice { servers: webrtc.servers.iter().map(server).collect(), ports: webrtc.ports.clone(), tls: None }
+    let secure = webrtc.servers.iter().any(|address| address.kind == IceKind::TurnTls);
+    let tls = if secure { link::relay_tls() } else { None };
+    Ice { servers: webrtc.servers.iter().map(server).collect(), ports: webrtc.ports.clone(), tls }
 }
 
 /// The data directory of an application: beside the usual one, under its name.
@@ -216,7 +218,7 @@ pub(super) async fn assemble(
     let (driver, handle) = Driver::new(setup);
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let control = control::open(&handle, links.clone(), home.folder(), &config, &origins, control).await;
+    let control = control::open(&handle, &links, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
@@ -309,7 +311,7 @@ fn limits(config: &Config) -> link::Limits {
 
 /// Starts every source of discovery, in the background.
 fn discover(handle: &Handle, links: &Links, config: &Config, interfaces: Vec<IpNet>) -> Option<Mdns> {
-    tokio::spawn(ground::watch_interfaces(handle.clone(), interfaces));
+    tokio::spawn(ground::watch_interfaces(handle.clone(), links.clone(), interfaces));
     tokio::spawn(exchange::run(handle.clone(), links.clone()));
     tokio::spawn(name_peers(handle.clone(), config.peers.clone()));
     let Some(mdns) = &config.mdns else {

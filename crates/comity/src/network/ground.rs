@@ -1,6 +1,7 @@
 //! What a node stands on: the ports it listens on, and the addresses of this machine.
 
 use crate::driver::Handle;
+use crate::link::Links;
 use comity_core::node::Input;
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
@@ -113,8 +114,9 @@ pub(super) fn interfaces() -> Vec<IpNet> {
     nets
 }
 
-/// Tells the node whenever the addresses of this machine are others than `known`, until it ends.
-pub(super) async fn watch_interfaces(handle: Handle, mut known: Vec<IpNet>) {
+/// Tells the node and its links whenever the addresses of this machine are others than `known`, until
+/// it ends.
+pub(super) async fn watch_interfaces(handle: Handle, links: Links, mut known: Vec<IpNet>) {
     loop {
         tokio::select! {
             () = handle.stop().cancelled() => return,
@@ -124,6 +126,7 @@ pub(super) async fn watch_interfaces(handle: Handle, mut known: Vec<IpNet>) {
         if now != known {
             known.clone_from(&now);
             handle.inform(Input::Interfaces(now)).await;
+            links.renew_paths();
         }
     }
 }

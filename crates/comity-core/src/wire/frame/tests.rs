@@ -19,7 +19,7 @@ fn frames() -> Vec<Frame> {
         Frame::Receipt(Receipt { received: 7, fates: vec![(id, FateKind::Inbox), (id, FateKind::Expired)] }),
         Frame::Ping { nonce: u64::MAX, ts: 1 },
         Frame::Pong { nonce: 0, ts: 2 },
-        Frame::Call(uuid::Uuid::from_u128(7)),
+        Frame::Call(Uuid::from_u128(7)),
         Frame::Goodbye { reason: "Feierabend ✓".to_owned() },
     ]
 }

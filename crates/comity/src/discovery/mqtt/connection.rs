@@ -90,6 +90,9 @@ pub(super) enum Loss {
     /// It does not answer.
     #[error("it does not answer")]
     Stalled,
+    /// This machine has lost the address from which it was reached.
+    #[error("this machine has another address")]
+    Moved,
 }
 
 impl From<mqtt5::MqttError> for Loss {
@@ -177,6 +180,13 @@ impl Connection {
     /// The broker's address.
     pub(super) fn remote(&self) -> std::net::IpAddr {
         self.pipe.remote
+    }
+
+    /// Whether this machine still has the address from which the broker is reached. Nothing else would say
+    /// so soon: what is sent from an address that is gone is neither answered nor refused.
+    pub(super) fn is_grounded(&self) -> bool {
+        let own = self.pipe.local;
+        if_addrs::get_if_addrs().is_ok_and(|all| all.iter().any(|interface| interface.ip() == own.to_canonical()))
     }
 
     /// Publishes when there is room.

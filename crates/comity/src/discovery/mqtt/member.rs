@@ -186,7 +186,13 @@ impl Member {
                         return Ended::Left;
                     }
                 },
-                Ok(()) = self.said.changed() => self.announce(&mut connection, &mut announcer, &mut begun),
+                Ok(()) = self.said.changed() => {
+                    // A changed address changes what is said.
+                    if !connection.is_grounded() {
+                        return Ended::Lost(Loss::Moved);
+                    }
+                    self.announce(&mut connection, &mut announcer, &mut begun);
+                }
                 () = sleep_until(begun.announce_at) => self.announce(&mut connection, &mut announcer, &mut begun),
             }
             if connection.overflowed > 0 {
@@ -289,7 +295,7 @@ fn other_version(version: ProtocolVersion, loss: &Loss) -> ProtocolVersion {
         Loss::Refused(code) => *code == ReasonCode::UnsupportedProtocolVersion,
         // Old brokers hang up on what they do not know.
         Loss::Io(failure) => failure.kind() == std::io::ErrorKind::UnexpectedEof,
-        Loss::Closed(_) | Loss::Malformed | Loss::Stalled => false,
+        Loss::Closed(_) | Loss::Malformed | Loss::Stalled | Loss::Moved => false,
     };
     match version {
         ProtocolVersion::V5 if wrong_version => ProtocolVersion::V311,
@@ -308,10 +314,13 @@ fn explain(loss: &Loss) -> String {
             "another connection has this node's client id: set mqtt.client_id, or stop the other one"
         }
         Loss::Refused(_) | Loss::Closed(_) => "the broker's log says more",
-        Loss::Io(failure) if failure.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) => {
-            "check mqtt.ca_file and the broker's certificate"
-        }
-        Loss::Io(_) | Loss::Stalled => "check that the broker runs and can be reached",
+        Loss::Moved => "it is reached anew",
+        Loss::Io(failure) => match failure.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(_)) => "the broker wants another certificate: check mqtt.cert_file",
+            Some(_) => "check mqtt.ca_file and the broker's certificate",
+            None => "check that the broker runs and can be reached",
+        },
+        Loss::Stalled => "check that the broker runs and can be reached",
         Loss::Malformed => "check that the URL is that of an MQTT broker",
     };
     format!("{loss}: {what_to_do}")

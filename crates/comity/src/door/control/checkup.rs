@@ -1,5 +1,5 @@
 //! What `comity doctor` asks the running node: what works, what does not, and what to do. It
-//! reads the node's view and changes nothing.
+//! reads the node's view, and what the servers of WebRTC said just now, and changes nothing.
 
 use crate::door::health::wrong_clock;
 use comity_core::node::{NodeView, SourceHealth};
@@ -7,9 +7,13 @@ use comity_core::peers::Presence;
 use comity_core::wire::control::{Check, Health};
 
 /// All checks, the same ones in the same order every time.
-pub(super) fn checks(view: &NodeView) -> Vec<Check> {
+pub(super) fn checks(view: &NodeView, servers: &[(String, Result<(), String>)]) -> Vec<Check> {
     let mut checks = vec![identity(view), disk(view), clock(view), inbox(view)];
     checks.extend(view.sources.iter().map(|(source, health)| discovery(source.name(), health)));
+    checks.extend(servers.iter().map(|(name, state)| match state {
+        Ok(()) => check(&format!("webrtc {name}"), Health::Well, "answers".to_owned()),
+        Err(why) => check(&format!("webrtc {name}"), Health::Ill, why.clone()),
+    }));
     checks.push(peers(view));
     checks.extend(view.peers.iter().filter_map(|peer| {
         let trouble = peer.trouble.as_ref().filter(|_| peer.presence == Presence::Unreachable)?;

@@ -269,8 +269,14 @@ impl Desk {
 
     /// How the node is.
     pub(crate) async fn checkup(&self) -> control::Checkup {
-        let view = self.handle.look().await;
-        control::Checkup { checks: checkup::checks(&view) }
+        let servers = async {
+            match &self.surroundings.links {
+                Some(links) => links.ask_servers().await,
+                None => Vec::new(),
+            }
+        };
+        let (view, servers) = tokio::join!(self.handle.look(), servers);
+        control::Checkup { checks: checkup::checks(&view, &servers) }
     }
 
     async fn done(&self, ask: node::Ask) -> Result<(), Denied> {

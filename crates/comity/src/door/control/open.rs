@@ -83,7 +83,7 @@ pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, Op
 /// crash.
 pub(crate) async fn open(
     handle: &Handle,
-    links: Links,
+    links: &Links,
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
@@ -104,8 +104,8 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let data_dir = data_dir.to_owned();
-    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links: Some(links.clone()) };
+    let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
+    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links: shared };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);
@@ -113,7 +113,8 @@ pub(crate) async fn open(
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         tokio::spawn(link::listen(vec![listener], None, router, limits, counters, stop));
     }
-    tokio::spawn(serve_socket(handle.clone(), unix, counted(socket_routes(desk, sessions, links), handle), socket));
+    let router = counted(socket_routes(desk, sessions, links.clone()), handle);
+    tokio::spawn(serve_socket(handle.clone(), unix, router, socket));
     Ok(Door { url })
 }
 

@@ -45,6 +45,10 @@ const CHANNELS_MAX: usize = 16;
 /// Longest name of a channel that is kept, characters.
 const LABEL_MAX: usize = 128;
 
+/// How long a first check of a path may be unanswered until it is made again; doubles each time. The
+/// first one of the side that is earlier is lost at the other one's NAT.
+const CHECK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How long the servers may take before what they have not told is not waited for.
 pub(super) const GATHER_TIME: Duration = Duration::from_secs(5);
 
@@ -61,6 +65,8 @@ pub(super) enum News {
     Channel(DataChannel),
     /// No path works any more.
     Lost,
+    /// A path works, perhaps again.
+    Found,
     /// The connection is over.
     Ended,
 }
@@ -94,6 +100,8 @@ pub(super) struct Agent {
     news: VecDeque<News>,
     timer: Pin<Box<Sleep>>,
     buffer: Box<[u8]>,
+    /// Whether the state machine was told something that it acts on only when time goes on.
+    stirred: bool,
     over: bool,
 }
 
@@ -108,7 +116,9 @@ enum Wake {
 impl Agent {
     /// A connection that can offer, or answer. Its addresses are collected from now on.
     pub(super) fn new(ice: Arc<Ice>) -> io::Result<Self> {
-        let config = RtcConfig::new().clear_codecs().set_sctp_max_buffered_amount(SENDING_MAX);
+        let mut config = RtcConfig::new();
+        config.set_initial_stun_rto(CHECK_AGAIN);
+        let config = config.clear_codecs().set_sctp_max_buffered_amount(SENDING_MAX);
         let rtc = config.set_sctp_max_message_size(MESSAGE_MAX).build(Instant::now());
         let mut agent = Self {
             rtc: Box::new(rtc),
@@ -127,6 +137,7 @@ impl Agent {
             news: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             buffer: vec![0; 64 * 1024].into(),
+            stirred: false,
             over: false,
         };
         agent.gather()?;
@@ -159,6 +170,8 @@ impl Agent {
 
     /// An offer that lets the connection go on by other addresses (RFC 8445, 9).
     pub(super) fn restart(&mut self) -> Option<String> {
+        // Err: this machine has no address now; it may get one.
+        let _ = self.start_over();
         let mut change = self.rtc.sdp_api();
         change.ice_restart(true);
         let (offer, pending) = change.apply()?;
@@ -166,18 +179,9 @@ impl Agent {
         Some(offer.to_sdp_string())
     }
 
-    /// Looks for addresses that this machine has got, drops those it lost, and asks the servers again.
-    pub(super) fn renew(&mut self) -> io::Result<()> {
-        for gone in self.ports.close_lost() {
-            if let Ok(candidate) = Candidate::host(gone, Protocol::Udp) {
-                self.rtc.direct_api().invalidate_candidate(&candidate);
-            }
-        }
-        self.gather()
-    }
-
     /// Takes the answer to the last offer; its candidates are added one by one.
     pub(super) fn take_answer(&mut self, sdp: &str) -> Result<(), Unusable> {
+        self.stirred = true;
         let pending = self.pending.take().ok_or(Unusable::Late)?;
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(|error| Unusable::Description(error.to_string()))?;
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| Unusable::Description(error.to_string()))
@@ -188,7 +192,7 @@ impl Agent {
         let bad = |error: String| Unusable::Description(error);
         let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| bad(error.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| bad(error.to_string()))?;
-        self.pending = None;
+        (self.pending, self.stirred) = (None, true);
         Ok(answer.to_sdp_string())
     }
 
@@ -207,6 +211,12 @@ impl Agent {
             relay.permit(candidate.addr().ip());
         }
         self.rtc.add_remote_candidate(candidate);
+        self.stirred = true;
+    }
+
+    /// Whether packets of the connection itself went somewhere.
+    pub(super) fn had_path(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Whether this machine has no address but loopback.
@@ -286,6 +296,12 @@ impl Agent {
     fn settle(&mut self) -> Instant {
         self.write_pipes();
         let mut again = self.drain();
+        if std::mem::take(&mut self.stirred) {
+            // The side that answers has no timer yet: it would wait for the first packet of the other side, which a NAT
+            // lets in only after one went out.
+            self.feed(Input::Timeout(Instant::now()));
+            again = self.drain();
+        }
         let mut sooner = |wait: Option<Duration>| again = wait.map_or(again, |wait| again.min(Instant::now() + wait));
         for index in 0..self.mirrors.len() {
             let (out, seen, wait) = self.mirrors[index].work();
@@ -383,20 +399,16 @@ impl Agent {
     fn take_datagram(&mut self, socket: usize, len: usize, from: SocketAddr) {
         let buffer = std::mem::take(&mut self.buffer);
         let data = &buffer[..len];
-        if let Some(relay) = self.relays.iter().position(|relay| relay.is_at(socket, from)) {
+        let asked = |mirror: &Mirror| mirror.socket == socket && mirror.server == from;
+        let mirror = self.mirrors.iter().position(asked);
+        // A relay is asked over the same socket how it sees this side.
+        let seen = mirror.and_then(|index| Some((index, self.mirrors[index].receive(data)?)));
+        if let Some((index, seen)) = seen {
+            self.take_seen(index, &seen);
+        } else if let Some(relay) = self.relays.iter().position(|relay| relay.is_at(socket, from)) {
             self.take_from_relay(relay, data);
-        } else {
-            let asked = |mirror: &mut Mirror| mirror.socket == socket && mirror.server == from;
-            let answer =
-                self.mirrors.iter_mut().position(asked).map(|index| (index, self.mirrors[index].receive(data)));
-            match answer {
-                Some((index, Some(seen))) => self.take_seen(index, &seen),
-                _ => {
-                    if let Some(address) = self.ports.address(socket) {
-                        self.receive(from, address, data);
-                    }
-                }
-            }
+        } else if let Some(address) = self.ports.address(socket) {
+            self.receive(from, address, data);
         }
         self.buffer = buffer;
     }
@@ -429,6 +441,9 @@ impl Agent {
     fn take_event(&mut self, event: Event) {
         match event {
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.news.push_back(News::Lost),
+            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
+                self.news.push_back(News::Found);
+            }
             Event::ChannelOpen(id, label) => self.open_pipe(id, &label),
             Event::ChannelData(ChannelData { id, binary, data }) => {
                 let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.id == id) else { return };

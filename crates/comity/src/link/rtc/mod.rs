@@ -15,11 +15,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use server::Server;
+pub(crate) use server::{Server, relay_tls};
 
 use super::post::Whom;
 use super::{Cause, Links};
-use agent::Agent;
+use agent::{Agent, News};
 use channel::DataChannel;
 use comity_core::id::{DialId, NodeId, PeerId};
 use comity_core::identity::guard;
@@ -54,6 +54,9 @@ const ORDERS_MAX: usize = 16;
 
 /// How long a session may take to answer an offer of new paths.
 const REOFFER_TIME: Duration = Duration::from_secs(3);
+
+/// How long servers may take to hear that what they lent is not needed.
+const RETURN_TIME: Duration = Duration::from_millis(200);
 
 /// How signals go through the brokers: to whom, and the sealed signal.
 pub(crate) type Broker = mpsc::Sender<(PeerId, Vec<u8>)>;
@@ -195,6 +198,44 @@ impl Links {
         self.0.handle.inform(Input::Dialed { dial, outcome }).await;
     }
 
+    /// The addresses of this machine are others: connections that lost theirs look for new paths.
+    pub(crate) fn renew_paths(&self) {
+        for orders in self.0.rtc.sessions().values().filter_map(|entry| entry.orders.as_ref()) {
+            // Err: it has more to do than it can; when its path is lost, it notices.
+            drop(orders.try_send(Order::Renew));
+        }
+    }
+
+    /// Asks every configured server now: its name, and what is wrong with it if something is.
+    pub(crate) async fn ask_servers(&self) -> Vec<(String, Result<(), String>)> {
+        let Some(ice) = self.0.rtc.ice.as_ref().filter(|ice| !ice.servers.is_empty()) else { return Vec::new() };
+        let mut failures = Vec::new();
+        let asked = self.0.rtc.agent().map(|mut agent| async move {
+            let found = loop {
+                match agent.next().await {
+                    News::Gathered(failures) => break failures,
+                    News::Ended => break Vec::new(),
+                    _ => {}
+                }
+            };
+            agent.end();
+            // What was lent is given back.
+            let _ = timeout(RETURN_TIME, async { while !matches!(agent.next().await, News::Ended) {} }).await;
+            found
+        });
+        match asked {
+            Ok(asked) => failures.extend(Box::pin(asked).await),
+            Err(why) => return vec![("UDP".to_owned(), Err(why))],
+        }
+        let state = |server: &Server| {
+            let name = server.address.to_string();
+            let why = failures.iter().find_map(|failure| failure.strip_prefix(&name)?.strip_prefix(": "));
+            let state = why.map_or(Ok(()), |why| Err(why.to_owned()));
+            (name, state)
+        };
+        ice.servers.iter().map(state).collect()
+    }
+
     /// Whether connections by WebRTC are made and taken.
     pub(crate) fn serves_webrtc(&self) -> bool {
         self.0.rtc.ice.is_some()
@@ -207,9 +248,10 @@ impl Links {
 
     /// An offer came by the network door: its answer. The connection goes on by itself.
     pub(crate) async fn offered(&self, offer: Signal, from: IpAddr) -> Result<Signal, Declined> {
+        let orders = self.admit(&offer, Some(from)).inspect_err(|declined| self.note_declined(declined))?;
         let links = self.clone();
         // Not on the request's own task, which may end before the answer.
-        let answer = self.0.tasks.spawn(async move { links.take_offer(offer, Route::Asked, Some(from)).await });
+        let answer = self.0.tasks.spawn(async move { links.take_offer(offer, Route::Asked, orders).await });
         let answer = answer.await.unwrap_or_else(|_| Err(Declined::Because("the offer cannot be answered".to_owned())));
         answer.inspect_err(|declined| self.note_declined(declined))
     }
@@ -247,19 +289,24 @@ impl Links {
         let known = self.0.rtc.orders(signal.session, signal.from);
         match (signal.kind, known) {
             (Kind::Offer, None) => {
-                if let Some(broker) = self.0.rtc.broker.get().cloned() {
-                    let links = self.clone();
-                    self.spawn(async move {
-                        let route = Route::Broker(broker);
-                        match links.take_offer(signal, route.clone(), None).await {
-                            Ok(answer) => drop(route.send(&links, &answer).await),
-                            Err(declined) => {
-                                links.note_declined(&declined);
-                                tracing::debug!(?declined, "an offer that came through a broker");
-                            }
-                        }
-                    });
-                }
+                let Some(broker) = self.0.rtc.broker.get().cloned() else { return };
+                let declined = |declined: Declined, links: &Self| {
+                    links.note_declined(&declined);
+                    tracing::debug!(?declined, "an offer that came through a broker");
+                };
+                // Now, and not on the task: the addresses that come right behind it belong to it.
+                let orders = match self.admit(&signal, None) {
+                    Ok(orders) => orders,
+                    Err(why) => return declined(why, self),
+                };
+                let links = self.clone();
+                self.spawn(async move {
+                    let route = Route::Broker(broker);
+                    match links.take_offer(signal, route.clone(), orders).await {
+                        Ok(answer) => drop(route.send(&links, &answer).await),
+                        Err(why) => declined(why, &links),
+                    }
+                });
             }
             (Kind::Offer, Some(orders)) => drop(orders.try_send(Order::Reoffer(signal, None))),
             (_, Some(orders)) => drop(orders.try_send(Order::Signal(signal))),
@@ -268,8 +315,8 @@ impl Links {
         }
     }
 
-    /// Answers an offer that came from this address, or through a broker, and goes on in the background.
-    async fn take_offer(&self, offer: Signal, route: Route, from: Option<IpAddr>) -> Result<Signal, Declined> {
+    /// Gives an offer a session, if it came from this address, or through a broker, rightly.
+    fn admit(&self, offer: &Signal, from: Option<IpAddr>) -> Result<mpsc::Receiver<Order>, Declined> {
         let (id, peer, me) = (offer.session, offer.from, self.0.handle.me().node());
         if peer == me {
             return Err(Declined::Because("the offer is this node's own".to_owned()));
@@ -282,7 +329,12 @@ impl Links {
             // Err: it has just ended.
             let _ = rival.try_send(Order::Yield);
         }
-        let orders = self.0.rtc.enter(id, Entry::accepting(peer, from)).ok_or(Declined::Full)?;
+        self.0.rtc.enter(id, Entry::accepting(peer, from)).ok_or(Declined::Full)
+    }
+
+    /// Answers an offer, and goes on in the background.
+    async fn take_offer(&self, offer: Signal, route: Route, orders: mpsc::Receiver<Order>) -> Result<Signal, Declined> {
+        let (id, peer) = (offer.session, offer.from);
         let agent = self.0.rtc.agent();
         let session = agent.map(|agent| Session::new(self.clone(), agent, (id, peer, None), route, orders));
         let answered = match session {

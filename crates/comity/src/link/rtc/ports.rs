@@ -23,6 +23,14 @@ const SYSTEM_BUFFER: usize = 1024 * 1024;
 /// Ports of a configured range that are tried.
 const TRIES: usize = 64;
 
+/// One socket.
+struct Port {
+    udp: UdpSocket,
+    address: SocketAddr,
+    /// Whether another one at the same address took over: it is there for what may still come.
+    old: bool,
+}
+
 /// A datagram came.
 pub(super) struct Arrived {
     pub(super) socket: usize,
@@ -33,7 +41,7 @@ pub(super) struct Arrived {
 /// The sockets. Their numbers stay as they are while others come and go.
 #[derive(Default)]
 pub(super) struct Ports {
-    sockets: Vec<Option<(UdpSocket, SocketAddr)>>,
+    sockets: Vec<Option<Port>>,
     waiting: VecDeque<(usize, SocketAddr, Vec<u8>)>,
     turn: usize,
 }
@@ -44,14 +52,14 @@ impl Ports {
         let mut new = Vec::new();
         let mut failure = None;
         for ip in addresses()? {
-            let known = self.sockets.iter().flatten().any(|(_, address)| address.ip() == ip);
-            if known || self.sockets.iter().flatten().count() >= ADDRESSES_MAX {
+            let known = self.current().any(|port| port.address.ip() == ip);
+            if known || self.current().count() >= ADDRESSES_MAX {
                 continue;
             }
             match bind(ip, range.clone()) {
-                Ok((socket, address)) => {
+                Ok((udp, address)) => {
                     new.push(address);
-                    self.sockets.push(Some((socket, address)));
+                    self.sockets.push(Some(Port { udp, address, old: false }));
                 }
                 Err(error) => failure = Some(error),
             }
@@ -62,24 +70,36 @@ impl Ports {
         }
     }
 
+    fn current(&self) -> impl Iterator<Item = &Port> {
+        self.sockets.iter().flatten().filter(|port| !port.old)
+    }
+
     /// Closes the sockets at addresses that this machine has lost, and gives those.
     pub(super) fn close_lost(&mut self) -> Vec<SocketAddr> {
         let Ok(now) = addresses() else { return Vec::new() };
-        let lost = |socket: &mut Option<(UdpSocket, SocketAddr)>| {
-            let (_, address) = socket.take_if(|(_, address)| !now.contains(&address.ip()))?;
-            Some(address)
-        };
-        self.sockets.iter_mut().filter_map(lost).collect()
+        self.close(|port| !now.contains(&port.address.ip()))
+    }
+
+    /// From now on all sockets are old, for others to take over; those that were old before are closed, and given.
+    pub(super) fn age(&mut self) -> Vec<SocketAddr> {
+        let closed = self.close(|port| port.old);
+        self.sockets.iter_mut().flatten().for_each(|port| port.old = true);
+        closed
+    }
+
+    fn close(&mut self, which: impl Fn(&Port) -> bool) -> Vec<SocketAddr> {
+        let closed = self.sockets.iter_mut().filter_map(|socket| socket.take_if(|port| which(port)));
+        closed.map(|port| port.address).collect()
     }
 
     /// The address of a socket.
     pub(super) fn address(&self, socket: usize) -> Option<SocketAddr> {
-        Some(self.sockets.get(socket)?.as_ref()?.1)
+        Some(self.sockets.get(socket)?.as_ref()?.address)
     }
 
     /// The socket at an address.
     pub(super) fn index_of(&self, address: SocketAddr) -> Option<usize> {
-        self.sockets.iter().position(|socket| socket.as_ref().is_some_and(|(_, own)| *own == address))
+        self.sockets.iter().position(|socket| socket.as_ref().is_some_and(|port| port.address == address))
     }
 
     /// The sockets that can reach an address of this family.
@@ -88,7 +108,9 @@ impl Ports {
             own.is_ipv4() == address.is_ipv4() && own.ip().is_loopback() == address.ip().is_loopback()
         };
         let all = self.sockets.iter().enumerate();
-        all.filter_map(|(index, socket)| Some((index, socket.as_ref()?.1))).filter(|(_, own)| fits(own)).collect()
+        let current =
+            all.filter_map(|(index, socket)| Some((index, socket.as_ref().filter(|port| !port.old)?.address)));
+        current.filter(|(_, own)| fits(own)).collect()
     }
 
     /// The socket by which the system would reach an address.
@@ -105,7 +127,7 @@ impl Ports {
     /// Sends a datagram, in order with those before it.
     pub(super) fn send(&mut self, socket: usize, to: SocketAddr, data: &[u8]) {
         if self.waiting.is_empty() {
-            match self.sockets.get(socket).and_then(Option::as_ref).map(|(udp, _)| udp.try_send_to(data, to)) {
+            match self.sockets.get(socket).and_then(Option::as_ref).map(|port| port.udp.try_send_to(data, to)) {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // What the system refuses is lost, as on any network.
                 _ => return,
@@ -118,7 +140,7 @@ impl Ports {
 
     /// Whether all sockets are at loopback.
     pub(super) fn is_on_loopback(&self) -> bool {
-        self.sockets.iter().flatten().all(|(_, address)| address.ip().is_loopback())
+        self.sockets.iter().flatten().all(|port| port.address.ip().is_loopback())
     }
 
     /// Whether nothing waits.
@@ -130,8 +152,8 @@ impl Ports {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
         while let Some((socket, to, data)) = self.waiting.front() {
             let udp = self.sockets.get(*socket).and_then(Option::as_ref);
-            if let Some((udp, _)) = udp
-                && udp.poll_send_to(cx, data, *to).is_pending()
+            if let Some(port) = udp
+                && port.udp.poll_send_to(cx, data, *to).is_pending()
             {
                 return;
             }
@@ -143,7 +165,7 @@ impl Ports {
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Arrived> {
         for offset in 0..self.sockets.len() {
             let socket = (self.turn + offset) % self.sockets.len();
-            let Some((udp, _)) = &self.sockets[socket] else { continue };
+            let Some(Port { udp, .. }) = &self.sockets[socket] else { continue };
             loop {
                 let mut buffer = ReadBuf::new(buffer);
                 match udp.poll_recv_from(cx, &mut buffer) {
@@ -162,7 +184,7 @@ impl Ports {
 }
 
 /// The addresses at which others may reach this machine; loopback when there is no other.
-fn addresses() -> io::Result<Vec<IpAddr>> {
+pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
     let all: Vec<IpAddr> = if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip()).collect();
     let far: Vec<IpAddr> = all.iter().copied().filter(|ip| !ip.is_loopback() && !is_link_local(*ip)).collect();
     Ok(if far.is_empty() { all.into_iter().filter(IpAddr::is_loopback).collect() } else { far })

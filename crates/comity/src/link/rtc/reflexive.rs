@@ -17,8 +17,12 @@ pub(super) struct Mirror {
     agent: StunAgent,
     pub(super) socket: usize,
     pub(super) server: SocketAddr,
+    /// The server, in words.
+    pub(super) name: String,
     /// Whether it was answered, or will not be.
     pub(super) ended: bool,
+    /// Whether it was answered.
+    pub(super) answered: bool,
     base: Instant,
 }
 
@@ -32,7 +36,7 @@ pub(super) enum Seen {
 
 impl Mirror {
     /// Asks, and gives what is to be sent.
-    pub(super) fn ask(socket: usize, local: SocketAddr, server: SocketAddr) -> (Self, Vec<u8>) {
+    pub(super) fn ask(name: String, socket: usize, local: SocketAddr, server: SocketAddr) -> (Self, Vec<u8>) {
         let mut agent = StunAgent::builder(TransportType::Udp, local)
             .remote_addr(server)
             .request_retransmits(ASK_FIRST, ASK_PAUSE_MAX, ASK_TIMES, ASK_PAUSE_MAX)
@@ -41,7 +45,8 @@ impl Mirror {
         let question = Message::builder_request(BINDING, MessageWriteVec::new()).finish();
         let now = turn_client_proto::stun::Instant::from_std(base);
         let first = agent.send_request(question, server, now).map(|transmit| transmit.data.to_vec());
-        (Self { agent, socket, server, ended: false, base }, first.unwrap_or_default())
+        let mirror = Self { agent, socket, server, name, ended: false, answered: false, base };
+        (mirror, first.unwrap_or_default())
     }
 
     /// Takes a datagram of the server: `Some` when it is the answer.
@@ -51,7 +56,7 @@ impl Mirror {
         if self.ended || !self.agent.handle_stun_message_with_time(&answer, self.server, now) {
             return None;
         }
-        self.ended = true;
+        (self.ended, self.answered) = (true, true);
         let seen = answer.attribute::<XorMappedAddress>().ok().map(|address| address.addr(answer.transaction_id()));
         Some(seen.map_or(Seen::Nothing, Seen::At))
     }

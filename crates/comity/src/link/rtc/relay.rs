@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turn_client_proto::api::{Transmit, TurnClientApi, TurnConfig, TurnEvent, TurnPollRet, TurnRecvRet};
 use turn_client_proto::stun::types::TransportType;
+use turn_client_proto::stun::types::attribute::ErrorCode;
+use turn_client_proto::stun::types::message::Message;
 use turn_client_proto::tcp::TurnClientTcp;
 use turn_client_proto::types::TurnCredentials;
 use turn_client_proto::udp::TurnClientUdp;
@@ -65,6 +67,9 @@ pub(super) struct Relay {
     /// The address it gave, once it has.
     pub(super) relayed: Option<SocketAddr>,
     pub(super) ended: bool,
+    /// Whether the server has said anything, and the code of its last refusal.
+    heard: bool,
+    refusal: Option<u16>,
     base: Instant,
     permitted: Vec<IpAddr>,
     unpermitted: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -110,6 +115,8 @@ impl Relay {
             name,
             relayed: None,
             ended: false,
+            heard: false,
+            refusal: None,
             base: Instant::now(),
             permitted: Vec::new(),
             unpermitted: VecDeque::new(),
@@ -120,6 +127,25 @@ impl Relay {
     /// Whether what comes from this address to this socket is the server's.
     pub(super) fn is_at(&self, socket: usize, from: SocketAddr) -> bool {
         matches!(self.way, Way::Socket(own) if own == socket) && self.client.remote_addr() == from
+    }
+
+    /// The socket by which the server is reached, if it is one of the connection's.
+    pub(super) fn socket(&self) -> Option<usize> {
+        match self.way {
+            Way::Socket(socket) => Some(socket),
+            Way::Stream { .. } => None,
+        }
+    }
+
+    /// Why it gives no address, in words.
+    pub(super) fn trouble(&self) -> String {
+        match self.refusal {
+            _ if !self.heard => "it does not answer".to_owned(),
+            Some(401) => "it refuses the name or the password".to_owned(),
+            Some(code @ (486 | 508)) => format!("it has no room for another relayed address (error {code})"),
+            Some(code) => format!("it gives no relayed address (error {code})"),
+            None => "the connection to it broke".to_owned(),
+        }
     }
 
     /// The address of this machine by which the server is reached.
@@ -200,6 +226,12 @@ impl Relay {
     }
 
     fn receive_one(&mut self, data: &[u8], peer: &mut impl FnMut(SocketAddr, &[u8])) {
+        if self.relayed.is_none() {
+            self.heard = true;
+            let code =
+                Message::from_bytes(data).ok().and_then(|answer| Some(answer.attribute::<ErrorCode>().ok()?.code()));
+            self.refusal = code.or(self.refusal);
+        }
         let transmit =
             Transmit::new(data, self.client.transport(), self.client.remote_addr(), self.client.local_addr());
         let now = self.now();
@@ -310,7 +342,9 @@ impl Relay {
     pub(super) fn release(&mut self) -> Vec<ToServer> {
         // Err: there is none.
         let _ = self.client.delete(self.now());
-        self.work().0
+        let out = self.work().0;
+        self.ended = true;
+        out
     }
 }
 

@@ -9,11 +9,16 @@ use bytes::Bytes;
 use comity_core::id::NodeId;
 use comity_core::wire::signal::{FRAGMENT, HEADER, Kind, SDP, SDP_MAX, Signal};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long the other side's port may take to answer an offer before the broker is tried: longer
-/// than the answering side waits for its servers.
+/// How long the other side's port may take to answer an offer: longer than the answering side waits
+/// for its servers.
 const POST_TIME: Duration = Duration::from_secs(3);
+
+/// How long a connection to that port may take where a broker is the other way: as long as the
+/// longest way on earth takes. An address of another private network answers never.
+const REACH_TIME: Duration = Duration::from_millis(300);
 
 /// Where the signals of one session go.
 #[derive(Debug, Clone)]
@@ -48,11 +53,13 @@ impl Route {
             Self::Asked => Signalled::Sent,
             Self::Broker(broker) => by_broker(links, &broker, signal).await,
             Self::Http { whom, path, resource, broker } => {
-                let posted = timeout(POST_TIME, by_http(links, whom, &path, resource.as_deref(), signal)).await;
+                let reach = if broker.is_some() { REACH_TIME } else { POST_TIME };
+                let posted =
+                    timeout(POST_TIME, by_http(links, (whom, reach), &path, resource.as_deref(), signal)).await;
                 match (posted.unwrap_or(Err(Unanswered::Unreachable)), broker) {
                     (Ok(signalled), _) => signalled,
                     (Err(Unanswered::Status(409)), _) if signal.kind == Kind::Offer => Signalled::Yield,
-                    (Err(_), Some(broker)) if signal.kind == Kind::Offer && resource.is_none() => {
+                    (Err(_), Some(broker)) if signal.kind == Kind::Offer => {
                         match by_broker(links, &broker, signal).await {
                             Signalled::Sent => Signalled::SentByBroker(broker),
                             other => other,
@@ -78,7 +85,7 @@ async fn by_broker(links: &Links, broker: &Broker, signal: &Signal) -> Signalled
 
 async fn by_http(
     links: &Links,
-    whom: Whom,
+    (whom, reach): (Whom, Duration),
     path: &str,
     resource: Option<&str>,
     signal: &Signal,
@@ -92,7 +99,9 @@ async fn by_http(
     };
     let head = headers(signal.to_header(links.0.handle.me().keys()), kind);
     let body = Bytes::from(signal.sdp.clone());
-    let (head, body) = links.call(whom, method, path, head, body, SDP_MAX).await?;
+    let tcp = timeout(reach, TcpStream::connect(whom.address)).await;
+    let tcp = tcp.map_err(|_| Unanswered::Unreachable)?.map_err(|_| Unanswered::Unreachable)?;
+    let (head, body) = links.call_over(tcp, whom, (method, path), head, body, SDP_MAX).await?;
     if body.is_empty() {
         return Ok(Signalled::Sent);
     }

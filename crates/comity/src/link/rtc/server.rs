@@ -21,6 +21,20 @@ const OPEN_TIME: Duration = Duration::from_secs(3);
 /// made; an allocation is refreshed by the credentials it was made with.
 const REST_VALID: Duration = Duration::from_secs(24 * 3600);
 
+/// How the certificates of `turns:` servers are checked: by the authorities of this system. `None`
+/// when it names none.
+pub(crate) fn relay_tls() -> Option<Arc<rustls::ClientConfig>> {
+    let mut roots = rustls::RootCertStore::empty();
+    // What cannot be used of a system's store is no reason to refuse the rest.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return None;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
 /// The name and the password to use now.
 pub(super) fn credentials(of: &RelayCredentials, now: SystemTime) -> (String, Zeroizing<String>) {
     lasting(of, now, REST_VALID)
@@ -78,7 +92,7 @@ impl Server {
         tcp.set_nodelay(true)?;
         let (local, remote) = (tcp.local_addr()?, tcp.peer_addr()?);
         let stream: Stream = if *kind == IceKind::TurnTls {
-            let tls = tls.ok_or(io::ErrorKind::Unsupported)?;
+            let tls = tls.ok_or_else(|| io::Error::other("this system names no authority to check certificates by"))?;
             let name = ServerName::try_from(host.clone()).map_err(|_| io::ErrorKind::InvalidInput)?;
             Box::new(tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await?)
         } else {

@@ -7,6 +7,7 @@ use super::channel::DataChannel;
 use super::route::{Route, Signalled};
 use super::{LINK, permitted};
 use crate::link::{Cause, Links, hello, stream};
+use crate::observe::DialEnd;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::Way;
@@ -25,8 +26,16 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a connection without a path is kept while a new one is looked for.
-const RESTART_TIME: Duration = Duration::from_secs(10);
+/// How long a connection without a path is kept while a new one is looked for: a broker may have to be
+/// reached anew first.
+const RESTART_TIME: Duration = Duration::from_secs(30);
+
+/// How often new paths are offered again while nobody answers, and how long the side that did not
+/// make the connection leaves it to the other one.
+const REOFFER_EVERY: Duration = Duration::from_secs(2);
+
+/// Reasons that are kept for an attempt that comes to nothing.
+const FAILURES_MAX: usize = 16;
 
 /// How long addresses are collected before they are sent on together.
 const TRICKLE_PAUSE: Duration = Duration::from_millis(20);
@@ -45,6 +54,8 @@ pub(super) enum Order {
     Channel(oneshot::Sender<DataChannel>),
     /// The other side's own attempt goes first.
     Yield,
+    /// The addresses of this machine are others.
+    Renew,
 }
 
 /// Where the packets go, and through what.
@@ -72,8 +83,12 @@ pub(super) struct Session {
     path: Path,
     /// Why servers gave no address, and signals did not get through.
     failures: Vec<String>,
+    began: Instant,
     /// When it is given up.
     until: Option<Instant>,
+    /// The offer of new paths that was not answered yet, and when it is made again.
+    reoffer: Option<String>,
+    reoffer_at: Option<Instant>,
 }
 
 impl Session {
@@ -102,7 +117,10 @@ impl Session {
             link: None,
             path: (SocketAddr::from(([0, 0, 0, 0], 0)), Way::Rtc),
             failures: Vec::new(),
+            began: Instant::now(),
             until: Some(Instant::now() + CONNECT_TIME),
+            reoffer: None,
+            reoffer_at: None,
         }
     }
 
@@ -138,12 +156,14 @@ impl Session {
         loop {
             let far = Instant::now() + CONNECT_TIME;
             let (send_at, until) = (self.send_at.unwrap_or(far), self.until.unwrap_or(far));
+            let reoffer_at = self.reoffer_at.unwrap_or(far);
             let flow = tokio::select! {
                 news = self.agent.next() => self.take_news(news),
                 Some(order) = self.orders.recv() => self.take_order(order),
                 Some(Ok(signalled)) = self.calls.join_next() => self.take_reply(signalled),
                 Some(Ok(greeted)) = self.greeting.join_next() => self.take_greeting(greeted).await,
                 () = sleep_until(send_at), if self.send_at.is_some() => self.send_addresses(),
+                () = sleep_until(reoffer_at), if self.reoffer_at.is_some() => self.reoffer(),
                 () = sleep_until(until), if self.until.is_some() => ControlFlow::Break(()),
                 () = stop.cancelled(), if self.link.is_none() => ControlFlow::Break(()),
             };
@@ -156,8 +176,11 @@ impl Session {
     /// Tells the rules that it came to nothing, and the other side that it is over.
     async fn finish(mut self) {
         if let (Some(dial), false) = (self.dial, self.link.is_some()) {
+            if !self.yielded {
+                self.links.0.handle.counters().dialled(DialEnd::Failed, self.began.elapsed());
+            }
             tracing::debug!(peer = %self.peer, failures = ?self.failures, "no WebRTC connection");
-            let reasons = std::mem::take(&mut self.failures);
+            let reasons = self.reasons();
             let outcome = if self.yielded { DialOutcome::Yielded } else { DialOutcome::NoPath { reasons } };
             self.links.0.handle.inform(Input::Dialed { dial, outcome }).await;
         }
@@ -174,13 +197,27 @@ impl Session {
         self.links.0.rtc.forget(self.id);
     }
 
+    /// Why there is no connection.
+    fn reasons(&mut self) -> Vec<String> {
+        let mut reasons = std::mem::take(&mut self.failures);
+        if !self.ready && reasons.is_empty() {
+            reasons.push("it did not answer the offer of a connection".to_owned());
+        } else if self.ready && !self.agent.had_path() {
+            reasons.push(match self.agent.relays_are_configured() {
+                true => "no direct way to it was found, and no way through a relay".to_owned(),
+                false => "no direct way to it was found, and no relay is configured (webrtc.servers)".to_owned(),
+            });
+        }
+        reasons
+    }
+
     fn take_news(&mut self, news: News) -> ControlFlow<()> {
         match news {
             News::Candidate(candidate) => {
                 self.unsent.push(candidate.to_sdp_string());
                 self.send_at.get_or_insert(Instant::now() + TRICKLE_PAUSE);
             }
-            News::Gathered(failures) => self.failures = failures,
+            News::Gathered(failures) => failures.into_iter().for_each(|failure| self.note(failure)),
             News::Path(remote, way) => {
                 self.path = (remote, way);
                 if let Some(link) = self.link {
@@ -195,9 +232,16 @@ impl Session {
             }
             // Nobody here asked for it: dropped, it closes.
             News::Channel(_) => {}
-            News::Lost if self.dial.is_some() && self.link.is_some() && self.until.is_none() => self.restart(),
-            News::Lost if self.link.is_some() => self.until = Some(Instant::now() + RESTART_TIME),
-            News::Lost => {}
+            News::Lost if self.link.is_some() && self.until.is_none() => {
+                self.until = Some(Instant::now() + RESTART_TIME);
+                if self.dial.is_some() {
+                    self.restart();
+                } else {
+                    self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
+                }
+            }
+            News::Found if self.link.is_some() => (self.until, self.reoffer, self.reoffer_at) = (None, None, None),
+            News::Lost | News::Found => {}
             News::Ended => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -211,7 +255,13 @@ impl Session {
                 Kind::End => return ControlFlow::Break(()),
                 Kind::Offer => {}
             },
+            // This side's own offer of new paths goes first, as it made the connection.
+            Order::Reoffer(..) if self.dial.is_some() && self.reoffer.is_some() => {}
             Order::Reoffer(offer, reply) => {
+                (self.reoffer, self.reoffer_at) = (None, None);
+                if reply.is_none() {
+                    self.use_broker();
+                }
                 let (description, candidates) = signal::split(&offer.sdp);
                 // This side may have moved as well.
                 let _ = self.agent.renew();
@@ -230,6 +280,15 @@ impl Session {
                 self.yielded = true;
                 return ControlFlow::Break(());
             }
+            Order::Renew if self.link.is_none() => {
+                // Err: this machine has no address now; it may get one.
+                let _ = self.agent.renew();
+            }
+            Order::Renew if self.until.is_none() && self.agent.has_lost_its_path() => {
+                self.until = Some(Instant::now() + RESTART_TIME);
+                self.restart();
+            }
+            Order::Renew => {}
         }
         ControlFlow::Continue(())
     }
@@ -247,7 +306,7 @@ impl Session {
                 return ControlFlow::Break(());
             }
             Signalled::Refused(why) => {
-                self.failures.push(why);
+                self.note(why);
                 // A connection that is up needs no signals.
                 if !self.ready && self.link.is_none() {
                     return ControlFlow::Break(());
@@ -263,8 +322,9 @@ impl Session {
             return;
         }
         if let Err(unusable) = self.agent.take_answer(&description) {
-            return self.failures.push(unusable.to_string());
+            return self.note(unusable.to_string());
         }
+        (self.reoffer, self.reoffer_at) = (None, None);
         if let (Route::Http { resource, .. }, Some(found)) = (&mut self.route, found) {
             *resource = Some(found);
         }
@@ -299,12 +359,38 @@ impl Session {
         ControlFlow::Continue(())
     }
 
+    /// Offers new paths.
     fn restart(&mut self) {
-        self.until = Some(Instant::now() + RESTART_TIME);
-        if self.agent.renew().is_ok()
-            && let Some(sdp) = self.agent.restart()
-        {
+        if matches!(self.route, Route::Asked) {
+            self.use_broker();
+        }
+        self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
+        self.reoffer = self.agent.restart();
+        if let Some(sdp) = self.reoffer.clone() {
             self.signal(Kind::Offer, sdp);
+        }
+    }
+
+    /// Makes the offer of new paths again, or the first one of this side.
+    fn reoffer(&mut self) -> ControlFlow<()> {
+        self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
+        match self.reoffer.clone() {
+            Some(sdp) => self.signal(Kind::Offer, sdp),
+            None => self.restart(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// From now on signals go through the broker, if there is one.
+    fn use_broker(&mut self) {
+        if let Some(broker) = self.links.0.rtc.broker.get() {
+            (self.route, self.ready) = (Route::Broker(broker.clone()), true);
+        }
+    }
+
+    fn note(&mut self, failure: String) {
+        if self.failures.len() < FAILURES_MAX && !self.failures.contains(&failure) {
+            self.failures.push(failure);
         }
     }
 
@@ -338,6 +424,7 @@ impl Session {
         match greeted {
             Ok((link, path)) => {
                 (self.link, self.until) = (Some(link), None);
+                self.failures.clear();
                 // It may be another than when the hellos began.
                 if path != self.path {
                     self.moved(link);
@@ -345,11 +432,12 @@ impl Session {
                 self.links.0.rtc.settle(self.id);
             }
             Err(failure) => {
-                self.failures.push(failure.text().to_owned());
+                self.note(failure.text().to_owned());
                 return ControlFlow::Break(());
             }
         }
         if let Some(dial) = self.dial {
+            self.links.0.handle.counters().dialled(DialEnd::Linked, self.began.elapsed());
             self.links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Linked(self.path.0) }).await;
         }
         ControlFlow::Continue(())

@@ -1,11 +1,13 @@
 //! The part of a connection that talks to servers: how others see this side, and relays.
 
+use super::super::ports;
 use super::super::reflexive::{Mirror, Seen};
 use super::super::relay::{Relay, Said, ToServer};
 use super::super::server::{Opened, Server, credentials};
 use super::{Agent, GATHER_TIME};
 use crate::config::IceKind;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 use str0m::Candidate;
 use str0m::net::Protocol;
@@ -29,6 +31,68 @@ impl Agent {
         Ok(())
     }
 
+    /// Looks for addresses that this machine has got, and drops those it lost.
+    pub(in super::super) fn renew(&mut self) -> io::Result<()> {
+        let gone = self.ports.close_lost();
+        self.invalidate(gone);
+        for index in 0..self.relays.len() {
+            let relay = &self.relays[index];
+            if !relay.ended && self.is_cut_off(relay) {
+                self.drop_relay(index);
+            }
+        }
+        self.gather()
+    }
+
+    /// Looks for all addresses anew, from new sockets: no NAT and no server may know the old ones any more.
+    pub(super) fn start_over(&mut self) -> io::Result<()> {
+        let gone = self.ports.close_lost();
+        self.invalidate(gone);
+        let old = self.ports.age();
+        self.invalidate(old);
+        (0..self.relays.len()).for_each(|index| self.drop_relay(index));
+        self.relays.clear();
+        self.mirrors.clear();
+        self.gather()
+    }
+
+    fn invalidate(&mut self, gone: Vec<SocketAddr>) {
+        for candidate in gone.into_iter().filter_map(|address| Candidate::host(address, Protocol::Udp).ok()) {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
+    fn drop_relay(&mut self, index: usize) {
+        let relay = &mut self.relays[index];
+        let candidate = relay.relayed.and_then(|own| Candidate::relayed(own, relay.local(), Protocol::Udp).ok());
+        let out = relay.release();
+        self.send_to_servers(out);
+        if let Some(candidate) = candidate {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+        }
+    }
+
+    fn is_cut_off(&self, relay: &Relay) -> bool {
+        match relay.socket() {
+            Some(socket) => self.ports.address(socket).is_none(),
+            None => ports::addresses().is_ok_and(|now| !now.contains(&relay.local().ip())),
+        }
+    }
+
+    /// Whether packets go from an address that this machine does not have any more.
+    pub(in super::super) fn has_lost_its_path(&self) -> bool {
+        let Some((source, _)) = self.path else { return false };
+        match self.relays.iter().find(|relay| relay.relayed == Some(source)) {
+            Some(relay) => ports::addresses().is_ok_and(|now| !now.contains(&relay.local().ip())),
+            None => ports::addresses().is_ok_and(|now| !now.contains(&source.ip())),
+        }
+    }
+
+    /// Whether there are servers that relay.
+    pub(in super::super) fn relays_are_configured(&self) -> bool {
+        self.ice.servers.iter().any(|server| server.credentials.is_some())
+    }
+
     pub(super) fn send_to_servers(&mut self, out: impl IntoIterator<Item = ToServer>) {
         for ToServer { socket, server, data } in out {
             self.ports.send(socket, server, &data);
@@ -41,11 +105,17 @@ impl Agent {
             Ok(opened) => opened,
             Err(error) => return self.failures.push(format!("{name}: {error}")),
         };
+        if self.relays.iter().any(|relay| relay.name == name && !relay.ended) {
+            return;
+        }
         let credentials = server.credentials.as_ref().map(|of| credentials(of, SystemTime::now()));
         match opened {
             Opened::Datagrams(address) => {
                 for (socket, local) in self.ports.toward(address) {
-                    let (mirror, question) = Mirror::ask(socket, local, address);
+                    if self.mirrors.iter().any(|mirror| (mirror.socket, mirror.server) == (socket, address)) {
+                        continue;
+                    }
+                    let (mirror, question) = Mirror::ask(name.clone(), socket, local, address);
                     self.ports.send(socket, address, &question);
                     self.mirrors.push(mirror);
                 }
@@ -69,7 +139,7 @@ impl Agent {
     }
 
     pub(super) fn take_seen(&mut self, mirror: usize, seen: &Seen) {
-        let Mirror { socket, server, .. } = self.mirrors[mirror];
+        let Mirror { socket, ref name, .. } = self.mirrors[mirror];
         let Some(base) = self.ports.address(socket) else { return };
         match seen {
             Seen::At(address) if *address == base => {}
@@ -78,7 +148,14 @@ impl Agent {
                     self.offer_candidate(candidate);
                 }
             }
-            Seen::Nothing => self.failures.push(format!("stun:{server}: no answer")),
+            // Where one address of this machine is answered, the server is well; a relay says so itself.
+            Seen::Nothing if name.starts_with("turn") => {}
+            Seen::Nothing => {
+                let mut all = self.mirrors.iter().filter(|mirror| mirror.name == *name);
+                if all.all(|mirror| mirror.ended && !mirror.answered) {
+                    self.failures.push(format!("{name}: it does not answer"));
+                }
+            }
         }
     }
 
@@ -90,10 +167,7 @@ impl Agent {
                     self.offer_candidate(candidate);
                 }
             }
-            Some(Said::Refused) => {
-                self.failures
-                    .push(format!("{}: no relay (it does not answer, or refuses the credentials)", relay.name));
-            }
+            Some(Said::Refused) => self.failures.push(format!("{}: {}", relay.name, relay.trouble())),
             None => {}
         }
     }
