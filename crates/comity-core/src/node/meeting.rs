@@ -53,8 +53,9 @@ impl Node {
         if self.book.find(id).is_some_and(|peer| before.is_some_and(|before| before != shown(peer))) {
             self.emit_peer(id, Event::PeerUpdated);
         }
-        if self.is_courted(id) {
-            self.dial_peer(id);
+        // Whoever cannot be dialled takes no place of one that can.
+        if self.is_courted(id) && !self.dial_peer(id) {
+            self.courted.remove(&id);
         }
     }
 

@@ -47,6 +47,16 @@ fn the_first_announced_peers_are_dialled_and_the_rest_when_somebody_sends_to_the
 }
 
 #[test]
+fn who_cannot_be_dialled_takes_no_place_of_one_that_can() {
+    let mut node = node();
+    for number in 2..=9 {
+        let nowhere = Sighting { candidates: Vec::new(), ..announced(number, true) };
+        assert_eq!(dials(&mut node, Input::Sighted(nowhere)), 0);
+    }
+    assert_eq!(dials(&mut node, Input::Sighted(announced(10, true))), 1);
+}
+
+#[test]
 fn who_was_only_announced_is_forgotten_with_the_announcement() {
     let mut node = node();
     let (keyless, keyed) = (announced(2, false), announced(3, true));
