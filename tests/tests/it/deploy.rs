@@ -149,40 +149,47 @@ fn refuses_mallory(server: &Host, settings: &BrokerSettings, ann: &str) {
 }
 
 /// What turnutils_uclient says of sending five messages there and back by the relay.
-fn relayed(from: &Host, relay: &Host, peer: &Host, words: &[&str]) -> String {
+fn relayed(from: &Host, relay: &Host, peer: &str, words: &[&str]) -> String {
     let mut uclient = Command::new("timeout");
-    uclient.args(["30", "turnutils_uclient", "-u", "ann", "-e", &peer.address, "-r", "13480", "-n", "5", "-m", "1"]);
+    uclient.args(["30", "turnutils_uclient", "-u", "ann", "-e", peer, "-r", "13480", "-n", "5", "-m", "1"]);
     told(&from.run(uclient.args(words).arg(&relay.address)).output().expect("coturn's tools are there"))
 }
+
+/// Addresses that are not private, for the peer and the relay: nothing leads from the lab to who really has them.
+const PUBLIC: [&str; 2] = ["45.9.9.2", "45.9.9.3"];
 
 #[test]
 fn the_relay_relays_for_those_who_know_the_secret_and_not_into_its_own_network() {
     let (folder, lab) = (Folder::new(), Lab::bridge(3));
     let (client, peer, relay) = (lab.host(1), lab.host(2), lab.host(3));
+    for (host, address) in [&peer, &relay].into_iter().zip(PUBLIC) {
+        peers::output(host.command("ip").args(["address", "add", &format!("{address}/24"), "dev", "eth0"]));
+    }
     certificate_for_the_relay(&folder);
     let config = deployed::uncommented(&deployed::text("coturn.conf"));
     let config = config.replace("/etc/coturn", &folder.path().display().to_string());
     let allowed = format!("allowed-peer-ip={}\n", peer.address);
     let mut coturn = deployed::coturn(&relay, &folder, &format!("{config}{SECRET}{allowed}"));
-    let mut echo = Lines::start(peer.command("turnutils_peer").args(["-p", "13480", "-L", &peer.address]));
-    for words in [&["-W", "n0rth"][..], &["-W", "n0rth", "-t"]] {
-        let said = relayed(&client, &relay, &peer, words);
+    let echo = |address: &str| Lines::start(peer.command("turnutils_peer").args(["-p", "13480", "-L", address]));
+    let _echoes = [echo(PUBLIC[0]), echo(&peer.address)];
+    for (address, words) in [(PUBLIC[0], &["-W", "n0rth"][..]), (&peer.address, &["-W", "n0rth", "-t"])] {
+        let said = relayed(&client, &relay, address, words);
         assert!(said.contains("tot_recv_msgs=10") && said.contains("Total lost packets 0"), "{words:?}: {said}");
     }
-    let said = relayed(&client, &relay, &peer, &["-W", "south"]);
+    let said = relayed(&client, &relay, PUBLIC[0], &["-W", "south"]);
     assert!(said.contains("Cannot complete Allocation"), "{said}");
-    let said = relayed(&client, &relay, &client, &["-W", "n0rth"]);
-    assert!(said.contains("403") && said.contains("Forbidden IP"), "a private address: {said}");
+    for private in [&client.address, "127.0.0.1", "169.254.169.254"] {
+        let said = relayed(&client, &relay, private, &["-W", "n0rth"]);
+        assert!(said.contains("403") && said.contains("Forbidden IP"), "{private}: {said}");
+    }
     // Its own client does not speak TLS to it: only that the port is there, with its certificate.
     let mut handshake = client.command("openssl");
     handshake.args(["s_client", "-brief", "-verify_return_error", "-CAfile"]).arg(folder.path().join("server.crt"));
     let handshake = handshake.args(["-connect", &format!("{}:5349", relay.address)]).stdin(Stdio::null());
     let handshake = handshake.output().expect("openssl is there");
     assert!(told(&handshake).contains("Verification: OK"), "{}", told(&handshake));
-    for process in [&mut echo, &mut coturn] {
-        process.signal("TERM");
-        process.ended(Duration::from_secs(10));
-    }
+    coturn.signal("TERM");
+    coturn.ended(Duration::from_secs(10));
     let log = coturn.seen().join("\n");
     assert!(!log.contains("Bad configuration format") && !log.contains("cannot find"), "{log}");
 }

@@ -327,8 +327,9 @@ settings! {
         /// `text` for people or `json` for programs. Default: `text`.
         format: String = "text".to_owned(), "";
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
-        /// Default: `info`, without what the MCP, MQTT and TURN libraries say of every call. `debug` writes several lines for each message.
-        filter: String = "info,mqtt5=warn,rmcp=warn,turn_client_proto=off,stun_proto=off".to_owned(), "";
+        /// Default: `info`, without what the libraries of MCP, MQTT, STUN and TURN say of every call. `debug` writes several
+        /// lines for each message.
+        filter: String = "info,mqtt5=warn,rmcp=warn,stun_proto=off,turn_client_proto=off".to_owned(), "";
     }
 }
 
