@@ -153,6 +153,10 @@ impl Newcomer {
             "why" => assert!(self.says(&line).contains("inbox")),
             "attention" => assert!(self.says(&line).contains("minimal")),
             "digest" => assert!(self.says(&line).starts_with("Since last check")),
+            "code" => {
+                let page = self.says(&format!("curl -sSf {}", text(&self.json(&line)["page"])));
+                assert!(page.contains("<title>Comity"), "{page}");
+            }
             "doctor" => assert!(!self.says(&line).contains("FAILS")),
             "config" => assert!(self.says(&line).contains("http.port")),
             "install" | "run" => built_by(&line, &self.host),
