@@ -104,6 +104,8 @@ pub(super) struct Agent {
     /// Whether the state machine was told something that it acts on only when time goes on.
     stirred: bool,
     over: bool,
+    /// Whether the servers have back what they lent.
+    returned: bool,
 }
 
 enum Wake {
@@ -140,6 +142,7 @@ impl Agent {
             buffer: vec![0; 64 * 1024].into(),
             stirred: false,
             over: false,
+            returned: false,
         };
         agent.gather()?;
         Ok(agent)
@@ -443,12 +446,14 @@ impl Agent {
 
     /// Ends the connection, and gives back what servers lent.
     pub(super) fn end(&mut self) {
-        if std::mem::replace(&mut self.over, true) {
+        if !std::mem::replace(&mut self.over, true) {
+            // Err: it was never up.
+            let _ = self.rtc.close();
+            self.drain();
+        }
+        if std::mem::replace(&mut self.returned, true) {
             return;
         }
-        // Err: it was never up.
-        let _ = self.rtc.close();
-        self.drain();
         for index in 0..self.relays.len() {
             let out = self.relays[index].release();
             self.send_to_servers(out);
