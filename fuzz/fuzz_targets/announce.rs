@@ -18,7 +18,8 @@ fuzz_target!(|text: &[u8]| {
         let _ = Topics::new(topic);
     }
     let _ = announce::read_info(text);
-    let _ = announce::read_signed(text, &key.node());
+    let _ = announce::read_goodbye(text, &key.node());
+    let _ = announce::read_capability(text, "search", &key.node());
     let _ = announce::read_unsigned(text);
     let Ok(mut value) = strict::parse(text) else { return };
     let Some(members) = value.as_object_mut() else { return };

@@ -71,6 +71,10 @@ lies = [
     ("goodbye", b""),
     ("goodbye", b'{"reason": "forged"}'),
     ("goodbye", json.dumps(signed({"reason": "forged", "session": genuine["session"]}, key)).encode()),
+    # The node's own words, on a topic where they would mean something else.
+    ("goodbye", kept[0]),
+    ("goodbye", kept[-1]),
+    ("capabilities/evil", kept[-1]),
     ("goodbye", b'{"reason": "forged", "session": "' + genuine["session"].encode() + b'", "sig": "AAAA"}'),
 ]
 for topic, body in lies:

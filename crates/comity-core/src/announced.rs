@@ -301,7 +301,7 @@ impl Announced {
             entry.doubt(now, &mut self.outputs);
             return Err(Dropped::Unsigned);
         }
-        let session = announce::read_signed(heard.body, &key).map_err(|bad| Dropped::from(&bad))?;
+        let session = announce::read_goodbye(heard.body, &key).map_err(|bad| Dropped::from(&bad))?;
         if !entry.end(session) {
             entry.doubt(now, &mut self.outputs);
             return Err(Dropped::Replayed);
@@ -324,7 +324,7 @@ impl Announced {
                 return Err(Dropped::Unsigned);
             }
             Some(key) => {
-                let session = announce::read_signed(heard.body, &key).map_err(|bad| Dropped::from(&bad))?;
+                let session = announce::read_capability(heard.body, name, &key).map_err(|bad| Dropped::from(&bad))?;
                 entry.add_capability(name, Some(&session), heard.broker, now.mono + LIFETIME)?
             }
             None if heard.body.is_empty() => entry.remove_capability(name, heard.broker),

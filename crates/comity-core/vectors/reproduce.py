@@ -230,6 +230,9 @@ def announce_vectors():
         same("info fields", set(info) - wanted, set())
         same("info id", (info["id"], info["publicKey"]), (key.peer, key.node))
         moment(info["lastSeen"])
+    # All are signed in one context: a reader tells them apart by their fields.
+    same("capability fields", set(stored["capability"]), {"capability", "version", "session", "sig"})
+    same("goodbye fields", set(stored["goodbye"]), {"reason", "session", "sig"})
     for value in [*stored["infos"], stored["capability"], stored["goodbye"]]:
         same("announcement session", bool(value["session"]), True)
         same("announcement signature", key.sign("comity/announce/1", unsigned(value)), value["sig"])

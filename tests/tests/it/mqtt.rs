@@ -197,7 +197,7 @@ fn liars_change_nothing_and_are_counted_by_cause() {
     sees_by_mqtt(&ann, &bob);
     let mut liar = Lines::start(peers::python("mqtt_liar.py").args([&broker.port().to_string(), &bob.id()]));
     liar.wait_for("end of the lies", PATIENCE * 2, |line| (line == "done").then_some(()));
-    for cause in ["not_json", "unsigned", "other_id", "expired", "signature", "replayed"] {
+    for cause in ["not_json", "unsigned", "other_id", "expired", "signature", "replayed", "field"] {
         until(cause, PATIENCE, || (dropped(&ann, cause) > 0.0).then_some(()));
     }
     let seen = ann.peer(&bob.id()).expect("bob is there");

@@ -161,6 +161,30 @@ fn what_is_played_again_undoes_nothing() {
 }
 
 #[test]
+fn what_a_peer_signed_is_no_goodbye_and_no_other_capability_on_another_topic() {
+    let (mut room, ann) = (Room::new(1), key(1));
+    let id = ann.peer();
+    let (announce, goodbye) = (format!("{id}/announce"), format!("{id}/goodbye"));
+    let own = signed(&ann, "s-1", 0);
+    let capability = sign_capability("draw", "1", "s-1", &ann).to_string();
+    room.hear(&announce, &own).expect("it counts");
+    room.hear(&format!("{id}/capabilities/draw"), &capability).expect("it counts");
+    for (topic, body) in [
+        (&goodbye, &own),
+        (&goodbye, &capability),
+        (&format!("{id}/capabilities/pay"), &own),
+        (&format!("{id}/capabilities/pay"), &capability),
+        (&format!("{id}/capabilities/pay"), &sign_goodbye("x", "s-1", &ann).to_string()),
+        (&announce, &capability),
+    ] {
+        assert_eq!(room.hear(topic, body), Err(Dropped::Field), "{topic} {body}");
+        assert_eq!(room.outputs, [], "{topic} {body}");
+    }
+    room.hear(&announce, &signed(&ann, "s-1", 30)).expect("its session goes on");
+    assert_eq!(room.announced.peers().next().expect("it is here").info.capabilities, ["draw"]);
+}
+
+#[test]
 fn an_unsigned_announcement_never_replaces_a_signed_one_and_a_signed_one_evicts() {
     let (mut room, ann) = (Room::new(1), key(1));
     let id = ann.peer().to_string();

@@ -132,13 +132,33 @@ pub fn read_info(body: &[u8]) -> Result<PeerInfo, BadAnnouncement> {
     Ok(info)
 }
 
-/// Reads a capability or a goodbye of a peer that signs with this key: the session it was said in.
-pub fn read_signed(body: &[u8], key: &NodeId) -> Result<String, BadAnnouncement> {
+/// Reads the goodbye of a peer that signs with this key: the session that it ends.
+pub fn read_goodbye(body: &[u8], key: &NodeId) -> Result<String, BadAnnouncement> {
+    let value = read_signed(body, key)?;
+    let fields = Fields(&value);
+    fields.must("/reason", fields.at("/reason").is_some_and(Value::is_string), "a string")?;
+    fields.must_not(["/id", "/publicKey", "/capability"])?;
+    fields.session()
+}
+
+/// Reads this capability of a peer that signs with this key: the session in which it has it.
+pub fn read_capability(body: &[u8], capability: &str, key: &NodeId) -> Result<String, BadAnnouncement> {
+    let value = read_signed(body, key)?;
+    let fields = Fields(&value);
+    let is_its = fields.at("/capability").and_then(Value::as_str) == Some(capability);
+    fields.must("/capability", is_its, "the name in the topic")?;
+    fields.must_not(["/id", "/publicKey", "/reason"])?;
+    fields.session()
+}
+
+/// What a peer signed with this key. All that it announces is signed in one context, and anybody can publish it on
+/// another topic: what kind it is must be looked at.
+fn read_signed(body: &[u8], key: &NodeId) -> Result<Value, BadAnnouncement> {
     let mut value = parse(body)?;
     let wanted = BadAnnouncement::Field { pointer: "/sig", wanted: "64 bytes in base64url" };
     let signature = take_signature(&mut value)?.ok_or(wanted)?;
     signature::verify_bytes(key, Context::Announce, &canonical::to_vec(&value), &signature)?;
-    Fields(&value).session()
+    Ok(value)
 }
 
 /// Whether a capability or a goodbye of a peer that signs nothing can be read: any JSON.
@@ -199,6 +219,11 @@ impl Fields<'_> {
 
     fn must(&self, pointer: &'static str, there: bool, wanted: &'static str) -> Result<(), BadAnnouncement> {
         if there { Ok(()) } else { Err(BadAnnouncement::Field { pointer, wanted }) }
+    }
+
+    /// Refuses what belongs to another kind of body.
+    fn must_not(&self, pointers: [&'static str; 3]) -> Result<(), BadAnnouncement> {
+        pointers.into_iter().try_for_each(|pointer| self.must(pointer, self.at(pointer).is_none(), "nothing"))
     }
 
     fn key(&self) -> Result<NodeId, BadAnnouncement> {
@@ -376,13 +401,46 @@ mod tests {
     #[test]
     fn a_capability_and_a_goodbye_count_only_with_the_key_of_their_peer() {
         let (key, other) = (KeyPair::from_seed([3; 32]), KeyPair::from_seed([4; 32]));
-        for value in [sign_capability("search", "1", "s-1", &key), sign_goodbye("stop", "s-1", &key)] {
-            assert_eq!(read_signed(&bytes(&value), &key.node()), Ok("s-1".to_owned()));
-            let wrong = Err(BadSignature::Wrong.into());
-            assert_eq!(read_signed(&bytes(&value), &other.node()), wrong);
-        }
+        let (capability, goodbye) = (sign_capability("search", "1", "s-1", &key), sign_goodbye("stop", "s-1", &key));
+        let wrong = Err(BadSignature::Wrong.into());
+        assert_eq!(read_capability(&bytes(&capability), "search", &key.node()), Ok("s-1".to_owned()));
+        assert_eq!(read_capability(&bytes(&capability), "search", &other.node()), wrong);
+        assert_eq!(read_goodbye(&bytes(&goodbye), &key.node()), Ok("s-1".to_owned()));
+        assert_eq!(read_goodbye(&bytes(&goodbye), &other.node()), wrong);
         let unsigned = bytes(&json!({"reason": "stop", "session": "s-1"}));
-        assert!(matches!(read_signed(&unsigned, &key.node()), Err(BadAnnouncement::Field { pointer: "/sig", .. })));
+        assert!(matches!(read_goodbye(&unsigned, &key.node()), Err(BadAnnouncement::Field { pointer: "/sig", .. })));
         assert!(read_unsigned(&unsigned).is_ok() && read_unsigned(b"1").is_ok() && read_unsigned(b"x").is_err());
+    }
+
+    #[test]
+    fn what_was_signed_as_one_kind_is_not_read_as_another() {
+        let key = KeyPair::from_seed([3; 32]);
+        let field = |refused: Result<String, BadAnnouncement>| match refused {
+            Err(BadAnnouncement::Field { pointer, .. }) => pointer,
+            other => panic!("{other:?}"),
+        };
+        let announcement = sign_info(&info(), &key);
+        let capability = sign_capability("search", "1", "s-1", &key);
+        let goodbye = sign_goodbye("stop", "s-1", &key);
+        let signed = |value: Value| bytes(&sign(value, &key));
+        let several = ["id", "publicKey", "capability"]
+            .map(|name| signed(json!({"reason": "stop", "session": "s-1", name: "search"})));
+        for body in [bytes(&announcement), bytes(&capability), signed(json!({"reason": 1, "session": "s-1"}))] {
+            assert_eq!(field(read_goodbye(&body, &key.node())), "/reason");
+        }
+        for (body, pointer) in several.iter().zip(["/id", "/publicKey", "/capability"]) {
+            assert_eq!(field(read_goodbye(body, &key.node())), pointer);
+        }
+        for (body, pointer) in [
+            (bytes(&announcement), "/capability"),
+            (bytes(&goodbye), "/capability"),
+            (signed(json!({"capability": "search", "session": "s-1", "reason": "stop"})), "/reason"),
+        ] {
+            assert_eq!(field(read_capability(&body, "search", &key.node())), pointer);
+        }
+        assert_eq!(field(read_capability(&bytes(&capability), "pay", &key.node())), "/capability");
+        for value in [capability, goodbye] {
+            assert!(matches!(refused(&value), BadAnnouncement::Field { pointer: "/id", .. }));
+        }
     }
 }

@@ -96,6 +96,8 @@ fn lies_about(honest: &KeyPair, me: &KeyPair) -> Vec<Vec<u8>> {
         publish(&topic(honest, "announce"), kept.as_bytes(), true),
         publish(&topic(honest, "announce"), &br#"{"id":"x","capabilities":["evil"]}"#[..], true),
         publish(&topic(honest, "capabilities/evil"), b"{}", true),
+        publish(&topic(honest, "goodbye"), kept.as_bytes(), false),
+        publish(&topic(honest, "capabilities/evil"), kept.as_bytes(), false),
         publish(&topic(honest, "goodbye"), goodbye.as_bytes(), true),
         publish(&topic(honest, "goodbye"), forged.as_bytes(), false),
         publish(&topic(honest, "goodbye"), b"", false),
