@@ -131,7 +131,9 @@ impl Node {
         peer.dial = Some(dial);
         place = place.filter(|(address, _)| {
             let candidate = Candidate { address: *address, source: Source::Mqtt };
+            // Counted as the broker's, but no address of this machine counts as learned here for that.
             self.guard.judge(&candidate, peer.came_from).is_ok()
+                && self.guard.permit(&candidate, peer.announced_by, self.turn).is_ok()
         });
         self.dials.insert(dial, Errand::Peer(id));
         self.timers.cancel(Timer::Redial(id));

@@ -61,12 +61,16 @@ impl Node {
 
     /// Whether a peer is dialled by itself. Brokers may tell of thousands.
     fn is_courted(&mut self, id: PeerId) -> bool {
-        let by_broker = |peer: &Peer| peer.sources.iter().eq([&Source::Mqtt]);
-        if !self.book.find(id).is_some_and(by_broker) || self.courted.contains(&id) {
+        if !self.is_of_brokers(id) || self.courted.contains(&id) {
             return true;
         }
         let room = self.courted.len() < self.config.mqtt_connect_max;
         room && self.courted.insert(id)
+    }
+
+    /// Whether only brokers told of a peer.
+    fn is_of_brokers(&self, id: PeerId) -> bool {
+        self.book.find(id).is_some_and(|peer| peer.sources.iter().eq([&Source::Mqtt]))
     }
 
     /// Somebody is advertised under our own id: our own stale record, or another node with our key.
@@ -102,11 +106,17 @@ impl Node {
         }
     }
 
-    /// Somebody says, without proof, that a peer is gone: it is tried.
+    /// Somebody says, without proof, that a peer is gone: it is tried, if it would be dialled by itself or was met
+    /// before. Else a liar decides how many are dialled.
     pub(super) fn handle_doubted(&mut self, peer: PeerId, now: Now) {
         match self.book.find(peer).and_then(|record| record.link) {
             Some(link) => self.probe_link(link, Goodbye::Claimed, now),
-            None => drop(self.dial_peer(peer)),
+            None => {
+                let was_met = self.book.find(peer).is_some_and(|record| record.key.is_some());
+                if was_met || self.courted.contains(&peer) || !self.is_of_brokers(peer) {
+                    self.dial_peer(peer);
+                }
+            }
         }
     }
 

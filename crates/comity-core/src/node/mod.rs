@@ -56,6 +56,8 @@ pub struct Node {
     config: Config,
     me: PeerId,
     started: Now,
+    /// When the input at hand came, in time since the start: what is dialled for it is counted then.
+    turn: Duration,
 
     book: Book,
     guard: Guard,
@@ -112,6 +114,7 @@ impl Node {
         let mut node = Self {
             me,
             started: now,
+            turn: now.mono,
             book: Book::default(),
             guard: Guard::new(config.guard.clone()),
             interfaces: Vec::new(),
@@ -151,6 +154,7 @@ impl Node {
 
     /// Tells the node what happened. What must be done is then in [`Self::effects`].
     pub fn handle(&mut self, input: Input, now: Now) {
+        self.turn = now.mono;
         match input {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
             Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),

@@ -87,6 +87,8 @@ pub struct Peer {
     pub sources: BTreeSet<Source>,
     /// The address it came from, or where it was told of first.
     pub came_from: Option<IpAddr>,
+    /// The broker that told of it last.
+    pub announced_by: Option<IpAddr>,
     /// Where it may answer.
     pub candidates: Vec<Candidate>,
     /// How it says it can be met when it has no address.
@@ -139,6 +141,7 @@ impl Peer {
             status: None,
             sources: BTreeSet::new(),
             came_from: None,
+            announced_by: None,
             candidates: Vec::new(),
             rendezvous: None,
             last_good: None,
@@ -274,6 +277,7 @@ impl Book {
                 peer.name = said.name;
                 peer.candidates = said.candidates;
                 peer.rendezvous = said.rendezvous;
+                peer.announced_by = said.announced_by;
                 peer.sources = said.sources;
                 // Whom a person named is who answered there, and that was without the key.
                 peer.sources.remove(&Source::Manual);
@@ -361,6 +365,7 @@ impl Book {
         if is_announced {
             // Whoever is announced is heard of again and again, or taken out.
             peer.touch(now);
+            peer.announced_by = sighting.told_by;
             peer.name_by_key(name_taken);
         }
         Merged::Taken

@@ -87,6 +87,51 @@ fn a_doubted_peer_is_tried_and_a_linked_one_stays() {
     assert_eq!(pair.peer(0).presence, Presence::Online);
 }
 
+fn by_webrtc(number: u8) -> Sighting {
+    let url = format!("https://10.0.{number}.1:8400/signal");
+    let rendezvous = Rendezvous { url: Some(url), protocols: vec![crate::peers::WEBRTC.to_owned()] };
+    let told_by = Some([192, 168, 1, 2].into());
+    Sighting { candidates: Vec::new(), rendezvous: Some(rendezvous), told_by, ..announced(number, true) }
+}
+
+/// Who is to be connected to, and whether at the place of its signaling.
+fn connects(node: &mut Node, input: Input, second: u64) -> Vec<bool> {
+    let now = Now { mono: Duration::from_secs(second), wall: Timestamp::from_millis(1_700_000_000_000) };
+    node.handle(input, now);
+    let at_place = |effect| match effect {
+        Effect::Connect { place, .. } => Some(place.is_some()),
+        _ => None,
+    };
+    node.effects().filter_map(at_place).collect()
+}
+
+#[test]
+fn a_broker_names_32_places_of_signaling_a_minute_and_who_comes_later_is_met_by_the_broker() {
+    let mut node = node();
+    node.config.mqtt_connect_max = 64;
+    let mut at = |sighting, second| connects(&mut node, Input::Sighted(sighting), second);
+    let first: Vec<_> = (2..=41).flat_map(|number| at(by_webrtc(number), 1)).collect();
+    assert_eq!((first.len(), first.iter().filter(|at_place| **at_place).count()), (40, 32));
+    assert_eq!(at(Sighting { told_by: Some([192, 168, 1, 3].into()), ..by_webrtc(42) }, 1), [true], "another broker");
+    assert_eq!(at(by_webrtc(43), 60), [false]);
+    assert_eq!(at(by_webrtc(44), 61), [true], "a minute later");
+}
+
+#[test]
+fn doubt_dials_nobody_who_would_not_be_dialled_anyway() {
+    let mut node = node();
+    let dialled: Vec<_> =
+        (2..=4).map(|number| connects(&mut node, Input::Sighted(by_webrtc(number)), 1).len()).collect();
+    assert_eq!(dialled, [1, 1, 0]);
+    let no_path = |number| Input::Dialed { dial: DialId(number), outcome: DialOutcome::NoPath { reasons: Vec::new() } };
+    connects(&mut node, no_path(1), 1);
+    assert_eq!(connects(&mut node, Input::Doubted { peer: by_webrtc(2).peer }, 1).len(), 1);
+    assert_eq!(connects(&mut node, Input::Doubted { peer: by_webrtc(4).peer }, 1).len(), 0);
+    let gone = Input::Unsighted { source: Source::Mqtt, peer: by_webrtc(3).peer };
+    connects(&mut node, gone, 1);
+    assert_eq!(connects(&mut node, Input::Doubted { peer: by_webrtc(4).peer }, 1).len(), 0, "nor when there is room");
+}
+
 #[test]
 fn a_linked_peer_whose_goodbye_a_broker_brings_must_answer_within_a_second() {
     let key = NodeId::from_bytes([2; 32]);
