@@ -233,8 +233,11 @@ fn when_a_node_or_a_command_is_killed_the_same_commands_go_on() {
     slow(&lab, 1);
     let folder = Folder::new();
     let (file, into) = (large(&folder, "file", LARGE), folder.path().join("in"));
+    // What is replaced is as large as what comes.
+    std::fs::create_dir(&into).expect("a folder");
+    large(&folder, "in/file", LARGE);
     let words = ["send-file", "bob", &file.display().to_string()];
-    let receiver = receiving(&bob, &into, &[]);
+    let receiver = receiving(&bob, &into, &["--overwrite"]);
     let mut sender = ann.follow(&words);
     arrived(&mut sender, 4 << 20);
     sender.signal("KILL");
@@ -246,7 +249,7 @@ fn when_a_node_or_a_command_is_killed_the_same_commands_go_on() {
     receiver.signal("KILL");
     event(&mut sender, "broken");
     drop(receiver);
-    let mut receiver = receiving(&bob, &into, &["--once"]);
+    let mut receiver = receiving(&bob, &into, &["--overwrite", "--once"]);
     let from = event(&mut sender, "begun")["from"].as_u64();
     assert!(from >= Some(16 << 20), "{from:?}");
     event(&mut sender, "sent");

@@ -67,16 +67,24 @@ enum Phase {
 enum State {
     /// Named; nothing was heard.
     Named,
-    /// The receiver asks about so many bytes.
-    Asked(u64),
+    /// The receiver asks about so many bytes, for the last time or not.
+    Asked(u64, Last),
     /// They are, or are not, the beginning of the file.
-    Compared(u64, bool),
+    Compared(u64, bool, Last),
     /// Wanted, and sent up to here.
     Wanted(u64),
     /// All of it was sent, but for its checksum.
     Sent,
     /// All of it was sent.
     Ended,
+}
+
+/// Whether the receiver may ask about a file once more. It asks about a whole file that stands there, and when that
+/// is to be replaced, about the part beside it; who could ask for ever would have it read for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Yes,
+    No,
 }
 
 /// The sender's side of one transfer.
@@ -147,19 +155,22 @@ impl Giving {
             return unexpected(said);
         };
         let next = match (said, state) {
-            (Say::Check { upto, sha256, .. }, State::Named) if *upto <= entry.size && !entry.folder => {
+            (Say::Check { upto, sha256, .. }, State::Named | State::Compared(_, false, Last::No))
+                if *upto <= entry.size && !entry.folder =>
+            {
                 self.out.push_back(Give::Hash { file, upto: *upto });
                 self.claims.insert(file, *sha256);
-                State::Asked(*upto)
+                let first = state == State::Named;
+                State::Asked(*upto, if first && *upto == entry.size { Last::No } else { Last::Yes })
             }
             (Say::Take { from: 0, .. }, State::Named | State::Compared(..)) if !entry.folder => State::Wanted(0),
-            (Say::Take { from, .. }, State::Compared(upto, true)) if *from == upto => State::Wanted(upto),
+            (Say::Take { from, .. }, State::Compared(upto, true, _)) if *from == upto => State::Wanted(upto),
             (Say::Skip { why, .. }, State::Named | State::Compared(..) | State::Ended) => {
                 return self.settle(file, Some(*why));
             }
             (Say::Done { .. }, State::Ended) => return self.settle(file, None),
             (Say::Done { .. }, State::Named) if entry.folder => return self.settle(file, None),
-            (Say::Done { .. }, State::Compared(upto, true)) if upto == entry.size => return self.settle(file, None),
+            (Say::Done { .. }, State::Compared(upto, true, _)) if upto == entry.size => return self.settle(file, None),
             _ => return unexpected(said),
         };
         self.under_way.insert(file, next);
@@ -176,10 +187,10 @@ impl Giving {
     pub fn hashed(&mut self, file: usize, digest: Digest) {
         let claim = self.claims.remove(&file);
         if let Some(state) = self.under_way.get_mut(&file)
-            && let State::Asked(upto) = *state
+            && let State::Asked(upto, last) = *state
         {
             let same = claim == Some(digest);
-            *state = State::Compared(upto, same);
+            *state = State::Compared(upto, same, last);
             self.out.push_back(Give::Say(Say::Checked { file: number(file), same }));
         }
     }

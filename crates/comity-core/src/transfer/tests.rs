@@ -32,6 +32,12 @@ struct Disk {
     replace: bool,
 }
 
+impl Disk {
+    fn part(&self, path: &str) -> Found {
+        self.parts.get(path).map_or(Found::Nothing, |part| Found::Part(part.len() as u64, sha256(part)))
+    }
+}
+
 /// A receiver with its disk.
 struct Receiver {
     taking: Taking,
@@ -73,16 +79,18 @@ impl Receiver {
             Take::Ask(_) => self.taking.accept(),
             Take::Look(wanted) => {
                 let path = wanted.path();
-                let found = match (self.disk.files.get(&path), self.disk.parts.get(&path)) {
+                let found = match self.disk.files.get(&path) {
                     _ if wanted.folder => Found::Folder,
-                    (Some(whole), _) if whole.len() as u64 == wanted.size => Found::Whole(sha256(whole)),
-                    (Some(_), _) => Found::Another,
-                    (None, Some(part)) => Found::Part(part.len() as u64, sha256(part)),
-                    (None, None) => Found::Nothing,
+                    Some(whole) if whole.len() as u64 == wanted.size => Found::Whole(sha256(whole)),
+                    Some(_) => Found::Another,
+                    None => self.disk.part(&path),
                 };
                 self.taking.found(wanted.file, found);
             }
-            Take::Decide(wanted) if self.disk.replace => self.taking.found(wanted.file, Found::Nothing),
+            Take::Decide(wanted) if self.disk.replace => {
+                let found = self.disk.part(&wanted.path());
+                self.taking.found(wanted.file, found);
+            }
             Take::Decide(wanted) => self.taking.skip(wanted.file, Why::Exists),
             Take::Open { file, from } => {
                 let path = self.path_of(file);
@@ -214,6 +222,44 @@ fn what_is_there_is_replaced_only_when_that_was_decided() {
     }
 }
 
+#[test]
+fn replacing_a_file_of_the_same_size_goes_on_after_a_break() {
+    let files = vec![(NAMES[0], content(1, 5_000_000))];
+    let mut disk = Disk { replace: true, ..Disk::default() };
+    disk.files.insert(NAMES[0].to_owned(), content(7, 5_000_000));
+    let mut receiver = Receiver::new(disk);
+    send(&files, &mut receiver, 40);
+    let kept = receiver.disk.parts[NAMES[0]].len();
+    let mut again = Receiver::new(receiver.disk);
+    let (sent, settled) = send(&files, &mut again, usize::MAX);
+    assert_eq!((sent, settled), (5_000_000 - kept, vec![(0, None)]));
+    assert!(again.over && again.disk.parts.is_empty() && again.disk.files[NAMES[0]] == files[0].1);
+}
+
+/// A sender that has named a file of so many bytes.
+fn named(size: u64) -> Giving {
+    let entry = Entry { path: "a".to_owned(), size, folder: false, modified: None };
+    let mut giving = Giving::new(Uuid::nil(), vec![entry]);
+    giving.handle(Say::Accept { version: 1 }).expect("accepted");
+    while giving.poll().is_some() {}
+    giving
+}
+
+#[test]
+fn nobody_can_have_a_sender_read_a_file_for_ever() {
+    for (first, times) in [(9, 2), (8, 1)] {
+        let mut giving = named(9);
+        let check = |upto| Say::Check { file: 0, upto, sha256: sha256(b"") };
+        for upto in [first, 9].into_iter().take(times) {
+            giving.handle(check(upto)).expect("so often it may be asked");
+            assert_eq!(giving.poll(), Some(Give::Hash { file: 0, upto }));
+            giving.hashed(0, sha256(b"other"));
+            assert!(matches!(giving.poll(), Some(Give::Say(Say::Checked { .. }))));
+        }
+        assert_eq!(giving.handle(check(9)), Err(Fault::Unexpected("check")));
+    }
+}
+
 /// A receiver that has accepted an offer of so many files and bytes.
 fn accepted(files: u64, bytes: u64) -> Receiver {
     let mut receiver = Receiver::new(Disk::default());
@@ -279,7 +325,6 @@ fn what_has_no_place_ends_a_transfer_on_either_side() {
         assert!(matches!(accepted(1, 10).take(Packet::Text(said)), Err(Fault::Unexpected(_))));
     }
     assert!(accepted(1, 10).take(Packet::Piece(vec![1])).is_err());
-    let entry = Entry { path: "a".to_owned(), size: 9, folder: false, modified: None };
     for said in [
         Say::Take { file: 0, from: 5 },
         Say::Take { file: 7, from: 0 },
@@ -288,9 +333,7 @@ fn what_has_no_place_ends_a_transfer_on_either_side() {
         Say::Got { bytes: 1 },
         Say::Finish,
     ] {
-        let mut giving = Giving::new(Uuid::nil(), vec![entry.clone()]);
-        giving.handle(Say::Accept { version: 1 }).expect("accepted");
-        while giving.poll().is_some() {}
+        let mut giving = named(9);
         assert!(matches!(giving.handle(said), Err(Fault::Unexpected(_))));
     }
 }
