@@ -340,7 +340,11 @@ impl World {
             Effect::Deliver { listener, received } => self.deliver(host, listener, received),
             Effect::Answer { ticket, answer } => self.hear(host, ticket, answer),
             Effect::Persist { number, record } => self.persist(host, number, record),
-            Effect::Emit(_) | Effect::Pressure { .. } | Effect::Announce | Effect::Transmit { .. } => {}
+            Effect::Emit(_)
+            | Effect::Pressure { .. }
+            | Effect::Announce
+            | Effect::Repath { .. }
+            | Effect::Transmit { .. } => {}
         }
     }
 

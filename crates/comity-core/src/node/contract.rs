@@ -33,6 +33,16 @@ pub enum Input {
         /// The peer.
         peer: PeerId,
     },
+    /// Somebody here wants to be connected with a peer.
+    Wanted {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A peer's own attempt at a WebRTC connection came to nothing.
+    Unmet {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A source of discovery started to work, or cannot.
     Source {
         /// Which one.
@@ -275,6 +285,11 @@ pub enum Effect {
         /// Where it takes signaling over HTTP, and under which path; the address has passed the dial
         /// guard. Else, and when nobody answers there, signals go through the brokers.
         place: Option<(SocketAddr, String)>,
+    },
+    /// Nothing is heard over this link by WebRTC: look for another path.
+    Repath {
+        /// The link.
+        link: LinkId,
     },
     /// Write this message to the link.
     Transmit {

@@ -147,6 +147,15 @@ impl Node {
         self.pump(id, now);
     }
 
+    /// The attempt of a peer, for which this side's own one may have made way, came to nothing: it is this side's turn,
+    /// after a pause that grows with each failure.
+    pub(super) fn handle_unmet(&mut self, id: PeerId, now: Now) {
+        let waits = |peer: &Peer| peer.yielded && peer.link.is_none() && peer.dial.is_none();
+        if self.book.find(id).is_some_and(waits) {
+            self.dial_later(id, "its attempt at a connection came to nothing", now);
+        }
+    }
+
     pub(super) fn handle_dialed(&mut self, dial: DialId, outcome: DialOutcome, now: Now) {
         let Some(errand) = self.dials.remove(&dial) else { return };
         match errand {
@@ -163,6 +172,9 @@ impl Node {
             DialOutcome::Failed(failures) => self.take_failure(errand, &failures, now),
             DialOutcome::Yielded => {
                 if let Errand::Peer(id) = errand {
+                    if let Some(peer) = self.book.find_mut(id) {
+                        peer.yielded = true;
+                    }
                     self.timers.set(Timer::Redial(id), now.mono + YIELDED_FOR);
                 }
             }
@@ -275,6 +287,7 @@ impl Node {
         let Some(peer) = self.book.find_mut(id) else { return };
         let pause = backoff(peer.failures);
         peer.failures += 1;
+        peer.yielded = false;
         peer.trouble = Some(trouble.to_owned());
         let jitter = self.numbers.jitter(pause / 2);
         self.timers.set(Timer::Redial(id), now.mono + pause + jitter);

@@ -25,6 +25,9 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// Most of a measured clock difference that is believed, in milliseconds.
 const SKEW_BELIEVED_MS: i64 = 30_000;
 
+/// When a peer that is not admitted is dialled again. Whoever makes it known has it dialled at once.
+const UNADMITTED_PAUSE: Duration = Duration::from_secs(600);
+
 /// What is said of a peer that was met and may not come in.
 const NOT_ADMITTED: &str = "it is not a known node, as it has to be where it is: `comity trust` makes it one";
 
@@ -130,6 +133,10 @@ impl Node {
                 && let Some(record) = self.book.find_mut(peer)
             {
                 record.trouble = Some(NOT_ADMITTED.to_owned());
+                if dial.is_some() {
+                    record.brief = true;
+                    self.timers.set(Timer::Redial(peer), now.mono + UNADMITTED_PAUSE);
+                }
             }
             return;
         }
@@ -222,6 +229,7 @@ impl Node {
         peer.take_card(hello.card.clone());
         peer.touch(now);
         peer.trouble = None;
+        peer.yielded = false;
         if peer.link.is_none() {
             peer.way = Some(hello.way);
         }

@@ -43,6 +43,10 @@ impl Node {
         }
         let shown = |peer: &Peer| (peer.sources.clone(), peer.name.clone(), peer.capabilities.clone());
         let before = self.book.find(id).map(shown);
+        // Brokers say the same of a peer twice a minute, and who turned a link away does so again.
+        let told = |peer: &Peer| peer.brief && peer.rendezvous == sighting.rendezvous;
+        let same = sighting.source == Source::Mqtt && self.book.find(id).is_some_and(told);
+        let rests = same && self.timers.is_set(Timer::Redial(id));
         let merged = self.book.merge(&sighting, permitted, now);
         self.see_off(now);
         match merged {
@@ -54,7 +58,7 @@ impl Node {
             self.emit_peer(id, Event::PeerUpdated);
         }
         // Whoever cannot be dialled takes no place of one that can.
-        if self.is_courted(id) && !self.dial_peer(id) {
+        if !rests && self.is_courted(id) && !self.dial_peer(id) {
             self.courted.remove(&id);
         }
     }
@@ -103,6 +107,14 @@ impl Node {
         }
         if nobody_met {
             self.set_presence(peer, Presence::Offline);
+        }
+    }
+
+    /// Somebody here wants a peer: it is asked whether it is there, or dialled.
+    pub(super) fn handle_wanted(&mut self, peer: PeerId, now: Now) {
+        match self.book.find(peer).and_then(|record| record.link) {
+            Some(link) => self.probe_link(link, Goodbye::Claimed, now),
+            None => drop(self.dial_peer(peer)),
         }
     }
 

@@ -159,6 +159,8 @@ impl Node {
             Input::Sighted(sighting) => self.handle_sighting(sighting, now),
             Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),
             Input::Doubted { peer } => self.handle_doubted(peer, now),
+            Input::Wanted { peer } => self.handle_wanted(peer, now),
+            Input::Unmet { peer } => self.handle_unmet(peer, now),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

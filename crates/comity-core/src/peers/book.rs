@@ -117,6 +117,8 @@ pub struct Peer {
     pub failures: u32,
     /// Whether its last link ended soon after it came up.
     pub brief: bool,
+    /// Whether this side's attempt at a connection made way for its own.
+    pub yielded: bool,
     /// Why it cannot be reached.
     pub trouble: Option<String>,
     /// When it was first heard of.
@@ -156,6 +158,7 @@ impl Peer {
             dial: None,
             failures: 0,
             brief: false,
+            yielded: false,
             trouble: None,
             discovered_at: now.wall,
             last_seen: now.wall,

@@ -108,6 +108,11 @@ impl Body {
                     reach.connect(dial, peer, place);
                 }
             }
+            Effect::Repath { link } => {
+                if let Some(reach) = &self.reach {
+                    reach.repath(link);
+                }
+            }
             Effect::Post { peer, address, coded, message } => {
                 if let Some(reach) = &self.reach {
                     reach.post(peer, address, coded, message);

@@ -39,7 +39,7 @@ impl Network {
         let unreached: BTreeSet<PeerId> =
             self.peers().await.iter().filter(is_unreachable).map(|peer| peer.id).collect();
         for peer in open.iter().copied() {
-            self.0.handle.inform(Input::Doubted { peer }).await;
+            self.0.handle.inform(Input::Wanted { peer }).await;
         }
         let mut connections = Vec::new();
         let until = Instant::now() + CONNECT_WAIT;

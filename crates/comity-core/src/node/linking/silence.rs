@@ -2,7 +2,7 @@
 
 use super::super::{Effect, Node, Timer};
 use crate::id::{LinkId, PeerId};
-use crate::peers::Presence;
+use crate::peers::{Presence, Way};
 use crate::time::Now;
 use crate::wire::frame::Frame;
 use std::time::Duration;
@@ -13,6 +13,15 @@ pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// How many pings may go unanswered.
 const PINGS_MAX: u32 = 3;
+
+/// The same for a link by WebRTC, which looks for another path meanwhile ("restart on path change"): through
+/// brokers and relays that takes seconds, and what waits is kept.
+const RTC_PINGS_MAX: u32 = 10;
+
+/// How many pings a link of this kind may leave unanswered.
+fn pings_max(way: Way) -> u32 {
+    if way == Way::Mesh { PINGS_MAX } else { RTC_PINGS_MAX }
+}
 
 /// How long a peer that missed its pings is stale while it is dialled again; then it is unreachable,
 /// however long that dial takes to fail.
@@ -31,7 +40,7 @@ impl Node {
     pub(in crate::node) fn handle_silence(&mut self, id: LinkId, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let silent = now.mono.saturating_sub(link.last_heard);
-        if link.pings >= PINGS_MAX {
+        if link.pings >= pings_max(link.way) {
             let peer = link.peer;
             self.close_link(id, now);
             let dialled = self.dial_peer(peer);
@@ -42,7 +51,13 @@ impl Node {
             self.timers.set(Timer::Silence(id), at);
         } else {
             link.pings += 1;
+            let (pings, peer, way) = (link.pings, link.peer, link.way);
             self.ping(id, now);
+            // Where another link would have been given up.
+            if way != Way::Mesh && pings == PINGS_MAX + 1 {
+                self.effects.push(Effect::Repath { link: id });
+                self.set_presence(peer, Presence::Stale);
+            }
         }
     }
 
@@ -59,7 +74,7 @@ impl Node {
     pub(in crate::node) fn probe_link(&mut self, id: LinkId, goodbye: Goodbye, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let pings = match goodbye {
-            Goodbye::Proven => PINGS_MAX,
+            Goodbye::Proven => pings_max(link.way),
             Goodbye::Claimed => 1,
         };
         // Who is asked already is not given more time.

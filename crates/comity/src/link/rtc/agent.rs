@@ -6,13 +6,13 @@
 mod packets;
 mod servers;
 
-use super::Ice;
 use super::channel::{self, DataChannel};
 use super::pipe::Pipe;
 use super::ports::{Arrived, Ports};
 use super::reflexive::Mirror;
 use super::relay::Relay;
 use super::server::{Opened, Server};
+use super::{Ice, LINK};
 use comity_core::peers::Way;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -38,13 +38,16 @@ const SENDING_MAX: usize = 2 * 1024 * 1024;
 const MESSAGE_MAX: u32 = 384 * 1024;
 
 /// Bytes that wait for the readers of the channels before nothing more is read from the network.
-const READING_MAX: usize = 4 * 1024 * 1024;
+const READING_MAX: usize = 12 * 1024 * 1024;
 
 /// Channels that a connection may have at once.
 const CHANNELS_MAX: usize = 16;
 
 /// Longest name of a channel that is kept, characters.
 const LABEL_MAX: usize = 128;
+
+/// Addresses of the other side that are tried, until it offers new paths.
+const REMOTE_MAX: usize = 64;
 
 /// How long a first check of a path may be unanswered until it is made again; doubles each time. The
 /// first one of the side that is earlier is lost at the other one's NAT.
@@ -188,6 +191,7 @@ impl Agent {
         self.stirred = true;
         let pending = self.pending.take().ok_or(Unusable::Late)?;
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(|error| Unusable::Description(error.to_string()))?;
+        self.remote.clear();
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| Unusable::Description(error.to_string()))
     }
 
@@ -196,16 +200,18 @@ impl Agent {
         let bad = |error: String| Unusable::Description(error);
         let offer = SdpOffer::from_sdp_string(sdp).map_err(|error| bad(error.to_string()))?;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| bad(error.to_string()))?;
+        self.remote.clear();
         (self.pending, self.stirred) = (None, true);
         Ok(answer.to_sdp_string())
     }
 
     /// Adds an address of the other side.
     pub(super) fn add_remote(&mut self, candidate: Candidate) {
-        if candidate.proto() != Protocol::Udp {
+        let known = (candidate.addr(), candidate.kind());
+        if candidate.proto() != Protocol::Udp || self.remote.contains(&known) || self.remote.len() >= REMOTE_MAX {
             return;
         }
-        self.remote.push((candidate.addr(), candidate.kind()));
+        self.remote.push(known);
         let relayed = candidate.kind() == CandidateKind::Relayed;
         // Its packets may come before it is named, and only then is it known what they came through.
         if relayed && self.path.is_some_and(|(_, theirs)| theirs == candidate.addr()) {
@@ -306,6 +312,7 @@ impl Agent {
             self.feed(Input::Timeout(Instant::now()));
             again = self.drain();
         }
+        again = self.pipes.iter().filter_map(Pipe::ends).fold(again, Instant::min);
         let mut sooner = |wait: Option<Duration>| again = wait.map_or(again, |wait| again.min(Instant::now() + wait));
         for index in 0..self.mirrors.len() {
             let (out, seen, wait) = self.mirrors[index].work();
@@ -439,7 +446,8 @@ impl Agent {
             }
             !done
         });
-        if self.had_pipes && self.pipes.is_empty() {
+        // Without its link nobody wants the connection; what else went over it begins anew on the next one.
+        if self.had_pipes && !self.pipes.iter().any(|pipe| pipe.label() == LINK) {
             self.end();
         }
     }

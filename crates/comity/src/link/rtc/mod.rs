@@ -21,19 +21,19 @@ use super::post::Whom;
 use super::{Cause, Links};
 use agent::{Agent, News};
 use channel::DataChannel;
-use comity_core::id::{DialId, NodeId, PeerId};
+use comity_core::id::{DialId, LinkId, NodeId, PeerId};
 use comity_core::identity::guard;
 use comity_core::node::{DialOutcome, Input};
 use comity_core::wire::signal::{Kind, Signal};
 use route::Route;
 use session::{Order, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use str0m::Candidate;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -48,6 +48,20 @@ const SESSIONS_MAX: usize = 256;
 
 /// Connections that one address may be trying at once.
 const FROM_ONE_ADDRESS_MAX: usize = 16;
+
+/// Connections that strangers and others may be trying through brokers at once, which do not say where they are; and
+/// that one key may be trying. This node's own attempts always find room.
+const BY_BROKERS_MAX: usize = 64;
+const FROM_ONE_KEY_MAX: usize = 2;
+
+/// Attempts of this node at once; more take turns.
+const ATTEMPTS_MAX: usize = 32;
+
+/// How long the id of a session that ended is not taken again: longer than its offer is good.
+const SPENT_FOR: Duration = Duration::from_secs(150);
+
+/// How many such ids are kept.
+const SPENT_MAX: usize = 4096;
 
 /// Orders that wait for a session, at most.
 const ORDERS_MAX: usize = 16;
@@ -79,33 +93,38 @@ pub(crate) struct Rtc {
     broker: OnceLock<Broker>,
     /// By session. A lock and no message, since it is only looked up, by doors and the brokers' tasks.
     sessions: Mutex<BTreeMap<Uuid, Entry>>,
+    /// Sessions that ended, so that whoever recorded an offer cannot make it again.
+    spent: Mutex<VecDeque<(Instant, Uuid)>>,
+    turns: Arc<Semaphore>,
 }
 
 struct Entry {
     peer: NodeId,
     /// This side offered, and the link is not up yet.
     offering: bool,
-    /// Whence an offer came, as long as the link is not up.
+    /// Whence an offer came; `None` when it was through a broker.
     from: Option<IpAddr>,
-    /// The link is up.
-    linked: bool,
+    /// The link, once it is up.
+    link: Option<LinkId>,
     orders: Option<mpsc::Sender<Order>>,
 }
 
 impl Entry {
     fn offering(peer: NodeId) -> Self {
-        Self { peer, offering: true, from: None, linked: false, orders: None }
+        Self { peer, offering: true, from: None, link: None, orders: None }
     }
 
     fn accepting(peer: NodeId, from: Option<IpAddr>) -> Self {
-        Self { peer, offering: false, from, linked: false, orders: None }
+        Self { peer, offering: false, from, link: None, orders: None }
     }
 }
 
 impl Rtc {
     /// No connections yet.
     pub(crate) fn new(ice: Option<Ice>) -> Self {
-        Self { ice: ice.map(Arc::new), broker: OnceLock::new(), sessions: Mutex::default() }
+        let turns = Arc::new(Semaphore::new(ATTEMPTS_MAX));
+        let (sessions, spent) = (Mutex::default(), Mutex::default());
+        Self { ice: ice.map(Arc::new), broker: OnceLock::new(), sessions, spent, turns }
     }
 
     fn agent(&self) -> Result<Agent, String> {
@@ -120,9 +139,17 @@ impl Rtc {
     /// A place for a session; `None` when there is none, or the id is taken.
     fn enter(&self, id: Uuid, entry: Entry) -> Option<mpsc::Receiver<Order>> {
         let mut sessions = self.sessions();
-        let from_there = sessions.values().filter(|other| other.from.is_some() && other.from == entry.from).count();
-        if sessions.len() >= SESSIONS_MAX || from_there >= FROM_ONE_ADDRESS_MAX || sessions.contains_key(&id) {
+        if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
             return None;
+        }
+        if !entry.offering {
+            let accepting = || sessions.values().filter(|other| !other.offering && other.link.is_none());
+            let from_there = accepting().filter(|other| other.from.map(block) == entry.from.map(block)).count();
+            let from_it = accepting().filter(|other| other.peer == entry.peer).count();
+            let there_max = if entry.from.is_some() { FROM_ONE_ADDRESS_MAX } else { BY_BROKERS_MAX };
+            if from_there >= there_max || from_it >= FROM_ONE_KEY_MAX || self.is_spent(id) {
+                return None;
+            }
         }
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
         sessions.insert(id, Entry { orders: Some(orders), ..entry });
@@ -130,10 +157,23 @@ impl Rtc {
     }
 
     /// Its link is up.
-    fn settle(&self, id: Uuid) {
+    fn settle(&self, id: Uuid, link: LinkId) {
         if let Some(entry) = self.sessions().get_mut(&id) {
-            (entry.offering, entry.from, entry.linked) = (false, None, true);
+            (entry.offering, entry.link) = (false, Some(link));
         }
+    }
+
+    /// Whether this peer's own attempt is under way.
+    fn is_accepting(&self, peer: NodeId) -> bool {
+        self.sessions().values().any(|entry| entry.peer == peer && !entry.offering && entry.link.is_none())
+    }
+
+    fn is_spent(&self, id: Uuid) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        while spent.front().is_some_and(|(since, _)| since.elapsed() > SPENT_FOR) {
+            spent.pop_front();
+        }
+        spent.iter().any(|(_, other)| *other == id)
     }
 
     /// The attempt of this side at connecting with this peer, if there is one.
@@ -143,14 +183,22 @@ impl Rtc {
 
     /// Another channel of a connection with this peer, for a stream of packets.
     pub(super) async fn open_channel(&self, peer: NodeId) -> Option<DataChannel> {
-        let orders = self.sessions().values().find(|entry| entry.linked && entry.peer == peer)?.orders.clone()?;
+        let orders =
+            self.sessions().values().find(|entry| entry.link.is_some() && entry.peer == peer)?.orders.clone()?;
         let (reply, channel) = oneshot::channel();
         orders.send(Order::Channel(reply)).await.ok()?;
         channel.await.ok()
     }
 
     fn forget(&self, id: Uuid) {
-        self.sessions().remove(&id);
+        let entry = self.sessions().remove(&id);
+        if entry.is_some_and(|entry| !entry.offering) {
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.push_back((Instant::now(), id));
+            if spent.len() > SPENT_MAX {
+                spent.pop_front();
+            }
+        }
     }
 
     /// Where orders for a session go, if it is with this peer.
@@ -179,12 +227,20 @@ impl Links {
                 (None, Some(broker)) => Route::Broker(broker),
                 (None, None) => return links.came_to_nothing(dial, "there is no way to signal to it").await,
             };
+            // Err: the semaphore was closed, which nobody does.
+            let turn = links.0.rtc.turns.clone().acquire_owned().await.ok();
+            if links.0.rtc.is_accepting(peer) {
+                return links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Yielded }).await;
+            }
             let id = Uuid::new_v4();
             let Some(orders) = links.0.rtc.enter(id, Entry::offering(peer)) else {
                 return links.came_to_nothing(dial, "too many connections are being made").await;
             };
             match links.0.rtc.agent() {
-                Ok(agent) => Box::pin(Session::new(links, agent, (id, peer, Some(dial)), route, orders).offer()).await,
+                Ok(agent) => {
+                    let session = Session::new(links, agent, (id, peer, Some(dial)), route, orders);
+                    Box::pin(session.in_turn(turn).offer()).await;
+                }
                 Err(why) => {
                     links.0.rtc.forget(id);
                     links.came_to_nothing(dial, &why).await;
@@ -203,6 +259,17 @@ impl Links {
         for orders in self.0.rtc.sessions().values().filter_map(|entry| entry.orders.as_ref()) {
             // Err: it has more to do than it can; when its path is lost, it notices.
             drop(orders.try_send(Order::Renew));
+        }
+    }
+
+    /// Nothing is heard over this link: perhaps it is by another path.
+    pub(crate) fn repath(&self, link: LinkId) {
+        let sessions = self.0.rtc.sessions();
+        if let Some(orders) =
+            sessions.values().find(|entry| entry.link == Some(link)).and_then(|entry| entry.orders.as_ref())
+        {
+            // Err: it has more to do than it can.
+            drop(orders.try_send(Order::Restart));
         }
     }
 
@@ -365,6 +432,14 @@ pub(crate) enum Declined {
     Unknown,
     /// What is wrong with it, or with this side.
     Because(String),
+}
+
+/// What one customer of a provider has of addresses: a /64 of IPv6.
+fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
+    }
 }
 
 /// Whether an address of the other side may be tried.

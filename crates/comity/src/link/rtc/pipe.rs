@@ -3,6 +3,7 @@
 use super::channel::{self, DataChannel, Inside};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use str0m::Rtc;
 use str0m::channel::ChannelId;
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +13,14 @@ use tokio_util::sync::PollSender;
 /// Bytes of one channel that wait for the network before its writer has to: with less a long path
 /// is not filled (25 MB/s at 40 ms), with more what is urgent waits behind what is large.
 const SENDING_MAX: usize = 1024 * 1024;
+
+/// How long what was written may take to arrive once its owner writes no more: a peer that acknowledges
+/// nothing would keep the connection for ever.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes of one channel that may wait for its reader. What is sent over one keeps less under way: two windows
+/// of a file's stream. A peer that sends more than that to somebody who does not read loses the channel.
+const HELD_MAX: usize = 5 * 1024 * 1024;
 
 /// One channel.
 pub(super) struct Pipe {
@@ -24,8 +33,8 @@ pub(super) struct Pipe {
     held: usize,
     /// Written by its owner, and not yet taken by the connection.
     writing: Option<Packet>,
-    /// Its owner writes no more.
-    finished: bool,
+    /// Since when its owner writes no more.
+    finished: Option<Instant>,
     /// Who asked for it, if it was not for the link.
     asker: Option<oneshot::Sender<DataChannel>>,
 }
@@ -34,7 +43,7 @@ impl Pipe {
     /// A channel that is not open yet.
     pub(super) fn new(id: ChannelId, label: String) -> Self {
         let reading = VecDeque::new();
-        Self { id, label, inside: None, reading, held: 0, writing: None, finished: false, asker: None }
+        Self { id, label, inside: None, reading, held: 0, writing: None, finished: None, asker: None }
     }
 
     /// The same, for whoever asked for it.
@@ -54,7 +63,7 @@ impl Pipe {
 
     /// Nothing more comes and nothing more goes.
     pub(super) fn close(&mut self) {
-        self.finished = true;
+        self.finish();
         self.writing = None;
         if let Some((incoming, outgoing)) = &mut self.inside {
             outgoing.close();
@@ -64,10 +73,24 @@ impl Pipe {
         }
     }
 
+    fn finish(&mut self) {
+        self.finished.get_or_insert_with(Instant::now);
+    }
+
+    /// What it is for.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Takes a message that came.
     pub(super) fn take(&mut self, packet: Packet) {
         self.held += packet.len();
         self.reading.push_back(packet);
+        if self.held > HELD_MAX {
+            self.reading.clear();
+            self.held = 0;
+            self.close();
+        }
     }
 
     /// Hands the reader what came, and says how many bytes still wait.
@@ -88,7 +111,7 @@ impl Pipe {
                 Poll::Pending => break,
             }
         }
-        if self.finished && self.reading.is_empty() {
+        if self.finished.is_some() && self.reading.is_empty() {
             incoming.close();
         }
         self.held
@@ -97,7 +120,7 @@ impl Pipe {
     /// Takes what its owner has written when there is room for it; ready when something changed.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, rtc: &mut Rtc) -> Poll<()> {
         let Some((_, outgoing)) = &mut self.inside else { return Poll::Pending };
-        if self.finished || self.writing.is_some() {
+        if self.finished.is_some() || self.writing.is_some() {
             return Poll::Pending;
         }
         if rtc.channel(self.id).is_none_or(|mut channel| channel.buffered_amount() >= SENDING_MAX) {
@@ -105,7 +128,7 @@ impl Pipe {
         }
         match ready!(outgoing.poll_recv(cx)) {
             Some(packet) => self.writing = Some(packet),
-            None => self.finished = true,
+            None => self.finish(),
         }
         Poll::Ready(())
     }
@@ -136,9 +159,16 @@ impl Pipe {
         }
     }
 
-    /// Whether all that was written has arrived and nothing more will be written.
+    /// Whether nothing more will be written, and all has arrived that was, or has had its time.
     pub(super) fn is_done(&self, rtc: &mut Rtc) -> bool {
-        let all = self.finished && self.writing.is_none();
-        all && rtc.channel(self.id).is_none_or(|mut channel| channel.buffered_amount() == 0)
+        let Some(finished) = self.finished else { return false };
+        let rest = self.reading.is_empty() && self.writing.is_none();
+        let gone = rest && rtc.channel(self.id).is_none_or(|mut channel| channel.buffered_amount() == 0);
+        gone || finished.elapsed() >= LINGER
+    }
+
+    /// When it is over at the latest.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.finished.map(|finished| finished + LINGER)
     }
 }

@@ -2,26 +2,29 @@
 //! that becomes a link, new paths when the old ones break, and the end. See "WebRTC" in
 //! `protocols/mqtt-discovery.md`.
 
+mod signals;
+
 use super::agent::{Agent, News};
 use super::channel::DataChannel;
 use super::route::{Route, Signalled};
 use super::{LINK, permitted};
-use crate::link::{Cause, Links, hello, stream};
+use crate::link::{Links, hello, stream};
 use crate::observe::DialEnd;
 use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::Way;
+use comity_core::time::Timestamp;
 use comity_core::wire::signal::{self, Kind, Signal};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 /// How long an attempt may take until the link is up: through relays, with lost packets.
-const CONNECT_TIME: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(15);
 
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
@@ -33,6 +36,15 @@ const RESTART_TIME: Duration = Duration::from_secs(30);
 /// How often new paths are offered again while nobody answers, and how long the side that did not
 /// make the connection leaves it to the other one.
 const REOFFER_EVERY: Duration = Duration::from_secs(2);
+
+/// How often one offer is made: somebody who answers none of them has stopped to take any.
+const OFFERS_MAX: u32 = 15;
+
+/// The least time between two offers of new paths that are acted on: each asks all servers.
+const REOFFERED_PAUSE: Duration = Duration::from_millis(500);
+
+/// Addresses of this side that are kept for an offer that has to be made again.
+const TOLD_MAX: usize = 64;
 
 /// Reasons that are kept for an attempt that comes to nothing.
 const FAILURES_MAX: usize = 16;
@@ -56,6 +68,8 @@ pub(super) enum Order {
     Yield,
     /// The addresses of this machine are others.
     Renew,
+    /// Nothing is heard from the other side: perhaps by another path.
+    Restart,
 }
 
 /// Where the packets go, and through what.
@@ -86,9 +100,19 @@ pub(super) struct Session {
     began: Instant,
     /// When it is given up.
     until: Option<Instant>,
-    /// The offer of new paths that was not answered yet, and when it is made again.
+    /// The offer that was not answered yet, when it is made again, and how often it was.
     reoffer: Option<String>,
     reoffer_at: Option<Instant>,
+    reoffers: u32,
+    /// Addresses that belong to it and were sent.
+    told: Vec<String>,
+    /// Whether the other side ever answered.
+    heard: bool,
+    /// The other side's last offer: when it was signed, when it was taken, what it said, and the answer. One that
+    /// is older was recorded by somebody.
+    answered: Option<(Timestamp, Instant, String, String)>,
+    /// While it is being made; attempts take turns.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Session {
@@ -121,12 +145,26 @@ impl Session {
             until: Some(Instant::now() + CONNECT_TIME),
             reoffer: None,
             reoffer_at: None,
+            reoffers: 0,
+            told: Vec::new(),
+            heard: false,
+            answered: None,
+            turn: None,
         }
+    }
+
+    /// Its turn, which others wait for until the link is up.
+    pub(super) fn in_turn(mut self, turn: Option<OwnedSemaphorePermit>) -> Self {
+        self.turn = turn;
+        self
     }
 
     /// Offers, and runs until the connection ends.
     pub(super) async fn offer(mut self) {
         if let Some(sdp) = self.agent.offer(LINK) {
+            self.reoffer = Some(sdp.clone());
+            // A request is answered or fails. What goes through a broker may be lost without a word.
+            self.reoffer_at = matches!(self.route, Route::Broker(_)).then(|| Instant::now() + REOFFER_EVERY);
             self.signal(Kind::Offer, sdp);
             self.run().await;
         }
@@ -142,6 +180,7 @@ impl Session {
         let sdp = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
         self.add(&candidates);
         self.ready = !matches!(self.route, Route::Asked);
+        self.answered = Some((offer.at, Instant::now(), offer.sdp.clone(), sdp.clone()));
         Ok(self.signed(Kind::Answer, sdp))
     }
 
@@ -184,6 +223,9 @@ impl Session {
             let outcome = if self.yielded { DialOutcome::Yielded } else { DialOutcome::NoPath { reasons } };
             self.links.0.handle.inform(Input::Dialed { dial, outcome }).await;
         }
+        if self.dial.is_none() && self.link.is_none() {
+            self.links.0.handle.inform(Input::Unmet { peer: self.peer.peer() }).await;
+        }
         self.agent.end();
         if self.ready {
             self.signal(Kind::End, String::new());
@@ -200,9 +242,9 @@ impl Session {
     /// Why there is no connection.
     fn reasons(&mut self) -> Vec<String> {
         let mut reasons = std::mem::take(&mut self.failures);
-        if !self.ready && reasons.is_empty() {
+        if !self.heard && reasons.is_empty() {
             reasons.push("it did not answer the offer of a connection".to_owned());
-        } else if self.ready && !self.agent.had_path() {
+        } else if self.heard && !self.agent.had_path() {
             reasons.push(match self.agent.relays_are_configured() {
                 true => "no direct way to it was found, and no way through a relay".to_owned(),
                 false => "no direct way to it was found, and no relay is configured (webrtc.servers)".to_owned(),
@@ -214,7 +256,9 @@ impl Session {
     fn take_news(&mut self, news: News) -> ControlFlow<()> {
         match news {
             News::Candidate(candidate) => {
-                self.unsent.push(candidate.to_sdp_string());
+                // Without the name of the session, which is another one once an offer of new paths is answered.
+                let text = candidate.to_sdp_string();
+                self.unsent.push(text.split(" ufrag ").next().unwrap_or_default().to_owned());
                 self.send_at.get_or_insert(Instant::now() + TRICKLE_PAUSE);
             }
             News::Gathered(failures) => failures.into_iter().for_each(|failure| self.note(failure)),
@@ -240,7 +284,10 @@ impl Session {
                     self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
                 }
             }
-            News::Found if self.link.is_some() => (self.until, self.reoffer, self.reoffer_at) = (None, None, None),
+            News::Found if self.link.is_some() => {
+                self.until = None;
+                self.offer_is_over();
+            }
             News::Lost | News::Found => {}
             News::Ended => return ControlFlow::Break(()),
         }
@@ -255,31 +302,22 @@ impl Session {
                 Kind::End => return ControlFlow::Break(()),
                 Kind::Offer => {}
             },
-            // This side's own offer of new paths goes first, as it made the connection.
-            Order::Reoffer(..) if self.dial.is_some() && self.reoffer.is_some() => {}
-            Order::Reoffer(offer, reply) => {
-                (self.reoffer, self.reoffer_at) = (None, None);
-                if reply.is_none() {
-                    self.use_broker();
-                }
-                let (description, candidates) = signal::split(&offer.sdp);
-                // This side may have moved as well.
-                let _ = self.agent.renew();
-                let answer = self.agent.answer(&description).map_err(|unusable| unusable.to_string());
-                self.add(&candidates);
-                match (reply, answer) {
-                    (Some(reply), answer) => {
-                        let _ = reply.send(answer.map(|sdp| self.signed(Kind::Answer, sdp)));
-                    }
-                    (None, Ok(sdp)) => self.signal(Kind::Answer, sdp),
-                    (None, Err(why)) => tracing::debug!(why, "an offer of new paths"),
-                }
-            }
+            Order::Reoffer(offer, reply) => self.take_offer(&offer, reply),
             Order::Channel(reply) => self.agent.open(stream::LABEL, reply),
-            Order::Yield => {
+            Order::Yield if self.link.is_none() && self.greeting.is_empty() => {
                 self.yielded = true;
                 return ControlFlow::Break(());
             }
+            // The other side has this link already; of two the rules keep one.
+            Order::Yield => {}
+            Order::Restart if self.link.is_some() && self.reoffer_at.is_none() => {
+                if self.dial.is_some() {
+                    self.restart();
+                } else {
+                    self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
+                }
+            }
+            Order::Restart => {}
             Order::Renew if self.link.is_none() => {
                 // Err: this machine has no address now; it may get one.
                 let _ = self.agent.renew();
@@ -300,6 +338,10 @@ impl Session {
             Signalled::SentByBroker(broker) => {
                 self.route = Route::Broker(broker);
                 self.ready = true;
+                if self.reoffer.is_some() {
+                    self.reoffer_at.get_or_insert(Instant::now() + REOFFER_EVERY);
+                }
+                self.send_soon();
             }
             Signalled::Yield => {
                 self.yielded = true;
@@ -316,92 +358,10 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    fn take_answer(&mut self, answer: &Signal, found: Option<String>) {
-        let (description, candidates) = signal::split(&answer.sdp);
-        if answer.session != self.id || answer.kind != Kind::Answer {
-            return;
-        }
-        if let Err(unusable) = self.agent.take_answer(&description) {
-            return self.note(unusable.to_string());
-        }
-        (self.reoffer, self.reoffer_at) = (None, None);
-        if let (Route::Http { resource, .. }, Some(found)) = (&mut self.route, found) {
-            *resource = Some(found);
-        }
-        self.ready = true;
-        self.add(&candidates);
-    }
-
-    /// Adds the addresses of the other side that may be tried.
-    fn add(&mut self, candidates: &[&str]) {
-        for text in candidates.iter().take(signal::CANDIDATES_MAX) {
-            match str0m::Candidate::from_sdp_string(text) {
-                Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => self.agent.add_remote(candidate),
-                Ok(candidate) => {
-                    tracing::debug!(address = %candidate.addr(), "a candidate that is not tried");
-                    self.links.refused(Cause::Candidate);
-                }
-                // Names ending in .local among them, with which browsers hide addresses.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn send_addresses(&mut self) -> ControlFlow<()> {
-        if !self.ready {
-            self.send_at = Some(Instant::now() + TRICKLE_PAUSE);
-            return ControlFlow::Continue(());
-        }
-        self.send_at = None;
-        let unsent = std::mem::take(&mut self.unsent);
-        let (ufrag, password) = self.agent.credentials();
-        self.signal(Kind::Candidates, signal::fragment(&ufrag, &password, &unsent));
-        ControlFlow::Continue(())
-    }
-
-    /// Offers new paths.
-    fn restart(&mut self) {
-        if matches!(self.route, Route::Asked) {
-            self.use_broker();
-        }
-        self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
-        self.reoffer = self.agent.restart();
-        if let Some(sdp) = self.reoffer.clone() {
-            self.signal(Kind::Offer, sdp);
-        }
-    }
-
-    /// Makes the offer of new paths again, or the first one of this side.
-    fn reoffer(&mut self) -> ControlFlow<()> {
-        self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
-        match self.reoffer.clone() {
-            Some(sdp) => self.signal(Kind::Offer, sdp),
-            None => self.restart(),
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// From now on signals go through the broker, if there is one.
-    fn use_broker(&mut self) {
-        if let Some(broker) = self.links.0.rtc.broker.get() {
-            (self.route, self.ready) = (Route::Broker(broker.clone()), true);
-        }
-    }
-
     fn note(&mut self, failure: String) {
         if self.failures.len() < FAILURES_MAX && !self.failures.contains(&failure) {
             self.failures.push(failure);
         }
-    }
-
-    fn signed(&self, kind: Kind, sdp: String) -> Signal {
-        let handle = &self.links.0.handle;
-        Signal { kind, session: self.id, from: handle.me().node(), to: self.peer, at: handle.now().wall, sdp }
-    }
-
-    fn signal(&mut self, kind: Kind, sdp: String) {
-        let (signal, links, route) = (self.signed(kind, sdp), self.links.clone(), self.route.clone());
-        self.calls.spawn(async move { route.send(&links, &signal).await });
     }
 
     /// The hellos, and then the link.
@@ -423,13 +383,13 @@ impl Session {
     async fn take_greeting(&mut self, greeted: Result<(LinkId, Path), DialFailure>) -> ControlFlow<()> {
         match greeted {
             Ok((link, path)) => {
-                (self.link, self.until) = (Some(link), None);
+                (self.link, self.until, self.turn) = (Some(link), None, None);
                 self.failures.clear();
                 // It may be another than when the hellos began.
                 if path != self.path {
                     self.moved(link);
                 }
-                self.links.0.rtc.settle(self.id);
+                self.links.0.rtc.settle(self.id, link);
             }
             Err(failure) => {
                 self.note(failure.text().to_owned());
