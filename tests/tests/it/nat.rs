@@ -33,6 +33,12 @@ fn linked(ann: &Node, bob: &Node) -> (String, Duration) {
     (way, start.elapsed())
 }
 
+/// How many links either of them dialled.
+fn links_made(ann: &Node, bob: &Node) -> f64 {
+    let of = |node: &Node| node.figure("comity_p2p_dials_total{outcome=\"linked\"}");
+    of(ann) + of(bob)
+}
+
 fn linked_again(ann: &Node, bob: &Node) -> String {
     let way = |node: &Node, other: &Node| {
         let peer = node.peer(&other.id()).filter(|peer| peer["presence"] == "online")?;
@@ -200,11 +206,13 @@ fn a_nat_that_forgets_costs_a_moment_and_no_message() {
     let ann = node(&net.host(1), "ann", &broker, &coturn.stun(), &[]);
     let bob = node(&net.host(2), "bob", &broker, &coturn.stun(), &[]);
     assert_eq!(linked(&ann, &bob).0, "webrtc");
+    let before = links_made(&ann, &bob);
     net.change_address(1);
     let start = Instant::now();
     say_in_order(&ann, &bob, 5);
     println!("heard again after {:?}", start.elapsed());
     assert_eq!(linked_again(&ann, &bob), "webrtc");
+    assert_eq!(links_made(&ann, &bob), before, "the link goes on by another path");
 }
 
 #[test]
@@ -215,11 +223,13 @@ fn a_host_that_changes_its_network_card_goes_on() {
     let ann = node(&net.host(1), "ann", &broker, &coturn.stun(), &[]);
     let bob = node(&net.host(2), "bob", &broker, &coturn.stun(), &[]);
     assert_eq!(linked(&ann, &bob).0, "webrtc");
+    let before = links_made(&ann, &bob);
     net.change_card(1);
     let start = Instant::now();
     say_in_order(&ann, &bob, 5);
     println!("heard again after {:?}", start.elapsed());
     assert_eq!(linked_again(&ann, &bob), "webrtc");
+    assert_eq!(links_made(&ann, &bob), before, "the link goes on by another path");
 }
 
 #[test]

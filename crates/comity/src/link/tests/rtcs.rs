@@ -65,20 +65,41 @@ async fn an_offer_by_http_becomes_a_link_that_carries_messages_both_ways_until_i
     other.end().await;
 }
 
-#[tokio::test]
-async fn where_no_port_answers_signals_go_through_the_broker() {
-    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+/// A broker between two sides, that loses the first so many signals.
+fn brokered(one: &Side, other: &Side, lost: usize) -> JoinHandle<()> {
     let (to_broker, mut at_broker) = mpsc::channel(8);
     one.links.use_broker(to_broker.clone());
     other.links.use_broker(to_broker);
     let (ends, keys) = ([one.links.clone(), other.links.clone()], [one.key.node().peer(), other.key.node().peer()]);
-    let broker = tokio::spawn(async move {
+    tokio::spawn(async move {
+        for _ in 0..lost {
+            at_broker.recv().await;
+        }
         while let Some((to, sealed)) = at_broker.recv().await {
             let index = usize::from(to == keys[1]);
             assert_eq!(to, keys[index]);
             ends[index].signalled(keys[1 - index], &sealed).await;
         }
-    });
+    })
+}
+
+#[tokio::test]
+async fn an_offer_that_the_broker_lost_is_made_again() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    let broker = brokered(&one, &other, 1);
+    one.links.connect(DialId(7), other.key.node(), None);
+    connected(&mut one, &mut other).await;
+    broker.abort();
+    // Err: it was aborted, and what it held is gone.
+    let _ = broker.await;
+    one.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn where_no_port_answers_signals_go_through_the_broker() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    let broker = brokered(&one, &other, 0);
     let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
     one.links.connect(DialId(7), other.key.node(), Some((nobody, SIGNALING.to_owned())));
     let (dialed, _accepted) = connected(&mut one, &mut other).await;
