@@ -18,6 +18,9 @@ const PINGS_MAX: u32 = 3;
 /// brokers and relays that takes seconds, and what waits is kept.
 const RTC_PINGS_MAX: u32 = 10;
 
+/// How many of them may before another path is looked for.
+const REPATH_AFTER: u32 = 2;
+
 /// How many pings a link of this kind may leave unanswered.
 fn pings_max(way: Way) -> u32 {
     if way == Way::Mesh { PINGS_MAX } else { RTC_PINGS_MAX }
@@ -53,8 +56,7 @@ impl Node {
             link.pings += 1;
             let (pings, peer, way) = (link.pings, link.peer, link.way);
             self.ping(id, now);
-            // Where another link would have been given up.
-            if way != Way::Mesh && pings == PINGS_MAX + 1 {
+            if way != Way::Mesh && pings == REPATH_AFTER + 1 {
                 self.effects.push(Effect::Repath { link: id });
                 self.set_presence(peer, Presence::Stale);
             }

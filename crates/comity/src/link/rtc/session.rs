@@ -33,12 +33,13 @@ const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// reached anew first.
 const RESTART_TIME: Duration = Duration::from_secs(30);
 
-/// How often new paths are offered again while nobody answers, and how long the side that did not
-/// make the connection leaves it to the other one.
-const REOFFER_EVERY: Duration = Duration::from_secs(2);
+/// How often an offer is made again while nobody answers, and how long the side that did not make the connection
+/// leaves it to the other one to offer new paths. What was lost with a path is sent again after 1, 3 and 7 s (RFC 9260,
+/// 6.3.3): a new path is of use if it is there before.
+const REOFFER_EVERY: Duration = Duration::from_secs(1);
 
 /// How often one offer is made: somebody who answers none of them has stopped to take any.
-const OFFERS_MAX: u32 = 15;
+const OFFERS_MAX: u32 = 30;
 
 /// The least time between two offers of new paths that are acted on: each asks all servers.
 const REOFFERED_PAUSE: Duration = Duration::from_millis(500);
@@ -310,13 +311,8 @@ impl Session {
             }
             // The other side has this link already; of two the rules keep one.
             Order::Yield => {}
-            Order::Restart if self.link.is_some() && self.reoffer_at.is_none() => {
-                if self.dial.is_some() {
-                    self.restart();
-                } else {
-                    self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
-                }
-            }
+            // Both sides offer: that of the side which made the connection is answered.
+            Order::Restart if self.link.is_some() && self.reoffer_at.is_none() => self.restart(),
             Order::Restart => {}
             Order::Renew if self.link.is_none() => {
                 // Err: this machine has no address now; it may get one.

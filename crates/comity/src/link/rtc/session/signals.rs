@@ -1,0 +1,168 @@
+//! What the two sides of a connection signal to each other: offers, answers, addresses.
+
+use super::super::agent::Unusable;
+use super::super::route::Route;
+use super::{OFFERS_MAX, REOFFER_EVERY, REOFFERED_PAUSE, Session, TOLD_MAX, TRICKLE_PAUSE, permitted};
+use crate::link::Cause;
+use comity_core::wire::signal::{self, Kind, Signal};
+use std::ops::ControlFlow;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+impl Session {
+    /// Takes an offer of new paths, or the first one again.
+    pub(super) fn take_offer(&mut self, offer: &Signal, reply: Option<oneshot::Sender<Result<Signal, String>>>) {
+        // This side's own offer goes first, as it made the connection.
+        if self.dial.is_some() && self.reoffer.is_some() {
+            return;
+        }
+        let answer = match &self.answered {
+            // The answer to it was lost.
+            Some((.., said, answer)) if *said == offer.sdp => Ok(answer.clone()),
+            Some((at, taken, ..)) if offer.at <= *at || taken.elapsed() < REOFFERED_PAUSE => return,
+            _ if self.link.is_none() => return,
+            _ => self.answer_again(offer, reply.is_none()),
+        };
+        match (reply, answer) {
+            (Some(reply), answer) => {
+                // Err: whoever asked has gone, and asks again.
+                let _ = reply.send(answer.map(|sdp| self.signed(Kind::Answer, sdp)));
+            }
+            (None, Ok(sdp)) => self.signal(Kind::Answer, sdp),
+            (None, Err(why)) => tracing::debug!(why, "an offer of new paths"),
+        }
+    }
+
+    fn answer_again(&mut self, offer: &Signal, by_broker: bool) -> Result<String, String> {
+        self.offer_is_over();
+        if by_broker {
+            self.use_broker();
+        }
+        let (description, candidates) = signal::split(&offer.sdp);
+        // This side may have moved as well. Err: it has no address now, and may get one.
+        let _ = self.agent.renew();
+        let answer = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
+        self.add(&candidates);
+        self.answered = Some((offer.at, Instant::now(), offer.sdp.clone(), answer.clone()));
+        Ok(answer)
+    }
+
+    pub(super) fn offer_is_over(&mut self) {
+        (self.reoffer, self.reoffer_at, self.reoffers) = (None, None, 0);
+        self.told.clear();
+    }
+
+    pub(super) fn take_answer(&mut self, answer: &Signal, found: Option<String>) {
+        let (description, candidates) = signal::split(&answer.sdp);
+        if answer.session != self.id || answer.kind != Kind::Answer {
+            return;
+        }
+        match self.agent.take_answer(&description) {
+            Ok(()) => {}
+            // It was answered twice, as it was made twice.
+            Err(Unusable::Late) => return,
+            Err(unusable) => return self.note(unusable.to_string()),
+        }
+        self.heard = true;
+        self.offer_is_over();
+        if let (Route::Http { resource, .. }, Some(found)) = (&mut self.route, found) {
+            *resource = Some(found);
+        }
+        self.ready = true;
+        self.send_soon();
+        self.add(&candidates);
+    }
+
+    pub(super) fn send_soon(&mut self) {
+        if !self.unsent.is_empty() {
+            self.send_at.get_or_insert(Instant::now() + TRICKLE_PAUSE);
+        }
+    }
+
+    /// Adds the addresses of the other side that may be tried.
+    pub(super) fn add(&mut self, candidates: &[&str]) {
+        for text in candidates.iter().take(signal::CANDIDATES_MAX) {
+            match str0m::Candidate::from_sdp_string(text) {
+                Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => self.agent.add_remote(candidate),
+                Ok(candidate) => {
+                    tracing::debug!(address = %candidate.addr(), "a candidate that is not tried");
+                    self.links.refused(Cause::Candidate);
+                }
+                // Names ending in .local among them, with which browsers hide addresses.
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn send_addresses(&mut self) -> ControlFlow<()> {
+        self.send_at = None;
+        if matches!(self.route, Route::Asked) {
+            // Who asked by HTTP cannot be told later, but by a broker.
+            self.use_broker();
+        }
+        // Else they are sent when the offer is answered.
+        if self.ready {
+            let unsent = std::mem::take(&mut self.unsent);
+            let (ufrag, password) = self.names();
+            self.signal(Kind::Candidates, signal::fragment(&ufrag, &password, &unsent));
+            self.told.extend(unsent);
+            self.told.truncate(TOLD_MAX);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The names that this side's addresses belong to: those of the offer that is open, if there is one.
+    fn names(&mut self) -> (String, String) {
+        let named = |name: &str| Some(signal::attribute(self.reoffer.as_deref()?, name)?.to_owned());
+        match (named("ice-ufrag"), named("ice-pwd")) {
+            (Some(ufrag), Some(password)) => (ufrag, password),
+            _ => self.agent.credentials(),
+        }
+    }
+
+    /// Offers new paths.
+    pub(super) fn restart(&mut self) {
+        if matches!(self.route, Route::Asked) {
+            self.use_broker();
+        }
+        self.offer_is_over();
+        self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
+        self.reoffer = self.agent.restart();
+        if let Some(sdp) = self.reoffer.clone() {
+            self.signal(Kind::Offer, sdp);
+        }
+    }
+
+    /// Makes the offer of new paths again, or the first one of this side.
+    pub(super) fn reoffer(&mut self) -> ControlFlow<()> {
+        self.reoffers += 1;
+        self.reoffer_at = (self.reoffers < OFFERS_MAX).then(|| Instant::now() + REOFFER_EVERY);
+        match self.reoffer.clone() {
+            Some(sdp) => {
+                self.signal(Kind::Offer, sdp);
+                // They may have been lost with it.
+                self.unsent.append(&mut self.told);
+                self.send_soon();
+            }
+            None => self.restart(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// From now on signals go through the broker, if there is one.
+    pub(super) fn use_broker(&mut self) {
+        if let Some(broker) = self.links.0.rtc.broker.get() {
+            (self.route, self.ready) = (Route::Broker(broker.clone()), true);
+        }
+    }
+
+    pub(super) fn signed(&self, kind: Kind, sdp: String) -> Signal {
+        let handle = &self.links.0.handle;
+        Signal { kind, session: self.id, from: handle.me().node(), to: self.peer, at: handle.now().wall, sdp }
+    }
+
+    pub(super) fn signal(&mut self, kind: Kind, sdp: String) {
+        let (signal, links, route) = (self.signed(kind, sdp), self.links.clone(), self.route.clone());
+        self.calls.spawn(async move { route.send(&links, &signal).await });
+    }
+}
