@@ -38,6 +38,11 @@ pub enum Input {
         /// The peer.
         peer: PeerId,
     },
+    /// The owner of this node stands for a key: that of the page in the owner's own browser.
+    Vouched {
+        /// The key.
+        key: NodeId,
+    },
     /// A peer's own attempt at a WebRTC connection came to nothing.
     Unmet {
         /// The peer.

@@ -25,6 +25,9 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// Most of a measured clock difference that is believed, in milliseconds.
 const SKEW_BELIEVED_MS: i64 = 30_000;
 
+/// Most keys that the owner stands for at once: pages of browsers.
+const VOUCHED_MAX: usize = 64;
+
 /// When a peer that is not admitted is dialled again. Whoever makes it known has it dialled at once.
 const UNADMITTED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -122,7 +125,7 @@ impl Node {
     pub(super) fn handle_link_up(&mut self, id: LinkId, dial: Option<DialId>, hello: Hello, now: Now) {
         let peer = hello.key.peer();
         let trust = self.trust_of(Some(hello.key));
-        let admitted = trust >= self.trust_wanted(hello.remote.ip());
+        let admitted = trust >= self.trust_wanted_by(hello.way, hello.remote);
         // A dial that was under way when its goodbye came does not bring a peer back.
         let departed = self.book.find(peer).is_some_and(|peer| peer.departed == Some(hello.boot));
         let here = self.stay == Stay::Here && !departed;
@@ -175,7 +178,18 @@ impl Node {
     /// Whether a person named this peer: that admits it wherever it is.
     fn is_named_by_a_person(&self, dial: Option<DialId>, peer: PeerId) -> bool {
         let named = dial.is_some_and(|dial| matches!(self.dials.get(&dial), Some(Errand::Named(_))));
+        let named = named || self.vouched.contains(&peer);
         named || self.book.find(peer).is_some_and(|peer| peer.sources.contains(&Source::Manual))
+    }
+
+    /// The owner stands for a key until the node ends, or for others.
+    pub(super) fn vouch(&mut self, key: NodeId) {
+        let peer = key.peer();
+        self.vouched.retain(|other| *other != peer);
+        self.vouched.push_back(peer);
+        if self.vouched.len() > VOUCHED_MAX {
+            self.vouched.pop_front();
+        }
     }
 
     /// Puts a key on the list of known nodes, or takes it off. A link that is no longer admitted is
@@ -189,9 +203,11 @@ impl Node {
         };
         let (id, link, trust) = (peer.id, peer.link, self.trust_of(Some(key)));
         self.emit_peer(id, Event::PeerUpdated);
-        let link = link.and_then(|link| Some((link, self.links.get(&link)?.remote.ip())));
+        let link = link.and_then(|link| Some((link, self.links.get(&link)?)));
         match link {
-            Some((link, address)) if trust < self.trust_wanted(address) && !self.is_named_by_a_person(None, id) => {
+            Some((link, of))
+                if trust < self.trust_wanted_by(of.way, of.remote) && !self.is_named_by_a_person(None, id) =>
+            {
                 self.close_link(link, now);
                 self.set_presence(id, Presence::Unreachable);
             }
@@ -273,7 +289,7 @@ impl Node {
         let (peer, key) = (link.peer, link.key);
         let Some(record) = self.book.find_mut(peer).filter(|record| record.link == Some(id)) else { return };
         record.way = Some(way);
-        if self.trust_of(Some(key)) < self.trust_wanted(remote.ip()) && !self.is_named_by_a_person(None, peer) {
+        if self.trust_of(Some(key)) < self.trust_wanted_by(way, remote) && !self.is_named_by_a_person(None, peer) {
             return self.close_link(id, now);
         }
         self.emit_peer(peer, Event::PeerUpdated);

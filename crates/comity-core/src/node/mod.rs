@@ -36,13 +36,13 @@ use crate::inbox::queue::Queue;
 use crate::inbox::{Digest, Mode};
 use crate::ledger::Ledger;
 use crate::peers::book::Book;
-use crate::peers::{Candidate, PeerView, Sighting, Source};
+use crate::peers::{Candidate, PeerView, Sighting, Source, Way};
 use crate::request::Requests;
 use crate::seen::Seen;
 use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use timers::Timers;
@@ -67,6 +67,8 @@ pub struct Node {
     manual: Vec<dialing::Named>,
     /// Sightings whose addresses could not be dialled yet, because too many were new.
     deferred: Vec<Sighting>,
+    /// Keys that the owner stands for, oldest first.
+    vouched: VecDeque<PeerId>,
     twin: Option<SocketAddr>,
     /// Whom only brokers told of, and who is dialled all the same.
     courted: BTreeSet<PeerId>,
@@ -122,6 +124,7 @@ impl Node {
             dials: BTreeMap::new(),
             manual: Vec::new(),
             deferred: Vec::new(),
+            vouched: VecDeque::new(),
             twin: None,
             courted: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -160,6 +163,7 @@ impl Node {
             Input::Unsighted { source, peer } => self.handle_unsighted(source, peer, now),
             Input::Doubted { peer } => self.handle_doubted(peer, now),
             Input::Wanted { peer } => self.handle_wanted(peer, now),
+            Input::Vouched { key } => self.vouch(key),
             Input::Unmet { peer } => self.handle_unmet(peer, now),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
@@ -292,6 +296,11 @@ impl Node {
     /// The least trust that is admitted from this address.
     fn trust_wanted(&self, address: IpAddr) -> Trust {
         self.config.admission.wanted(address, &self.interfaces)
+    }
+
+    /// The same for what came this way. Who is behind a relay may be anywhere.
+    fn trust_wanted_by(&self, way: Way, remote: SocketAddr) -> Trust {
+        if way == Way::RtcRelay { Trust::Known } else { self.trust_wanted(remote.ip()) }
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -8,6 +8,7 @@ mod floods;
 mod posts;
 mod presence;
 mod pressure;
+mod relayed;
 mod resent;
 mod restarts;
 
@@ -86,16 +87,7 @@ impl Pair {
         let card = Box::new(Card { node: Some(key), name: other.config.name.clone(), ..Card::default() });
         let subscriptions = other.subscriptions.clone().into_iter().collect();
         let dial = (near == 0).then_some(DialId(1));
-        Input::LinkUp {
-            link: LINK,
-            dial,
-            key,
-            remote,
-            way: crate::peers::Way::Mesh,
-            card,
-            boot: other.config.boot,
-            subscriptions,
-        }
+        Input::LinkUp { link: LINK, dial, key, remote, way: Way::Mesh, card, boot: other.config.boot, subscriptions }
     }
 
     fn tell(&mut self, to: usize, input: Input) {

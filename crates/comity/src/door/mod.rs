@@ -105,18 +105,19 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
         .route("/rpc", get(rpc::rpc))
         .route("/openapi.json", get(openapi::document));
     let router = router.with_state(door.clone()).merge(links.router());
-    let router = if links.serves_webrtc() { router.merge(signals(door, links.clone())) } else { router };
+    let router = if links.serves_webrtc() { router.merge(signals(door, links.clone(), false)) } else { router };
     let router = router.layer(Extension(links)).layer(DefaultBodyLimit::max(body_max));
     guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// How connections by WebRTC are asked for: of the network door, and of the control door by its page. Either way it
-/// is signed, and the key that signed is judged.
-pub(crate) fn signals(door: Door, links: Links) -> Router {
+/// is signed, and the key that signed is judged; that of the page is `by_owner`, who has opened it.
+pub(crate) fn signals(door: Door, links: Links, by_owner: bool) -> Router {
     Router::new()
         .route("/dashflow/rtc", post(signal::offer))
         .route("/dashflow/rtc/{session}", patch(signal::change).delete(signal::end))
         .with_state(door)
+        .layer(Extension(signal::ByOwner(by_owner)))
         .layer(Extension(links))
 }
 

@@ -13,8 +13,13 @@ use axum::extract::{Extension, Path, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use comity_core::node::Input;
 use comity_core::wire::signal::{BadSignal, FRAGMENT, HEADER, Kind, SDP, Signal};
 use std::time::Duration;
+
+/// Whether offers come from the owner of the node, by the session of the control door, who stands for the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ByOwner(pub(super) bool);
 
 /// When to try again while too many connections are being made.
 const FULL_FOR: Duration = Duration::from_secs(5);
@@ -30,6 +35,7 @@ const FULL_FOR: Duration = Duration::from_secs(5);
 pub(super) async fn offer(
     State(door): State<Door>,
     Extension(links): Extension<Links>,
+    Extension(ByOwner(by_owner)): Extension<ByOwner>,
     source: Source,
     head: HeaderMap,
     body: Bytes,
@@ -37,6 +43,9 @@ pub(super) async fn offer(
     let signal = signal_of(&door, source, &head, &body, &[SDP])?;
     if signal.kind != Kind::Offer {
         return Err(Problem::unprocessable("an offer is wanted"));
+    }
+    if by_owner {
+        door.handle().inform(Input::Vouched { key: signal.from }).await;
     }
     let place = format!("{SIGNALING}/{}", signal.session);
     let answer = links.offered(signal, source.address).await.map_err(declined)?;

@@ -146,7 +146,7 @@ fn setting(origin: &Origin) -> Setting {
 fn port_routes(desk: Desk, sessions: Arc<Sessions>, config: &Config) -> Router {
     let (handle, links) = (desk.handle.clone(), desk.surroundings.links.clone());
     let admitted = match links.filter(Links::serves_webrtc) {
-        Some(links) => routes(desk).merge(door::signals(door::Door::new(handle, config.into()), links)),
+        Some(links) => routes(desk).merge(door::signals(door::Door::new(handle, config.into()), links, true)),
         None => routes(desk),
     };
     let admitted = admitted.layer(axum::middleware::from_fn_with_state(sessions.clone(), session::admit));

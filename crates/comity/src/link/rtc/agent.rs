@@ -335,6 +335,7 @@ impl Agent {
                 || self.relays.iter().any(|relay| !relay.ended && relay.relayed.is_none());
             if !waits || Instant::now() >= until {
                 self.gathering = None;
+                self.note_silent_relays();
                 let failures = std::mem::take(&mut self.failures);
                 self.news.push_back(News::Gathered(failures));
             } else {

@@ -88,6 +88,12 @@ impl Agent {
         }
     }
 
+    /// Relays that said nothing in their time.
+    pub(super) fn note_silent_relays(&mut self) {
+        let silent = self.relays.iter().filter(|relay| !relay.ended && relay.relayed.is_none());
+        self.failures.extend(silent.map(|relay| format!("{}: it does not answer", relay.name)));
+    }
+
     /// Whether there are servers that relay.
     pub(in super::super) fn relays_are_configured(&self) -> bool {
         self.ice.servers.iter().any(|server| server.credentials.is_some())
