@@ -32,6 +32,8 @@ pub struct Mqtt {
     pub certificate: Option<super::TlsFiles>,
     /// Whether brokers' certificates are checked; `false` only for brokers on this machine.
     pub verify: bool,
+    /// Whether unsigned announcements count: where `local.trust` is `open`.
+    pub unsigned: bool,
     /// Whether name and metadata are announced.
     pub metadata: bool,
 }

@@ -23,7 +23,7 @@ use comity_core::wire::announce::{About, BODY_MAX};
 use connection::Publication;
 use member::{Member, State, Told};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +93,7 @@ pub(crate) struct Mqtt {
 
 enum Order {
     Signal { to: PeerId, body: Vec<u8> },
+    Friends(BTreeSet<PeerId>),
     Peers(oneshot::Sender<Vec<AnnouncedPeer>>),
     Leave(oneshot::Sender<()>),
 }
@@ -134,7 +135,12 @@ where
     }
     let hub = Hub {
         me: keys.peer(),
-        announced: Announced::new(Config { me: keys.peer(), topics: topics.clone(), brokers: brokers.len() }),
+        announced: Announced::new(Config {
+            me: keys.peer(),
+            topics: topics.clone(),
+            brokers: brokers.len(),
+            unsigned: settings.unsigned,
+        }),
         topics,
         brokers,
         signals: signal_sender,
@@ -185,6 +191,12 @@ impl Mqtt {
         // Err: the source has ended.
         let _ = self.orders.send(Order::Signal { to, body }).await;
         Ok(())
+    }
+
+    /// Says for whom there must be room, however many others are announced.
+    pub(crate) async fn befriend(&self, friends: BTreeSet<PeerId>) {
+        // Err: the source has ended.
+        let _ = self.orders.send(Order::Friends(friends)).await;
     }
 
     /// Everybody who is announced now.
@@ -277,6 +289,7 @@ where
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Signal { to, body }) => self.signal(to, &body),
+                    Some(Order::Friends(friends)) => self.announced.set_friends(friends),
                     // Err: nobody waits.
                     Some(Order::Peers(reply)) => drop(reply.send(self.announced.peers().collect())),
                     Some(Order::Leave(done)) => {
@@ -349,7 +362,7 @@ where
             match output {
                 Output::Sighted(sighting) => {
                     if self.news.receiver_count() > 0
-                        && let Some(peer) = self.announced.peers().find(|peer| peer.peer == sighting.peer)
+                        && let Some(peer) = self.announced.find(&sighting)
                     {
                         // Err: nobody watches.
                         let _ = self.news.send(News::Here(Arc::new(peer)));

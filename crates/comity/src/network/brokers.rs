@@ -11,11 +11,16 @@ use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::{Source, WEBRTC};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Signals that wait to be published.
 const SIGNALS_MAX: usize = 64;
+
+/// How often the source is told who must have room there.
+const FRIENDS_EVERY: Duration = Duration::from_secs(10);
 
 /// What runs of it.
 pub(super) struct Brokers {
@@ -82,6 +87,7 @@ pub(super) fn start(handle: &Handle, links: &Links, config: &Config, embedded: O
     };
     let (mqtt, signals) = mqtt::start(setup, inform);
     tokio::spawn(carry(links.clone(), mqtt.clone(), signals, handle.stop().clone()));
+    tokio::spawn(befriend(handle.clone(), mqtt.clone()));
     tokio::spawn(advertise(handle.clone(), links.clone(), mqtt.clone(), open));
     Some(Brokers { mqtt, embedded, health })
 }
@@ -107,6 +113,20 @@ async fn carry(links: Links, mqtt: Mqtt, mut incoming: mpsc::Receiver<Signal>, s
         ((), ()) = async { tokio::join!(inward, outward) } => {}
         () = stop.cancelled() => {}
     }
+}
+
+/// Tells the source whose keys are known here or were proven: they have room there whoever else is announced.
+async fn befriend(handle: Handle, mqtt: Mqtt) {
+    let stop = handle.stop().clone();
+    let telling = async {
+        loop {
+            let view = handle.look().await;
+            let proven = view.peers.iter().filter(|peer| peer.key.is_some()).map(|peer| peer.id);
+            mqtt.befriend(view.known.iter().map(|key| key.peer()).chain(proven).collect()).await;
+            sleep(FRIENDS_EVERY).await;
+        }
+    };
+    stop.run_until_cancelled(telling).await;
 }
 
 /// How this process reaches its own broker.
