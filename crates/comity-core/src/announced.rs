@@ -43,6 +43,9 @@ const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 /// How often an unchanged peer is told of again, at most.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
 
+/// How many changes of one peer are told at once; what changes more often is told with the next look at who has run out.
+const CHANGES_MAX: u8 = 4;
+
 /// How often one peer is doubted, at most.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
@@ -195,8 +198,8 @@ impl Announced {
             let changed = entry.expire(now.mono);
             if was_here && !entry.is_here() {
                 self.outputs.push(Output::Unsighted { peer: entry.peer });
-            } else if changed && entry.is_here() {
-                self.outputs.push(Output::Sighted(Box::new(entry.sighting())));
+            } else if entry.is_here() {
+                entry.tell_late(changed, now, &mut self.outputs);
             }
             if entry.is_forgotten() {
                 gone.push(id.clone());

@@ -1,6 +1,8 @@
 //! One announced peer: what it said last, and which brokers know it.
 
-use super::{AGAIN_AFTER, AnnouncedPeer, Dropped, Heard, Output, PLACE_BYTES, PROBE_EVERY, capped};
+use super::{
+    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, Heard, Output, PLACE_BYTES, PROBE_EVERY, SWEEP_EVERY, capped,
+};
 use crate::id::PeerId;
 use crate::limits;
 use crate::peers::{Candidate, Rendezvous, Sighting, Source};
@@ -45,6 +47,10 @@ pub(super) struct Entry {
     ended: Vec<String>,
     /// When the node was told of it last.
     told_at: Option<Duration>,
+    /// How many changes it was told of since it was quiet for a while.
+    changes: u8,
+    /// Whether there is one that it was not told of.
+    owes: bool,
     doubted_at: Option<Duration>,
     heard_at: Timestamp,
 }
@@ -74,6 +80,8 @@ impl Entry {
             known: BTreeMap::new(),
             ended: Vec::new(),
             told_at: None,
+            changes: 0,
+            owes: false,
             doubted_at: None,
             heard_at: now.wall,
         }
@@ -199,6 +207,8 @@ impl Entry {
         if known.capabilities.len() >= limits::PEER_LIST_MAX && !known.capabilities.contains_key(name) {
             return Err(Dropped::Full);
         }
+        // It is said again with each announcement, so it lasts as long as one does.
+        let until = until.max(known.deadline);
         Ok(known.capabilities.insert(name.to_owned(), until).is_none())
     }
 
@@ -208,11 +218,28 @@ impl Entry {
 
     /// Tells the node of it, if there is something new or it is time to say it again.
     pub(super) fn tell(&mut self, is_new: bool, now: Now, outputs: &mut Vec<Output>) {
-        let due = self.told_at.is_none_or(|at| now.mono.saturating_sub(at) >= AGAIN_AFTER);
-        if is_new || due {
-            self.told_at = Some(now.mono);
-            outputs.push(Output::Sighted(Box::new(self.sighting())));
+        let since = self.told_at.map(|at| now.mono.saturating_sub(at));
+        if since.is_none_or(|since| since >= SWEEP_EVERY) {
+            self.changes = 0;
         }
+        self.owes |= is_new;
+        if since.is_none_or(|since| since >= AGAIN_AFTER) || self.owes && self.changes < CHANGES_MAX {
+            self.changes += 1;
+            self.say(now, outputs);
+        }
+    }
+
+    /// Tells the node what was too much to be told when it came.
+    pub(super) fn tell_late(&mut self, is_new: bool, now: Now, outputs: &mut Vec<Output>) {
+        if self.owes || is_new {
+            self.changes = CHANGES_MAX;
+            self.say(now, outputs);
+        }
+    }
+
+    fn say(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        (self.told_at, self.owes) = (Some(now.mono), false);
+        outputs.push(Output::Sighted(Box::new(self.sighting())));
     }
 
     /// Somebody says it is gone, without proof.

@@ -386,6 +386,25 @@ fn signed_peers_go_before_unsigned_ones_and_none_of_them_is_evicted() {
 }
 
 #[test]
+fn who_changes_all_the_time_is_told_of_once_a_second_and_nothing_is_lost() {
+    let mut room = Room::new(1);
+    let say = |number: u32| json!({"id": "kitchen", "capabilities": [number.to_string()]}).to_string();
+    let told = (0..100).map(|number| room.hear("kitchen/announce", &say(number)).expect("it counts"));
+    let told = told.map(|outputs| outputs.iter().filter(|output| matches!(output, Output::Sighted(_))).count());
+    assert_eq!(told.sum::<usize>(), 4);
+    assert_eq!(sighting(&room.pass(1)).capabilities, ["99"]);
+    assert_eq!(room.pass(5), [], "and no more than once");
+    let mut count = 0;
+    for number in 100..200 {
+        count += room.hear("kitchen/announce", &say(number)).expect("it counts").len();
+        if number % 10 == 9 {
+            count += room.pass(1).len();
+        }
+    }
+    assert_eq!(count, 4 + 10);
+}
+
+#[test]
 fn an_unchanged_peer_is_told_of_seldom_and_a_changed_one_at_once() {
     let mut room = Room::new(1);
     let say = |uptime: u32, name: &str| {
