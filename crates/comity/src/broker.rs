@@ -7,13 +7,15 @@
 //! have [`QUEUE_BYTES_MAX`] waiting each, half a gigabyte. How fast clients send is not bounded.
 
 mod keeper;
+mod websocket;
 
 use keeper::Keeper;
-use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
+use mqtt5::broker::config::{StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -52,7 +54,7 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// A running broker. Dropped, it ends as well.
 pub struct Broker {
     address: SocketAddr,
-    websocket: Option<SocketAddr>,
+    websocket: Option<(SocketAddr, JoinHandle<()>)>,
     shutdown: BrokerShutdownHandle,
     task: JoinHandle<()>,
     sweep: JoinHandle<()>,
@@ -77,15 +79,19 @@ impl Broker {
     /// [`CannotListen`] when an address cannot be had.
     pub async fn start(listen: SocketAddr, websocket: Option<SocketAddr>) -> Result<Self, CannotListen> {
         let cannot = |cause: String| CannotListen { address: listen, cause };
+        let door = match websocket {
+            Some(address) => Some(open(address).await.map_err(|why| CannotListen { address, cause: why.to_string() })?),
+            None => None,
+        };
         let keeper = Arc::new(Keeper::default());
-        let config = config(listen, websocket).with_event_handler(keeper.clone());
+        let config = config(listen).with_event_handler(keeper.clone());
         let broker = MqttBroker::with_config(config).await.map_err(|cause| cannot(cause.to_string()))?;
         let mut broker = broker.with_auth_provider(keeper.clone());
         let storage = broker.storage().ok_or_else(|| cannot("it has no memory".to_owned()))?;
         let router = broker.router();
         keeper.begin(&router, storage);
         let address = broker.local_addr().ok_or_else(|| cannot("it has no address".to_owned()))?;
-        let websocket = broker.ws_local_addr();
+        let websocket = door.map(|(door, at)| (at, tokio::spawn(websocket::serve(door, websocket::near(address)))));
         let shutdown = broker.shutdown_handle();
         let task = tokio::spawn(async move {
             if let Err(error) = broker.run().await {
@@ -114,7 +120,7 @@ impl Broker {
 
     /// Where it listens for WebSockets, at the path `/mqtt`.
     pub fn websocket(&self) -> Option<SocketAddr> {
-        self.websocket
+        self.websocket.as_ref().map(|(address, _)| *address)
     }
 
     /// Ends it.
@@ -131,10 +137,19 @@ impl Drop for Broker {
         self.shutdown.shutdown();
         self.task.abort();
         self.sweep.abort();
+        if let Some((_, door)) = &self.websocket {
+            door.abort();
+        }
     }
 }
 
-fn config(listen: SocketAddr, websocket: Option<SocketAddr>) -> BrokerConfig {
+async fn open(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let door = TcpListener::bind(address).await?;
+    let address = door.local_addr()?;
+    Ok((door, address))
+}
+
+fn config(listen: SocketAddr) -> BrokerConfig {
     let storage = StorageConfig::new()
         .with_backend(StorageBackend::Memory)
         .with_cleanup_interval(FORGET_EVERY)
@@ -153,8 +168,5 @@ fn config(listen: SocketAddr, websocket: Option<SocketAddr>) -> BrokerConfig {
         .with_sys_topics_enabled(false);
     // An alias would keep its topic for as long as the connection stands.
     config.topic_alias_maximum = 0;
-    match websocket {
-        Some(address) => config.with_websocket(WebSocketConfig::new().with_bind_address(address)),
-        None => config,
-    }
+    config
 }
