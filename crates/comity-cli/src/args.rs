@@ -211,9 +211,9 @@ pub(crate) struct Announce {
     /// A broker; may be given several times
     #[arg(long, value_name = "URL")]
     pub(crate) broker: Vec<String>,
-    /// Seconds between announcements
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1200))]
-    pub(crate) interval: u16,
+    /// Seconds between announcements [default: mqtt.interval_seconds, 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=1200))]
+    pub(crate) interval: Option<u16>,
     /// Something that is there to be done; may be given several times
     #[arg(long, value_name = "C")]
     pub(crate) capability: Vec<String>,

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::peers::Sighting;
 use crate::time::{Now, Timestamp};
 use crate::wire::announce::{self, About, PeerInfo, Topics};
-use entry::Entry;
+use entry::{Entry, FOREIGN_ID};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,7 +27,11 @@ use std::time::Duration;
 /// Most peers kept of all brokers.
 pub const PEERS_MAX: usize = 10_000;
 
-/// Of the peers of a broker, one in so many may be unsigned: their ids cost nothing.
+/// What a peer may take of memory for one of the [`PEERS_MAX`] places, bytes, 16 MB in all: most announcements fit in
+/// one place, and who says more takes more.
+pub const PLACE_BYTES: usize = 1600;
+
+/// Of the places of a broker, one in so many may be of unsigned peers: their ids cost nothing.
 const UNSIGNED_SHARE: usize = 10;
 
 /// How long an announcement without `expiresAt` counts: three of the usual intervals.
@@ -38,6 +42,9 @@ const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 
 /// How often an unchanged peer is told of again, at most.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// How many changes of one peer are told at once; what changes more often is told with the next look at who has run out.
+const CHANGES_MAX: u8 = 4;
 
 /// How often one peer is doubted, at most.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
@@ -60,6 +67,8 @@ pub struct Config {
     pub topics: Topics,
     /// How many brokers there are; each has its share of [`PEERS_MAX`].
     pub brokers: usize,
+    /// Whether unsigned announcements count: where everybody is admitted.
+    pub unsigned: bool,
 }
 
 /// One message of a broker.
@@ -125,8 +134,10 @@ pub struct Announced {
     me: String,
     entries: BTreeMap<String, Entry>,
     unsigned: BTreeSet<String>,
-    /// How many peers, and how many unsigned ones, each broker told of first.
+    /// How many places those take whom each broker told of first, and the unsigned ones of them.
     counts: BTreeMap<usize, (usize, usize)>,
+    /// Who is on this node's list, or proved its key to it: the others give way to them, for keys are free.
+    friends: BTreeSet<PeerId>,
     waiting: VecDeque<Waiting>,
     dropped: BTreeMap<Dropped, u64>,
     outputs: Vec<Output>,
@@ -142,11 +153,17 @@ impl Announced {
             entries: BTreeMap::new(),
             unsigned: BTreeSet::new(),
             counts: BTreeMap::new(),
+            friends: BTreeSet::new(),
             waiting: VecDeque::new(),
             dropped: BTreeMap::new(),
             outputs: Vec::new(),
             sweep_at: None,
         }
+    }
+
+    /// Says for whom there must be room, whoever else is announced.
+    pub fn set_friends(&mut self, friends: BTreeSet<PeerId>) {
+        self.friends = friends;
     }
 
     /// Takes what a broker handed on. Signals are not its business.
@@ -175,17 +192,23 @@ impl Announced {
             return;
         }
         let mut gone = Vec::new();
+        let mut smaller = Vec::new();
         for (id, entry) in &mut self.entries {
             let was_here = entry.is_here();
             let changed = entry.expire(now.mono);
             if was_here && !entry.is_here() {
                 self.outputs.push(Output::Unsighted { peer: entry.peer });
-            } else if changed && entry.is_here() {
-                self.outputs.push(Output::Sighted(Box::new(entry.sighting())));
+            } else if entry.is_here() {
+                entry.tell_late(changed, now, &mut self.outputs);
             }
             if entry.is_forgotten() {
                 gone.push(id.clone());
+            } else if entry.weigh() != entry.places {
+                smaller.push(id.clone());
             }
+        }
+        for id in smaller {
+            self.weigh(&id);
         }
         for id in gone {
             self.remove(&id);
@@ -201,6 +224,15 @@ impl Announced {
     /// Everybody who is there now.
     pub fn peers(&self) -> impl Iterator<Item = AnnouncedPeer> + '_ {
         self.entries.values().filter(|entry| entry.is_here()).map(Entry::view)
+    }
+
+    /// What is known of whom a sighting is of.
+    pub fn find(&self, sighting: &Sighting) -> Option<AnnouncedPeer> {
+        let id = match sighting.key {
+            Some(_) => sighting.peer.to_string(),
+            None => sighting.metadata.get(FOREIGN_ID)?.clone(),
+        };
+        self.entries.get(&id).map(Entry::view)
     }
 
     /// How many are there now.
@@ -235,7 +267,7 @@ impl Announced {
         let known = self.entries.contains_key(id);
         // Before a signature is looked at: that costs more than to send one.
         let nobody_gives_way = self.counts.get(&heard.broker).is_none_or(|(_, unsigned)| *unsigned == 0);
-        if !known && nobody_gives_way && self.is_full_for(heard.broker, true) {
+        if !known && nobody_gives_way && !self.is_friend(id) && self.is_full_for(heard.broker, true, 1) {
             return Err(Dropped::Full);
         }
         let info = announce::read_info(heard.body).map_err(|bad| Dropped::from(&bad))?;
@@ -248,6 +280,9 @@ impl Announced {
             Some(at) => at.since(now.wall).min(LIFETIME_MAX),
             None => LIFETIME,
         };
+        if !signed && !self.config.unsigned {
+            return Err(Dropped::Unverified);
+        }
         let deadline = now.mono + lifetime;
         match self.entries.get(id).map(Entry::is_signed) {
             Some(true) if !signed => return Err(Dropped::Unsigned),
@@ -255,16 +290,18 @@ impl Announced {
             Some(false) if signed => self.evict(id),
             _ => {}
         }
-        let is_new = !self.entries.contains_key(id);
-        if is_new {
-            self.make_room(heard.broker, signed)?;
+        if !self.entries.contains_key(id) {
             let entry = Entry::new(&info, self.config.topics.prefix(), heard.broker, heard.told_by, now);
+            self.make_room(id, heard.broker, signed, entry.places)?;
             self.insert(id, entry);
+        } else if let Some((first, wanted)) = self.entries.get(id).map(|entry| (entry.first, entry.growth(&info))) {
+            self.make_room(id, first, signed, wanted)?;
         }
         let entry = self.entries.get_mut(id).ok_or(Dropped::Full)?;
         let was_here = entry.is_here();
         let changed = entry.take_info(info, heard, deadline, now)?;
         entry.tell(changed || !was_here, now, &mut self.outputs);
+        self.weigh(id);
         if !was_here {
             if !heard.retain {
                 self.outputs.push(Output::Newcomer { broker: heard.broker });
@@ -313,9 +350,15 @@ impl Announced {
     }
 
     fn take_capability(&mut self, id: &str, name: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
+        let more =
+            self.entries.get(id).map(|entry| (entry.first, entry.is_signed(), entry.growth_by(name, heard.broker)));
+        let is_full = more.is_some_and(|(first, signed, more)| more > 0 && self.is_full_for(first, signed, more));
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.is_here()) else {
             return self.wait(heard);
         };
+        if is_full && !heard.body.is_empty() {
+            return Err(Dropped::Full);
+        }
         let changed = match entry.info.key {
             Some(_) if heard.body.is_empty() || !announce::has_signature(heard.body) => {
                 if heard.body.is_empty() {
@@ -336,6 +379,7 @@ impl Announced {
         if changed {
             entry.tell(true, now, &mut self.outputs);
         }
+        self.weigh(id);
         Ok(())
     }
 
@@ -380,41 +424,63 @@ impl Announced {
         }
     }
 
-    /// Whether a broker has told of as many as it may, or there is no room at all.
-    fn is_full_for(&self, broker: usize, signed: bool) -> bool {
-        let share = PEERS_MAX / self.config.brokers.max(1);
-        let (all, unsigned) = self.counts.get(&broker).copied().unwrap_or_default();
-        let own = if signed { all >= share } else { all >= share || unsigned >= share / UNSIGNED_SHARE };
-        own || self.entries.len() >= PEERS_MAX
+    fn is_friend(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id| self.friends.contains(&PeerId(id)))
     }
 
-    /// Makes sure that one more of this broker fits: for a signed one an unsigned one goes.
-    fn make_room(&mut self, broker: usize, signed: bool) -> Result<(), Dropped> {
-        if !self.is_full_for(broker, signed) {
-            return Ok(());
+    /// Whether so many more places are more than a broker may fill.
+    fn is_full_for(&self, broker: usize, signed: bool, wanted: usize) -> bool {
+        let share = PEERS_MAX / self.config.brokers.max(1);
+        let (all, unsigned) = self.counts.get(&broker).copied().unwrap_or_default();
+        all + wanted > share || !signed && unsigned + wanted > share / UNSIGNED_SHARE
+    }
+
+    /// Makes sure that so many places of this broker are free: for a signed peer the unsigned go, for a friend
+    /// whoever is none.
+    fn make_room(&mut self, id: &str, broker: usize, signed: bool, wanted: usize) -> Result<(), Dropped> {
+        let may_evict = signed && self.is_friend(id);
+        while wanted > 0 && self.is_full_for(broker, signed, wanted) {
+            let is_its = |entry: &Entry| entry.first == broker;
+            let unsigned = self.unsigned.iter().find(|id| self.entries.get(*id).is_some_and(is_its));
+            let stranger = || {
+                let is_one = |peer: &Entry| is_its(peer) && !self.friends.contains(&peer.peer);
+                self.entries.iter().find(|(_, entry)| is_one(entry)).map(|(id, _)| id)
+            };
+            let victim = unsigned.filter(|_| signed).or_else(|| may_evict.then(stranger).flatten());
+            let victim = victim.cloned().ok_or(Dropped::Full)?;
+            self.evict(&victim);
         }
-        let victim = self.unsigned.iter().find(|id| self.entries.get(*id).is_some_and(|entry| entry.first == broker));
-        let victim = victim.filter(|_| signed).cloned().ok_or(Dropped::Full)?;
-        self.evict(&victim);
         Ok(())
     }
 
     fn insert(&mut self, id: &str, entry: Entry) {
         let counts = self.counts.entry(entry.first).or_default();
-        counts.0 += 1;
+        counts.0 += entry.places;
         if !entry.is_signed() {
-            counts.1 += 1;
+            counts.1 += entry.places;
             self.unsigned.insert(id.to_owned());
         }
         self.entries.insert(id.to_owned(), entry);
     }
 
+    /// Counts the places anew of a peer that has changed.
+    fn weigh(&mut self, id: &str) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (before, now) = (entry.places, entry.weigh());
+        entry.places = now;
+        let counts = self.counts.entry(entry.first).or_default();
+        counts.0 = (counts.0 + now).saturating_sub(before);
+        if !entry.is_signed() {
+            counts.1 = (counts.1 + now).saturating_sub(before);
+        }
+    }
+
     fn remove(&mut self, id: &str) -> Option<Entry> {
         let entry = self.entries.remove(id)?;
         let counts = self.counts.entry(entry.first).or_default();
-        counts.0 = counts.0.saturating_sub(1);
+        counts.0 = counts.0.saturating_sub(entry.places);
         if self.unsigned.remove(id) {
-            counts.1 = counts.1.saturating_sub(1);
+            counts.1 = counts.1.saturating_sub(entry.places);
         }
         Some(entry)
     }

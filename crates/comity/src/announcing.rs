@@ -1,21 +1,20 @@
 //! Discovery over MQTT for applications and commands: with a node, or without one. The operations have
 //! the names of "Service interface" in `protocols/mqtt-discovery.md`.
 
-use crate::config::{Broker, Mqtt as Settings};
+use crate::config::{Broker, BrokerUrl, Mqtt as Settings};
+pub use crate::discovery::mqtt::Standing;
 use crate::discovery::mqtt::{self, Advertised, Mqtt, News, Setup};
 use crate::observe::Counters;
 use comity_core::announced::AnnouncedPeer;
 use comity_core::id::PeerId;
 use comity_core::identity::key::KeyPair;
-use comity_core::node::{Input, SourceHealth};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// How long [`Discovery::discover_peers`] looks, at most.
 pub const LOOK_TIME: Duration = Duration::from_secs(5);
@@ -52,7 +51,6 @@ impl Filter {
 pub struct Discovery {
     mqtt: Mqtt,
     said: Option<Advertised>,
-    health: watch::Receiver<Option<SourceHealth>>,
 }
 
 /// Ends a subscription when it is dropped.
@@ -70,14 +68,26 @@ impl Drop for Subscription {
     }
 }
 
+impl Standing {
+    /// What is wrong with brokers, those included that have not answered. `None` when all work.
+    pub fn trouble(&self) -> Option<String> {
+        let silent = self.silent.iter().map(|url| format!("{url}: it has not answered yet"));
+        let all: Vec<String> = self.troubles.iter().cloned().chain(silent).collect();
+        match self.brokers {
+            0 => Some("no broker is named".to_owned()),
+            _ => Some(all.join("; ")).filter(|all| !all.is_empty()),
+        }
+    }
+}
+
 impl Discovery {
     /// Starts to listen at the brokers, without a node; nothing is announced before [`Self::announce_self`]. It works as
-    /// the owner of this key; without one, as somebody new.
+    /// the owner of this key; without one, as somebody new. The embedded broker is that of a node on this machine.
     pub fn start(settings: &Settings, keys: Option<KeyPair>, about: About) -> Self {
         let keys = keys.unwrap_or_else(|| KeyPair::from_seed(rand::random()));
-        let urls = settings.brokers.iter().filter_map(|broker| match broker {
-            Broker::At(url) => Some(url.clone()),
-            Broker::Embedded => None,
+        let urls = settings.brokers.iter().map(|broker| match broker {
+            Broker::At(url) => url.clone(),
+            Broker::Embedded => BrokerUrl::of_own(settings.listen),
         });
         let setup = Setup {
             settings: settings.clone(),
@@ -87,18 +97,8 @@ impl Discovery {
             advertised: None,
             counters: Counters::new(env!("CARGO_PKG_VERSION")),
         };
-        let (healthy, health) = watch::channel(None);
-        let healthy = Arc::new(healthy);
-        let inform = move |input| {
-            let healthy = healthy.clone();
-            async move {
-                if let Input::Source { health, .. } = input {
-                    healthy.send_replace(Some(health));
-                }
-            }
-        };
-        // Nobody signals to a command.
-        let (mqtt, _) = mqtt::start(setup, inform);
+        // There is no node to be informed, and nobody signals to a command.
+        let (mqtt, _) = mqtt::start(setup, |_| std::future::ready(()));
         let said = Advertised {
             urls: about.url.into_iter().collect(),
             capabilities: about.capabilities,
@@ -106,12 +106,12 @@ impl Discovery {
             started_at: now(),
             ..Advertised::default()
         };
-        Self { mqtt, said: Some(said), health }
+        Self { mqtt, said: Some(said) }
     }
 
     /// That of a running node, which announces itself.
-    pub(crate) fn of_node(mqtt: Mqtt, health: watch::Receiver<Option<SourceHealth>>) -> Self {
-        Self { mqtt, said: None, health }
+    pub(crate) fn of_node(mqtt: Mqtt) -> Self {
+        Self { mqtt, said: None }
     }
 
     /// Says goodbye, and ends.
@@ -140,9 +140,8 @@ impl Discovery {
     pub async fn look(&self, most: Duration) {
         let until = Instant::now() + most;
         let mut news = self.mqtt.news();
-        let mut health = self.health.clone();
-        // Err: they did not all answer, or the source has ended; what is there is there.
-        let _ = timeout_at(until, health.wait_for(Option::is_some)).await;
+        // What is there is there, also if they did not all answer.
+        self.settled(most).await;
         while Instant::now() < until {
             let next = timeout(QUIET.min(until.saturating_duration_since(Instant::now())), news.recv()).await;
             if !matches!(next, Ok(Ok(_) | Err(RecvError::Lagged(_)))) {
@@ -173,20 +172,17 @@ impl Discovery {
         Changes(self.mqtt.news())
     }
 
-    /// What is wrong with the brokers, if anything is known to be.
-    pub fn trouble(&self) -> Option<String> {
-        match &*self.health.borrow() {
-            Some(SourceHealth::Failed(why)) => Some(why.clone()),
-            _ => None,
-        }
+    /// How the brokers are.
+    pub fn standing(&self) -> Standing {
+        self.mqtt.standing().borrow().clone()
     }
 
-    /// Waits until something is known of the brokers: what is wrong with them, if anything is.
-    pub async fn settled(&self, most: Duration) -> Option<String> {
-        let mut health = self.health.clone();
-        // Err: nothing is known in time.
-        let _ = timeout(most, health.wait_for(Option::is_some)).await;
-        self.trouble()
+    /// Waits until something is known of every broker, at most so long: how they are then.
+    pub async fn settled(&self, most: Duration) -> Standing {
+        let mut standing = self.mqtt.standing();
+        // Err: they did not all answer, or the source has ended.
+        let _ = timeout(most, standing.wait_for(|standing| standing.silent.is_empty())).await;
+        self.standing()
     }
 }
 

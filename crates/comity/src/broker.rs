@@ -1,17 +1,29 @@
-//! A small MQTT broker in this process, for machines that have none. It is the `mqtt5` crate's, with
-//! a bound on everything; it keeps nothing on disk, and asks nobody who they are.
+//! A small MQTT broker in this process, for machines that have none. It is the `mqtt5` crate's; it keeps
+//! nothing on disk, and asks nobody who they are. It is for networks whose machines are trusted: others
+//! belong to a broker with an access list.
+//!
+//! Bounded are the clients and those who are remembered, the packets, topics and subscriptions, what is kept,
+//! and what waits for a client. Their product is large all the same: a thousand clients that read nothing may
+//! have [`QUEUE_BYTES_MAX`] waiting each, half a gigabyte. How fast clients send is not bounded.
 
-use mqtt5::broker::config::{StorageBackend, StorageConfig, WebSocketConfig};
+mod keeper;
+mod websocket;
+
+use keeper::Keeper;
+use mqtt5::broker::config::{StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerConfig, BrokerShutdownHandle, MqttBroker};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Most connections.
 const CLIENTS_MAX: usize = 1024;
 
-/// Most messages kept for who comes later: 10,000 announcements, and a capability or two of each.
+/// Most messages kept for who comes later: 10,000 announcements, and a capability or two of each. The keeper bounds
+/// what they take together.
 const RETAINED_MAX: usize = 30_000;
 
 /// Largest packet, bytes: the largest body, its topic, and properties.
@@ -22,7 +34,7 @@ const RETAINED_BYTES_MAX: usize = 16 * 1024;
 
 /// Most messages, and bytes, that wait for one client that is slow or away.
 const QUEUE_MAX: usize = 1000;
-const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+const QUEUE_BYTES_MAX: usize = 512 * 1024;
 
 /// Most messages on their way to one client.
 const CHANNEL_MAX: usize = 256;
@@ -30,7 +42,10 @@ const CHANNEL_MAX: usize = 256;
 /// Most subscriptions of one client.
 const SUBSCRIPTIONS_MAX: usize = 64;
 
-/// How long the broker remembers a client that is away.
+/// How often the broker forgets clients that were away for longer than they wanted to be remembered.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the broker remembers a client that is away, at most.
 const SESSION_KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// How long the broker may take to end.
@@ -39,9 +54,14 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// A running broker. Dropped, it ends as well.
 pub struct Broker {
     address: SocketAddr,
-    websocket: Option<SocketAddr>,
+    websocket: Option<(SocketAddr, JoinHandle<()>)>,
     shutdown: BrokerShutdownHandle,
     task: JoinHandle<()>,
+    sweep: JoinHandle<()>,
+    #[cfg(test)]
+    router: Arc<mqtt5::broker::router::MessageRouter>,
+    #[cfg(test)]
+    keeper: Arc<Keeper>,
 }
 
 /// A broker that cannot start.
@@ -59,17 +79,38 @@ impl Broker {
     /// [`CannotListen`] when an address cannot be had.
     pub async fn start(listen: SocketAddr, websocket: Option<SocketAddr>) -> Result<Self, CannotListen> {
         let cannot = |cause: String| CannotListen { address: listen, cause };
-        let mut broker =
-            MqttBroker::with_config(config(listen, websocket)).await.map_err(|cause| cannot(cause.to_string()))?;
+        let door = match websocket {
+            Some(address) => Some(open(address).await.map_err(|why| CannotListen { address, cause: why.to_string() })?),
+            None => None,
+        };
+        let keeper = Arc::new(Keeper::default());
+        let config = config(listen).with_event_handler(keeper.clone());
+        let broker = MqttBroker::with_config(config).await.map_err(|cause| cannot(cause.to_string()))?;
+        let mut broker = broker.with_auth_provider(keeper.clone());
+        let storage = broker.storage().ok_or_else(|| cannot("it has no memory".to_owned()))?;
+        let router = broker.router();
+        keeper.begin(&router, storage);
         let address = broker.local_addr().ok_or_else(|| cannot("it has no address".to_owned()))?;
-        let websocket = broker.ws_local_addr();
+        let websocket = door.map(|(door, at)| (at, tokio::spawn(websocket::serve(door, websocket::near(address)))));
         let shutdown = broker.shutdown_handle();
         let task = tokio::spawn(async move {
             if let Err(error) = broker.run().await {
                 tracing::error!(%error, "the MQTT broker ended");
             }
         });
-        Ok(Self { address, websocket, shutdown, task })
+        let sweeper = keeper.clone();
+        let sweep = tokio::spawn(async move { sweeper.sweep().await });
+        Ok(Self {
+            address,
+            websocket,
+            shutdown,
+            task,
+            sweep,
+            #[cfg(test)]
+            router,
+            #[cfg(test)]
+            keeper,
+        })
     }
 
     /// Where it listens.
@@ -79,7 +120,7 @@ impl Broker {
 
     /// Where it listens for WebSockets, at the path `/mqtt`.
     pub fn websocket(&self) -> Option<SocketAddr> {
-        self.websocket
+        self.websocket.as_ref().map(|(address, _)| *address)
     }
 
     /// Ends it.
@@ -95,15 +136,26 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.shutdown.shutdown();
         self.task.abort();
+        self.sweep.abort();
+        if let Some((_, door)) = &self.websocket {
+            door.abort();
+        }
     }
 }
 
-fn config(listen: SocketAddr, websocket: Option<SocketAddr>) -> BrokerConfig {
+async fn open(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let door = TcpListener::bind(address).await?;
+    let address = door.local_addr()?;
+    Ok((door, address))
+}
+
+fn config(listen: SocketAddr) -> BrokerConfig {
     let storage = StorageConfig::new()
         .with_backend(StorageBackend::Memory)
+        .with_cleanup_interval(FORGET_EVERY)
         .with_max_queued_messages_per_client(QUEUE_MAX)
         .with_max_queued_bytes_per_client(QUEUE_BYTES_MAX);
-    let config = BrokerConfig::new()
+    let mut config = BrokerConfig::new()
         .with_bind_address(listen)
         .with_storage(storage)
         .with_max_clients(CLIENTS_MAX)
@@ -114,8 +166,7 @@ fn config(listen: SocketAddr, websocket: Option<SocketAddr>) -> BrokerConfig {
         .with_client_channel_capacity(CHANNEL_MAX)
         .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)
         .with_sys_topics_enabled(false);
-    match websocket {
-        Some(address) => config.with_websocket(WebSocketConfig::new().with_bind_address(address)),
-        None => config,
-    }
+    // An alias would keep its topic for as long as the connection stands.
+    config.topic_alias_maximum = 0;
+    config
 }

@@ -270,6 +270,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
         return Err(reading.wrong("http.port_last", "it must not be below http.port, and port 0 stands alone"));
     }
     let capabilities = reading.words("capabilities", written.node.capabilities)?;
+    let admission = reading.admission(&written.local.trust)?;
     Ok(Config {
         name: reading.name(written.node.name)?,
         metadata: reading.metadata(written.node.metadata, &capabilities)?,
@@ -282,14 +283,9 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             origins: reading.origins(written.http.origins)?,
             hosts: reading.words("http.hosts", written.http.hosts)?.iter().map(|host| host.to_lowercase()).collect(),
         },
-        admission: match written.local.trust.as_str() {
-            "open" => Admission::Open,
-            "verified" => Admission::Verified,
-            "known" => Admission::Known,
-            _ => return Err(reading.wrong("local.trust", "open, verified or known is wanted")),
-        },
+        admission,
         mdns: written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces }),
-        mqtt: reading.mqtt(written.mqtt)?,
+        mqtt: reading.mqtt(written.mqtt, admission)?,
         webrtc: if written.webrtc.enabled { Some(reading.webrtc(written.webrtc)?) } else { None },
         tls: reading.tls(written.tls.cert, written.tls.key)?,
         limits: reading.limits(&written.limits)?,

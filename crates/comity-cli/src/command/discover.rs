@@ -6,11 +6,12 @@ use super::{place, stopped};
 use crate::args::{Announce, Discover, Everywhere, FederationPeers, Up};
 use crate::command::config::{read, sources};
 use crate::exit::Failure;
-use crate::page::{Look, Page, cell, clean, looking};
+use crate::page::{Look, Page, cell, clean, looking, say};
 use comity::AnnouncedPeer;
-use comity::announcing::{About, Change, Discovery, Filter, LOOK_TIME};
+use comity::announcing::{About, Change, Discovery, Filter, LOOK_TIME, Standing};
 use comity::config::{Mqtt, USUAL_BROKER};
-use comity::home::stored_key;
+use comity::home::{Home, Place, stored_key};
+use comity_core::identity::key::KeyPair;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,11 +38,18 @@ pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page:
 
 pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mut Page) -> Result<(), Failure> {
     let about = About { role: "-say", url: flags.url, capabilities: flags.capability };
-    let discovery = start(everywhere, flags.broker, Some(flags.interval), about)?;
+    // Two that announce one key take turns at withdrawing each other.
+    let home = match place(everywhere)? {
+        place if stored(&place)?.is_some() => {
+            Some(Home::lock(place.path()).map_err(|wrong| Failure::Other(wrong.to_string()))?)
+        }
+        _ => None,
+    };
+    let discovery = start(everywhere, flags.broker, flags.interval, about)?;
     discovery.announce_self(&BTreeMap::new());
-    let asked = match discovery.settled(ANSWER_TIME).await {
-        Some(trouble) => Err(Failure::Other(trouble)),
-        None => {
+    let asked = match working(&discovery.settled(ANSWER_TIME).await) {
+        Err(none) => Err(none),
+        Ok(()) => {
             let said = if page.json { page.value(&json!({ "announced": true })) } else { page.line("announced") };
             match said {
                 Ok(()) => stopped().await,
@@ -50,7 +58,21 @@ pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mu
         }
     };
     discovery.stop().await;
+    drop(home);
     asked
+}
+
+/// Fails when no broker works; says which ones do not when another does.
+fn working(standing: &Standing) -> Result<(), Failure> {
+    match standing.trouble() {
+        Some(trouble) if standing.up == 0 => Err(Failure::Other(trouble)),
+        trouble => {
+            if let Some(trouble) = trouble {
+                say(&trouble);
+            }
+            Ok(())
+        }
+    }
 }
 
 /// Discovery by the brokers that are named, else configured, else usual.
@@ -63,8 +85,13 @@ fn start(
     let place = place(everywhere)?;
     let settings = settings(everywhere, brokers)?;
     let interval = interval.map_or(settings.interval, |seconds| Duration::from_secs(seconds.into()));
-    let keys = stored_key(place.path()).map_err(|wrong| Failure::Other(wrong.to_string()))?;
+    let keys = stored(&place)?;
     Ok(Discovery::start(&Mqtt { interval, ..settings }, keys, about))
+}
+
+/// The key of the data directory, if there is one.
+fn stored(place: &Place) -> Result<Option<KeyPair>, Failure> {
+    stored_key(place.path()).map_err(|wrong| Failure::Other(wrong.to_string()))
 }
 
 fn settings(everywhere: &Everywhere, brokers: Vec<String>) -> Result<Mqtt, Failure> {
@@ -80,10 +107,12 @@ fn settings(everywhere: &Everywhere, brokers: Vec<String>) -> Result<Mqtt, Failu
 
 async fn list(discovery: Discovery, filter: &Filter, page: &mut Page) -> Result<(), Failure> {
     let found = discovery.get_peers(filter).await;
-    let trouble = discovery.trouble();
+    let standing = discovery.standing();
     discovery.stop().await;
-    if let (Some(trouble), true) = (trouble, found.is_empty()) {
-        return Err(Failure::Other(trouble));
+    match working(&standing) {
+        Err(none) if found.is_empty() => return Err(none),
+        Err(none) => say(&none.to_string()),
+        Ok(()) => {}
     }
     if page.json {
         return page.value(&json!({ "peers": found.iter().map(value).collect::<Vec<_>>() }));

@@ -23,6 +23,8 @@ pub enum Dropped {
     Expired,
     /// It is not signed, and the peer signs.
     Unsigned,
+    /// It is not signed, and this node admits only who proves a key.
+    Unverified,
     /// Something later is known.
     Replayed,
     /// There is no room for another peer.
@@ -33,7 +35,7 @@ pub enum Dropped {
 
 impl Dropped {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Itself,
         Self::Topic,
         Self::TooLarge,
@@ -43,6 +45,7 @@ impl Dropped {
         Self::OtherId,
         Self::Expired,
         Self::Unsigned,
+        Self::Unverified,
         Self::Replayed,
         Self::Full,
         Self::UnknownPeer,
@@ -60,6 +63,7 @@ impl Dropped {
             Self::OtherId => "other_id",
             Self::Expired => "expired",
             Self::Unsigned => "unsigned",
+            Self::Unverified => "unverified",
             Self::Replayed => "replayed",
             Self::Full => "full",
             Self::UnknownPeer => "unknown_peer",

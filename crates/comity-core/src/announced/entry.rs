@@ -1,6 +1,8 @@
 //! One announced peer: what it said last, and which brokers know it.
 
-use super::{AGAIN_AFTER, AnnouncedPeer, Dropped, Heard, Output, PROBE_EVERY, capped};
+use super::{
+    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, Heard, Output, PLACE_BYTES, PROBE_EVERY, SWEEP_EVERY, capped,
+};
 use crate::id::PeerId;
 use crate::limits;
 use crate::peers::{Candidate, Rendezvous, Sighting, Source};
@@ -14,6 +16,17 @@ use std::time::Duration;
 /// Most ended sessions remembered of one peer, one of every broker and some more.
 const ENDED_MAX: usize = 8;
 
+/// What an entry takes besides its texts, and what one broker's knowledge of it does, bytes, roughly.
+const ENTRY_BYTES: usize = 512;
+const KNOWN_BYTES: usize = 128;
+
+/// What a text of a list takes besides its bytes, and what an entry of the metadata does, roughly.
+const TEXT_BYTES: usize = 32;
+const METADATA_BYTES: usize = 96;
+
+/// Where the sighting of a peer without a key says what it calls itself.
+pub(super) const FOREIGN_ID: &str = "foreign_id";
+
 /// The protocol of peers that are reached by their signaling, not by a TCP connection to their URL.
 const WEBRTC: &str = "webrtc-data";
 
@@ -26,12 +39,18 @@ pub(super) struct Entry {
     pub(super) info: PeerInfo,
     /// The broker that told of it first.
     pub(super) first: usize,
+    /// How many places of [`PLACE_BYTES`] it is counted with.
+    pub(super) places: usize,
     told_by: Option<IpAddr>,
     known: BTreeMap<usize, Known>,
     /// Sessions that said goodbye.
     ended: Vec<String>,
     /// When the node was told of it last.
     told_at: Option<Duration>,
+    /// How many changes it was told of since it was quiet for a while.
+    changes: u8,
+    /// Whether there is one that it was not told of.
+    owes: bool,
     doubted_at: Option<Duration>,
     heard_at: Timestamp,
 }
@@ -56,13 +75,40 @@ impl Entry {
             peer: info.key.map_or_else(foreign, |key| key.peer()),
             info: info.clone(),
             first,
+            places: places(ENTRY_BYTES + KNOWN_BYTES + weight(info)),
             told_by,
             known: BTreeMap::new(),
             ended: Vec::new(),
             told_at: None,
+            changes: 0,
+            owes: false,
             doubted_at: None,
             heard_at: now.wall,
         }
+    }
+
+    /// How many places it takes now.
+    pub(super) fn weigh(&self) -> usize {
+        self.weigh_with(&self.info, 0)
+    }
+
+    /// How many places more it takes when it says this.
+    pub(super) fn growth(&self, info: &PeerInfo) -> usize {
+        self.weigh_with(info, 0).saturating_sub(self.places)
+    }
+
+    /// How many places more it takes with this capability.
+    pub(super) fn growth_by(&self, name: &str, broker: usize) -> usize {
+        let has = self.known.get(&broker).is_some_and(|known| known.capabilities.contains_key(name));
+        if has { 0 } else { self.weigh_with(&self.info, TEXT_BYTES + name.len()).saturating_sub(self.places) }
+    }
+
+    fn weigh_with(&self, info: &PeerInfo, more: usize) -> usize {
+        let session = |known: &Known| known.session.as_ref().map_or(0, String::len);
+        let names = |known: &Known| known.capabilities.keys().map(|name| TEXT_BYTES + name.len()).sum::<usize>();
+        let known = self.known.values().map(|known| KNOWN_BYTES + session(known) + names(known)).sum::<usize>();
+        let ended = self.ended.iter().map(|session| TEXT_BYTES + session.len()).sum::<usize>();
+        places(ENTRY_BYTES + known.max(KNOWN_BYTES) + ended + weight(info) + more)
     }
 
     pub(super) fn is_signed(&self) -> bool {
@@ -161,6 +207,8 @@ impl Entry {
         if known.capabilities.len() >= limits::PEER_LIST_MAX && !known.capabilities.contains_key(name) {
             return Err(Dropped::Full);
         }
+        // It is said again with each announcement, so it lasts as long as one does.
+        let until = until.max(known.deadline);
         Ok(known.capabilities.insert(name.to_owned(), until).is_none())
     }
 
@@ -170,11 +218,28 @@ impl Entry {
 
     /// Tells the node of it, if there is something new or it is time to say it again.
     pub(super) fn tell(&mut self, is_new: bool, now: Now, outputs: &mut Vec<Output>) {
-        let due = self.told_at.is_none_or(|at| now.mono.saturating_sub(at) >= AGAIN_AFTER);
-        if is_new || due {
-            self.told_at = Some(now.mono);
-            outputs.push(Output::Sighted(Box::new(self.sighting())));
+        let since = self.told_at.map(|at| now.mono.saturating_sub(at));
+        if since.is_none_or(|since| since >= SWEEP_EVERY) {
+            self.changes = 0;
         }
+        self.owes |= is_new;
+        if since.is_none_or(|since| since >= AGAIN_AFTER) || self.owes && self.changes < CHANGES_MAX {
+            self.changes += 1;
+            self.say(now, outputs);
+        }
+    }
+
+    /// Tells the node what was too much to be told when it came.
+    pub(super) fn tell_late(&mut self, is_new: bool, now: Now, outputs: &mut Vec<Output>) {
+        if self.owes || is_new {
+            self.changes = CHANGES_MAX;
+            self.say(now, outputs);
+        }
+    }
+
+    fn say(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        (self.told_at, self.owes) = (Some(now.mono), false);
+        outputs.push(Output::Sighted(Box::new(self.sighting())));
     }
 
     /// Somebody says it is gone, without proof.
@@ -200,7 +265,7 @@ impl Entry {
             if name.is_empty() {
                 name.clone_from(&info.id);
             }
-            metadata.insert("foreign_id".to_owned(), info.id.clone());
+            metadata.insert(FOREIGN_ID.to_owned(), info.id.clone());
         }
         let by_signaling = info.protocols.iter().any(|protocol| protocol == WEBRTC);
         let address = info.url.as_deref().filter(|_| !by_signaling).and_then(address_of);
@@ -235,6 +300,20 @@ impl Entry {
         }
         capped(all)
     }
+}
+
+fn places(bytes: usize) -> usize {
+    bytes.div_ceil(PLACE_BYTES)
+}
+
+/// What peer info takes, bytes, roughly.
+fn weight(info: &PeerInfo) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let list = |texts: &[String]| texts.iter().map(|text| TEXT_BYTES + text.len()).sum::<usize>();
+    let value = |value: &Value| value.as_str().map_or(0, str::len);
+    let metadata = info.metadata.iter().map(|(name, said)| METADATA_BYTES + name.len() + value(said)).sum::<usize>();
+    let texts = length(&info.url) + length(&info.protocol_version) + length(&info.session);
+    info.id.len() + texts + list(&info.capabilities) + list(&info.protocols) + metadata
 }
 
 /// Whether two announcements say the same, but for when.

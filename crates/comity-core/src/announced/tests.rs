@@ -20,7 +20,7 @@ impl Room {
         let topics = Topics::new(PREFIX).expect("a prefix");
         let me = KeyPair::from_seed([9; 32]).peer();
         let now = Now { mono: Duration::ZERO, wall: start() };
-        Self { announced: Announced::new(Config { me, topics, brokers }), now, outputs: Vec::new() }
+        Self { announced: Announced::new(Config { me, topics, brokers, unsigned: true }), now, outputs: Vec::new() }
     }
 
     /// What comes of a message of broker 0.
@@ -198,6 +198,15 @@ fn an_unsigned_announcement_never_replaces_a_signed_one_and_a_signed_one_evicts(
 }
 
 #[test]
+fn where_only_keys_are_admitted_nobody_counts_without_a_signature() {
+    let (mut room, ann) = (Room::new(1), key(1));
+    room.announced.config.unsigned = false;
+    assert_eq!(room.hear("kitchen/announce", &foreign("kitchen")), Err(Dropped::Unverified));
+    room.hear(&format!("{}/announce", ann.peer()), &signed(&ann, "s-1", 0)).expect("it counts");
+    assert_eq!(room.ids(), [ann.peer().to_string()]);
+}
+
+#[test]
 fn what_is_wrong_is_dropped_by_cause() {
     let (mut room, ann, bob) = (Room::new(1), key(1), key(2));
     let (id, me) = (ann.peer(), KeyPair::from_seed([9; 32]).peer());
@@ -299,6 +308,62 @@ fn a_hundred_thousand_ids_at_once_evict_nobody_who_signed() {
     assert!(room.ids().contains(&ann.peer().to_string()) && room.ids().contains(&bob.peer().to_string()));
 }
 
+fn announce_large(room: &mut Room, key: &KeyPair, texts: usize) -> Result<Vec<Output>, Dropped> {
+    let capabilities = (0..texts).map(|number| format!("{number:0>128}")).collect();
+    let body = sign_info(&PeerInfo { capabilities, ..info(key, "s-1", room.now.mono.as_secs()) }, key).to_string();
+    room.hear(&format!("{}/announce", key.peer()), &body)
+}
+
+#[test]
+fn who_says_much_takes_the_places_of_several() {
+    let mut room = Room::new(100);
+    let (mut taken, share) = (0, PEERS_MAX / 100);
+    while announce_large(&mut room, &key(taken), 32).is_ok() {
+        taken += 1;
+    }
+    let bytes = usize::try_from(taken).expect("small") * 32 * 128;
+    assert!(bytes > share * PLACE_BYTES / 2 && bytes < share * PLACE_BYTES, "{taken} peers");
+    assert_eq!(announce_large(&mut room, &key(taken), 32), Err(Dropped::Full));
+    room.pass(1);
+    announce_large(&mut room, &key(0), 0).expect("it says less");
+    announce_large(&mut room, &key(taken), 16).expect("so there is room for another");
+    room.pass(1);
+    assert_eq!(announce_large(&mut room, &key(0), 32), Err(Dropped::Full), "and none for saying more again");
+    assert_eq!(room.announced.len(), usize::try_from(taken).expect("small") + 1, "it stays all the same");
+    let mut room = Room::new(1000);
+    for number in 0..10 {
+        announce_large(&mut room, &key(number), 0).expect("small ones have a place each");
+    }
+    let capability = |number: u32| {
+        let body = sign_capability(&format!("{number:0>128}"), "1", "s-1", &key(0)).to_string();
+        (format!("{}/capabilities/{number:0>128}", key(0).peer()), body)
+    };
+    let refused = (0..20).map(capability).find_map(|(topic, body)| room.hear(&topic, &body).err());
+    assert_eq!(refused, Some(Dropped::Full), "nor for capabilities on topics of their own");
+}
+
+#[test]
+fn strangers_give_way_to_friends_however_many_keys_they_have() {
+    let mut room = Room::new(1000);
+    let announce = |room: &mut Room, number: u32| {
+        let key = key(number);
+        room.hear(&format!("{}/announce", key.peer()), &signed(&key, "s-1", 0))
+    };
+    for number in 0..10 {
+        announce(&mut room, number).expect("there is room");
+    }
+    assert_eq!(announce(&mut room, 100), Err(Dropped::Full));
+    room.announced.set_friends((100..110).map(|number| key(number).peer()).collect());
+    for number in 100..110 {
+        let outputs = announce(&mut room, number).expect("a friend has room");
+        assert!(matches!(outputs[0], Output::Unsighted { .. }), "a stranger goes");
+        assert_eq!(room.announced.len(), 10);
+    }
+    assert_eq!(announce(&mut room, 1), Err(Dropped::Full), "no friend gives way");
+    let forged = foreign(&key(101).peer().to_string());
+    assert_eq!(room.hear(&format!("{}/announce", key(101).peer()), &forged), Err(Dropped::Unsigned));
+}
+
 #[test]
 fn signed_peers_go_before_unsigned_ones_and_none_of_them_is_evicted() {
     let mut room = Room::new(20);
@@ -318,6 +383,25 @@ fn signed_peers_go_before_unsigned_ones_and_none_of_them_is_evicted() {
     assert_eq!(announce(&mut room, share), Err(Dropped::Full));
     assert!(room.announced.peers().all(|peer| peer.info.key.is_some()), "the unsigned gave way");
     assert!(room.hear_at(1, "kitchen/announce", &foreign("kitchen"), true).is_ok(), "another broker has its share");
+}
+
+#[test]
+fn who_changes_all_the_time_is_told_of_once_a_second_and_nothing_is_lost() {
+    let mut room = Room::new(1);
+    let say = |number: u32| json!({"id": "kitchen", "capabilities": [number.to_string()]}).to_string();
+    let told = (0..100).map(|number| room.hear("kitchen/announce", &say(number)).expect("it counts"));
+    let told = told.map(|outputs| outputs.iter().filter(|output| matches!(output, Output::Sighted(_))).count());
+    assert_eq!(told.sum::<usize>(), 4);
+    assert_eq!(sighting(&room.pass(1)).capabilities, ["99"]);
+    assert_eq!(room.pass(5), [], "and no more than once");
+    let mut count = 0;
+    for number in 100..200 {
+        count += room.hear("kitchen/announce", &say(number)).expect("it counts").len();
+        if number % 10 == 9 {
+            count += room.pass(1).len();
+        }
+    }
+    assert_eq!(count, 4 + 10);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct Mqtt {
     pub certificate: Option<super::TlsFiles>,
     /// Whether brokers' certificates are checked; `false` only for brokers on this machine.
     pub verify: bool,
+    /// Whether unsigned announcements count: where `local.trust` is `open`.
+    pub unsigned: bool,
     /// Whether name and metadata are announced.
     pub metadata: bool,
 }
@@ -112,6 +114,16 @@ pub struct BrokerUrl {
 }
 
 impl BrokerUrl {
+    /// How this machine reaches a broker of its own that listens there.
+    pub(crate) fn of_own(listen: SocketAddr) -> Self {
+        let host = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
+            ip => ip.to_string(),
+        };
+        Self { transport: Transport::Tcp, host, port: listen.port(), path: String::new() }
+    }
+
     /// Whether it is on this machine, as far as the name tells.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -5,6 +5,7 @@ use super::told::{is_word, told};
 use super::written::{LimitKeys, MqttKeys, WebrtcKeys};
 use super::{BadBroker, Broker, ConfigError, IceKind, IceServer, Limits, Login, Mqtt, Otlp, RelayCredentials};
 use super::{TlsFiles, Webrtc};
+use comity_core::identity::trust::Admission;
 use comity_core::limits;
 use comity_core::wire::announce::Topics;
 use ipnet::IpNet;
@@ -174,15 +175,32 @@ impl Reading<'_> {
         told(&metadata, capabilities).map_err(|problem| self.wrong("metadata", problem)).map(|()| metadata)
     }
 
-    pub(super) fn mqtt(&self, written: MqttKeys) -> Result<Option<Mqtt>, ConfigError> {
+    pub(super) fn admission(&self, trust: &str) -> Result<Admission, ConfigError> {
+        match trust {
+            "open" => Ok(Admission::Open),
+            "verified" => Ok(Admission::Verified),
+            "known" => Ok(Admission::Known),
+            _ => Err(self.wrong("local.trust", "open, verified or known is wanted")),
+        }
+    }
+
+    pub(super) fn mqtt(&self, written: MqttKeys, admission: Admission) -> Result<Option<Mqtt>, ConfigError> {
         let brokers = written.brokers.iter().map(|text| text.trim().parse());
         let brokers = brokers.collect::<Result<Vec<Broker>, BadBroker>>();
         let brokers = brokers.map_err(|bad| self.wrong("mqtt.brokers", bad.to_string()))?;
+        // Twice the same one, and each of the two connections would end the other.
+        let brokers = brokers.into_iter().fold(Vec::new(), |mut unlike: Vec<Broker>, broker| {
+            if !unlike.contains(&broker) {
+                unlike.push(broker);
+            }
+            unlike
+        });
         let at_most = |key, value: u64, most: u64| match self.small(key, value)? {
             value if value <= most => Ok(value),
             _ => Err(self.wrong(key, format!("at most {most} is wanted"))),
         };
         let meant = Mqtt {
+            unsigned: admission == Admission::Open,
             listen: self.one("mqtt.listen", &written.listen, "address:port")?,
             topics: Topics::new(&written.prefix).map_err(|bad| self.wrong("mqtt.prefix", bad.to_string()))?,
             interval: Duration::from_secs(at_most("mqtt.interval_seconds", written.interval_seconds, INTERVAL_MAX)?),

@@ -203,7 +203,7 @@ fn every_line_of_the_example_can_be_uncommented() {
 fn brokers_come_from_the_file_the_variable_of_the_protocol_or_flags() {
     let brokers = |config: Config| config.mqtt.map(|mqtt| mqtt.brokers.len());
     assert_eq!(brokers(Config::default()), None);
-    let (config, _) = with_file("[mqtt]\nbrokers = [\"mqtt://a\", \"embedded\"]\n").expect("good");
+    let (config, _) = with_file("[mqtt]\nbrokers = [\"mqtt://a\", \"embedded\", \"mqtt://a:1883\"]\n").expect("good");
     assert_eq!(brokers(config), Some(2));
     let variables = vec![("MQTT_BROKER".to_owned(), "mqtt://a,wss://b".to_owned())];
     let sources = Sources { variables, ..Sources::default() };

@@ -23,7 +23,7 @@ use comity_core::wire::announce::{About, BODY_MAX};
 use connection::Publication;
 use member::{Member, State, Told};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,9 @@ const LEAVE_TIME: Duration = Duration::from_millis(2500);
 
 /// How often it is logged what was dropped.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Why messages do not count, besides what the rules say of them.
+const OTHER_CAUSES: [&str; 6] = ["flood", "overflow", "signal", "signals_full", "orders_full", "broker_away"];
 
 /// What the source is made of.
 pub(crate) struct Setup {
@@ -83,16 +86,32 @@ pub(crate) enum News {
     Gone(PeerId),
 }
 
-/// The running source. Dropped without [`Mqtt::leave`], it ends without a goodbye: brokers publish the will.
+/// How the brokers are, for who asks the source itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// How many there are.
+    pub brokers: usize,
+    /// How many of them are connected and let this node speak and hear.
+    pub up: usize,
+    /// What is wrong with each of the others that is known not to be.
+    pub troubles: Vec<String>,
+    /// Which nothing is known of yet.
+    pub silent: Vec<String>,
+}
+
+/// The running source. When all of it is dropped without [`Mqtt::leave`], it says goodbye by itself, if it is given the
+/// time; if the process ends first, brokers publish the will.
 #[derive(Clone)]
 pub(crate) struct Mqtt {
     orders: mpsc::Sender<Order>,
     said: watch::Sender<Option<Arc<Advertised>>>,
     news: broadcast::Sender<News>,
+    standing: watch::Receiver<Standing>,
 }
 
 enum Order {
     Signal { to: PeerId, body: Vec<u8> },
+    Friends(BTreeSet<PeerId>),
     Peers(oneshot::Sender<Vec<AnnouncedPeer>>),
     Leave(oneshot::Sender<()>),
 }
@@ -125,6 +144,7 @@ where
             config: settings.clone(),
             keys: keys.clone(),
             client_id: client_id(&settings, &keys, setup.role),
+            willing: false,
             said: said.subscribe(),
             orders: waiting,
             told: told_sender.clone(),
@@ -132,9 +152,15 @@ where
         };
         brokers.push(Broker { url: url.to_string(), orders, state: None, task: tokio::spawn(member.run()) });
     }
+    let (stands, standing) = watch::channel(Standing::of(&brokers));
     let hub = Hub {
         me: keys.peer(),
-        announced: Announced::new(Config { me: keys.peer(), topics: topics.clone(), brokers: brokers.len() }),
+        announced: Announced::new(Config {
+            me: keys.peer(),
+            topics: topics.clone(),
+            brokers: brokers.len(),
+            unsigned: settings.unsigned,
+        }),
         topics,
         brokers,
         signals: signal_sender,
@@ -146,10 +172,11 @@ where
         report_at: Instant::now() + REPORT_EVERY,
         reported: BTreeMap::new(),
         health: None,
+        stands,
         inform,
     };
     tokio::spawn(hub.run(waiting, told));
-    (Mqtt { orders, said, news }, signals)
+    (Mqtt { orders, said, news, standing }, signals)
 }
 
 impl Mqtt {
@@ -187,6 +214,12 @@ impl Mqtt {
         Ok(())
     }
 
+    /// Says for whom there must be room, however many others are announced.
+    pub(crate) async fn befriend(&self, friends: BTreeSet<PeerId>) {
+        // Err: the source has ended.
+        let _ = self.orders.send(Order::Friends(friends)).await;
+    }
+
     /// Everybody who is announced now.
     pub(crate) async fn peers(&self) -> Vec<AnnouncedPeer> {
         let (reply, peers) = oneshot::channel();
@@ -200,6 +233,11 @@ impl Mqtt {
         self.news.subscribe()
     }
 
+    /// How the brokers are, as it changes.
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// Says goodbye to every broker and ends.
     pub(crate) async fn leave(self) {
         let (done, ended) = oneshot::channel();
@@ -210,11 +248,22 @@ impl Mqtt {
     }
 }
 
-/// A name of at most 23 bytes, as old brokers want it.
+/// A name of at most 23 bytes with its role, as old brokers want it.
 fn client_id(settings: &Settings, keys: &KeyPair, role: &str) -> String {
     let id = keys.peer().0.simple().to_string();
-    let own = settings.client_id.clone().unwrap_or_else(|| format!("comity-{}", &id[..12]));
+    let own = settings.client_id.clone().unwrap_or_else(|| format!("comity-{}", &id[..10]));
     format!("{own}{role}")
+}
+
+impl Standing {
+    fn of(brokers: &[Broker]) -> Self {
+        Self {
+            brokers: brokers.len(),
+            up: brokers.iter().filter(|broker| broker.state == Some(State::Up)).count(),
+            troubles: brokers.iter().filter_map(Broker::trouble).collect(),
+            silent: brokers.iter().filter(|broker| broker.state.is_none()).map(|broker| broker.url.clone()).collect(),
+        }
+    }
 }
 
 /// A broker and its task.
@@ -259,8 +308,9 @@ struct Hub<F> {
     counted: BTreeMap<Dropped, u64>,
     report_at: Instant,
     /// What was said in the log.
-    reported: BTreeMap<Dropped, u64>,
+    reported: BTreeMap<&'static str, u64>,
     health: Option<SourceHealth>,
+    stands: watch::Sender<Standing>,
     inform: F,
 }
 
@@ -277,6 +327,7 @@ where
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Signal { to, body }) => self.signal(to, &body),
+                    Some(Order::Friends(friends)) => self.announced.set_friends(friends),
                     // Err: nobody waits.
                     Some(Order::Peers(reply)) => drop(reply.send(self.announced.peers().collect())),
                     Some(Order::Leave(done)) => {
@@ -287,12 +338,13 @@ where
                     }
                     None => return,
                 },
-                Some(told) = told.recv() => self.hear(told).await,
+                // Before what comes: whoever floods must not keep those who have run out.
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.announced.wake(self.clock.now());
                     self.act().await;
                 }
                 () = sleep_until(self.report_at) => self.report(),
+                Some(told) = told.recv() => self.hear(told).await,
             }
         }
     }
@@ -301,6 +353,7 @@ where
         match told {
             Told::State { broker, state } => {
                 self.brokers[broker].state = Some(state);
+                self.stands.send_replace(Standing::of(&self.brokers));
                 self.judge_health().await;
             }
             Told::Message { broker, remote, topic, body, retain } => {
@@ -349,7 +402,7 @@ where
             match output {
                 Output::Sighted(sighting) => {
                     if self.news.receiver_count() > 0
-                        && let Some(peer) = self.announced.peers().find(|peer| peer.peer == sighting.peer)
+                        && let Some(peer) = self.announced.find(&sighting)
                     {
                         // Err: nobody watches.
                         let _ = self.news.send(News::Here(Arc::new(peer)));
@@ -377,14 +430,14 @@ where
     /// Says in the log what was dropped since the last time, and how many are there now.
     fn report(&mut self) {
         self.report_at = Instant::now() + REPORT_EVERY;
-        for (cause, count) in self.announced.dropped() {
-            let reported = self.reported.entry(*cause).or_default();
-            // Everybody hears himself, all the time.
-            if *count > *reported && *cause != Dropped::Itself {
-                let (cause, messages) = (cause.name(), count - *reported);
-                tracing::warn!(cause, messages, "MQTT announcements did not count");
+        // Everybody hears himself, all the time.
+        let causes = Dropped::ALL.into_iter().filter(|cause| *cause != Dropped::Itself).map(Dropped::name);
+        for cause in causes.chain(OTHER_CAUSES) {
+            let count = self.counters.unannounced_so_far(cause);
+            let messages = count - self.reported.insert(cause, count).unwrap_or(0);
+            if messages > 0 {
+                tracing::warn!(cause, messages, "MQTT messages did not count");
             }
-            *reported = *count;
         }
         self.counters.announced(self.announced.len());
     }

@@ -3,31 +3,34 @@
 
 use crate::announcing::Discovery;
 use crate::broker::{Broker, CannotListen};
-use crate::config::{self, BrokerUrl, Config, Transport};
+use crate::config::{self, BrokerUrl, Config};
 use crate::discovery::mqtt::{self, Advertised, Mqtt, Setup, Signal};
 use crate::driver::Handle;
 use crate::link::{Links, SIGNALING};
 use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::{Source, WEBRTC};
 use serde_json::{Map, Value};
-use std::net::IpAddr;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Signals that wait to be published.
 const SIGNALS_MAX: usize = 64;
 
+/// How often the source is told who must have room there.
+const FRIENDS_EVERY: Duration = Duration::from_secs(10);
+
 /// What runs of it.
 pub(super) struct Brokers {
     mqtt: Mqtt,
     embedded: Option<Broker>,
-    health: watch::Receiver<Option<SourceHealth>>,
 }
 
 impl Brokers {
     /// The operations that applications use.
     pub(super) fn discovery(&self) -> Discovery {
-        Discovery::of_node(self.mqtt.clone(), self.health.clone())
+        Discovery::of_node(self.mqtt.clone())
     }
 
     /// Says goodbye at every broker, and ends the embedded one.
@@ -60,7 +63,7 @@ pub(super) fn start(handle: &Handle, links: &Links, config: &Config, embedded: O
     };
     let urls = settings.brokers.iter().filter_map(|broker| match broker {
         config::Broker::At(url) => Some(url.clone()),
-        config::Broker::Embedded => embedded.as_ref().map(url_of),
+        config::Broker::Embedded => embedded.as_ref().map(|broker| BrokerUrl::of_own(broker.address())),
     });
     let open = settings.metadata;
     let setup = Setup {
@@ -71,19 +74,16 @@ pub(super) fn start(handle: &Handle, links: &Links, config: &Config, embedded: O
         counters: handle.counters().clone(),
         settings,
     };
-    let (healthy, health) = watch::channel(None);
     let informed = handle.clone();
     let inform = move |input: Input| {
-        if let Input::Source { health, .. } = &input {
-            healthy.send_replace(Some(health.clone()));
-        }
         let handle = informed.clone();
         async move { handle.inform(input).await }
     };
     let (mqtt, signals) = mqtt::start(setup, inform);
     tokio::spawn(carry(links.clone(), mqtt.clone(), signals, handle.stop().clone()));
+    tokio::spawn(befriend(handle.clone(), mqtt.clone()));
     tokio::spawn(advertise(handle.clone(), links.clone(), mqtt.clone(), open));
-    Some(Brokers { mqtt, embedded, health })
+    Some(Brokers { mqtt, embedded })
 }
 
 /// Carries signals of connections between the brokers and the links, until the node ends.
@@ -109,15 +109,18 @@ async fn carry(links: Links, mqtt: Mqtt, mut incoming: mpsc::Receiver<Signal>, s
     }
 }
 
-/// How this process reaches its own broker.
-fn url_of(broker: &Broker) -> BrokerUrl {
-    let address = broker.address();
-    let host = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
-        ip => ip.to_string(),
+/// Tells the source whose keys are known here or were proven: they have room there whoever else is announced.
+async fn befriend(handle: Handle, mqtt: Mqtt) {
+    let stop = handle.stop().clone();
+    let telling = async {
+        loop {
+            let view = handle.look().await;
+            let proven = view.peers.iter().filter(|peer| peer.key.is_some()).map(|peer| peer.id);
+            mqtt.befriend(view.known.iter().map(|key| key.peer()).chain(proven).collect()).await;
+            sleep(FRIENDS_EVERY).await;
+        }
     };
-    BrokerUrl { transport: Transport::Tcp, host, port: address.port(), path: String::new() }
+    stop.run_until_cancelled(telling).await;
 }
 
 /// Publishes what this node says of itself whenever it has changed.

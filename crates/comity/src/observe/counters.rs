@@ -177,6 +177,11 @@ impl Counters {
         }
     }
 
+    /// How many messages of MQTT discovery did not count for this cause.
+    pub(crate) fn unannounced_so_far(&self, cause: &'static str) -> u64 {
+        self.0.seldom.unannounced.get(&[("cause", cause)]).map_or(0, |count| count.get())
+    }
+
     /// So many peers are announced by MQTT.
     pub(crate) fn announced(&self, peers: usize) {
         set(&self.0.seldom.announced, peers);

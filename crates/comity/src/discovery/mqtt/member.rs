@@ -25,8 +25,9 @@ const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// A connection that stood for so long is begun anew without a longer pause.
-const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// A connection that stood for so long is begun anew without a longer pause. A broker that welcomes and then hangs is
+/// given up before that.
+const STEADY_AFTER: Duration = Duration::from_secs(30);
 
 /// How long the hub may take for a message until it is dropped: the broker waits for as long.
 const HAND_OVER: Duration = Duration::from_millis(200);
@@ -78,6 +79,8 @@ pub(super) struct Member {
     pub(super) config: Arc<Mqtt>,
     pub(super) keys: Arc<KeyPair>,
     pub(super) client_id: String,
+    /// Whether this connection has a will: one that announces nothing has nobody to say goodbye for.
+    pub(super) willing: bool,
     /// What is announced; `None`: nothing is.
     pub(super) said: watch::Receiver<Option<Arc<Advertised>>>,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -88,6 +91,8 @@ pub(super) struct Member {
 /// How a connection ended.
 enum Ended {
     Left,
+    /// It must be begun anew at once, to leave a will.
+    Unwilling,
     Lost(Loss),
 }
 
@@ -97,13 +102,18 @@ impl Member {
         let mut pause = PAUSE_FIRST;
         let mut version = ProtocolVersion::V5;
         loop {
-            let begun = Instant::now();
             let tried = version;
+            let mut welcomed = None;
+            self.willing = self.said.borrow().is_some();
             let loss = match self.connect(version).await {
-                Ok((connection, announcer)) => match self.serve(connection, announcer).await {
-                    Ended::Left => return,
-                    Ended::Lost(loss) => loss,
-                },
+                Ok((connection, announcer)) => {
+                    welcomed = Some(Instant::now());
+                    match self.serve(connection, announcer).await {
+                        Ended::Left => return,
+                        Ended::Unwilling => continue,
+                        Ended::Lost(loss) => loss,
+                    }
+                }
                 Err(loss) => {
                     version = other_version(version, &loss);
                     loss
@@ -114,7 +124,7 @@ impl Member {
                 continue;
             }
             self.tell(State::Down(explain(&loss))).await;
-            if begun.elapsed() >= STEADY_AFTER {
+            if welcomed.is_some_and(|at| at.elapsed() >= STEADY_AFTER) {
                 pause = PAUSE_FIRST;
             }
             if !self.rest(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await {
@@ -156,7 +166,7 @@ impl Member {
             version,
             client_id: self.client_id.clone(),
             login: self.config.login.clone(),
-            will: self.said.borrow().is_some().then(|| announcer.will()),
+            will: self.willing.then(|| announcer.will()),
             session: self.config.interval * 3,
         }
     }
@@ -176,8 +186,8 @@ impl Member {
                     return Ended::Lost(loss);
                 },
                 order = self.orders.recv() => match order {
-                    Some(Order::Answer) if !begun.echoed && begun.at.elapsed() > ECHO_WITHIN => begun.answer(),
-                    Some(Order::Answer) => {}
+                    Some(Order::Answer) if !connection.retains => begun.answer(),
+                    Some(Order::Answer) => begun.asked = true,
                     Some(Order::Publish(publication)) => connection.publish(publication),
                     Some(Order::Leave) | None => {
                         let announces = self.said.borrow().is_some();
@@ -191,7 +201,19 @@ impl Member {
                     if !connection.is_grounded() {
                         return Ended::Lost(Loss::Moved);
                     }
+                    if !self.willing && self.said.borrow().is_some() {
+                        // Err: it ends all the same.
+                        let _ = timeout(LEAVE_TIME, connection.close()).await;
+                        return Ended::Unwilling;
+                    }
                     self.announce(&mut connection, &mut announcer, &mut begun);
+                }
+                () = sleep_until(begun.at + ECHO_WITHIN), if begun.asked => {
+                    begun.asked = false;
+                    // A newcomer has what the broker keeps.
+                    if !begun.echoed {
+                        begun.answer();
+                    }
                 }
                 () = sleep_until(begun.announce_at) => self.announce(&mut connection, &mut announcer, &mut begun),
             }
@@ -204,8 +226,9 @@ impl Member {
     /// Subscribes to its own signals, which nobody keeps for it, and announces itself; then it subscribes to the others:
     /// if the broker keeps what is announced, this node's own comes back.
     fn begin(&mut self, connection: &mut Connection, announcer: &mut Announcer) -> Begun {
+        let now = Instant::now();
         let mut begun =
-            Begun { at: Instant::now(), announce_at: Instant::now(), answered: None, echoed: false, denied: None };
+            Begun { at: now, announce_at: now, answered: None, asked: false, echoed: false, denied: None, deaf: None };
         let [signals, others @ ..] = self.config.topics.subscriptions(&self.keys.peer().to_string());
         connection.subscribe([signals]);
         self.announce(connection, announcer, &mut begun);
@@ -237,10 +260,18 @@ impl Member {
             Happened::TooLarge => self.counters.unannounced("too_large", 1),
             Happened::Denied(topic) => {
                 self.tell(State::Denied(topic.clone())).await;
-                begun.denied = Some(topic);
+                let subscribed = self.config.topics.subscriptions(&self.keys.peer().to_string()).contains(&topic);
+                if subscribed {
+                    begun.deaf = Some(topic);
+                } else {
+                    begun.denied = Some(topic);
+                }
             }
-            Happened::Settled if begun.denied.take().is_none() => self.tell(State::Up).await,
-            Happened::Settled => {}
+            Happened::Settled => match (begun.denied.take(), begun.deaf.clone()) {
+                (_, Some(topic)) => self.tell(State::Denied(topic)).await,
+                (None, None) => self.tell(State::Up).await,
+                (Some(_), None) => {}
+            },
         }
     }
 
@@ -255,10 +286,14 @@ struct Begun {
     at: Instant,
     announce_at: Instant,
     answered: Option<Instant>,
+    /// Whether somebody new may not know of this node, if the broker keeps nothing.
+    asked: bool,
     /// Whether this node's own announcement came back as one that the broker keeps.
     echoed: bool,
     /// What the broker denied since everything was acknowledged last.
     denied: Option<String>,
+    /// What it does not let this node hear: nobody asks again before the connection ends.
+    deaf: Option<String>,
 }
 
 impl Begun {

@@ -1,6 +1,7 @@
 //! Two sources at a real broker in this process, and at brokers that do not do what they should.
 
 mod liars;
+mod standing;
 
 use super::*;
 use crate::broker::Broker as RealBroker;

@@ -11,17 +11,25 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// How long all addresses of a broker together may take to answer; a part of what its welcome may.
+const REACH_TIME: Duration = Duration::from_secs(6);
+
+/// Most addresses of one broker that are tried.
+const ADDRESSES_MAX: usize = 4;
 
 /// Largest WebSocket message, bytes. It may hold many packets.
 const MESSAGE_MAX: usize = 1024 * 1024;
@@ -47,7 +55,7 @@ enum Form {
 
 /// Opens a way to the broker.
 pub(super) async fn open(url: &BrokerUrl, config: &Mqtt) -> io::Result<Pipe> {
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+    let stream = reach(&url.host, url.port).await?;
     stream.set_nodelay(true)?;
     let (remote, local) = (stream.peer_addr()?.ip(), stream.local_addr()?.ip());
     let wire: Box<dyn Wire> = if url.transport.is_tls() {
@@ -61,6 +69,21 @@ pub(super) async fn open(url: &BrokerUrl, config: &Mqtt) -> io::Result<Pipe> {
         Transport::WebSocket | Transport::WebSocketTls => Form::WebSocket(Box::new(upgrade(url, wire).await?)),
     };
     Ok(Pipe { form, remote, local })
+}
+
+/// Tries each address of a host in turn: one that swallows what it is sent leaves time for the others.
+async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+    let share = REACH_TIME / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(why)) => failure = why,
+            Err(late) => failure = late.into(),
+        }
+    }
+    Err(failure)
 }
 
 async fn upgrade(url: &BrokerUrl, wire: Box<dyn Wire>) -> io::Result<WebSocketStream<Box<dyn Wire>>> {

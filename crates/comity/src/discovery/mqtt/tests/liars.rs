@@ -12,10 +12,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 const STALLED: Duration = Duration::from_secs(40);
 
 /// What an MQTT 5 broker says first: success, and no properties.
-const WELCOME: &[u8] = &[0x20, 3, 0, 0, 0];
+pub(super) const WELCOME: &[u8] = &[0x20, 3, 0, 0, 0];
 
 /// A listener that does this with everybody who comes, after the first packet was read.
-async fn liar<Said>(lie: impl Fn(TcpStream) -> Said + Send + 'static) -> (String, JoinHandle<()>)
+pub(super) async fn liar<Said>(lie: impl Fn(TcpStream) -> Said + Send + 'static) -> (String, JoinHandle<()>)
 where
     Said: Future<Output = ()> + Send + 'static,
 {
@@ -46,7 +46,7 @@ async fn say(stream: TcpStream, packets: Vec<Vec<u8>>) -> OwnedWriteHalf {
     write
 }
 
-fn publish(topic: &str, body: &[u8], retain: bool) -> Vec<u8> {
+pub(super) fn publish(topic: &str, body: &[u8], retain: bool) -> Vec<u8> {
     let mut length = 2 + topic.len() + 1 + body.len();
     let mut packet = vec![0x30 | u8::from(retain)];
     loop {
@@ -258,7 +258,7 @@ async fn a_broker_that_denies_is_named_with_the_topic_and_what_to_do() {
 }
 
 /// The next whole packet of at most 16 KiB: its first byte, and what follows its length.
-fn whole(bytes: &mut BytesMut) -> Option<(u8, BytesMut)> {
+pub(super) fn whole(bytes: &mut BytesMut) -> Option<(u8, BytesMut)> {
     let (length, head) = match (*bytes.get(1)?, bytes.get(2)) {
         (low, _) if low < 0x80 => (usize::from(low), 2),
         (low, Some(high)) => (usize::from(low & 0x7f) | usize::from(*high) << 7, 3),

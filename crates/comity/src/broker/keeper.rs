@@ -1,0 +1,270 @@
+//! What the embedded broker is asked about, and told of: who may connect, how long topics may be, and
+//! what it keeps. The `mqtt5` crate bounds the number and the size of kept messages, but neither their
+//! sum nor their properties, and it never lets go what has expired: that is done here.
+
+use super::{CLIENTS_MAX, RETAINED_BYTES_MAX};
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
+use mqtt5::broker::events::{BrokerEventHandler, RetainedSetEvent};
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::storage::{DynamicStorage, RetainedMessage, StorageBackend};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::packet::publish::PublishPacket;
+use mqtt5::types::ReasonCode;
+use mqtt5::{MqttError, QoS};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::time::interval;
+
+/// Longest topic or filter, bytes: the longest prefix, an id, and the name of a capability.
+const TOPIC_MAX: usize = 640;
+
+/// Longest client id, bytes.
+const CLIENT_ID_MAX: usize = 256;
+
+/// Most clients that are remembered, there or away.
+const SESSIONS_MAX: usize = CLIENTS_MAX;
+
+/// What all kept messages may take, bytes: two copies are held of each, and [`KEPT_BYTES`] of what is around them.
+const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
+const KEPT_BYTES: usize = 300;
+
+/// How often expired messages are let go.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// One broker's keeper.
+#[derive(Default)]
+pub(super) struct Keeper {
+    /// The broker, once it is there.
+    ward: OnceLock<Ward>,
+    /// A lock, because the broker asks from many tasks and waits for each answer.
+    kept: Mutex<Kept>,
+}
+
+struct Ward {
+    /// Weak: the router holds the keeper.
+    router: Weak<MessageRouter>,
+    storage: Arc<DynamicStorage>,
+}
+
+/// What the broker keeps now.
+#[derive(Default)]
+struct Kept {
+    messages: BTreeMap<Arc<str>, Message>,
+    bytes: usize,
+}
+
+struct Message {
+    bytes: usize,
+    expires_at: Option<SystemTime>,
+}
+
+impl Kept {
+    fn remove(&mut self, topic: &str) {
+        self.bytes -= self.messages.remove(topic).map_or(0, |message| message.bytes);
+    }
+
+    /// Notes a message; whether there is room for it.
+    fn put(&mut self, topic: Arc<str>, message: Message) -> bool {
+        self.remove(&topic);
+        let fits = self.bytes + message.bytes <= KEPT_BYTES_MAX;
+        // Noted all the same: it is there until it is taken back.
+        self.bytes += message.bytes;
+        self.messages.insert(topic, message);
+        fits
+    }
+}
+
+impl Keeper {
+    /// Says which broker it keeps.
+    pub(super) fn begin(&self, router: &Arc<MessageRouter>, storage: Arc<DynamicStorage>) {
+        let ward = Ward { router: Arc::downgrade(router), storage };
+        // Err: it has begun already.
+        let _ = self.ward.set(ward);
+    }
+
+    /// Lets go what has expired, for as long as it runs.
+    pub(super) async fn sweep(&self) {
+        let mut due = interval(SWEEP_EVERY);
+        loop {
+            due.tick().await;
+            self.let_go(SystemTime::now()).await;
+        }
+    }
+
+    async fn let_go(&self, now: SystemTime) {
+        let is_over = |message: &Message| message.expires_at.is_some_and(|at| at <= now);
+        let over = |(topic, message): (&Arc<str>, &Message)| is_over(message).then(|| topic.clone());
+        let expired: Vec<Arc<str>> = self.kept().messages.iter().filter_map(over).collect();
+        for topic in expired {
+            self.take_back(&topic).await;
+        }
+    }
+
+    /// Takes a kept message back, the only way there is: by an empty one.
+    async fn take_back(&self, topic: &str) {
+        if let Some(router) = self.ward.get().and_then(|ward| ward.router.upgrade()) {
+            let empty = PublishPacket::new(topic, Vec::new(), QoS::AtMostOnce).with_retain(true);
+            router.route_message(&empty, None).await;
+        }
+    }
+
+    async fn note(&self, topic: Arc<str>) {
+        let Some(ward) = self.ward.get() else { return };
+        let stored = ward.storage.get_retained_message(&topic).await;
+        let Ok(Some(stored)) = stored else { return };
+        let size = size(&stored);
+        let message = Message { bytes: 2 * size + KEPT_BYTES, expires_at: stored.expires_at };
+        let fits = self.kept().put(topic.clone(), message);
+        if !fits || size > RETAINED_BYTES_MAX + TOPIC_MAX {
+            tracing::debug!(%topic, "the MQTT broker has no room to keep this message");
+            self.take_back(&topic).await;
+        }
+    }
+
+    async fn may_connect(&self, client: &str) -> bool {
+        let Some(ward) = self.ward.get() else { return true };
+        match ward.storage.session_client_ids().await {
+            Ok(ids) => ids.len() < SESSIONS_MAX || ids.iter().any(|id| id == client),
+            Err(_) => false,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How large a kept message is, with its topic and what else it says.
+fn size(message: &RetainedMessage) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let properties = message.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48).sum::<usize>();
+    let rest = length(&message.content_type) + length(&message.response_topic);
+    let data = message.correlation_data.as_ref().map_or(0, Vec::len);
+    message.topic.len() + message.payload.len() + properties + rest + data
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Keeper {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        _client: SocketAddr,
+    ) -> Answer<'a, Result<AuthResult, MqttError>> {
+        Box::pin(async move {
+            if connect.client_id.len() > CLIENT_ID_MAX {
+                return Ok(AuthResult::fail(ReasonCode::ClientIdentifierNotValid));
+            }
+            let may = self.may_connect(&connect.client_id).await;
+            Ok(if may { AuthResult::success() } else { AuthResult::fail(ReasonCode::ServerBusy) })
+        })
+    }
+
+    fn authorize_publish<'a>(&'a self, _client: &str, _user: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(topic.len() <= TOPIC_MAX))
+    }
+
+    fn authorize_subscribe<'a>(&'a self, _client: &str, _user: Option<&'a str>, filter: &'a str) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(filter.len() <= TOPIC_MAX))
+    }
+}
+
+impl BrokerEventHandler for Keeper {
+    fn on_retained_set<'a>(&'a self, event: RetainedSetEvent) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if event.cleared {
+                self.kept().remove(&event.topic);
+            } else {
+                self.note(event.topic).await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Broker;
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    async fn broker() -> Broker {
+        Broker::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.expect("a broker")
+    }
+
+    /// A kept message that expires after so many seconds.
+    async fn keep(broker: &Broker, topic: &str, body: Vec<u8>, seconds: u32) {
+        let packet = PublishPacket::new(topic, body, QoS::AtMostOnce).with_retain(true);
+        broker.router.route_message(&packet.with_message_expiry_interval(seconds), None).await;
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_makes_room_for_others() {
+        let broker = broker().await;
+        keep(&broker, "soon", b"{}".to_vec(), 10).await;
+        keep(&broker, "later", b"{}".to_vec(), 1000).await;
+        broker.keeper.let_go(SystemTime::now()).await;
+        assert_eq!(broker.router.retained_count().await, 2);
+        broker.keeper.let_go(SystemTime::now() + Duration::from_secs(11)).await;
+        assert_eq!(
+            (broker.router.retained_count().await, broker.router.has_retained_message("later").await),
+            (1, true)
+        );
+        assert_eq!(broker.keeper.kept().messages.len(), 1);
+        broker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn all_that_is_kept_has_a_bound_properties_included() {
+        let broker = broker().await;
+        let large = vec![b' '; RETAINED_BYTES_MAX];
+        for number in 0..2 * KEPT_BYTES_MAX / RETAINED_BYTES_MAX {
+            keep(&broker, &format!("t/{number}"), large.clone(), 1000).await;
+        }
+        let kept = broker.router.retained_count().await;
+        assert!((900..1024).contains(&kept), "{kept}");
+        assert!(broker.keeper.kept().bytes <= KEPT_BYTES_MAX);
+        keep(&broker, "t/0", b"{}".to_vec(), 1000).await;
+        let wordy = PublishPacket::new("wordy", &b"{}"[..], QoS::AtMostOnce).with_retain(true);
+        let wordy = wordy.with_user_property("a".to_owned(), "b".repeat(RETAINED_BYTES_MAX + TOPIC_MAX));
+        broker.router.route_message(&wordy, None).await;
+        assert!(!broker.router.has_retained_message("wordy").await);
+        assert!(broker.router.has_retained_message("t/0").await, "there is room for what is smaller");
+        broker.stop().await;
+    }
+
+    /// What the broker says to an MQTT 5 CONNECT of this client, which then hangs up and wants to be remembered.
+    async fn welcome(broker: &Broker, client: &str) -> u8 {
+        let mut stream = TcpStream::connect(broker.address()).await.expect("a connection");
+        let id = u16::try_from(client.len()).expect("short").to_be_bytes();
+        let mut packet = b"\x00\x04MQTT\x05\x00\x00\x3c\x05\x11\x00\x00\x01\x00".to_vec();
+        packet.extend([&id[..], client.as_bytes()].concat());
+        let length = u16::try_from(packet.len()).expect("short");
+        let low = u8::try_from(length & 0x7f).expect("seven bits") | 0x80;
+        let mut bytes = vec![0x10, low, u8::try_from(length >> 7).expect("short")];
+        bytes.extend(packet);
+        stream.write_all(&bytes).await.expect("a packet");
+        let mut answer = [0; 4];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+        answer[3]
+    }
+
+    #[tokio::test]
+    async fn only_so_many_clients_are_remembered_and_who_is_may_come_back() {
+        let broker = broker().await;
+        for number in 0..SESSIONS_MAX {
+            assert_eq!(welcome(&broker, &format!("c-{number}")).await, 0, "{number}");
+        }
+        assert_eq!(welcome(&broker, "one-more").await, 0x89, "the server is busy");
+        assert_eq!(welcome(&broker, "c-7").await, 0);
+        assert_eq!(welcome(&broker, &"x".repeat(CLIENT_ID_MAX + 1)).await, 0x85);
+        broker.stop().await;
+    }
+}
