@@ -98,10 +98,10 @@ pub enum Found {
 enum State {
     /// Not looked at yet, or waiting for a decision.
     Open,
-    /// The sender was asked about so many bytes of a part.
-    AskedPart(u64),
-    /// The sender was asked about a whole file.
-    AskedWhole,
+    /// The sender was asked about so many bytes of a part, which have this SHA-256.
+    AskedPart(u64, Digest),
+    /// The sender was asked about a whole file, which has this SHA-256.
+    AskedWhole(Digest),
     /// What comes belongs to it, once those before it have ended.
     Coming(u64),
     /// All of it has come.
@@ -161,7 +161,7 @@ impl Taking {
             (Say::File { file, path, size, folder, modified }, Phase::Open) => {
                 self.take_file(path, Wanted { file, parts: Vec::new(), size, folder, modified })
             }
-            (Say::Checked { file, same }, Phase::Open) => self.take_comparison(file, same),
+            (Say::Checked { file, sha256 }, Phase::Open) => self.take_comparison(file, sha256),
             (Say::End { file, sha256 }, Phase::Open) => self.take_end(file, sha256),
             (said @ Say::Finish, Phase::Open) => {
                 if !self.under_way.is_empty() || Some(self.named) != self.offer.as_ref().map(|offer| offer.files) {
@@ -230,12 +230,12 @@ impl Taking {
                 self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
             }
             Found::Part(upto, sha256) if upto > 0 && upto <= size => {
-                *state = State::AskedPart(upto);
-                self.out.push_back(Take::Say(Say::Check { file, upto, sha256 }));
+                *state = State::AskedPart(upto, sha256);
+                self.out.push_back(Take::Say(Say::Check { file, upto }));
             }
             Found::Whole(sha256) => {
-                *state = State::AskedWhole;
-                self.out.push_back(Take::Say(Say::Check { file, upto: size, sha256 }));
+                *state = State::AskedWhole(sha256);
+                self.out.push_back(Take::Say(Say::Check { file, upto: size }));
             }
             Found::Another => self.out.push_back(Take::Decide(wanted.clone())),
             Found::Nothing | Found::Part(..) => self.want(file, 0),
@@ -264,17 +264,18 @@ impl Taking {
         }
     }
 
-    fn take_comparison(&mut self, file: u64, same: bool) -> Result<(), Fault> {
+    /// Compares what is here with what the sender has.
+    fn take_comparison(&mut self, file: u64, there: Digest) -> Result<(), Fault> {
         match self.under_way.get_mut(&file) {
-            Some((_, State::AskedPart(upto))) => {
-                let from = if same { *upto } else { 0 };
+            Some((_, State::AskedPart(upto, here))) => {
+                let from = if *here == there { *upto } else { 0 };
                 self.want(file, from);
             }
-            Some((_, State::AskedWhole)) if same => {
+            Some((_, State::AskedWhole(here))) if *here == there => {
                 let (wanted, _) = self.under_way.remove(&file).expect("it was there above");
                 self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
             }
-            Some((wanted, state @ State::AskedWhole)) => {
+            Some((wanted, state @ State::AskedWhole(_))) => {
                 *state = State::Open;
                 self.out.push_back(Take::Decide(wanted.clone()));
             }
