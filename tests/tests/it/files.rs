@@ -324,6 +324,7 @@ fn a_sender_that_lies_writes_nothing_outside_and_nothing_that_was_not_announced(
         ("hidden", "name"),
         ("part", "name"),
         ("long", "name"),
+        ("no-folder", "name"),
         ("link", "place"),
         ("checksum", "checksum"),
     ] {

@@ -247,7 +247,7 @@ impl Desk {
         let ended = match outcome {
             Ok(taken) => {
                 told_of(&taken, &from, &self.wanted.into, &progress, page)?;
-                match taken.skipped.len() {
+                match taken.not_taken {
                     0 => Ok(()),
                     some => Err(Failure::Unknown(format!("{some} of {} were not taken", taken.offer.files))),
                 }
@@ -275,7 +275,7 @@ fn told_of(taken: &Taken, from: &Giver, into: &PathBuf, progress: &Progress, pag
     if page.json {
         let skipped: Vec<_> = taken.skipped.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
         let about = json!({ "from": from, "transfer": taken.offer.transfer, "files": taken.done,
-            "bytes": taken.offer.bytes, "skipped": skipped, "into": into });
+            "bytes": taken.offer.bytes, "skipped": skipped, "not_taken": taken.not_taken, "into": into });
         return progress.value(page, "received", &about);
     }
     let who = clean(from.name.as_deref().unwrap_or(&from.key));

@@ -14,7 +14,7 @@ pub use disk::Folder;
 pub use give::{Given, give};
 pub use plan::{Plan, Source};
 pub use socket::{InLine, Incoming};
-pub use take::{Ask, Taken, take};
+pub use take::{Ask, SKIPPED_MAX, Taken, take};
 
 use comity_core::transfer::Fault;
 use comity_core::wire::transfer::Why;

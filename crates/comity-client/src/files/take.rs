@@ -17,6 +17,9 @@ const OFFER_TIME: Duration = Duration::from_secs(30);
 /// How long a sender may then say nothing: it may have to read a large file from its beginning.
 const IDLE_TIME: Duration = Duration::from_secs(600);
 
+/// How many of those that were not taken are named at the end. A sender may name many, only to be told no.
+pub const SKIPPED_MAX: usize = 1000;
+
 /// What became of a transfer that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -24,7 +27,9 @@ pub struct Taken {
     pub offer: Offer,
     /// Files and folders that stand under their names.
     pub done: usize,
-    /// Those that were not taken, by their paths as the sender named them.
+    /// How many were not taken.
+    pub not_taken: usize,
+    /// The first of these, [`SKIPPED_MAX`] at most, by their paths as the sender named them.
     pub skipped: Vec<(String, Why)>,
 }
 
@@ -44,11 +49,12 @@ pub trait Ask: Send {
 pub async fn take(incoming: Incoming, folder: &Folder, bytes_max: u64, ask: &mut impl Ask) -> Result<Taken, Broken> {
     let taking = Taking::new(bytes_max);
     let parts = BTreeMap::new();
-    let mut taker = Taker { folder, taking, socket: incoming.socket, parts, done: 0, skipped: Vec::new() };
+    let skipped = Vec::new();
+    let mut taker = Taker { folder, taking, socket: incoming.socket, parts, done: 0, not_taken: 0, skipped };
     match taker.run(ask).await {
         Ok(offer) => {
             taker.socket.close(None).await;
-            Ok(Taken { offer, done: taker.done, skipped: taker.skipped })
+            Ok(Taken { offer, done: taker.done, not_taken: taker.not_taken, skipped: taker.skipped })
         }
         Err(broken) => {
             let last = match &broken {
@@ -70,6 +76,7 @@ struct Taker<'a> {
     socket: Socket,
     parts: BTreeMap<u64, Part>,
     done: usize,
+    not_taken: usize,
     skipped: Vec<(String, Why)>,
 }
 
@@ -150,7 +157,10 @@ impl Taker<'_> {
                 }
             }
             Take::Skipped { path, why } => {
-                self.skipped.push((path.clone(), why));
+                self.not_taken += 1;
+                if self.skipped.len() < SKIPPED_MAX {
+                    self.skipped.push((path.clone(), why));
+                }
                 ask.tell(Event::Skipped { path, why }).await;
             }
             Take::There(wanted) => {

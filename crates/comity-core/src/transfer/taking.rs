@@ -33,7 +33,8 @@ pub enum Take {
     },
     /// This was not taken, and the sender is told.
     Skipped {
-        /// Its path, as the sender named it: not to be used, and to be cleaned before it is shown.
+        /// Its path, as the sender named it, cut at [`name::PATH_MAX`] bytes: not to be used, and to be cleaned before
+        /// it is shown.
         path: String,
         /// Why.
         why: Why,
@@ -124,6 +125,9 @@ pub struct Taking {
     offer: Option<Offer>,
     named: u64,
     named_bytes: u64,
+    /// The folder that was named last: what comes next is in it or in one above it, because what is in a folder
+    /// comes right behind it. So no file makes folders that were not counted.
+    folder: Vec<String>,
     under_way: BTreeMap<u64, (Wanted, State)>,
     out: VecDeque<Take>,
     got: u64,
@@ -139,6 +143,7 @@ impl Taking {
             offer: None,
             named: 0,
             named_bytes: 0,
+            folder: Vec::new(),
             under_way: BTreeMap::new(),
             out: VecDeque::new(),
             got: 0,
@@ -196,7 +201,7 @@ impl Taking {
         }
     }
 
-    fn take_file(&mut self, path: String, mut wanted: Wanted) -> Result<(), Fault> {
+    fn take_file(&mut self, mut path: String, mut wanted: Wanted) -> Result<(), Fault> {
         let (files, bytes) = self.offer.as_ref().map_or((0, 0), |offer| (offer.files, offer.bytes));
         self.named_bytes = self.named_bytes.saturating_add(wanted.size);
         let misplaced = wanted.file != self.named || self.under_way.len() >= AHEAD_MAX;
@@ -207,17 +212,25 @@ impl Taking {
             return Err(Fault::MoreThanAnnounced);
         }
         self.named += 1;
-        match name::parts(&path) {
-            Ok(parts) => wanted.parts = parts.into_iter().map(str::to_owned).collect(),
-            Err(_) => {
-                self.out.push_back(Take::Say(Say::Skip { file: wanted.file, why: Why::Name }));
-                self.out.push_back(Take::Skipped { path, why: Why::Name });
-                return Ok(());
-            }
+        let parts = name::parts(&path).ok().filter(|parts| self.is_named(&parts[..parts.len() - 1]));
+        let Some(parts) = parts.map(|parts| parts.into_iter().map(str::to_owned).collect()) else {
+            path.truncate(path.floor_char_boundary(name::PATH_MAX));
+            self.out.push_back(Take::Say(Say::Skip { file: wanted.file, why: Why::Name }));
+            self.out.push_back(Take::Skipped { path, why: Why::Name });
+            return Ok(());
+        };
+        wanted.parts = parts;
+        if wanted.folder {
+            self.folder.clone_from(&wanted.parts);
         }
         self.under_way.insert(wanted.file, (wanted.clone(), State::Open));
         self.out.push_back(Take::Look(wanted));
         Ok(())
+    }
+
+    /// Whether this is the folder that was named last, or one above it.
+    fn is_named(&self, folder: &[&str]) -> bool {
+        self.folder.len() >= folder.len() && self.folder.iter().zip(folder).all(|(named, this)| named == this)
     }
 
     /// Takes what [`Take::Look`] found, or what is there after a decision to replace what was.

@@ -85,6 +85,7 @@ impl Receiver {
                     Some(_) => Found::Another,
                     None => self.disk.part(&path),
                 };
+                self.open.insert(wanted.file, path);
                 self.taking.found(wanted.file, found);
             }
             Take::Decide(wanted) if self.disk.replace => {
@@ -93,10 +94,8 @@ impl Receiver {
             }
             Take::Decide(wanted) => self.taking.skip(wanted.file, Why::Exists),
             Take::Open { file, from } => {
-                let path = self.path_of(file);
-                let part = self.disk.parts.entry(path.clone()).or_default();
+                let part = self.disk.parts.entry(self.open[&file].clone()).or_default();
                 part.truncate(usize::try_from(from).expect("small"));
-                self.open.insert(file, path);
             }
             Take::Place { wanted, sha256: wanted_digest } => {
                 let path = wanted.path();
@@ -113,13 +112,9 @@ impl Receiver {
             Take::Over => self.over = true,
         }
     }
-
-    fn path_of(&self, file: u64) -> String {
-        NAMES[usize::try_from(file).expect("small")].to_owned()
-    }
 }
 
-const NAMES: [&str; 3] = ["a", "folder/b", "empty"];
+const NAMES: [&str; 3] = ["a", "b", "empty"];
 
 /// Sends these files, whose names are those of `NAMES`, until the end or until so many pieces have arrived; says
 /// how many bytes of pieces were sent.
@@ -309,6 +304,31 @@ fn names_that_leave_the_folder_are_passed_over_and_the_rest_goes_on() {
     assert_eq!(receiver.skipped, [("../../etc/passwd".to_owned(), Why::Name)]);
     let said = receiver.take(file(1, "b", 3)).expect("it is taken");
     assert_eq!(said, [Packet::Text(Say::Take { file: 1, from: 0 })]);
+}
+
+fn folder(number: u64, path: &str) -> Packet {
+    Packet::Text(Say::File { file: number, path: path.to_owned(), size: 0, folder: true, modified: None })
+}
+
+#[test]
+fn what_is_in_a_folder_is_taken_only_right_behind_it() {
+    let mut receiver = accepted(100, 10);
+    let honest = [("x", true), ("x/y", true), ("x/y/1", true), ("x/2", true), ("3", true)];
+    let others = [("z/5", false), ("3/6", false), ("x/z/7", false), ("w", true), ("x/4", false)];
+    for (number, (path, is_taken)) in honest.into_iter().chain(others).enumerate() {
+        let number = number as u64;
+        let packet = if path.ends_with(char::is_alphabetic) { folder(number, path) } else { file(number, path, 1) };
+        let said = receiver.take(packet).expect("it is taken or passed over");
+        let skip = Packet::Text(Say::Skip { file: number, why: Why::Name });
+        assert_eq!(!said.contains(&skip), is_taken, "{path}: {said:?}");
+    }
+}
+
+#[test]
+fn of_a_name_that_is_too_long_no_more_is_kept_than_of_a_long_one() {
+    let mut receiver = accepted(1, 10);
+    receiver.take(file(0, &"é".repeat(10_000), 3)).expect("it is passed over");
+    assert_eq!(receiver.skipped[0].0.len(), name::PATH_MAX);
 }
 
 #[test]
