@@ -21,6 +21,19 @@ pub struct Source {
     pub path: PathBuf,
 }
 
+impl Source {
+    /// Whether a file is as it was when it was offered, as far as its size and its time of change tell.
+    pub(super) fn is_still(&self, found: &Metadata) -> bool {
+        found.len() == self.entry.size && modified(found) == self.entry.modified
+    }
+}
+
+/// When a file was changed last, Unix ms.
+fn modified(found: &Metadata) -> Option<u64> {
+    let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// All that is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -71,11 +84,9 @@ impl Plan {
             return Err(Broken::Unsendable(sentence));
         }
         name::parts(at).map_err(|bad| Broken::Unsendable(format!("{}: {bad}", path.display())))?;
-        let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.and_then(|since| u64::try_from(since.as_millis()).ok());
         let folder = found.is_dir();
         let size = if folder { 0 } else { found.len() };
-        let entry = Entry { path: at.to_owned(), size, folder, modified };
+        let entry = Entry { path: at.to_owned(), size, folder, modified: modified(found) };
         self.sources.push(Source { entry, path: path.to_owned() });
         if folder { self.add_inside(path, at) } else { Ok(()) }
     }

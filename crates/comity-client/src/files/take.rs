@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How long a sender may take to say what it has.
 const OFFER_TIME: Duration = Duration::from_secs(30);
 
-/// How long a sender may then say nothing: it may have to read a large file from its beginning.
+/// How long a sender may then say nothing. One that reads a large file says so every half a minute.
 const IDLE_TIME: Duration = Duration::from_secs(600);
 
 /// How many of those that were not taken are named at the end. A sender may name many, only to be told no.

@@ -167,6 +167,7 @@ impl Taking {
                 self.take_file(path, Wanted { file, parts: Vec::new(), size, folder, modified })
             }
             (Say::Checked { file, sha256 }, Phase::Open) => self.take_comparison(file, sha256),
+            (Say::Reading { file }, Phase::Open) if self.under_way.contains_key(&file) => Ok(()),
             (Say::End { file, sha256 }, Phase::Open) => self.take_end(file, sha256),
             (said @ Say::Finish, Phase::Open) => {
                 if !self.under_way.is_empty() || Some(self.named) != self.offer.as_ref().map(|offer| offer.files) {

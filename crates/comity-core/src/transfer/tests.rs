@@ -251,6 +251,14 @@ fn named(size: u64) -> Giving {
 }
 
 #[test]
+fn a_sender_that_reads_for_long_may_say_so_of_what_it_has_named() {
+    let mut receiver = accepted(1, 4);
+    receiver.take(file(0, "a", 4)).expect("announced");
+    assert_eq!(receiver.take(Packet::Text(Say::Reading { file: 0 })), Ok(Vec::new()));
+    assert_eq!(receiver.take(Packet::Text(Say::Reading { file: 1 })), Err(Fault::Unexpected("reading")));
+}
+
+#[test]
 fn nobody_can_have_a_sender_read_a_file_for_ever() {
     for (first, times) in [(9, 2), (8, 1)] {
         let mut giving = named(9);
@@ -348,6 +356,7 @@ fn what_has_no_place_ends_a_transfer_on_either_side() {
         Say::Finish,
         Say::Accept { version: 1 },
         Say::Checked { file: 0, sha256: sha256(b"") },
+        Say::Reading { file: 0 },
         Say::File { file: 5, path: "a".to_owned(), size: 0, folder: false, modified: None },
         Say::File { file: 0, path: "a".to_owned(), size: 1, folder: true, modified: None },
         Say::End { file: 0, sha256: sha256(b"") },

@@ -73,6 +73,11 @@ pub enum Say {
         /// The SHA-256 of so many bytes at the sender.
         sha256: Digest,
     },
+    /// The sender still reads this file: the answer takes long, and comes.
+    Reading {
+        /// Which file.
+        file: u64,
+    },
     /// The receiver wants the content from here on.
     Take {
         /// Which file.
@@ -262,6 +267,7 @@ impl Say {
             Self::File { .. } => "file",
             Self::Check { .. } => "check",
             Self::Checked { .. } => "checked",
+            Self::Reading { .. } => "reading",
             Self::Take { .. } => "take",
             Self::Skip { .. } => "skip",
             Self::End { .. } => "end",
