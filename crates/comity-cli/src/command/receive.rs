@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a transfer that was begun anew may take to end.
 const GIVEN_UP: Duration = Duration::from_secs(3);
 
-/// Accepted transfers that are remembered, so that nobody is asked again after a break.
+/// Accepted offers that are remembered, so that nobody is asked again after a break.
 const ACCEPTED_MAX: usize = 256;
 
 pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -> Result<(), Failure> {
@@ -58,7 +58,7 @@ pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -
         news,
         running: JoinSet::new(),
         shown: BTreeMap::new(),
-        accepted: VecDeque::new(),
+        accepted: Accepted::default(),
         next: 0,
     };
     tokio::select! {
@@ -96,8 +96,23 @@ struct Desk {
     news: mpsc::Sender<News>,
     running: JoinSet<(u64, Result<Taken, Broken>)>,
     shown: BTreeMap<u64, Shown>,
-    accepted: VecDeque<(String, Uuid)>,
+    accepted: Accepted,
     next: u64,
+}
+
+/// What somebody said yes to: from whom, and all that was said of it. An id alone is the sender's word.
+#[derive(Default)]
+struct Accepted(VecDeque<(String, Offer)>);
+
+impl Accepted {
+    fn contains(&self, key: &str, offer: &Offer) -> bool {
+        self.0.iter().any(|(from, said)| from == key && said == offer)
+    }
+
+    fn add(&mut self, key: &str, offer: &Offer) {
+        self.0.truncate(ACCEPTED_MAX - 1);
+        self.0.push_front((key.to_owned(), offer.clone()));
+    }
 }
 
 type NextTransfer = Pin<Box<dyn Future<Output = Result<Incoming, Error>>>>;
@@ -190,9 +205,8 @@ impl Desk {
                 "bytes": offer.bytes, "names": offer.names });
             shown.progress.value(page, "offered", &about)?;
         }
-        let this = (shown.from.key.clone(), offer.transfer);
         let expected = shown.from.trust.0 == Trust::Known || self.wanted.from.is_some() || self.wanted.yes;
-        if expected || self.accepted.contains(&this) {
+        if expected || self.accepted.contains(&shown.from.key, offer) {
             return Ok(true);
         }
         let names: Vec<String> = offer.names.iter().map(|name| clean(name)).collect();
@@ -209,8 +223,7 @@ impl Desk {
         }
         let yes = yes.is_some_and(|said| said.starts_with('y'));
         if yes {
-            self.accepted.truncate(ACCEPTED_MAX - 1);
-            self.accepted.push_front(this);
+            self.accepted.add(&shown.from.key, offer);
         }
         Ok(yes)
     }
@@ -349,5 +362,28 @@ impl Ask for Transfer {
     async fn tell(&mut self, event: Event) {
         // Err: the command ends.
         let _ = self.news.send((self.number, Told::Event(event))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_is_for_what_was_offered_and_not_for_all_that_has_its_id() {
+        let offer = Offer { transfer: Uuid::nil(), files: 1, bytes: 10, names: vec!["note".to_owned()] };
+        let mut accepted = Accepted::default();
+        accepted.add("ann", &offer);
+        assert!(accepted.contains("ann", &offer), "nobody is asked again after a break");
+        let others = [
+            Offer { files: 2, ..offer.clone() },
+            Offer { bytes: 11, ..offer.clone() },
+            Offer { names: Vec::new(), ..offer.clone() },
+            Offer { transfer: Uuid::max(), ..offer.clone() },
+        ];
+        assert!(others.iter().all(|other| !accepted.contains("ann", other)));
+        assert!(!accepted.contains("bob", &offer));
+        (0..2 * ACCEPTED_MAX).for_each(|_| accepted.add("bob", &offer));
+        assert_eq!(accepted.0.len(), ACCEPTED_MAX);
     }
 }
