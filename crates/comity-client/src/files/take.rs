@@ -163,11 +163,15 @@ impl Taker<'_> {
                 }
                 ask.tell(Event::Skipped { path, why }).await;
             }
-            Take::There(wanted) => {
-                self.done += 1;
-                ask.tell(Event::Spared(wanted.size)).await;
-                ask.tell(Event::Done { path: wanted.path() }).await;
-            }
+            Take::There(wanted) => match self.folder.keep(&wanted).await {
+                Ok(()) => {
+                    self.taking.placed(wanted.file);
+                    self.done += 1;
+                    ask.tell(Event::Spared(wanted.size)).await;
+                    ask.tell(Event::Done { path: wanted.path() }).await;
+                }
+                Err(refused) => self.refuse(&wanted, refused)?,
+            },
             Take::Over => {}
         }
         Ok(())

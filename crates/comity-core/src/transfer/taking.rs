@@ -39,7 +39,8 @@ pub enum Take {
         /// Why.
         why: Why,
     },
-    /// It is there as it should be, without anything having been sent.
+    /// It is there as it should be, without anything having been sent: see that it is on the disk;
+    /// [`Taking::placed`] or [`Taking::skip`] takes it.
     There(Wanted),
     /// All is said.
     Over,
@@ -105,7 +106,7 @@ enum State {
     AskedWhole(Digest),
     /// What comes belongs to it, once those before it have ended.
     Coming(u64),
-    /// All of it has come.
+    /// All of it has come, or was there.
     Came,
 }
 
@@ -240,8 +241,8 @@ impl Taking {
         let size = wanted.size;
         match found {
             Found::Folder => {
-                let (wanted, _) = self.under_way.remove(&file).expect("it was there above");
-                self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
+                *state = State::Came;
+                self.out.push_back(Take::There(wanted.clone()));
             }
             Found::Part(upto, sha256) if upto > 0 && upto <= size => {
                 *state = State::AskedPart(upto, sha256);
@@ -285,13 +286,13 @@ impl Taking {
                 let from = if *here == there { *upto } else { 0 };
                 self.want(file, from);
             }
-            Some((_, State::AskedWhole(here))) if *here == there => {
-                let (wanted, _) = self.under_way.remove(&file).expect("it was there above");
-                self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
-            }
             Some((wanted, state @ State::AskedWhole(_))) => {
-                *state = State::Open;
-                self.out.push_back(Take::Decide(wanted.clone()));
+                let is_same = matches!(state, State::AskedWhole(here) if *here == there);
+                let wanted = wanted.clone();
+                let (next, take) =
+                    if is_same { (State::Came, Take::There(wanted)) } else { (State::Open, Take::Decide(wanted)) };
+                *state = next;
+                self.out.push_back(take);
             }
             _ => return Err(Fault::Unexpected("checked")),
         }

@@ -108,7 +108,7 @@ impl Receiver {
                 }
             }
             Take::Skipped { path, why } => self.skipped.push((path, why)),
-            Take::There(_) => {}
+            Take::There(wanted) => self.taking.placed(wanted.file),
             Take::Over => self.over = true,
         }
     }
