@@ -119,6 +119,36 @@ fn files_and_folders_arrive_whole_whoever_dialled_and_are_not_sent_twice() {
 }
 
 #[test]
+fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
+    let (ann, bob) = pair();
+    let (here, there) = (Folder::new(), Folder::new());
+    let album = here.path().join("album");
+    std::fs::create_dir_all(album.join("closed/inside")).expect("a folder");
+    for name in ["a", "locked", "z"] {
+        std::fs::write(album.join(name), name).expect("a file");
+    }
+    for name in ["locked", "closed"] {
+        std::fs::set_permissions(album.join(name), std::os::unix::fs::PermissionsExt::from_mode(0))
+            .expect("it is ours");
+    }
+    let _receiver = receiving(&bob, there.path(), &[]);
+    let send = ann.command(&["send-file", "bob", &album.display().to_string()]);
+    // Whoever runs the tests as root reads everything else.
+    let mut without = Command::new("setpriv");
+    without.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+    without.arg(send.get_program()).args(send.get_args());
+    without.envs(send.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let sent = without.output().expect("setpriv is there");
+    refused(&sent, 4, "2 could not be read");
+    let told = String::from_utf8_lossy(&sent.stderr);
+    assert!(told.contains("album/locked is not sent") && told.contains("album/closed is not sent"), "{told}");
+    for name in ["a", "z"] {
+        assert_eq!(std::fs::read_to_string(there.path().join("album").join(name)).expect("it arrived"), name);
+    }
+    assert!(there.path().join("album/closed").is_dir() && !there.path().join("album/locked").exists());
+}
+
+#[test]
 fn files_go_only_to_who_takes_them_from_there() {
     let (ann, bob) = pair();
     let folder = Folder::new();

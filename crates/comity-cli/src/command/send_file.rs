@@ -26,6 +26,9 @@ pub(crate) async fn run(client: &Client, wanted: SendFile, page: &mut Page) -> R
     for path in &plan.left_out {
         say(&format!("comity: {} is left out: only files and folders are sent", clean(&path.display().to_string())));
     }
+    for (path, why) in &plan.unreadable {
+        say(&format!("comity: {} is not sent: {why}", clean(&path.display().to_string())));
+    }
     tokio::select! {
         sent = send(client, &wanted, &plan, page) => sent,
         asked = stopped() => asked.and(Err(Failure::Other(
@@ -130,13 +133,19 @@ fn end(given: &Given, transfer: Uuid, plan: &Plan, progress: &Progress, page: &m
     let (all, done) = (plan.sources.len(), given.done);
     if page.json {
         let skipped: Vec<_> = given.skipped.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
-        let about = json!({ "transfer": transfer, "files": done, "bytes": plan.bytes(), "skipped": skipped });
+        let unreadable: Vec<_> =
+            plan.unreadable.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        let about = json!({ "transfer": transfer, "files": done, "bytes": plan.bytes(), "skipped": skipped,
+            "unreadable": unreadable });
         progress.value(page, "sent", &about)?;
     } else if given.skipped.is_empty() {
         page.line(&format!("sent: {done} of {all}, {}", bytes(plan.bytes())))?;
     }
-    if given.skipped.is_empty() {
+    if given.skipped.is_empty() && plan.unreadable.is_empty() {
         return Ok(());
+    }
+    if given.skipped.is_empty() {
+        return Err(Failure::Unknown(format!("{} could not be read, and were not sent", plan.unreadable.len())));
     }
     Err(Failure::Unknown(format!("{} of {all} were not taken", given.skipped.len())))
 }
