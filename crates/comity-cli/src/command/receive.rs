@@ -2,6 +2,7 @@
 //! whoever sits at the terminal; where nobody does, nothing is replaced.
 
 use super::progress::{Progress, bytes};
+use super::questions::{Question, Questions};
 use super::send_file::{failure, key_of};
 use super::stopped;
 use crate::args::Receive;
@@ -24,6 +25,9 @@ use uuid::Uuid;
 
 /// Transfers at a time. Further ones are told that nobody receives.
 const AT_ONCE: usize = 4;
+
+/// Transfers of one sender at a time: one, and the same begun anew.
+const OF_ONE: usize = 2;
 
 /// What transfers have to tell and was not shown yet, at most.
 const NEWS_MAX: usize = 64;
@@ -59,6 +63,7 @@ pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -
         running: JoinSet::new(),
         shown: BTreeMap::new(),
         accepted: Accepted::default(),
+        questions: Questions::here(),
         next: 0,
     };
     tokio::select! {
@@ -81,6 +86,8 @@ struct Shown {
     from: Giver,
     transfer: Option<Uuid>,
     progress: Progress,
+    /// It was accepted.
+    taken: bool,
     /// Everything that is there is replaced: a person said so for this transfer.
     all: bool,
     task: AbortHandle,
@@ -97,7 +104,14 @@ struct Desk {
     running: JoinSet<(u64, Result<Taken, Broken>)>,
     shown: BTreeMap<u64, Shown>,
     accepted: Accepted,
+    questions: Questions<Doubt>,
     next: u64,
+}
+
+/// What a person decides, and for which transfer.
+enum Doubt {
+    Offer(u64, Offer),
+    Replace(u64),
 }
 
 /// What somebody said yes to: from whom, and all that was said of it. An id alone is the sender's word.
@@ -121,6 +135,8 @@ impl Desk {
     async fn receive(&mut self, line: InLine, mut told: mpsc::Receiver<News>, page: &mut Page) -> Result<(), Failure> {
         let mut next: NextTransfer = Box::pin(incoming(self.client.clone(), self.wanted.clone(), Some(line)));
         loop {
+            let quiet = self.questions.any();
+            self.shown.values_mut().for_each(|shown| shown.progress.quiet(quiet));
             tokio::select! {
                 biased;
                 Some((number, told)) = told.recv() => self.take_news(number, told, page).await?,
@@ -132,6 +148,10 @@ impl Desk {
                         return last;
                     }
                 }
+                (Question { about, reply, .. }, line) = self.questions.answer() => {
+                    // Err: it ended just now.
+                    let _ = reply.send(self.decided(about, &line));
+                }
                 incoming = &mut next, if self.running.len() < AT_ONCE => {
                     self.begin(incoming?, page);
                     next = Box::pin(self::incoming(self.client.clone(), self.wanted.clone(), None));
@@ -141,6 +161,10 @@ impl Desk {
     }
 
     fn begin(&mut self, incoming: Incoming, page: &Page) {
+        if self.shown.values().filter(|shown| shown.from.key == incoming.from.key).count() >= OF_ONE {
+            drop(tokio::spawn(incoming.decline("files of yours are under way there: one transfer after the other")));
+            return;
+        }
         let (number, from) = (self.next, incoming.from.clone());
         self.next += 1;
         let who = clean(from.name.as_deref().unwrap_or(&from.key));
@@ -155,20 +179,17 @@ impl Desk {
             (number, taken)
         });
         let progress = Progress::new(page, who, 0);
-        self.shown.insert(number, Shown { from, transfer: None, progress, all: false, task, anew: Some(anew), ended });
+        let (transfer, anew) = (None, Some(anew));
+        self.shown.insert(number, Shown { from, transfer, progress, taken: false, all: false, task, anew, ended });
     }
 
     async fn take_news(&mut self, number: u64, told: Told, page: &mut Page) -> Result<(), Failure> {
         match told {
             Told::Offered(offer, reply) => {
                 self.give_up_earlier(number, &offer).await;
-                let yes = self.is_wanted(number, &offer, page)?;
-                // Err: the sender went while it was thought about.
-                let _ = reply.send(yes);
+                self.consider(number, offer, reply, page)?;
             }
-            Told::Replaces(path, size, reply) => {
-                let _ = reply.send(self.replaces(number, &path, size));
-            }
+            Told::Replaces(path, size, reply) => self.consider_replacing(number, &path, size, reply),
             Told::Event(event) => {
                 if let Some(shown) = self.shown.get_mut(&number) {
                     shown.progress.show(&event, page)?;
@@ -195,8 +216,17 @@ impl Desk {
         }
     }
 
-    fn is_wanted(&mut self, number: u64, offer: &Offer, page: &mut Page) -> Result<bool, Failure> {
-        let Some(shown) = self.shown.get_mut(&number) else { return Ok(false) };
+    /// Takes an offer, declines it, or has a person asked.
+    fn consider(
+        &mut self,
+        number: u64,
+        offer: Offer,
+        reply: oneshot::Sender<bool>,
+        page: &mut Page,
+    ) -> Result<(), Failure> {
+        // Err, here and below: the sender went while it was thought about.
+        let busy = self.wanted.once && self.shown.values().any(|shown| shown.taken);
+        let Some(shown) = self.shown.get_mut(&number) else { return Ok(()) };
         shown.transfer = Some(offer.transfer);
         let who = clean(shown.from.name.as_deref().unwrap_or(&shown.from.key));
         shown.progress = Progress::new(page, who.clone(), offer.bytes);
@@ -206,45 +236,59 @@ impl Desk {
             shown.progress.value(page, "offered", &about)?;
         }
         let expected = shown.from.trust.0 == Trust::Known || self.wanted.from.is_some() || self.wanted.yes;
-        if expected || self.accepted.contains(&shown.from.key, offer) {
-            return Ok(true);
-        }
-        let names: Vec<String> = offer.names.iter().map(|name| clean(name)).collect();
-        let question = format!(
-            "{who} ({}), who is not a known peer, sends {} files and folders, {}: {}\ncomity: take them? [y/N]",
-            shown.from.key,
-            offer.files,
-            bytes(offer.bytes),
-            names.join(", "),
-        );
-        let yes = shown.progress.ask(&question);
-        if yes.is_none() {
+        if busy {
+            shown.progress.remark(&format!("comity: files of {who} were declined: others are being received (--once)"));
+            let _ = reply.send(false);
+        } else if expected || self.accepted.contains(&shown.from.key, &offer) {
+            shown.taken = true;
+            let _ = reply.send(true);
+        } else if self.questions.nobody() {
             shown.progress.remark(&format!("comity: files of {who} were declined: nobody is here to say yes (--yes)"));
+            let _ = reply.send(false);
+        } else {
+            let names: Vec<String> = offer.names.iter().map(|name| clean(name)).collect();
+            let text = format!(
+                "{who} ({}), who is not a known peer, sends {} files and folders, {}: {}\ncomity: take them? [y/N]",
+                shown.from.key,
+                offer.files,
+                bytes(offer.bytes),
+                names.join(", "),
+            );
+            self.questions.ask(Question { about: Doubt::Offer(number, offer), text, reply });
         }
-        let yes = yes.is_some_and(|said| said.starts_with('y'));
-        if yes {
-            self.accepted.add(&shown.from.key, offer);
-        }
-        Ok(yes)
+        Ok(())
     }
 
-    fn replaces(&mut self, number: u64, path: &str, size: u64) -> bool {
-        let Some(shown) = self.shown.get_mut(&number) else { return false };
-        if self.wanted.overwrite || shown.all {
-            return true;
+    fn consider_replacing(&mut self, number: u64, path: &str, size: u64, reply: oneshot::Sender<bool>) {
+        let all = self.wanted.overwrite || self.shown.get(&number).is_some_and(|shown| shown.all);
+        if all || self.wanted.keep || self.questions.nobody() {
+            let _ = reply.send(all);
+            return;
         }
-        if self.wanted.keep {
-            return false;
-        }
-        let size = bytes(size);
-        let question = format!("{} is here already, and differs. Replace it ({size})? [y/N/a(ll)]", clean(path));
-        match shown.progress.ask(&question).as_deref() {
-            Some(said) if said.starts_with('a') => {
-                shown.all = true;
+        let (path, size) = (clean(path), bytes(size));
+        let text = format!("{path} is here already, and differs. Replace it ({size})? [y/N/a(ll)]");
+        self.questions.ask(Question { about: Doubt::Replace(number), text, reply });
+    }
+
+    /// What a person's word means.
+    fn decided(&mut self, about: Doubt, line: &str) -> bool {
+        let yes = line.starts_with('y');
+        match about {
+            Doubt::Offer(number, offer) => {
+                // With --once another may have been taken since it was asked.
+                let busy = self.wanted.once && self.shown.values().any(|shown| shown.taken);
+                let Some(shown) = self.shown.get_mut(&number).filter(|_| yes && !busy) else { return false };
+                shown.taken = true;
+                self.accepted.add(&shown.from.key, &offer);
                 true
             }
-            Some(said) => said.starts_with('y'),
-            None => false,
+            Doubt::Replace(number) => {
+                let all = line.starts_with('a');
+                if let Some(shown) = self.shown.get_mut(&number).filter(|_| all) {
+                    shown.all = true;
+                }
+                yes || all
+            }
         }
     }
 

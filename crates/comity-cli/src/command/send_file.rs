@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::page::{Page, clean, say};
 use comity_client::Client;
 use comity_client::control::Peer;
-use comity_client::files::{Broken, Given, Plan, give};
+use comity_client::files::{Broken, Event, Given, Plan, give};
 use comity_core::transfer::Fault;
 use comity_core::wire::transfer::Why;
 use serde_json::json;
@@ -46,8 +46,10 @@ async fn send(client: &Client, wanted: &SendFile, plan: &Plan, page: &mut Page) 
         progress.again();
         let mut shown = Ok(());
         let given = give(client, &peer, transfer, plan, |event| {
-            (begun, told) = (true, false);
-            moved = Instant::now();
+            if event != Event::Waiting {
+                (begun, told) = (true, false);
+                moved = Instant::now();
+            }
             if let (Err(failure), true) = (progress.show(&event, page), shown.is_ok()) {
                 shown = Err(failure);
             }

@@ -19,6 +19,9 @@ use uuid::Uuid;
 /// How often the receiver is told that a large file is still being read. It gives up after much longer.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
+/// How long the receiver may say nothing until whoever looks is told that it is waited for.
+const WAITING: Duration = Duration::from_secs(5);
+
 /// What became of a transfer that came to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
@@ -86,7 +89,7 @@ impl Giver<'_> {
                 }
                 self.perform(give, tell).await?;
             }
-            match self.socket.next().await? {
+            match self.hear(tell).await? {
                 Packet::Said(said) => {
                     let got = matches!(said, Say::Got { .. });
                     self.giving.handle(said)?;
@@ -97,6 +100,14 @@ impl Giver<'_> {
                 Packet::Piece(_) => return Err(comity_core::transfer::Fault::Unexpected("a piece of a file").into()),
             }
         }
+    }
+
+    async fn hear(&mut self, tell: &mut impl FnMut(Event)) -> Result<Packet, Broken> {
+        if let Ok(packet) = timeout(WAITING, self.socket.next()).await {
+            return packet;
+        }
+        tell(Event::Waiting);
+        self.socket.next().await
     }
 
     async fn perform(&mut self, give: Give, tell: &mut impl FnMut(Event)) -> Result<(), Broken> {

@@ -100,6 +100,8 @@ pub enum Event {
     Progress(u64),
     /// This many bytes need not be sent: they are there.
     Spared(u64),
+    /// For some seconds the other side has said nothing: a disk may be slow, or a person thinks.
+    Waiting,
     /// A file or folder stands under its name.
     Done {
         /// Its path, as the sender named it.
