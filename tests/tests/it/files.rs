@@ -148,6 +148,53 @@ fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
     assert!(there.path().join("album/closed").is_dir() && !there.path().join("album/locked").exists());
 }
 
+/// `comity receive` into this folder for everybody, with somebody at its terminal.
+fn at_a_terminal(node: &Node, into: &Path) -> Lines {
+    let receive = node.command(&["receive", "--from-anyone", "--into", &into.display().to_string()]);
+    let words: Vec<_> = [receive.get_program()].into_iter().chain(receive.get_args()).collect();
+    let line = words.join(std::ffi::OsStr::new(" "));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qefc", &line.to_string_lossy(), "/dev/null"]);
+    terminal.envs(receive.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shown(Lines::start(&mut terminal), "files are received into")
+}
+
+/// Waits until this is on the screen.
+fn shown(mut terminal: Lines, text: &str) -> Lines {
+    terminal.wait_for(text, PATIENCE, |line| line.contains(text).then_some(()));
+    terminal
+}
+
+#[test]
+fn a_question_stops_nothing_else_and_is_taken_back_when_the_sender_goes() {
+    let (ann, bob) = pair();
+    let carl = Node::alone("carl", &["--peer", &ann.url()]);
+    ann.knows(&carl);
+    carl.knows(&ann);
+    ann.says(&["trust", "carl"]);
+    let (here, there) = (Folder::new(), Folder::new());
+    let (small, other) = (large(&here, "small", 1), large(&here, "other", 1));
+    let terminal = at_a_terminal(&ann, there.path());
+    let mut sender = bob.follow(&["send-file", "ann", &small.display().to_string()]);
+    let terminal = shown(terminal, "sends 1 files");
+    done(&send(&carl, "ann", &[&other]));
+    let terminal = shown(terminal, "received from carl");
+    event(&mut sender, "waiting");
+    sender.signal("KILL");
+    let mut terminal = shown(terminal, "is not asked any more");
+    terminal.say("y");
+    let mut sender = bob.follow(&["send-file", "ann", &small.display().to_string()]);
+    let mut terminal = shown(terminal, "sends 1 files");
+    assert!(!there.path().join("small").exists(), "the first answer was for nobody");
+    terminal.say("y");
+    event(&mut sender, "sent");
+    same(&small, &there.path().join("small"));
+    let _sender = bob.follow(&["send-file", "ann", &other.display().to_string()]);
+    let mut terminal = shown(terminal, "sends 1 files");
+    terminal.say("\u{3}");
+    assert!(terminal.ended(PATIENCE).success(), "Ctrl-C ends it");
+}
+
 #[test]
 fn files_go_only_to_who_takes_them_from_there() {
     let (ann, bob) = pair();
