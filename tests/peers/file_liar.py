@@ -67,6 +67,10 @@ async def send(peer, scene):
             await begin("a/b/c")
         elif scene in NAMES:
             await begin(NAMES[scene])
+        elif scene == "hold":
+            await begin(str(uuid.uuid4()))
+            say(**await heard(socket, "take"))
+            await asyncio.Event().wait()
         elif scene == "checksum":
             await begin()
             await heard(socket, "take")

@@ -376,6 +376,35 @@ fn liar(node: &Node, words: &[&str]) -> Lines {
 }
 
 #[test]
+fn one_sender_has_not_all_places_and_with_once_one_transfer_is_taken_at_a_time() {
+    let (ann, bob) = pair();
+    let carl = Node::alone("carl", &["--peer", &bob.url()]);
+    bob.knows(&carl);
+    carl.knows(&bob);
+    bob.says(&["trust", "carl"]);
+    let folder = Folder::new();
+    let (note, into) = (large(&folder, "note", 1), folder.path().join("in"));
+    let hold = || {
+        let mut held = liar(&ann, &["send", "bob", "hold"]);
+        held.wait_for("accepted offer", PATIENCE, |line| line.contains("take").then_some(()));
+        held
+    };
+    let receiver = receiving(&bob, &into, &[]);
+    let held = [hold(), hold()];
+    refused(&send(&ann, "bob", &[&note]), 4, "one transfer after the other");
+    done(&send(&carl, "bob", &[&note]));
+    drop((receiver, held));
+
+    let mut receiver = receiving(&bob, &into, &["--once"]);
+    let held = hold();
+    refused(&send(&carl, "bob", &[&note]), 4, "declined");
+    held.signal("KILL");
+    event(&mut receiver, "broken");
+    done(&send(&carl, "bob", &[&note]));
+    assert!(receiver.ended(PATIENCE).success());
+}
+
+#[test]
 fn a_sender_that_lies_writes_nothing_outside_and_nothing_that_was_not_announced() {
     let (ann, bob) = pair();
     let folder = Folder::new();

@@ -162,7 +162,7 @@ impl Desk {
 
     fn begin(&mut self, incoming: Incoming, page: &Page) {
         if self.shown.values().filter(|shown| shown.from.key == incoming.from.key).count() >= OF_ONE {
-            drop(tokio::spawn(incoming.decline("files of yours are under way there: one transfer after the other")));
+            drop(tokio::spawn(incoming.put_off("files of yours are under way there: one transfer after the other")));
             return;
         }
         let (number, from) = (self.next, incoming.from.clone());
@@ -299,7 +299,7 @@ impl Desk {
         outcome: Result<Taken, Broken>,
         page: &mut Page,
     ) -> Result<Option<Result<(), Failure>>, Failure> {
-        let Some(Shown { progress, from, .. }) = self.shown.remove(&number) else { return Ok(None) };
+        let Some(Shown { progress, from, taken, .. }) = self.shown.remove(&number) else { return Ok(None) };
         progress.end();
         let ended = match outcome {
             Ok(taken) => {
@@ -324,7 +324,9 @@ impl Desk {
                 Err(failure(broken))
             }
         };
-        Ok(self.wanted.once.then_some(ended))
+        // One that was declined does not end the command while another is received.
+        let goes_on = !taken && self.shown.values().any(|other| other.taken);
+        Ok((self.wanted.once && !goes_on).then_some(ended))
     }
 }
 

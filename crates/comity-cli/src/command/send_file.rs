@@ -120,7 +120,7 @@ pub(super) fn failure(broken: Broken) -> Failure {
     match broken {
         Broken::Node(error) => Failure::Node(error),
         Broken::Unsendable(sentence) => Failure::Usage(clean(&sentence)),
-        Broken::Fault(Fault::Peer { why: Why::Declined | Why::TooLarge, .. } | Fault::TooLarge { .. })
+        Broken::Fault(Fault::Peer { why: Why::Declined | Why::TooLarge | Why::Busy, .. } | Fault::TooLarge { .. })
         | Broken::Declined => Failure::Unknown(clean(&broken.to_string())),
         Broken::Fault(Fault::Peer { why: Why::DiskFull, .. }) => Failure::Other(
             "the disk over there is full: when there is room again, the same command goes on where it stopped"

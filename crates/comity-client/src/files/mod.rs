@@ -74,7 +74,7 @@ impl Broken {
     /// Whether trying again may help, without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Off => true,
+            Self::Off | Self::Fault(Fault::Peer { why: Why::Busy, .. }) => true,
             Self::Node(crate::Error::Refused(problem)) => {
                 matches!(problem.code.as_str(), "no_link" | "no_receiver" | "busy" | "unknown_peer" | "unavailable")
             }

@@ -90,9 +90,9 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Sends whoever sends away, with this sentence.
-    pub async fn decline(self, because: &'static str) {
-        self.socket.close(Some(Say::failed(Why::Declined, because))).await;
+    /// Sends whoever sends away for now, with this sentence.
+    pub async fn put_off(self, because: &'static str) {
+        self.socket.close(Some(Say::failed(Why::Busy, because))).await;
     }
 }
 

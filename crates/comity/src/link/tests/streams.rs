@@ -174,7 +174,7 @@ async fn silent_on_streams(seed: u8) -> (Side, mpsc::Receiver<Packet>) {
     let links = Links::new(handle, tls.clone(), None);
     let (words, heard) = mpsc::channel(100);
     let hold = move |mut request: axum::extract::Request| async move {
-        let accept = mesh::accept_key(request.headers()).expect("a handshake");
+        let accept = accept_key(request.headers()).expect("a handshake");
         let upgrade = request.extensions_mut().remove().expect("a connection");
         tokio::spawn(async move {
             let mut socket = mesh::upgraded(upgrade, socket_config()).await.expect("a WebSocket");
@@ -183,9 +183,9 @@ async fn silent_on_streams(seed: u8) -> (Side, mpsc::Receiver<Packet>) {
             }
         });
         let accept = [(axum::http::header::SEC_WEBSOCKET_ACCEPT, accept)];
-        (axum::http::StatusCode::SWITCHING_PROTOCOLS, mesh::upgrade_headers(), accept)
+        (axum::http::StatusCode::SWITCHING_PROTOCOLS, upgrade_headers(), accept)
     };
-    let links_only = axum::Router::new().route(mesh::PATH, get(mesh::accept)).with_state(links.clone());
+    let links_only = Router::new().route(mesh::PATH, get(mesh::accept)).with_state(links.clone());
     let router = links_only.route(stream::PATH, get(hold));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
