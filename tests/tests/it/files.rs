@@ -128,7 +128,7 @@ fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
         std::fs::write(album.join(name), name).expect("a file");
     }
     for name in ["locked", "closed"] {
-        std::fs::set_permissions(album.join(name), std::os::unix::fs::PermissionsExt::from_mode(0))
+        std::fs::set_permissions(album.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o0))
             .expect("it is ours");
     }
     let _receiver = receiving(&bob, there.path(), &[]);
