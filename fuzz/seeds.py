@@ -47,8 +47,8 @@ digest = "00" * 32
 put("transfer", ["\n".join(json.dumps(said) for said in talk).encode() + b"\nabcdef" for talk in [
     [{"say": "offer", "version": 1, "transfer": id_of, "files": 2, "bytes": 20, "names": ["a"]},
      {"say": "file", "file": 0, "path": "a/b", "size": 6}, {"say": "file", "file": 1, "path": "c", "size": 9},
-     {"say": "checked", "file": 1, "same": True}, {"say": "end", "file": 0, "sha256": digest}, {"say": "finish"}],
-    [{"say": "accept", "version": 1}, {"say": "check", "file": 0, "upto": 5, "sha256": digest},
+     {"say": "checked", "file": 1, "sha256": digest}, {"say": "end", "file": 0, "sha256": digest}, {"say": "finish"}],
+    [{"say": "accept", "version": 1}, {"say": "check", "file": 0, "upto": 5},
      {"say": "take", "file": 0, "from": 5}, {"say": "got", "bytes": 65536}, {"say": "done", "file": 1},
      {"say": "skip", "file": 2, "why": "exists"}, {"say": "failed", "why": "disk_full", "detail": "full"}],
 ]])

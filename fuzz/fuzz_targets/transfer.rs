@@ -71,8 +71,8 @@ fn take(taking: &mut Taking) {
             }
             Take::Decide(wanted) if wanted.size % 2 == 0 => taking.skip(wanted.file, Why::Exists),
             Take::Decide(wanted) => taking.found(wanted.file, Found::Nothing),
-            Take::Place { wanted, .. } => taking.placed(wanted.file),
-            Take::Say(_) | Take::Open { .. } | Take::Skipped { .. } | Take::There(_) | Take::Over => {}
+            Take::Place { wanted, .. } | Take::There(wanted) => taking.placed(wanted.file),
+            Take::Say(_) | Take::Open { .. } | Take::Skipped { .. } | Take::Over => {}
         }
     }
 }

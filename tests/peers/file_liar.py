@@ -40,8 +40,7 @@ def offer(files=1, size=100, **more):
 
 
 NAMES = {"up": "../../etc/passwd", "deep-up": "a/../../b", "root": "/etc/passwd", "device": "/dev/null",
-         "nul": "a\0b", "escape": "\x1b]0;x\x07", "hidden": ".bashrc", "part": "x.comity-part", "long": "x" * 300,
-         "link": "link/x"}
+         "nul": "a\0b", "escape": "\x1b]0;x\x07", "hidden": ".bashrc", "part": "x.comity-part", "long": "x" * 300}
 
 
 async def send(peer, scene):
@@ -58,8 +57,20 @@ async def send(peer, scene):
             await heard(socket, "accept")
             await tell({"say": "file", "file": 0, "path": path, "size": size})
 
-        if scene in NAMES:
+        if scene == "link":
+            await tell(offer(files=2))
+            await heard(socket, "accept")
+            await tell({"say": "file", "file": 0, "path": "link", "size": 0, "folder": True})
+            await heard(socket, "skip")
+            await tell({"say": "file", "file": 1, "path": "link/x", "size": 10})
+        elif scene == "no-folder":
+            await begin("a/b/c")
+        elif scene in NAMES:
             await begin(NAMES[scene])
+        elif scene == "hold":
+            await begin(str(uuid.uuid4()))
+            say(**await heard(socket, "take"))
+            await asyncio.Event().wait()
         elif scene == "checksum":
             await begin()
             await heard(socket, "take")

@@ -133,9 +133,15 @@ fn refuses_mallory(server: &Host, settings: &BrokerSettings, ann: &str) {
     let signal = format!("mindgit/kernels/{ann}/signal/mallory");
     assert!(!publish(&format!("{ann}/signal/mallory"), "sealed").contains("Not authorized"), "everybody may signal");
     reading.wait_for("signal", PATIENCE, |line| (line == format!("{signal} sealed")).then_some(()));
+    // The client id that anybody could make of ann's id is not hers: nobody is thrown out, so no will is published.
+    let guessed = format!("comity-{}", &ann.replace('-', "")[..12]);
+    let words = [&mallory[..], &["-i", &guessed, "-t", "mindgit/kernels/mallory/announce", "-m", "{}"]].concat();
+    peers::output(&mut client(server, "mosquitto_pub", &server.address, "8883", &words));
     publish("mallory/goodbye", "last");
     spying.wait_for("own goodbye", PATIENCE, |line| line.ends_with("goodbye last").then_some(()));
     assert!(!spying.seen().iter().any(|line| line.starts_with(&signal)), "{:?}", spying.seen());
+    let goodbye = format!("mindgit/kernels/{ann}/goodbye");
+    assert!(!spying.seen().iter().any(|line| line.starts_with(&goodbye)), "{:?}", spying.seen());
 
     let refused = |port: &str, words: &[&str]| {
         let words = [words, &["-t", "x", "-m", "x", "-q", "1"]].concat();

@@ -119,6 +119,83 @@ fn files_and_folders_arrive_whole_whoever_dialled_and_are_not_sent_twice() {
 }
 
 #[test]
+fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
+    let (ann, bob) = pair();
+    let (here, there) = (Folder::new(), Folder::new());
+    let album = here.path().join("album");
+    std::fs::create_dir_all(album.join("closed/inside")).expect("a folder");
+    for name in ["a", "locked", "z"] {
+        std::fs::write(album.join(name), name).expect("a file");
+    }
+    for name in ["locked", "closed"] {
+        std::fs::set_permissions(album.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o0))
+            .expect("it is ours");
+    }
+    let _receiver = receiving(&bob, there.path(), &[]);
+    let send = ann.command(&["send-file", "bob", &album.display().to_string()]);
+    // Whoever runs the tests as root reads everything else.
+    let mut without = Command::new("setpriv");
+    without.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+    without.arg(send.get_program()).args(send.get_args());
+    without.envs(send.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let sent = without.output().expect("setpriv is there");
+    refused(&sent, 4, "2 could not be read");
+    let told = String::from_utf8_lossy(&sent.stderr);
+    assert!(told.contains("album/locked is not sent") && told.contains("album/closed is not sent"), "{told}");
+    for name in ["a", "z"] {
+        assert_eq!(std::fs::read_to_string(there.path().join("album").join(name)).expect("it arrived"), name);
+    }
+    assert!(there.path().join("album/closed").is_dir() && !there.path().join("album/locked").exists());
+}
+
+/// `comity receive` into this folder for everybody, with somebody at its terminal.
+fn at_a_terminal(node: &Node, into: &Path) -> Lines {
+    let receive = node.command(&["receive", "--from-anyone", "--into", &into.display().to_string()]);
+    let words: Vec<_> = [receive.get_program()].into_iter().chain(receive.get_args()).collect();
+    let line = words.join(std::ffi::OsStr::new(" "));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qefc", &line.to_string_lossy(), "/dev/null"]);
+    terminal.envs(receive.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shown(Lines::start(&mut terminal), "files are received into")
+}
+
+/// Waits until this is on the screen.
+fn shown(mut terminal: Lines, text: &str) -> Lines {
+    terminal.wait_for(text, PATIENCE, |line| line.contains(text).then_some(()));
+    terminal
+}
+
+#[test]
+fn a_question_stops_nothing_else_and_is_taken_back_when_the_sender_goes() {
+    let (ann, bob) = pair();
+    let carl = Node::alone("carl", &["--peer", &ann.url()]);
+    ann.knows(&carl);
+    carl.knows(&ann);
+    ann.says(&["trust", "carl"]);
+    let (here, there) = (Folder::new(), Folder::new());
+    let (small, other) = (large(&here, "small", 1), large(&here, "other", 1));
+    let terminal = at_a_terminal(&ann, there.path());
+    let mut sender = bob.follow(&["send-file", "ann", &small.display().to_string()]);
+    let terminal = shown(terminal, "sends 1 files");
+    done(&send(&carl, "ann", &[&other]));
+    let terminal = shown(terminal, "received from carl");
+    event(&mut sender, "waiting");
+    sender.signal("KILL");
+    let mut terminal = shown(terminal, "is not asked any more");
+    terminal.say("y");
+    let mut sender = bob.follow(&["send-file", "ann", &small.display().to_string()]);
+    let mut terminal = shown(terminal, "sends 1 files");
+    assert!(!there.path().join("small").exists(), "the first answer was for nobody");
+    terminal.say("y");
+    event(&mut sender, "sent");
+    same(&small, &there.path().join("small"));
+    let _sender = bob.follow(&["send-file", "ann", &other.display().to_string()]);
+    let mut terminal = shown(terminal, "sends 1 files");
+    terminal.say("\u{3}");
+    assert!(terminal.ended(PATIENCE).success(), "Ctrl-C ends it");
+}
+
+#[test]
 fn files_go_only_to_who_takes_them_from_there() {
     let (ann, bob) = pair();
     let folder = Folder::new();
@@ -299,6 +376,35 @@ fn liar(node: &Node, words: &[&str]) -> Lines {
 }
 
 #[test]
+fn one_sender_has_not_all_places_and_with_once_one_transfer_is_taken_at_a_time() {
+    let (ann, bob) = pair();
+    let carl = Node::alone("carl", &["--peer", &bob.url()]);
+    bob.knows(&carl);
+    carl.knows(&bob);
+    bob.says(&["trust", "carl"]);
+    let folder = Folder::new();
+    let (note, into) = (large(&folder, "note", 1), folder.path().join("in"));
+    let hold = || {
+        let mut held = liar(&ann, &["send", "bob", "hold"]);
+        held.wait_for("accepted offer", PATIENCE, |line| line.contains("take").then_some(()));
+        held
+    };
+    let receiver = receiving(&bob, &into, &[]);
+    let held = [hold(), hold()];
+    refused(&send(&ann, "bob", &[&note]), 4, "one transfer after the other");
+    done(&send(&carl, "bob", &[&note]));
+    drop((receiver, held));
+
+    let mut receiver = receiving(&bob, &into, &["--once"]);
+    let held = hold();
+    refused(&send(&carl, "bob", &[&note]), 4, "declined");
+    held.signal("KILL");
+    event(&mut receiver, "broken");
+    done(&send(&carl, "bob", &[&note]));
+    assert!(receiver.ended(PATIENCE).success());
+}
+
+#[test]
 fn a_sender_that_lies_writes_nothing_outside_and_nothing_that_was_not_announced() {
     let (ann, bob) = pair();
     let folder = Folder::new();
@@ -324,6 +430,7 @@ fn a_sender_that_lies_writes_nothing_outside_and_nothing_that_was_not_announced(
         ("hidden", "name"),
         ("part", "name"),
         ("long", "name"),
+        ("no-folder", "name"),
         ("link", "place"),
         ("checksum", "checksum"),
     ] {

@@ -14,6 +14,7 @@ mod manual;
 mod mcp;
 mod peers;
 mod progress;
+mod questions;
 mod receive;
 mod send;
 mod send_file;

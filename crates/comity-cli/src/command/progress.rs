@@ -3,7 +3,7 @@
 use crate::exit::Failure;
 use crate::page::{Page, clean, say};
 use comity_client::files::Event;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -17,6 +17,9 @@ const STYLE: &str = "{prefix}  {wide_bar}  {bytes}/{total_bytes}  {bytes_per_sec
 /// One transfer, as it is shown.
 pub(super) struct Progress {
     bar: ProgressBar,
+    visible: bool,
+    /// It is not drawn: somebody types.
+    quiet: bool,
     json: bool,
     /// Who is at the other end.
     who: String,
@@ -36,7 +39,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_prefix(who.clone());
-        Self { bar, json: page.json, who, total, spared: 0, arrived: 0, told: None }
+        Self { bar, visible, quiet: false, json: page.json, who, total, spared: 0, arrived: 0, told: None }
     }
 
     /// It begins again after a break.
@@ -71,6 +74,8 @@ impl Progress {
                 let line = format!("{}  {}  not taken: {}", self.who, clean(path), why.text());
                 self.line(page, &line)?;
             }
+            Event::Waiting if self.json => self.value(page, "waiting", &json!({}))?,
+            Event::Waiting => self.remark(&format!("comity: waiting for {}", self.who)),
         }
         Ok(())
     }
@@ -104,17 +109,19 @@ impl Progress {
         self.bar.suspend(|| say(line));
     }
 
-    /// Asks a person, above the bar; `None` when nobody is there to answer.
-    pub(super) fn ask(&self, question: &str) -> Option<String> {
-        if !std::io::stdin().is_terminal() {
-            return None;
+    /// Draws the bar no more while somebody types, and again afterwards.
+    pub(super) fn quiet(&mut self, quiet: bool) {
+        if self.visible && self.quiet != quiet {
+            self.quiet = quiet;
+            if quiet {
+                // What is drawn of it would stand before the question.
+                self.bar.suspend(|| {});
+                self.bar.set_draw_target(ProgressDrawTarget::hidden());
+                eprintln!();
+            } else {
+                self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
         }
-        self.bar.suspend(|| {
-            eprint!("{question} ");
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).ok()?;
-            Some(line.trim().to_lowercase())
-        })
     }
 
     /// Takes the bar away.

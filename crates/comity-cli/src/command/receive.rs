@@ -2,6 +2,7 @@
 //! whoever sits at the terminal; where nobody does, nothing is replaced.
 
 use super::progress::{Progress, bytes};
+use super::questions::{Question, Questions};
 use super::send_file::{failure, key_of};
 use super::stopped;
 use crate::args::Receive;
@@ -25,6 +26,9 @@ use uuid::Uuid;
 /// Transfers at a time. Further ones are told that nobody receives.
 const AT_ONCE: usize = 4;
 
+/// Transfers of one sender at a time: one, and the same begun anew.
+const OF_ONE: usize = 2;
+
 /// What transfers have to tell and was not shown yet, at most.
 const NEWS_MAX: usize = 64;
 
@@ -34,7 +38,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a transfer that was begun anew may take to end.
 const GIVEN_UP: Duration = Duration::from_secs(3);
 
-/// Accepted transfers that are remembered, so that nobody is asked again after a break.
+/// Accepted offers that are remembered, so that nobody is asked again after a break.
 const ACCEPTED_MAX: usize = 256;
 
 pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -> Result<(), Failure> {
@@ -58,7 +62,8 @@ pub(crate) async fn run(client: &Client, mut wanted: Receive, page: &mut Page) -
         news,
         running: JoinSet::new(),
         shown: BTreeMap::new(),
-        accepted: VecDeque::new(),
+        accepted: Accepted::default(),
+        questions: Questions::here(),
         next: 0,
     };
     tokio::select! {
@@ -81,6 +86,8 @@ struct Shown {
     from: Giver,
     transfer: Option<Uuid>,
     progress: Progress,
+    /// It was accepted.
+    taken: bool,
     /// Everything that is there is replaced: a person said so for this transfer.
     all: bool,
     task: AbortHandle,
@@ -96,8 +103,30 @@ struct Desk {
     news: mpsc::Sender<News>,
     running: JoinSet<(u64, Result<Taken, Broken>)>,
     shown: BTreeMap<u64, Shown>,
-    accepted: VecDeque<(String, Uuid)>,
+    accepted: Accepted,
+    questions: Questions<Doubt>,
     next: u64,
+}
+
+/// What a person decides, and for which transfer.
+enum Doubt {
+    Offer(u64, Offer),
+    Replace(u64),
+}
+
+/// What somebody said yes to: from whom, and all that was said of it. An id alone is the sender's word.
+#[derive(Default)]
+struct Accepted(VecDeque<(String, Offer)>);
+
+impl Accepted {
+    fn contains(&self, key: &str, offer: &Offer) -> bool {
+        self.0.iter().any(|(from, said)| from == key && said == offer)
+    }
+
+    fn add(&mut self, key: &str, offer: &Offer) {
+        self.0.truncate(ACCEPTED_MAX - 1);
+        self.0.push_front((key.to_owned(), offer.clone()));
+    }
 }
 
 type NextTransfer = Pin<Box<dyn Future<Output = Result<Incoming, Error>>>>;
@@ -106,6 +135,8 @@ impl Desk {
     async fn receive(&mut self, line: InLine, mut told: mpsc::Receiver<News>, page: &mut Page) -> Result<(), Failure> {
         let mut next: NextTransfer = Box::pin(incoming(self.client.clone(), self.wanted.clone(), Some(line)));
         loop {
+            let quiet = self.questions.any();
+            self.shown.values_mut().for_each(|shown| shown.progress.quiet(quiet));
             tokio::select! {
                 biased;
                 Some((number, told)) = told.recv() => self.take_news(number, told, page).await?,
@@ -117,6 +148,10 @@ impl Desk {
                         return last;
                     }
                 }
+                (Question { about, reply, .. }, line) = self.questions.answer() => {
+                    // Err: it ended just now.
+                    let _ = reply.send(self.decided(about, &line));
+                }
                 incoming = &mut next, if self.running.len() < AT_ONCE => {
                     self.begin(incoming?, page);
                     next = Box::pin(self::incoming(self.client.clone(), self.wanted.clone(), None));
@@ -126,6 +161,10 @@ impl Desk {
     }
 
     fn begin(&mut self, incoming: Incoming, page: &Page) {
+        if self.shown.values().filter(|shown| shown.from.key == incoming.from.key).count() >= OF_ONE {
+            drop(tokio::spawn(incoming.put_off("files of yours are under way there: one transfer after the other")));
+            return;
+        }
         let (number, from) = (self.next, incoming.from.clone());
         self.next += 1;
         let who = clean(from.name.as_deref().unwrap_or(&from.key));
@@ -140,20 +179,17 @@ impl Desk {
             (number, taken)
         });
         let progress = Progress::new(page, who, 0);
-        self.shown.insert(number, Shown { from, transfer: None, progress, all: false, task, anew: Some(anew), ended });
+        let (transfer, anew) = (None, Some(anew));
+        self.shown.insert(number, Shown { from, transfer, progress, taken: false, all: false, task, anew, ended });
     }
 
     async fn take_news(&mut self, number: u64, told: Told, page: &mut Page) -> Result<(), Failure> {
         match told {
             Told::Offered(offer, reply) => {
                 self.give_up_earlier(number, &offer).await;
-                let yes = self.is_wanted(number, &offer, page)?;
-                // Err: the sender went while it was thought about.
-                let _ = reply.send(yes);
+                self.consider(number, offer, reply, page)?;
             }
-            Told::Replaces(path, size, reply) => {
-                let _ = reply.send(self.replaces(number, &path, size));
-            }
+            Told::Replaces(path, size, reply) => self.consider_replacing(number, &path, size, reply),
             Told::Event(event) => {
                 if let Some(shown) = self.shown.get_mut(&number) {
                     shown.progress.show(&event, page)?;
@@ -180,8 +216,17 @@ impl Desk {
         }
     }
 
-    fn is_wanted(&mut self, number: u64, offer: &Offer, page: &mut Page) -> Result<bool, Failure> {
-        let Some(shown) = self.shown.get_mut(&number) else { return Ok(false) };
+    /// Takes an offer, declines it, or has a person asked.
+    fn consider(
+        &mut self,
+        number: u64,
+        offer: Offer,
+        reply: oneshot::Sender<bool>,
+        page: &mut Page,
+    ) -> Result<(), Failure> {
+        // Err, here and below: the sender went while it was thought about.
+        let busy = self.wanted.once && self.shown.values().any(|shown| shown.taken);
+        let Some(shown) = self.shown.get_mut(&number) else { return Ok(()) };
         shown.transfer = Some(offer.transfer);
         let who = clean(shown.from.name.as_deref().unwrap_or(&shown.from.key));
         shown.progress = Progress::new(page, who.clone(), offer.bytes);
@@ -190,48 +235,60 @@ impl Desk {
                 "bytes": offer.bytes, "names": offer.names });
             shown.progress.value(page, "offered", &about)?;
         }
-        let this = (shown.from.key.clone(), offer.transfer);
         let expected = shown.from.trust.0 == Trust::Known || self.wanted.from.is_some() || self.wanted.yes;
-        if expected || self.accepted.contains(&this) {
-            return Ok(true);
-        }
-        let names: Vec<String> = offer.names.iter().map(|name| clean(name)).collect();
-        let question = format!(
-            "{who} ({}), who is not a known peer, sends {} files and folders, {}: {}\ncomity: take them? [y/N]",
-            shown.from.key,
-            offer.files,
-            bytes(offer.bytes),
-            names.join(", "),
-        );
-        let yes = shown.progress.ask(&question);
-        if yes.is_none() {
+        if busy {
+            shown.progress.remark(&format!("comity: files of {who} were declined: others are being received (--once)"));
+            let _ = reply.send(false);
+        } else if expected || self.accepted.contains(&shown.from.key, &offer) {
+            shown.taken = true;
+            let _ = reply.send(true);
+        } else if self.questions.nobody() {
             shown.progress.remark(&format!("comity: files of {who} were declined: nobody is here to say yes (--yes)"));
+            let _ = reply.send(false);
+        } else {
+            let names: Vec<String> = offer.names.iter().map(|name| clean(name)).collect();
+            let text = format!(
+                "{who} ({}), who is not a known peer, sends {} files and folders, {}: {}\ncomity: take them? [y/N]",
+                shown.from.key,
+                offer.files,
+                bytes(offer.bytes),
+                names.join(", "),
+            );
+            self.questions.ask(Question { about: Doubt::Offer(number, offer), text, reply });
         }
-        let yes = yes.is_some_and(|said| said.starts_with('y'));
-        if yes {
-            self.accepted.truncate(ACCEPTED_MAX - 1);
-            self.accepted.push_front(this);
-        }
-        Ok(yes)
+        Ok(())
     }
 
-    fn replaces(&mut self, number: u64, path: &str, size: u64) -> bool {
-        let Some(shown) = self.shown.get_mut(&number) else { return false };
-        if self.wanted.overwrite || shown.all {
-            return true;
+    fn consider_replacing(&mut self, number: u64, path: &str, size: u64, reply: oneshot::Sender<bool>) {
+        let all = self.wanted.overwrite || self.shown.get(&number).is_some_and(|shown| shown.all);
+        if all || self.wanted.keep || self.questions.nobody() {
+            let _ = reply.send(all);
+            return;
         }
-        if self.wanted.keep {
-            return false;
-        }
-        let size = bytes(size);
-        let question = format!("{} is here already, and differs. Replace it ({size})? [y/N/a(ll)]", clean(path));
-        match shown.progress.ask(&question).as_deref() {
-            Some(said) if said.starts_with('a') => {
-                shown.all = true;
+        let (path, size) = (clean(path), bytes(size));
+        let text = format!("{path} is here already, and differs. Replace it ({size})? [y/N/a(ll)]");
+        self.questions.ask(Question { about: Doubt::Replace(number), text, reply });
+    }
+
+    /// What a person's word means.
+    fn decided(&mut self, about: Doubt, line: &str) -> bool {
+        let yes = line.starts_with('y');
+        match about {
+            Doubt::Offer(number, offer) => {
+                // With --once another may have been taken since it was asked.
+                let busy = self.wanted.once && self.shown.values().any(|shown| shown.taken);
+                let Some(shown) = self.shown.get_mut(&number).filter(|_| yes && !busy) else { return false };
+                shown.taken = true;
+                self.accepted.add(&shown.from.key, &offer);
                 true
             }
-            Some(said) => said.starts_with('y'),
-            None => false,
+            Doubt::Replace(number) => {
+                let all = line.starts_with('a');
+                if let Some(shown) = self.shown.get_mut(&number).filter(|_| all) {
+                    shown.all = true;
+                }
+                yes || all
+            }
         }
     }
 
@@ -242,12 +299,12 @@ impl Desk {
         outcome: Result<Taken, Broken>,
         page: &mut Page,
     ) -> Result<Option<Result<(), Failure>>, Failure> {
-        let Some(Shown { progress, from, .. }) = self.shown.remove(&number) else { return Ok(None) };
+        let Some(Shown { progress, from, taken, .. }) = self.shown.remove(&number) else { return Ok(None) };
         progress.end();
         let ended = match outcome {
             Ok(taken) => {
                 told_of(&taken, &from, &self.wanted.into, &progress, page)?;
-                match taken.skipped.len() {
+                match taken.not_taken {
                     0 => Ok(()),
                     some => Err(Failure::Unknown(format!("{some} of {} were not taken", taken.offer.files))),
                 }
@@ -267,7 +324,9 @@ impl Desk {
                 Err(failure(broken))
             }
         };
-        Ok(self.wanted.once.then_some(ended))
+        // One that was declined does not end the command while another is received.
+        let goes_on = !taken && self.shown.values().any(|other| other.taken);
+        Ok((self.wanted.once && !goes_on).then_some(ended))
     }
 }
 
@@ -275,7 +334,7 @@ fn told_of(taken: &Taken, from: &Giver, into: &PathBuf, progress: &Progress, pag
     if page.json {
         let skipped: Vec<_> = taken.skipped.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
         let about = json!({ "from": from, "transfer": taken.offer.transfer, "files": taken.done,
-            "bytes": taken.offer.bytes, "skipped": skipped, "into": into });
+            "bytes": taken.offer.bytes, "skipped": skipped, "not_taken": taken.not_taken, "into": into });
         return progress.value(page, "received", &about);
     }
     let who = clean(from.name.as_deref().unwrap_or(&from.key));
@@ -349,5 +408,28 @@ impl Ask for Transfer {
     async fn tell(&mut self, event: Event) {
         // Err: the command ends.
         let _ = self.news.send((self.number, Told::Event(event))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_is_for_what_was_offered_and_not_for_all_that_has_its_id() {
+        let offer = Offer { transfer: Uuid::nil(), files: 1, bytes: 10, names: vec!["note".to_owned()] };
+        let mut accepted = Accepted::default();
+        accepted.add("ann", &offer);
+        assert!(accepted.contains("ann", &offer), "nobody is asked again after a break");
+        let others = [
+            Offer { files: 2, ..offer.clone() },
+            Offer { bytes: 11, ..offer.clone() },
+            Offer { names: Vec::new(), ..offer.clone() },
+            Offer { transfer: Uuid::max(), ..offer.clone() },
+        ];
+        assert!(others.iter().all(|other| !accepted.contains("ann", other)));
+        assert!(!accepted.contains("bob", &offer));
+        (0..2 * ACCEPTED_MAX).for_each(|_| accepted.add("bob", &offer));
+        assert_eq!(accepted.0.len(), ACCEPTED_MAX);
     }
 }

@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::page::{Page, clean, say};
 use comity_client::Client;
 use comity_client::control::Peer;
-use comity_client::files::{Broken, Given, Plan, give};
+use comity_client::files::{Broken, Event, Given, Plan, give};
 use comity_core::transfer::Fault;
 use comity_core::wire::transfer::Why;
 use serde_json::json;
@@ -25,6 +25,9 @@ pub(crate) async fn run(client: &Client, wanted: SendFile, page: &mut Page) -> R
     let plan = Plan::of(&wanted.paths).map_err(failure)?;
     for path in &plan.left_out {
         say(&format!("comity: {} is left out: only files and folders are sent", clean(&path.display().to_string())));
+    }
+    for (path, why) in &plan.unreadable {
+        say(&format!("comity: {} is not sent: {why}", clean(&path.display().to_string())));
     }
     tokio::select! {
         sent = send(client, &wanted, &plan, page) => sent,
@@ -43,8 +46,10 @@ async fn send(client: &Client, wanted: &SendFile, plan: &Plan, page: &mut Page) 
         progress.again();
         let mut shown = Ok(());
         let given = give(client, &peer, transfer, plan, |event| {
-            (begun, told) = (true, false);
-            moved = Instant::now();
+            if event != Event::Waiting {
+                (begun, told) = (true, false);
+                moved = Instant::now();
+            }
             if let (Err(failure), true) = (progress.show(&event, page), shown.is_ok()) {
                 shown = Err(failure);
             }
@@ -115,7 +120,7 @@ pub(super) fn failure(broken: Broken) -> Failure {
     match broken {
         Broken::Node(error) => Failure::Node(error),
         Broken::Unsendable(sentence) => Failure::Usage(clean(&sentence)),
-        Broken::Fault(Fault::Peer { why: Why::Declined | Why::TooLarge, .. } | Fault::TooLarge { .. })
+        Broken::Fault(Fault::Peer { why: Why::Declined | Why::TooLarge | Why::Busy, .. } | Fault::TooLarge { .. })
         | Broken::Declined => Failure::Unknown(clean(&broken.to_string())),
         Broken::Fault(Fault::Peer { why: Why::DiskFull, .. }) => Failure::Other(
             "the disk over there is full: when there is room again, the same command goes on where it stopped"
@@ -130,13 +135,19 @@ fn end(given: &Given, transfer: Uuid, plan: &Plan, progress: &Progress, page: &m
     let (all, done) = (plan.sources.len(), given.done);
     if page.json {
         let skipped: Vec<_> = given.skipped.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
-        let about = json!({ "transfer": transfer, "files": done, "bytes": plan.bytes(), "skipped": skipped });
+        let unreadable: Vec<_> =
+            plan.unreadable.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        let about = json!({ "transfer": transfer, "files": done, "bytes": plan.bytes(), "skipped": skipped,
+            "unreadable": unreadable });
         progress.value(page, "sent", &about)?;
     } else if given.skipped.is_empty() {
         page.line(&format!("sent: {done} of {all}, {}", bytes(plan.bytes())))?;
     }
-    if given.skipped.is_empty() {
+    if given.skipped.is_empty() && plan.unreadable.is_empty() {
         return Ok(());
+    }
+    if given.skipped.is_empty() {
+        return Err(Failure::Unknown(format!("{} could not be read, and were not sent", plan.unreadable.len())));
     }
     Err(Failure::Unknown(format!("{} of {all} were not taken", given.skipped.len())))
 }

@@ -89,8 +89,13 @@ impl Folder {
             let entered = match open() {
                 Err(Errno::NOENT) => {
                     match rustix::fs::mkdirat(&folder, name.as_str(), Mode::from_raw_mode(0o777)) {
+                        Ok(()) => {
+                            // Else a crash takes it away again, with what was said to be on the disk in it.
+                            rustix::fs::fsync(&folder)?;
+                            open()
+                        }
                         // Another transfer made it just now.
-                        Err(Errno::EXIST) | Ok(()) => open(),
+                        Err(Errno::EXIST) => open(),
                         Err(errno) => Err(errno),
                     }
                 }
@@ -126,6 +131,21 @@ impl Folder {
             Ok(hash) => Ok(Some(Found::Whole(Digest(hash.finalize().into())))),
             Err(_) => Ok(Some(Found::Another)),
         }
+    }
+
+    /// Sees that what was found as it should be is on the disk: who put it there may not have waited for that.
+    pub(super) async fn keep(&self, wanted: &Wanted) -> Result<(), Refused> {
+        if wanted.folder {
+            return Ok(rustix::fs::fsync(self.enter(&wanted.parts)?)?);
+        }
+        let (parent, name) = self.parent(wanted)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        let keeping = tokio::task::spawn_blocking(move || {
+            rustix::fs::fsync(&file)?;
+            Ok(rustix::fs::fsync(&parent)?)
+        });
+        keeping.await.unwrap_or_else(|_| Err(Refused::Disk(io::ErrorKind::Other.into())))
     }
 
     fn parent<'a>(&self, wanted: &'a Wanted) -> Result<(OwnedFd, &'a str), Refused> {

@@ -8,9 +8,19 @@ use crate::Client;
 use comity_core::transfer::giving::{Give, Giving};
 use comity_core::wire::transfer::{Digest, Say, Why};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
+
+/// How often the receiver is told that a large file is still being read. It gives up after much longer.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// How long the receiver may say nothing until whoever looks is told that it is waited for.
+const WAITING: Duration = Duration::from_secs(5);
 
 /// What became of a transfer that came to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +41,8 @@ pub async fn give(
 ) -> Result<Given, Broken> {
     let entries = plan.sources.iter().map(|source| source.entry.clone()).collect();
     let socket = Socket::to(client, peer).await?;
-    let mut giver = Giver { plan, giving: Giving::new(transfer, entries), socket, file: None, given: Given::default() };
+    let (giving, hashed, given) = (Giving::new(transfer, entries), BTreeMap::new(), Given::default());
+    let mut giver = Giver { plan, giving, socket, hashed, file: None, given };
     match giver.run(&mut tell).await {
         Ok(()) => {
             giver.socket.close(None).await;
@@ -54,6 +65,8 @@ struct Giver<'a> {
     plan: &'a Plan,
     giving: Giving,
     socket: Socket,
+    /// How far files were read to answer the receiver: nothing of them is read again when it goes on from there.
+    hashed: BTreeMap<usize, (u64, Sha256)>,
     /// The file that is being sent.
     file: Option<Reading>,
     given: Given,
@@ -76,7 +89,7 @@ impl Giver<'_> {
                 }
                 self.perform(give, tell).await?;
             }
-            match self.socket.next().await? {
+            match self.hear(tell).await? {
                 Packet::Said(said) => {
                     let got = matches!(said, Say::Got { .. });
                     self.giving.handle(said)?;
@@ -89,12 +102,21 @@ impl Giver<'_> {
         }
     }
 
+    async fn hear(&mut self, tell: &mut impl FnMut(Event)) -> Result<Packet, Broken> {
+        if let Ok(packet) = timeout(WAITING, self.socket.next()).await {
+            return packet;
+        }
+        tell(Event::Waiting);
+        self.socket.next().await
+    }
+
     async fn perform(&mut self, give: Give, tell: &mut impl FnMut(Event)) -> Result<(), Broken> {
         match give {
             Give::Say(said) => self.socket.say(&said).await?,
             Give::Hash { file, upto } => {
-                let digest = self.hash(file, upto).await?;
-                self.giving.hashed(file, digest);
+                let hash = self.hash(file, upto).await?;
+                self.giving.hashed(file, Digest(hash.clone().finalize().into()));
+                self.hashed.insert(file, (upto, hash));
             }
             Give::Send { file, at, length } => {
                 if self.file.as_ref().is_none_or(|reading| reading.index != file) {
@@ -115,9 +137,14 @@ impl Giver<'_> {
                     self.read_on(file, size).await?;
                     tell(Event::Spared(size));
                 }
-                let reading = self.file.take();
-                let digest = reading.map(|reading| Digest(reading.hash.finalize().into()));
-                self.giving.ended(file, digest.unwrap_or(Digest([0; 32])));
+                let Some(reading) = self.file.take() else { return Err(Broken::Off) };
+                let source = &self.plan.sources[file];
+                let found = reading.file.metadata().map_err(|wrong| self.unreadable(file, wrong))?;
+                // What was sent may be of two states of it, and no checksum of ours would tell.
+                if !source.is_still(&found) {
+                    return Err(Broken::Changed(source.path.clone()));
+                }
+                self.giving.ended(file, Digest(reading.hash.finalize().into()));
             }
             Give::Settled { file, skipped } => self.settle(file, skipped, tell),
             Give::Over => {}
@@ -126,6 +153,7 @@ impl Giver<'_> {
     }
 
     fn settle(&mut self, file: usize, skipped: Option<Why>, tell: &mut impl FnMut(Event)) {
+        self.hashed.remove(&file);
         let path = self.plan.sources[file].entry.path.clone();
         match skipped {
             None => {
@@ -139,16 +167,25 @@ impl Giver<'_> {
         }
     }
 
-    async fn hash(&self, index: usize, upto: u64) -> Result<Digest, Broken> {
+    /// The hash of the beginning of a file. A slow disk may take hours for it, which the receiver waits.
+    async fn hash(&mut self, index: usize, upto: u64) -> Result<Sha256, Broken> {
         let mut file = self.open(index)?;
-        let hashed = hash_prefix(&mut file, upto).await.map_err(|source| self.unreadable(index, source))?;
-        Ok(Digest(hashed.finalize().into()))
+        let mut hashing = pin!(hash_prefix(&mut file, upto));
+        loop {
+            match timeout(SIGN_OF_LIFE, &mut hashing).await {
+                Ok(hashed) => return hashed.map_err(|source| unreadable(self.plan, index, source)),
+                Err(_) => self.socket.say(&Say::Reading { file: index as u64 }).await?,
+            }
+        }
     }
 
     /// Goes on reading a file; what comes before is hashed.
     async fn read_on(&mut self, index: usize, at: u64) -> Result<(), Broken> {
+        let hash = match self.hashed.remove(&index) {
+            Some((upto, hash)) if upto == at => hash,
+            _ => self.hash(index, at).await?,
+        };
         let mut file = self.open(index)?;
-        let hash = hash_prefix(&mut file, at).await.map_err(|source| self.unreadable(index, source))?;
         file.seek(SeekFrom::Start(at)).map_err(|source| self.unreadable(index, source))?;
         self.file = Some(Reading { index, file, at, hash });
         Ok(())

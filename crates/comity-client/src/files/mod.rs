@@ -14,7 +14,7 @@ pub use disk::Folder;
 pub use give::{Given, give};
 pub use plan::{Plan, Source};
 pub use socket::{InLine, Incoming};
-pub use take::{Ask, Taken, take};
+pub use take::{Ask, SKIPPED_MAX, Taken, take};
 
 use comity_core::transfer::Fault;
 use comity_core::wire::transfer::Why;
@@ -74,7 +74,7 @@ impl Broken {
     /// Whether trying again may help, without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Off => true,
+            Self::Off | Self::Fault(Fault::Peer { why: Why::Busy, .. }) => true,
             Self::Node(crate::Error::Refused(problem)) => {
                 matches!(problem.code.as_str(), "no_link" | "no_receiver" | "busy" | "unknown_peer" | "unavailable")
             }
@@ -100,6 +100,8 @@ pub enum Event {
     Progress(u64),
     /// This many bytes need not be sent: they are there.
     Spared(u64),
+    /// For some seconds the other side has said nothing: a disk may be slow, or a person thinks.
+    Waiting,
     /// A file or folder stands under its name.
     Done {
         /// Its path, as the sender named it.

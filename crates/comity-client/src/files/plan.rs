@@ -21,6 +21,19 @@ pub struct Source {
     pub path: PathBuf,
 }
 
+impl Source {
+    /// Whether a file is as it was when it was offered, as far as its size and its time of change tell.
+    pub(super) fn is_still(&self, found: &Metadata) -> bool {
+        found.len() == self.entry.size && modified(found) == self.entry.modified
+    }
+}
+
+/// When a file was changed last, Unix ms.
+fn modified(found: &Metadata) -> Option<u64> {
+    let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// All that is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -28,6 +41,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// What is there and is not sent: links, devices, pipes and sockets.
     pub left_out: Vec<PathBuf>,
+    /// What is in a folder and cannot be read, and why. It is not sent.
+    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 impl Plan {
@@ -45,6 +60,11 @@ impl Plan {
             if !found.is_file() && !found.is_dir() {
                 let sentence = format!("{} is neither a file nor a folder", path.display());
                 return Err(Broken::Unsendable(sentence));
+            }
+            if found.is_file() {
+                fs::File::open(path).map_err(|source| unreadable(path, source))?;
+            } else {
+                fs::read_dir(path).map_err(|source| unreadable(path, source))?;
             }
             plan.add(path, &top, &found)?;
         }
@@ -71,22 +91,32 @@ impl Plan {
             return Err(Broken::Unsendable(sentence));
         }
         name::parts(at).map_err(|bad| Broken::Unsendable(format!("{}: {bad}", path.display())))?;
-        let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.and_then(|since| u64::try_from(since.as_millis()).ok());
         let folder = found.is_dir();
         let size = if folder { 0 } else { found.len() };
-        let entry = Entry { path: at.to_owned(), size, folder, modified };
+        let entry = Entry { path: at.to_owned(), size, folder, modified: modified(found) };
         self.sources.push(Source { entry, path: path.to_owned() });
         if folder { self.add_inside(path, at) } else { Ok(()) }
     }
 
     fn add_inside(&mut self, path: &Path, at: &str) -> Result<(), Broken> {
         let listed = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let mut inside = listed.map_err(|source| unreadable(path, source))?;
+        let mut inside = match listed {
+            Ok(inside) => inside,
+            Err(wrong) => {
+                self.unreadable.push((path.to_owned(), wrong.to_string()));
+                return Ok(());
+            }
+        };
         inside.sort_by_key(fs::DirEntry::file_name);
         for one in inside {
             let path = one.path();
-            let found = one.metadata().map_err(|source| unreadable(&path, source))?;
+            let found = match one.metadata() {
+                Ok(found) => found,
+                Err(wrong) => {
+                    self.unreadable.push((path, wrong.to_string()));
+                    continue;
+                }
+            };
             let Some(name) = one.file_name().to_str().map(str::to_owned) else {
                 let sentence = format!("the name of {} is no UTF-8", path.display());
                 return Err(Broken::Unsendable(sentence));
@@ -94,6 +124,12 @@ impl Plan {
             // What a transfer to here has left behind is nobody's file yet.
             if (!found.is_file() && !found.is_dir()) || name.ends_with(name::PART) {
                 self.left_out.push(path);
+                continue;
+            }
+            if found.is_file()
+                && let Err(wrong) = fs::File::open(&path)
+            {
+                self.unreadable.push((path, wrong.to_string()));
                 continue;
             }
             self.add(&path, &format!("{at}/{name}"), &found)?;

@@ -5,7 +5,7 @@ use crate::exchange;
 use crate::query;
 use crate::{ANSWER_WITHIN, Client, Error};
 use comity_core::wire::control::{self, path};
-use comity_core::wire::transfer::{CHUNK_MAX, Say};
+use comity_core::wire::transfer::{CHUNK_MAX, Say, Why};
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -87,6 +87,13 @@ pub struct Incoming {
     /// Who sends.
     pub from: control::Giver,
     pub(super) socket: Socket,
+}
+
+impl Incoming {
+    /// Sends whoever sends away for now, with this sentence.
+    pub async fn put_off(self, because: &'static str) {
+        self.socket.close(Some(Say::failed(Why::Busy, because))).await;
+    }
 }
 
 impl std::fmt::Debug for Incoming {

@@ -6,16 +6,24 @@ use super::{Broken, Event};
 use comity_core::transfer::Fault;
 use comity_core::transfer::taking::{Offer, Take, Taking, Wanted};
 use comity_core::wire::transfer::{Say, Why};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long a sender may take to say what it has.
 const OFFER_TIME: Duration = Duration::from_secs(30);
 
-/// How long a sender may then say nothing: it may have to read a large file from its beginning.
+/// How long a sender may then say nothing. One that reads a large file says so every half a minute.
 const IDLE_TIME: Duration = Duration::from_secs(600);
+
+/// Packets that wait while somebody is asked, at most: what a sender may send without being answered, in files of
+/// any size. More are left on their way.
+const EARLY_MAX: usize = 256;
+
+/// How many of those that were not taken are named at the end. A sender may name many, only to be told no.
+pub const SKIPPED_MAX: usize = 1000;
 
 /// What became of a transfer that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +32,9 @@ pub struct Taken {
     pub offer: Offer,
     /// Files and folders that stand under their names.
     pub done: usize,
-    /// Those that were not taken, by their paths as the sender named them.
+    /// How many were not taken.
+    pub not_taken: usize,
+    /// The first of these, [`SKIPPED_MAX`] at most, by their paths as the sender named them.
     pub skipped: Vec<(String, Why)>,
 }
 
@@ -44,11 +54,12 @@ pub trait Ask: Send {
 pub async fn take(incoming: Incoming, folder: &Folder, bytes_max: u64, ask: &mut impl Ask) -> Result<Taken, Broken> {
     let taking = Taking::new(bytes_max);
     let parts = BTreeMap::new();
-    let mut taker = Taker { folder, taking, socket: incoming.socket, parts, done: 0, skipped: Vec::new() };
+    let (early, skipped) = (VecDeque::new(), Vec::new());
+    let mut taker = Taker { folder, taking, socket: incoming.socket, parts, early, done: 0, not_taken: 0, skipped };
     match taker.run(ask).await {
         Ok(offer) => {
             taker.socket.close(None).await;
-            Ok(Taken { offer, done: taker.done, skipped: taker.skipped })
+            Ok(Taken { offer, done: taker.done, not_taken: taker.not_taken, skipped: taker.skipped })
         }
         Err(broken) => {
             let last = match &broken {
@@ -69,7 +80,10 @@ struct Taker<'a> {
     taking: Taking,
     socket: Socket,
     parts: BTreeMap<u64, Part>,
+    /// What came while somebody was asked.
+    early: VecDeque<Packet>,
     done: usize,
+    not_taken: usize,
     skipped: Vec<(String, Why)>,
 }
 
@@ -78,9 +92,12 @@ impl Taker<'_> {
         let (mut got, mut told) = (0, 0);
         loop {
             let patience = if self.taking.offer().is_none() { OFFER_TIME } else { IDLE_TIME };
-            let packet = tokio::select! {
-                packet = timeout(patience, self.socket.next()) => packet.unwrap_or(Err(Broken::Off))?,
-                () = ask.given_up() => return Err(Broken::Anew),
+            let packet = match self.early.pop_front() {
+                Some(packet) => packet,
+                None => tokio::select! {
+                    packet = timeout(patience, self.socket.next()) => packet.unwrap_or(Err(Broken::Off))?,
+                    () = ask.given_up() => return Err(Broken::Anew),
+                },
             };
             match packet {
                 Packet::Said(said) => self.taking.handle(said)?,
@@ -110,7 +127,7 @@ impl Taker<'_> {
         match take {
             Take::Say(said) => self.socket.say(&said).await?,
             Take::Ask(offer) => {
-                if !ask.offered(&offer).await {
+                if !self.meanwhile(ask.offered(&offer)).await? {
                     return Err(Broken::Declined);
                 }
                 self.taking.accept();
@@ -121,7 +138,7 @@ impl Taker<'_> {
                 Err(refused) => self.refuse(&wanted, refused)?,
             },
             Take::Decide(wanted) => {
-                if ask.replaces(&wanted.path(), wanted.size).await {
+                if self.meanwhile(ask.replaces(&wanted.path(), wanted.size)).await? {
                     self.open_part(&wanted, true).await?;
                 } else {
                     self.taking.skip(wanted.file, Why::Exists);
@@ -150,17 +167,39 @@ impl Taker<'_> {
                 }
             }
             Take::Skipped { path, why } => {
-                self.skipped.push((path.clone(), why));
+                self.not_taken += 1;
+                if self.skipped.len() < SKIPPED_MAX {
+                    self.skipped.push((path.clone(), why));
+                }
                 ask.tell(Event::Skipped { path, why }).await;
             }
-            Take::There(wanted) => {
-                self.done += 1;
-                ask.tell(Event::Spared(wanted.size)).await;
-                ask.tell(Event::Done { path: wanted.path() }).await;
-            }
+            Take::There(wanted) => match self.folder.keep(&wanted).await {
+                Ok(()) => {
+                    self.taking.placed(wanted.file);
+                    self.done += 1;
+                    ask.tell(Event::Spared(wanted.size)).await;
+                    ask.tell(Event::Done { path: wanted.path() }).await;
+                }
+                Err(refused) => self.refuse(&wanted, refused)?,
+            },
             Take::Over => {}
         }
         Ok(())
+    }
+
+    /// Waits for an answer, as a person may take long, and yet notices when the sender goes.
+    async fn meanwhile(&mut self, answer: impl Future<Output = bool>) -> Result<bool, Broken> {
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                packet = self.socket.next(), if self.early.len() < EARLY_MAX => match packet? {
+                    Packet::Said(said @ Say::Failed { .. }) => self.taking.handle(said)?,
+                    packet => self.early.push_back(packet),
+                },
+            }
+        }
     }
 
     async fn open_part(&mut self, wanted: &Wanted, replace: bool) -> Result<(), Broken> {

@@ -187,3 +187,21 @@ fn what_cannot_be_sent_is_said_before_anything_is() {
     assert!(refused(&[".hidden"]).contains("dot"));
     assert!(Plan::of(&[Path::new("/dev/null").to_owned()]).is_err());
 }
+
+#[test]
+fn a_file_that_changed_since_it_was_offered_is_noticed() {
+    let scratch = Scratch::new();
+    scratch.write("file", "12345");
+    let path = scratch.0.join("file");
+    let plan = Plan::of(std::slice::from_ref(&path)).expect("it can be sent");
+    let is_still = || plan.sources[0].is_still(&fs::metadata(&path).expect("it is there"));
+    assert!(is_still());
+    let offered = fs::metadata(&path).and_then(|found| found.modified()).expect("a time");
+    let touch = |time| fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time));
+    scratch.write("file", "54321");
+    touch(offered + std::time::Duration::from_secs(1)).expect("it is ours");
+    assert!(!is_still(), "of the same size, later");
+    scratch.write("file", "123456");
+    touch(offered).expect("it is ours");
+    assert!(!is_still(), "of another size");
+}

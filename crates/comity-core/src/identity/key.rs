@@ -4,6 +4,8 @@
 
 use crate::id::{NodeId, PeerId};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use hkdf::Hkdf;
+use sha2::Sha256;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -37,6 +39,15 @@ impl KeyPair {
     /// The UUID by which the local network knows this key.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// Bytes that nobody tells without the secret, and from which it cannot be told: always the same for the same
+    /// purpose, others for any other.
+    pub fn secret_for(&self, purpose: &str) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        let hkdf = Hkdf::<Sha256>::new(Some(b"comity/secret/1"), self.signing.as_bytes());
+        hkdf.expand(purpose.as_bytes(), &mut bytes).expect("HKDF gives up to 8,160 bytes");
+        bytes
     }
 
     /// The secret seed: for the key file and the TLS certificate, for nothing else.
@@ -121,6 +132,14 @@ mod tests {
         assert_eq!(key.node().to_string(), "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
         assert_eq!(key.seed(), &seed);
         assert_eq!(key.node().peer(), key.peer());
+    }
+
+    #[test]
+    fn what_is_secret_is_the_same_for_one_key_and_purpose_alone() {
+        let key = KeyPair::from_seed([7; 32]);
+        assert_eq!(key.secret_for("a"), KeyPair::from_seed([7; 32]).secret_for("a"));
+        assert_ne!(key.secret_for("a"), key.secret_for("b"));
+        assert_ne!(key.secret_for("a"), KeyPair::from_seed([8; 32]).secret_for("a"));
     }
 
     #[test]

@@ -474,11 +474,13 @@ fn cut_all(texts: &[String]) -> Vec<String> {
 /// The text without control characters and without characters that change the direction of
 /// writing, so that it can be shown.
 pub fn clean(text: &str) -> String {
-    let hidden = |c: &char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().filter(|c| !hidden(c)).collect()
+    text.chars().filter(|c| !is_hidden(*c)).collect()
+}
+
+/// Whether a character is not seen itself, but may change how others are.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

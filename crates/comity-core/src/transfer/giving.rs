@@ -69,8 +69,8 @@ enum State {
     Named,
     /// The receiver asks about so many bytes, for the last time or not.
     Asked(u64, Last),
-    /// They are, or are not, the beginning of the file.
-    Compared(u64, bool, Last),
+    /// It was told what they are in this file.
+    Told(u64, Last),
     /// Wanted, and sent up to here.
     Wanted(u64),
     /// All of it was sent, but for its checksum.
@@ -94,8 +94,6 @@ pub struct Giving {
     phase: Phase,
     next: usize,
     under_way: BTreeMap<usize, State>,
-    /// What the receiver has of files, as it says.
-    claims: BTreeMap<usize, Digest>,
     out: VecDeque<Give>,
     sent: u64,
     got: u64,
@@ -110,8 +108,7 @@ impl Giving {
         let names = top.take(NAMES_MAX).map(|entry| entry.path.clone()).collect();
         let offer = Say::Offer { version: VERSION, transfer, files, bytes, names };
         let out = VecDeque::from([Give::Say(offer)]);
-        let (under_way, claims) = (BTreeMap::new(), BTreeMap::new());
-        Self { entries, phase: Phase::Offered, next: 0, under_way, claims, out, sent: 0, got: 0 }
+        Self { entries, phase: Phase::Offered, next: 0, under_way: BTreeMap::new(), out, sent: 0, got: 0 }
     }
 
     /// What is sent.
@@ -155,22 +152,21 @@ impl Giving {
             return unexpected(said);
         };
         let next = match (said, state) {
-            (Say::Check { upto, sha256, .. }, State::Named | State::Compared(_, false, Last::No))
+            (Say::Check { upto, .. }, State::Named | State::Told(_, Last::No))
                 if *upto <= entry.size && !entry.folder =>
             {
                 self.out.push_back(Give::Hash { file, upto: *upto });
-                self.claims.insert(file, *sha256);
                 let first = state == State::Named;
                 State::Asked(*upto, if first && *upto == entry.size { Last::No } else { Last::Yes })
             }
-            (Say::Take { from: 0, .. }, State::Named | State::Compared(..)) if !entry.folder => State::Wanted(0),
-            (Say::Take { from, .. }, State::Compared(upto, true, _)) if *from == upto => State::Wanted(upto),
-            (Say::Skip { why, .. }, State::Named | State::Compared(..) | State::Ended) => {
+            (Say::Take { from: 0, .. }, State::Named | State::Told(..)) if !entry.folder => State::Wanted(0),
+            (Say::Take { from, .. }, State::Told(upto, _)) if *from == upto => State::Wanted(upto),
+            (Say::Skip { why, .. }, State::Named | State::Told(..) | State::Ended) => {
                 return self.settle(file, Some(*why));
             }
             (Say::Done { .. }, State::Ended) => return self.settle(file, None),
             (Say::Done { .. }, State::Named) if entry.folder => return self.settle(file, None),
-            (Say::Done { .. }, State::Compared(upto, true, _)) if upto == entry.size => return self.settle(file, None),
+            (Say::Done { .. }, State::Told(upto, _)) if upto == entry.size => return self.settle(file, None),
             _ => return unexpected(said),
         };
         self.under_way.insert(file, next);
@@ -184,14 +180,12 @@ impl Giving {
     }
 
     /// Takes the SHA-256 that [`Give::Hash`] wanted.
-    pub fn hashed(&mut self, file: usize, digest: Digest) {
-        let claim = self.claims.remove(&file);
+    pub fn hashed(&mut self, file: usize, sha256: Digest) {
         if let Some(state) = self.under_way.get_mut(&file)
             && let State::Asked(upto, last) = *state
         {
-            let same = claim == Some(digest);
-            *state = State::Compared(upto, same, last);
-            self.out.push_back(Give::Say(Say::Checked { file: number(file), same }));
+            *state = State::Told(upto, last);
+            self.out.push_back(Give::Say(Say::Checked { file: number(file), sha256 }));
         }
     }
 

@@ -4,8 +4,9 @@
 //!
 //! A transfer that broke goes on by being offered again. What the receiver kept of a file is the beginning of
 //! that file if it has the same SHA-256 as so many bytes of it have at the sender. Both sides have to read
-//! these bytes anyway for the checksum of the whole, so comparing costs no reading; nothing but the bytes
-//! themselves has to be kept; and a file that has grown or begins as another one goes on as well.
+//! these bytes anyway for the checksum of the whole, so they are read once for both; nothing but the bytes
+//! themselves has to be kept; and a file that has grown or begins as another one goes on as well. Only where
+//! a file of the same size stands already, that one is compared first.
 
 pub mod giving;
 pub mod name;

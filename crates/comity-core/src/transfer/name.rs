@@ -1,5 +1,7 @@
 //! Which names of a sender are taken: those that stay in the folder of the receiver, and that can be shown.
 
+use crate::peers::book;
+
 /// What stands behind the name of a file that is not whole yet.
 pub const PART: &str = ".comity-part";
 
@@ -24,8 +26,8 @@ pub enum BadName {
     /// `.` or `..`.
     #[error("a path leads down, never up")]
     Up,
-    /// Characters that cannot be shown.
-    #[error("a name has no control characters")]
+    /// Characters that cannot be shown, or with which it looks like another one.
+    #[error("a name has no control characters, and none that are not seen or turn the direction of writing")]
     Control,
     /// The first name begins with a dot: it may be one that programs obey.
     #[error("what begins with a dot is not taken at the top")]
@@ -48,7 +50,7 @@ pub fn parts(path: &str) -> Result<Vec<&str>, BadName> {
         match *name {
             "." | ".." => return Err(BadName::Up),
             name if name.is_empty() || name.len() > NAME_MAX => return Err(BadName::NameLength),
-            name if name.chars().any(char::is_control) => return Err(BadName::Control),
+            name if name.chars().any(deceives) => return Err(BadName::Control),
             name if name.ends_with(PART) => return Err(BadName::Part),
             _ => {}
         }
@@ -59,13 +61,21 @@ pub fn parts(path: &str) -> Result<Vec<&str>, BadName> {
     Ok(names)
 }
 
+/// Whether a name with this character can look like another. The two joiners are part of how several scripts, and
+/// emoji, are written.
+fn deceives(c: char) -> bool {
+    book::is_hidden(c) && !matches!(c, '\u{200c}' | '\u{200d}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_path_that_stays_below_is_taken() {
-        for path in ["a", "a/b.c/d", "a/.git/config", "with space", "ünï", "a..b", "a/..b", "C:\\x", "-rf"] {
+        for path in
+            ["a", "a/b.c/d", "a/.git/config", "with space", "ünï", "a..b", "a/..b", "C:\\x", "-rf", "می\u{200c}خواهم"]
+        {
             assert!(parts(path).is_ok(), "{path}");
         }
         assert_eq!(parts("a/b"), Ok(vec!["a", "b"]));
@@ -87,6 +97,9 @@ mod tests {
             ("a\0b", BadName::Control),
             ("a\u{1b}[2Jb", BadName::Control),
             ("a\nb", BadName::Control),
+            ("gpj\u{202e}.exe", BadName::Control),
+            ("a/b\u{200b}", BadName::Control),
+            ("\u{feff}a", BadName::Control),
             (".bashrc", BadName::Hidden),
             (".ssh/authorized_keys", BadName::Hidden),
             ("a.comity-part", BadName::Part),

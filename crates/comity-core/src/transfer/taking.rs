@@ -33,12 +33,14 @@ pub enum Take {
     },
     /// This was not taken, and the sender is told.
     Skipped {
-        /// Its path, as the sender named it: not to be used, and to be cleaned before it is shown.
+        /// Its path, as the sender named it, cut at [`name::PATH_MAX`] bytes: not to be used, and to be cleaned before
+        /// it is shown.
         path: String,
         /// Why.
         why: Why,
     },
-    /// It is there as it should be, without anything having been sent.
+    /// It is there as it should be, without anything having been sent: see that it is on the disk;
+    /// [`Taking::placed`] or [`Taking::skip`] takes it.
     There(Wanted),
     /// All is said.
     Over,
@@ -98,13 +100,13 @@ pub enum Found {
 enum State {
     /// Not looked at yet, or waiting for a decision.
     Open,
-    /// The sender was asked about so many bytes of a part.
-    AskedPart(u64),
-    /// The sender was asked about a whole file.
-    AskedWhole,
+    /// The sender was asked about so many bytes of a part, which have this SHA-256.
+    AskedPart(u64, Digest),
+    /// The sender was asked about a whole file, which has this SHA-256.
+    AskedWhole(Digest),
     /// What comes belongs to it, once those before it have ended.
     Coming(u64),
-    /// All of it has come.
+    /// All of it has come, or was there.
     Came,
 }
 
@@ -124,6 +126,9 @@ pub struct Taking {
     offer: Option<Offer>,
     named: u64,
     named_bytes: u64,
+    /// The folder that was named last: what comes next is in it or in one above it, because what is in a folder
+    /// comes right behind it. So no file makes folders that were not counted.
+    folder: Vec<String>,
     under_way: BTreeMap<u64, (Wanted, State)>,
     out: VecDeque<Take>,
     got: u64,
@@ -139,6 +144,7 @@ impl Taking {
             offer: None,
             named: 0,
             named_bytes: 0,
+            folder: Vec::new(),
             under_way: BTreeMap::new(),
             out: VecDeque::new(),
             got: 0,
@@ -161,7 +167,8 @@ impl Taking {
             (Say::File { file, path, size, folder, modified }, Phase::Open) => {
                 self.take_file(path, Wanted { file, parts: Vec::new(), size, folder, modified })
             }
-            (Say::Checked { file, same }, Phase::Open) => self.take_comparison(file, same),
+            (Say::Checked { file, sha256 }, Phase::Open) => self.take_comparison(file, sha256),
+            (Say::Reading { file }, Phase::Open) if self.under_way.contains_key(&file) => Ok(()),
             (Say::End { file, sha256 }, Phase::Open) => self.take_end(file, sha256),
             (said @ Say::Finish, Phase::Open) => {
                 if !self.under_way.is_empty() || Some(self.named) != self.offer.as_ref().map(|offer| offer.files) {
@@ -196,7 +203,7 @@ impl Taking {
         }
     }
 
-    fn take_file(&mut self, path: String, mut wanted: Wanted) -> Result<(), Fault> {
+    fn take_file(&mut self, mut path: String, mut wanted: Wanted) -> Result<(), Fault> {
         let (files, bytes) = self.offer.as_ref().map_or((0, 0), |offer| (offer.files, offer.bytes));
         self.named_bytes = self.named_bytes.saturating_add(wanted.size);
         let misplaced = wanted.file != self.named || self.under_way.len() >= AHEAD_MAX;
@@ -207,17 +214,25 @@ impl Taking {
             return Err(Fault::MoreThanAnnounced);
         }
         self.named += 1;
-        match name::parts(&path) {
-            Ok(parts) => wanted.parts = parts.into_iter().map(str::to_owned).collect(),
-            Err(_) => {
-                self.out.push_back(Take::Say(Say::Skip { file: wanted.file, why: Why::Name }));
-                self.out.push_back(Take::Skipped { path, why: Why::Name });
-                return Ok(());
-            }
+        let parts = name::parts(&path).ok().filter(|parts| self.is_named(&parts[..parts.len() - 1]));
+        let Some(parts) = parts.map(|parts| parts.into_iter().map(str::to_owned).collect()) else {
+            path.truncate(path.floor_char_boundary(name::PATH_MAX));
+            self.out.push_back(Take::Say(Say::Skip { file: wanted.file, why: Why::Name }));
+            self.out.push_back(Take::Skipped { path, why: Why::Name });
+            return Ok(());
+        };
+        wanted.parts = parts;
+        if wanted.folder {
+            self.folder.clone_from(&wanted.parts);
         }
         self.under_way.insert(wanted.file, (wanted.clone(), State::Open));
         self.out.push_back(Take::Look(wanted));
         Ok(())
+    }
+
+    /// Whether this is the folder that was named last, or one above it.
+    fn is_named(&self, folder: &[&str]) -> bool {
+        self.folder.len() >= folder.len() && self.folder.iter().zip(folder).all(|(named, this)| named == this)
     }
 
     /// Takes what [`Take::Look`] found, or what is there after a decision to replace what was.
@@ -226,16 +241,16 @@ impl Taking {
         let size = wanted.size;
         match found {
             Found::Folder => {
-                let (wanted, _) = self.under_way.remove(&file).expect("it was there above");
-                self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
+                *state = State::Came;
+                self.out.push_back(Take::There(wanted.clone()));
             }
             Found::Part(upto, sha256) if upto > 0 && upto <= size => {
-                *state = State::AskedPart(upto);
-                self.out.push_back(Take::Say(Say::Check { file, upto, sha256 }));
+                *state = State::AskedPart(upto, sha256);
+                self.out.push_back(Take::Say(Say::Check { file, upto }));
             }
             Found::Whole(sha256) => {
-                *state = State::AskedWhole;
-                self.out.push_back(Take::Say(Say::Check { file, upto: size, sha256 }));
+                *state = State::AskedWhole(sha256);
+                self.out.push_back(Take::Say(Say::Check { file, upto: size }));
             }
             Found::Another => self.out.push_back(Take::Decide(wanted.clone())),
             Found::Nothing | Found::Part(..) => self.want(file, 0),
@@ -264,19 +279,20 @@ impl Taking {
         }
     }
 
-    fn take_comparison(&mut self, file: u64, same: bool) -> Result<(), Fault> {
+    /// Compares what is here with what the sender has.
+    fn take_comparison(&mut self, file: u64, there: Digest) -> Result<(), Fault> {
         match self.under_way.get_mut(&file) {
-            Some((_, State::AskedPart(upto))) => {
-                let from = if same { *upto } else { 0 };
+            Some((_, State::AskedPart(upto, here))) => {
+                let from = if *here == there { *upto } else { 0 };
                 self.want(file, from);
             }
-            Some((_, State::AskedWhole)) if same => {
-                let (wanted, _) = self.under_way.remove(&file).expect("it was there above");
-                self.out.extend([Take::Say(Say::Done { file }), Take::There(wanted)]);
-            }
-            Some((wanted, state @ State::AskedWhole)) => {
-                *state = State::Open;
-                self.out.push_back(Take::Decide(wanted.clone()));
+            Some((wanted, state @ State::AskedWhole(_))) => {
+                let is_same = matches!(state, State::AskedWhole(here) if *here == there);
+                let wanted = wanted.clone();
+                let (next, take) =
+                    if is_same { (State::Came, Take::There(wanted)) } else { (State::Open, Take::Decide(wanted)) };
+                *state = next;
+                self.out.push_back(take);
             }
             _ => return Err(Fault::Unexpected("checked")),
         }

@@ -85,6 +85,7 @@ impl Receiver {
                     Some(_) => Found::Another,
                     None => self.disk.part(&path),
                 };
+                self.open.insert(wanted.file, path);
                 self.taking.found(wanted.file, found);
             }
             Take::Decide(wanted) if self.disk.replace => {
@@ -93,10 +94,8 @@ impl Receiver {
             }
             Take::Decide(wanted) => self.taking.skip(wanted.file, Why::Exists),
             Take::Open { file, from } => {
-                let path = self.path_of(file);
-                let part = self.disk.parts.entry(path.clone()).or_default();
+                let part = self.disk.parts.entry(self.open[&file].clone()).or_default();
                 part.truncate(usize::try_from(from).expect("small"));
-                self.open.insert(file, path);
             }
             Take::Place { wanted, sha256: wanted_digest } => {
                 let path = wanted.path();
@@ -109,17 +108,13 @@ impl Receiver {
                 }
             }
             Take::Skipped { path, why } => self.skipped.push((path, why)),
-            Take::There(_) => {}
+            Take::There(wanted) => self.taking.placed(wanted.file),
             Take::Over => self.over = true,
         }
     }
-
-    fn path_of(&self, file: u64) -> String {
-        NAMES[usize::try_from(file).expect("small")].to_owned()
-    }
 }
 
-const NAMES: [&str; 3] = ["a", "folder/b", "empty"];
+const NAMES: [&str; 3] = ["a", "b", "empty"];
 
 /// Sends these files, whose names are those of `NAMES`, until the end or until so many pieces have arrived; says
 /// how many bytes of pieces were sent.
@@ -236,6 +231,16 @@ fn replacing_a_file_of_the_same_size_goes_on_after_a_break() {
     assert!(again.over && again.disk.parts.is_empty() && again.disk.files[NAMES[0]] == files[0].1);
 }
 
+#[test]
+fn a_sender_is_not_told_what_stands_there() {
+    let mut receiver = accepted(1, 4);
+    receiver.disk.files.insert("a".to_owned(), b"mine".to_vec());
+    let said = receiver.take(file(0, "a", 4)).expect("announced");
+    assert_eq!(said, [Packet::Text(Say::Check { file: 0, upto: 4 })]);
+    let answer = Packet::Text(Say::Checked { file: 0, sha256: sha256(b"mine") });
+    assert_eq!(receiver.take(answer), Ok(vec![Packet::Text(Say::Done { file: 0 })]));
+}
+
 /// A sender that has named a file of so many bytes.
 fn named(size: u64) -> Giving {
     let entry = Entry { path: "a".to_owned(), size, folder: false, modified: None };
@@ -246,10 +251,18 @@ fn named(size: u64) -> Giving {
 }
 
 #[test]
+fn a_sender_that_reads_for_long_may_say_so_of_what_it_has_named() {
+    let mut receiver = accepted(1, 4);
+    receiver.take(file(0, "a", 4)).expect("announced");
+    assert_eq!(receiver.take(Packet::Text(Say::Reading { file: 0 })), Ok(Vec::new()));
+    assert_eq!(receiver.take(Packet::Text(Say::Reading { file: 1 })), Err(Fault::Unexpected("reading")));
+}
+
+#[test]
 fn nobody_can_have_a_sender_read_a_file_for_ever() {
     for (first, times) in [(9, 2), (8, 1)] {
         let mut giving = named(9);
-        let check = |upto| Say::Check { file: 0, upto, sha256: sha256(b"") };
+        let check = |upto| Say::Check { file: 0, upto };
         for upto in [first, 9].into_iter().take(times) {
             giving.handle(check(upto)).expect("so often it may be asked");
             assert_eq!(giving.poll(), Some(Give::Hash { file: 0, upto }));
@@ -301,6 +314,31 @@ fn names_that_leave_the_folder_are_passed_over_and_the_rest_goes_on() {
     assert_eq!(said, [Packet::Text(Say::Take { file: 1, from: 0 })]);
 }
 
+fn folder(number: u64, path: &str) -> Packet {
+    Packet::Text(Say::File { file: number, path: path.to_owned(), size: 0, folder: true, modified: None })
+}
+
+#[test]
+fn what_is_in_a_folder_is_taken_only_right_behind_it() {
+    let mut receiver = accepted(100, 10);
+    let honest = [("x", true), ("x/y", true), ("x/y/1", true), ("x/2", true), ("3", true)];
+    let others = [("z/5", false), ("3/6", false), ("x/z/7", false), ("w", true), ("x/4", false)];
+    for (number, (path, is_taken)) in honest.into_iter().chain(others).enumerate() {
+        let number = number as u64;
+        let packet = if path.ends_with(char::is_alphabetic) { folder(number, path) } else { file(number, path, 1) };
+        let said = receiver.take(packet).expect("it is taken or passed over");
+        let skip = Packet::Text(Say::Skip { file: number, why: Why::Name });
+        assert_eq!(!said.contains(&skip), is_taken, "{path}: {said:?}");
+    }
+}
+
+#[test]
+fn of_a_name_that_is_too_long_no_more_is_kept_than_of_a_long_one() {
+    let mut receiver = accepted(1, 10);
+    receiver.take(file(0, &"é".repeat(10_000), 3)).expect("it is passed over");
+    assert_eq!(receiver.skipped[0].0.len(), name::PATH_MAX);
+}
+
 #[test]
 fn a_wrong_checksum_leaves_nothing_behind() {
     let mut receiver = accepted(1, 3);
@@ -317,7 +355,8 @@ fn what_has_no_place_ends_a_transfer_on_either_side() {
     for said in [
         Say::Finish,
         Say::Accept { version: 1 },
-        Say::Checked { file: 0, same: true },
+        Say::Checked { file: 0, sha256: sha256(b"") },
+        Say::Reading { file: 0 },
         Say::File { file: 5, path: "a".to_owned(), size: 0, folder: false, modified: None },
         Say::File { file: 0, path: "a".to_owned(), size: 1, folder: true, modified: None },
         Say::End { file: 0, sha256: sha256(b"") },
@@ -328,7 +367,7 @@ fn what_has_no_place_ends_a_transfer_on_either_side() {
     for said in [
         Say::Take { file: 0, from: 5 },
         Say::Take { file: 7, from: 0 },
-        Say::Check { file: 0, upto: 10, sha256: sha256(b"") },
+        Say::Check { file: 0, upto: 10 },
         Say::Done { file: 0 },
         Say::Got { bytes: 1 },
         Say::Finish,

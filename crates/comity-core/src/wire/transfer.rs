@@ -58,21 +58,25 @@ pub enum Say {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         modified: Option<u64>,
     },
-    /// The receiver has so many bytes, and asks whether they are the beginning of this file.
+    /// The receiver has so many bytes, and asks whether they are the beginning of this file. It does not say what they
+    /// are: they may be of a file that the sender knows nothing of.
     Check {
         /// Which file.
         file: u64,
         /// How many bytes.
         upto: u64,
-        /// Their SHA-256.
-        sha256: Digest,
     },
     /// The answer.
     Checked {
         /// Which file.
         file: u64,
-        /// Whether they are.
-        same: bool,
+        /// The SHA-256 of so many bytes at the sender.
+        sha256: Digest,
+    },
+    /// The sender still reads this file: the answer takes long, and comes.
+    Reading {
+        /// Which file.
+        file: u64,
     },
     /// The receiver wants the content from here on.
     Take {
@@ -263,6 +267,7 @@ impl Say {
             Self::File { .. } => "file",
             Self::Check { .. } => "check",
             Self::Checked { .. } => "checked",
+            Self::Reading { .. } => "reading",
             Self::Take { .. } => "take",
             Self::Skip { .. } => "skip",
             Self::End { .. } => "end",
@@ -290,7 +295,8 @@ mod tests {
             Say::Offer { version: 1, transfer: id, files: 2, bytes: u64::MAX, names: vec!["a".to_owned()] },
             Say::File { file: 0, path: "a/b".to_owned(), size: 3, folder: false, modified: Some(5) },
             Say::File { file: 1, path: "a".to_owned(), size: 0, folder: true, modified: None },
-            Say::Check { file: 0, upto: 2, sha256 },
+            Say::Check { file: 0, upto: 2 },
+            Say::Checked { file: 0, sha256 },
             Say::Skip { file: 1, why: Why::DiskFull },
             Say::Finish,
             Say::failed(Why::Stopped, "é".repeat(400)),

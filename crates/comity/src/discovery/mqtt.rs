@@ -60,7 +60,7 @@ pub(crate) struct Setup {
     pub(crate) urls: Vec<BrokerUrl>,
     /// The key of this node.
     pub(crate) keys: KeyPair,
-    /// What is added to the client id: a command beside a node is somebody else to the broker.
+    /// What makes the client id another one: a command beside a node is somebody else to the broker.
     pub(crate) role: &'static str,
     /// What is announced; `None`: nothing is, this one only listens.
     pub(crate) advertised: Option<Advertised>,
@@ -248,11 +248,16 @@ impl Mqtt {
     }
 }
 
-/// A name of at most 23 bytes with its role, as old brokers want it.
+/// A name of at most 23 bytes, as old brokers want it, and which nobody can tell: whoever connects under it has the
+/// broker throw this node out and publish its will.
 fn client_id(settings: &Settings, keys: &KeyPair, role: &str) -> String {
-    let id = keys.peer().0.simple().to_string();
-    let own = settings.client_id.clone().unwrap_or_else(|| format!("comity-{}", &id[..10]));
-    format!("{own}{role}")
+    settings.client_id.as_ref().map_or_else(
+        || {
+            let secret = u64::from_be_bytes(keys.secret_for(&format!("mqtt client id{role}")));
+            format!("comity-{secret:016x}")
+        },
+        |own| format!("{own}{role}"),
+    )
 }
 
 impl Standing {

@@ -6,8 +6,8 @@
 //! | | whoever `local.trust` admits; each message is judged by itself | `GET /rpc` |
 //! | | anybody; each message is judged by itself | `POST /dashflow/message` |
 //! | | nodes that prove their key by TLS | `GET /dashflow/link` |
-//! | | the same, while a link with them is up | `GET /dashflow/files` |
-//! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH`, `DELETE /dashflow/rtc/{session}` |
+//! | | nodes that prove their key by TLS, while a link with them is up | `GET /dashflow/files` |
+//! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |

@@ -4,7 +4,7 @@
 
 use super::hello::{self, Greeted};
 use super::listen::Caller;
-use super::stream::Up;
+use super::stream::{Calls, Up};
 use super::wire::Wire;
 use super::{Cause, Established, Links, ROOM, WRITES_MAX, Write};
 use crate::observe::Direction;
@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsStream, client, server};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -267,10 +267,11 @@ async fn read<S: Packets>(
     stream: &mut SplitStream<S>,
     mut names: ChannelTable,
 ) -> LinkLoss {
+    let mut calls = Calls::default();
     loop {
         let outcome = match stream.next().await {
             Some(Ok(Packet::Binary(frame))) => read_messages(links, link, &frame, &names).await,
-            Some(Ok(Packet::Text(text))) => read_text(links, link, text.as_bytes(), &mut names).await,
+            Some(Ok(Packet::Text(text))) => read_text(links, link, text.as_bytes(), &mut names, &mut calls).await,
             Some(Ok(Packet::Ping(_) | Packet::Pong(_) | Packet::Frame(_))) => Ok(()),
             Some(Ok(Packet::Close(_))) | None => Err(LinkLoss::Broken),
             Some(Err(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_))) => {
@@ -312,7 +313,13 @@ fn expected(frame: &Bytes) -> usize {
     (frame.len() / (compact::HEADER + IDS + payload)).max(1)
 }
 
-async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut ChannelTable) -> Result<(), LinkLoss> {
+async fn read_text(
+    links: &Links,
+    link: LinkId,
+    text: &[u8],
+    names: &mut ChannelTable,
+    calls: &mut Calls,
+) -> Result<(), LinkLoss> {
     let handle = &links.0.handle;
     let room = links.room_for(text.len()).await?;
     let read = frame::parse(text, handle.now().wall);
@@ -323,6 +330,9 @@ async fn read_text(links: &Links, link: LinkId, text: &[u8], names: &mut Channel
             handle.received(link, vec![message], Vec::new(), room).await;
         }
         Ok(Incoming::Control(Frame::Channels(more))) => name_channels(names, more),
+        Ok(Incoming::Control(Frame::Call(_))) if !calls.admit(Instant::now()) => {
+            handle.counters().dropped("too_many_calls", 1);
+        }
         Ok(Incoming::Control(Frame::Call(call))) => {
             // Only whoever dialled can dial again, and only where it did.
             if let Some(Up { key, remote, dialed: true, way: Way::Mesh, .. }) = links.0.streams.link(link) {

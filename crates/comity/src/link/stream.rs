@@ -28,7 +28,7 @@ use std::time::Duration;
 use table::Seat;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 use tokio_tungstenite::tungstenite::Message as Packet;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -49,6 +49,10 @@ const OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// How long the first words may take.
 const WORD_TIME: Duration = Duration::from_secs(5);
+
+/// Calls of one link within a minute that are answered; more are dropped and counted. A command that waits for the
+/// other side tries every second; more is what one peer can make a node dial.
+const CALLS_MAX: u32 = 120;
 
 /// How long the last packets of a stream may take.
 const LINGER: Duration = Duration::from_secs(1);
@@ -165,23 +169,26 @@ impl Links {
     pub(super) fn called(&self, key: NodeId, address: SocketAddr, call: Uuid) {
         let links = self.clone();
         self.spawn(async move {
-            // However often the other side calls, this many dials are under way.
+            // However often the other side calls, this many connections are there, also while it says nothing.
             let Some(seat) = links.0.streams.seat(key) else { return };
             let dialed = timeout(OPEN_TIME, links.dial_stream(key, address)).await;
-            drop(seat);
             let Ok(Some(mut packets)) = dialed else { return };
             let word = Packet::text(Word::Called { call }.encode());
-            if packets.send(word).await.is_ok() {
-                links.take_stream(key, packets).await;
+            if let Ok(Ok(())) = timeout(WORD_TIME, packets.send(word)).await {
+                links.take_seated(key, packets, Some(seat)).await;
             }
         });
     }
 
     /// Takes a stream that the other side opened: it goes to whoever waits for files.
-    pub(super) async fn take_stream(&self, key: NodeId, mut packets: Packeted) {
+    pub(super) async fn take_stream(&self, key: NodeId, packets: Packeted) {
+        self.take_seated(key, packets, None).await;
+    }
+
+    async fn take_seated(&self, key: NodeId, mut packets: Packeted, seat: Option<Seat>) {
         let refusal = match timeout(WORD_TIME, first_word(&mut packets)).await {
             Ok(Some(Word::Called { call })) => return self.0.streams.answer(key, call, packets),
-            Ok(Some(Word::Open { version })) if version >= VERSION => match self.give(key, packets).await {
+            Ok(Some(Word::Open { version })) if version >= VERSION => match self.give(key, packets, seat).await {
                 Ok(()) => return,
                 Err((back, code, detail)) => {
                     packets = back;
@@ -202,12 +209,17 @@ impl Links {
     }
 
     /// Hands a stream to the first that waits for one from there; else it comes back, with the reason.
-    async fn give(&self, key: NodeId, packets: Packeted) -> Result<(), (Packeted, &'static str, &'static str)> {
+    async fn give(
+        &self,
+        key: NodeId,
+        packets: Packeted,
+        seat: Option<Seat>,
+    ) -> Result<(), (Packeted, &'static str, &'static str)> {
         let view = self.0.handle.look().await;
         let known = view.known.contains(&key);
         let name = view.peers.iter().find(|peer| peer.key == Some(key)).map(|peer| peer.name.clone());
         let from = Giver { key, name, trust: if known { Trust::Known } else { Trust::Verified } };
-        let Some(seat) = self.0.streams.seat(key) else {
+        let Some(seat) = seat.or_else(|| self.0.streams.seat(key)) else {
             return Err((packets, "busy", "too many transfers are under way there"));
         };
         let mut received = Received { stream: Stream { packets, seat }, from };
@@ -300,6 +312,24 @@ async fn copy<P: Packets, Q: Packets>(from: &mut SplitStream<P>, to: &mut SplitS
 async fn farewell<P: Packets>(to: &mut SplitSink<P, Packet>, from: &mut SplitStream<P>) {
     if to.close().await.is_ok() {
         while let Some(Ok(_)) = from.next().await {}
+    }
+}
+
+/// How often the other side of a link has called, lately.
+#[derive(Default)]
+pub(super) struct Calls {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Calls {
+    /// Whether one more is answered.
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now - since >= Duration::from_secs(60)) {
+            *self = Self { since: Some(now), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= CALLS_MAX
     }
 }
 

@@ -164,3 +164,57 @@ async fn who_has_no_link_opens_no_stream() {
     socket.close(None).await.expect("it was open");
     side.end().await;
 }
+
+/// A peer that takes links, and streams, on which it says nothing; with every first word that came on one of these.
+async fn silent_on_streams(seed: u8) -> (Side, mpsc::Receiver<Packet>) {
+    let key = key(seed);
+    let (handle, events, view) = handle(&key);
+    let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
+    let tls = Tls::new(&key, None).expect("TLS of a good key");
+    let links = Links::new(handle, tls.clone(), None);
+    let (words, heard) = mpsc::channel(100);
+    let hold = move |mut request: axum::extract::Request| async move {
+        let accept = accept_key(request.headers()).expect("a handshake");
+        let upgrade = request.extensions_mut().remove().expect("a connection");
+        tokio::spawn(async move {
+            let mut socket = mesh::upgraded(upgrade, socket_config()).await.expect("a WebSocket");
+            while let Some(Ok(packet)) = socket.next().await {
+                words.send(packet).await.expect("there is room");
+            }
+        });
+        let accept = [(axum::http::header::SEC_WEBSOCKET_ACCEPT, accept)];
+        (axum::http::StatusCode::SWITCHING_PROTOCOLS, upgrade_headers(), accept)
+    };
+    let links_only = Router::new().route(mesh::PATH, get(mesh::accept)).with_state(links.clone());
+    let router = links_only.route(stream::PATH, get(hold));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let limits = Limits::default();
+    let serving = tokio::spawn(listen(vec![listener], Some(tls), router, limits, counters.clone(), stop.clone()));
+    (Side { key, links, events, address, counters, view, stop, serving }, heard)
+}
+
+#[tokio::test]
+async fn a_peer_that_calls_and_then_is_silent_gets_no_more_connections_than_streams_and_no_endless_dials() {
+    let (mut one, (mut rogue, mut heard)) = (Side::start(1).await, silent_on_streams(2).await);
+    let (_dialed, accepted) = linked(&mut one, &mut rogue).await;
+    let call = async |times: usize| {
+        for _ in 0..times {
+            let call = Write::Frame(Frame::Call(Uuid::new_v4()));
+            accepted.writer.send(call).await.expect("the link is up");
+        }
+    };
+    call(4).await;
+    for _ in 0..4 {
+        timeout(PATIENCE, heard.recv()).await.expect("in time").expect("a call is answered");
+    }
+    assert_eq!(one.links.open_stream(rogue.key.node()).await.err(), Some(NoStream::Full), "they are held, and counted");
+    call(200).await;
+    let last = Write::Messages(vec![Arc::new(message(&rogue.key, "_status", &"that was all".into()))]);
+    accepted.writer.send(last).await.expect("the link is up");
+    one.messages(1).await;
+    assert_eq!(one.dropped("too_many_calls"), 84, "120 a minute are answered");
+    assert!(heard.try_recv().is_err(), "and none of them had a place");
+    one.end().await;
+    rogue.end().await;
+}
