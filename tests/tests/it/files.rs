@@ -302,6 +302,26 @@ fn a_link_that_is_cut_twice_in_the_middle_costs_what_was_under_way_and_no_more()
 }
 
 #[test]
+fn a_file_that_is_changed_while_it_is_sent_does_not_arrive_torn() {
+    let lab = Lab::bridge(2);
+    let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));
+    ann.knows(&bob);
+    bob.knows(&ann);
+    bob.says(&["trust", "ann"]);
+    slow(&lab, 1);
+    let folder = Folder::new();
+    let (file, into) = (large(&folder, "file", LARGE / 3), folder.path().join("in"));
+    let _receiver = receiving(&bob, &into, &["--overwrite"]);
+    let mut sender = ann.follow(&["send-file", "bob", &file.display().to_string()]);
+    arrived(&mut sender, 4 << 20);
+    large(&folder, "file", LARGE / 3);
+    assert_eq!(sender.ended(CUT).code(), Some(1));
+    assert!(!into.join("file").exists(), "half of it is of one file, half of another");
+    done(&send(&ann, "bob", &[&file]));
+    same(&file, &into.join("file"));
+}
+
+#[test]
 fn when_a_node_or_a_command_is_killed_the_same_commands_go_on() {
     let lab = Lab::bridge(2);
     let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));

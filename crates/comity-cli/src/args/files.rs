@@ -44,7 +44,8 @@ pub(crate) struct Receive {
     /// The most that one transfer may bring, as in `500M`, `2G`
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
     pub(crate) max_size: u64,
-    /// End after one transfer, with its exit code; one that breaks off is waited for again
+    /// End after one transfer, with its exit code; one that breaks off is waited for again, and others are declined
+    /// while one is received
     #[arg(long)]
     pub(crate) once: bool,
 }

@@ -53,12 +53,13 @@ impl<About> Questions<About> {
             self.show_next();
             let Some(terminal) = &mut self.terminal else { return pending().await };
             let line = tokio::select! {
-                line = terminal.line() => line,
+                biased;
                 () = ended(&mut self.open) => {
                     self.open = None;
                     say("\ncomity: that is not asked any more: the transfer has ended. Press Enter to go on.");
                     continue;
                 }
+                line = terminal.line() => line,
             };
             // What was typed for a question that is not asked any more answers no other.
             if let Some(question) = self.open.take() {
