@@ -3,8 +3,8 @@
 //! belong to a broker with an access list.
 //!
 //! Bounded are the clients and those who are remembered, the packets, topics and subscriptions, what is kept,
-//! and what waits for a client. Their product is large all the same: a thousand clients that read nothing may
-//! have [`QUEUE_BYTES_MAX`] waiting each, half a gigabyte. How fast clients send is not bounded.
+//! and what waits for a client. Their product is large all the same: 512 clients that read nothing may have
+//! [`QUEUE_BYTES_MAX`] waiting each, two gigabytes. How fast clients send is not bounded.
 
 mod keeper;
 mod websocket;
@@ -20,11 +20,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Most connections.
-const CLIENTS_MAX: usize = 1024;
+const CLIENTS_MAX: usize = 256;
 
-/// Most messages kept for who comes later: 10,000 announcements, and a capability or two of each. The keeper bounds
+/// Most messages kept for who comes later: an announcement of each client, and some capabilities. The keeper bounds
 /// what they take together.
-const RETAINED_MAX: usize = 30_000;
+const RETAINED_MAX: usize = 2048;
 
 /// Largest packet, bytes: the largest body, its topic, and properties.
 const PACKET_MAX: usize = 72 * 1024;
@@ -32,12 +32,13 @@ const PACKET_MAX: usize = 72 * 1024;
 /// Largest message that is kept, bytes; an announcement is a few hundred.
 const RETAINED_BYTES_MAX: usize = 16 * 1024;
 
-/// Most messages, and bytes, that wait for one client that is slow or away.
-const QUEUE_MAX: usize = 1000;
-const QUEUE_BYTES_MAX: usize = 512 * 1024;
+/// Most messages, and bytes, that wait for one client that is slow or away: all that is kept, which a newcomer gets at
+/// once, and some more. Of more the crate drops the oldest.
+const QUEUE_MAX: usize = RETAINED_MAX + 512;
+const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Most messages on their way to one client.
-const CHANNEL_MAX: usize = 256;
+const CHANNEL_MAX: usize = 64;
 
 /// Most subscriptions of one client.
 const SUBSCRIPTIONS_MAX: usize = 64;
@@ -45,8 +46,8 @@ const SUBSCRIPTIONS_MAX: usize = 64;
 /// How often the broker forgets clients that were away for longer than they wanted to be remembered.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 
-/// How long the broker remembers a client that is away, at most.
-const SESSION_KEPT_FOR: Duration = Duration::from_secs(3600);
+/// How long the broker remembers a client that is away, at most: nodes ask for three of their intervals.
+const SESSION_KEPT_FOR: Duration = Duration::from_secs(300);
 
 /// How long the broker may take to end.
 const END_TIME: Duration = Duration::from_secs(2);

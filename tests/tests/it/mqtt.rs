@@ -319,6 +319,26 @@ fn meet_and_talk(lab: &Lab) -> (Duration, usize) {
 }
 
 #[test]
+fn nobody_announces_beside_a_node_with_its_key_and_one_broker_that_is_away_does_no_harm() {
+    let broker = Mosquitto::start(Kind::Plain);
+    let node = node_at("ann", &broker, &[]);
+    sees_announced(&broker, &node.id());
+    let announced = node.run(&["announce", "--broker", &broker.url()]);
+    assert!(!announced.status.success(), "{announced:?}");
+    assert!(String::from_utf8_lossy(&announced.stderr).contains("belongs to a running node"), "{announced:?}");
+    sees_announced(&broker, &node.id());
+    let found = node.run(&["discover", "--broker", "mqtt://127.0.0.1:1", "--broker", &broker.url(), "--timeout", "2s"]);
+    assert!(found.status.success(), "{found:?}");
+    assert!(String::from_utf8_lossy(&found.stderr).contains("mqtt://127.0.0.1:1"), "{found:?}");
+    let none = node.run(&["discover", "--broker", "mqtt://127.0.0.1:1", "--timeout", "2s"]);
+    assert!(!none.status.success(), "{none:?}");
+}
+
+fn sees_announced(broker: &Mosquitto, id: &str) {
+    until("announcement", PATIENCE, || listed(broker).iter().any(|peer| peer["id"] == id).then_some(()));
+}
+
+#[test]
 fn commands_find_and_announce_without_a_node() {
     let broker = Mosquitto::start(Kind::Plain);
     let folder = Folder::new();

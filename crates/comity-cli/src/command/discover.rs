@@ -10,7 +10,7 @@ use crate::page::{Look, Page, cell, clean, looking, say};
 use comity::AnnouncedPeer;
 use comity::announcing::{About, Change, Discovery, Filter, LOOK_TIME, Standing};
 use comity::config::{Mqtt, USUAL_BROKER};
-use comity::home::{Home, Place, stored_key};
+use comity::home::{Home, HomeError, Place, stored_key};
 use comity_core::identity::key::KeyPair;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,14 +20,16 @@ use std::time::Duration;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mut Page) -> Result<(), Failure> {
-    let discovery = start(everywhere, flags.broker, None, About { role: "-find", ..About::default() })?;
+    let keys = stored(&place(everywhere)?)?;
+    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-find", ..About::default() })?;
     discovery.look(flags.timeout).await;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     list(discovery, &filter, page).await
 }
 
 pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page: &mut Page) -> Result<(), Failure> {
-    let discovery = start(everywhere, flags.broker, None, About { role: "-list", ..About::default() })?;
+    let keys = stored(&place(everywhere)?)?;
+    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-list", ..About::default() })?;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     if flags.watch {
         return watch(discovery, &filter, page).await;
@@ -38,14 +40,8 @@ pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page:
 
 pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mut Page) -> Result<(), Failure> {
     let about = About { role: "-say", url: flags.url, capabilities: flags.capability };
-    // Two that announce one key take turns at withdrawing each other.
-    let home = match place(everywhere)? {
-        place if stored(&place)?.is_some() => {
-            Some(Home::lock(place.path()).map_err(|wrong| Failure::Other(wrong.to_string()))?)
-        }
-        _ => None,
-    };
-    let discovery = start(everywhere, flags.broker, flags.interval, about)?;
+    let (home, keys) = own(&place(everywhere)?)?;
+    let discovery = start(everywhere, flags.broker, flags.interval, keys, about)?;
     discovery.announce_self(&BTreeMap::new());
     let asked = match working(&discovery.settled(ANSWER_TIME).await) {
         Err(none) => Err(none),
@@ -80,13 +76,26 @@ fn start(
     everywhere: &Everywhere,
     brokers: Vec<String>,
     interval: Option<u16>,
+    keys: Option<KeyPair>,
     about: About,
 ) -> Result<Discovery, Failure> {
-    let place = place(everywhere)?;
     let settings = settings(everywhere, brokers)?;
     let interval = interval.map_or(settings.interval, |seconds| Duration::from_secs(seconds.into()));
-    let keys = stored(&place)?;
     Ok(Discovery::start(&Mqtt { interval, ..settings }, keys, about))
+}
+
+/// The directory and its key, for nobody else meanwhile: two that announce one key take turns at withdrawing each
+/// other. Beside a node in the usual directory it is somebody new who announces.
+fn own(place: &Place) -> Result<(Option<Home>, Option<KeyPair>), Failure> {
+    let Some(keys) = stored(place)? else { return Ok((None, None)) };
+    match Home::lock(place.path()) {
+        Ok(home) => Ok((Some(home), Some(keys))),
+        Err(HomeError::InUse { folder, .. }) if matches!(place, Place::Usual(_)) => {
+            say(&format!("{} belongs to a running node: this is announced under a key of its own", folder.display()));
+            Ok((None, None))
+        }
+        Err(wrong) => Err(Failure::Other(wrong.to_string())),
+    }
 }
 
 /// The key of the data directory, if there is one.

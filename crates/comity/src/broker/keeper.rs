@@ -2,7 +2,7 @@
 //! what it keeps. The `mqtt5` crate bounds the number and the size of kept messages, but neither their
 //! sum nor their properties, and it never lets go what has expired: that is done here.
 
-use super::{CLIENTS_MAX, RETAINED_BYTES_MAX};
+use super::{CLIENTS_MAX, QUEUE_BYTES_MAX, RETAINED_BYTES_MAX};
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::events::{BrokerEventHandler, RetainedSetEvent};
 use mqtt5::broker::router::MessageRouter;
@@ -25,10 +25,11 @@ const TOPIC_MAX: usize = 640;
 const CLIENT_ID_MAX: usize = 256;
 
 /// Most clients that are remembered, there or away.
-const SESSIONS_MAX: usize = CLIENTS_MAX;
+const SESSIONS_MAX: usize = 2 * CLIENTS_MAX;
 
-/// What all kept messages may take, bytes: two copies are held of each, and [`KEPT_BYTES`] of what is around them.
-const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What all kept messages may take, bytes: two copies are held of each, and [`KEPT_BYTES`] of what is around them. No
+/// more than may wait for a client, or a newcomer would not get it all.
+const KEPT_BYTES_MAX: usize = QUEUE_BYTES_MAX;
 const KEPT_BYTES: usize = 300;
 
 /// How often expired messages are let go.
@@ -186,8 +187,13 @@ impl BrokerEventHandler for Keeper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Broker;
+    use super::super::{Broker, RETAINED_MAX};
     use super::*;
+    use crate::announcing::{About, Discovery, Filter};
+    use crate::config::{Config, Flag, Sources};
+    use comity_core::identity::key::KeyPair;
+    use comity_core::time::Timestamp;
+    use comity_core::wire::announce::{PREFIX, PeerInfo, sign_info};
     use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -229,7 +235,7 @@ mod tests {
             keep(&broker, &format!("t/{number}"), large.clone(), 1000).await;
         }
         let kept = broker.router.retained_count().await;
-        assert!((900..1024).contains(&kept), "{kept}");
+        assert!((110..128).contains(&kept), "{kept}");
         assert!(broker.keeper.kept().bytes <= KEPT_BYTES_MAX);
         keep(&broker, "t/0", b"{}".to_vec(), 1000).await;
         let wordy = PublishPacket::new("wordy", &b"{}"[..], QoS::AtMostOnce).with_retain(true);
@@ -265,6 +271,41 @@ mod tests {
         assert_eq!(welcome(&broker, "one-more").await, 0x89, "the server is busy");
         assert_eq!(welcome(&broker, "c-7").await, 0);
         assert_eq!(welcome(&broker, &"x".repeat(CLIENT_ID_MAX + 1)).await, 0x85);
+        broker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_gets_all_that_is_kept() {
+        let broker = broker().await;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let now = Timestamp::from_millis(u64::try_from(now.as_millis()).expect("before 500 million"));
+        let mut topic = String::new();
+        for number in 0..RETAINED_MAX as u64 {
+            let mut seed = [7; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            let key = KeyPair::from_seed(seed);
+            let info = PeerInfo {
+                id: key.peer().to_string(),
+                url: Some("https://192.168.1.5:8400/dashflow/rtc".to_owned()),
+                capabilities: vec!["search".to_owned(), "summarise".to_owned()],
+                protocols: ["webrtc-data", "ws-jsonrpc", "http-rest"].map(str::to_owned).to_vec(),
+                last_seen: Some(now),
+                session: Some("s-1".to_owned()),
+                ..PeerInfo::default()
+            };
+            topic = format!("{PREFIX}/{}/announce", info.id);
+            let body = sign_info(&info, &key).to_string();
+            let packet = PublishPacket::new(&topic, body.into_bytes(), QoS::AtLeastOnce).with_retain(true);
+            broker.router.route_message(&packet, None).await;
+        }
+        assert!(broker.router.has_retained_message(&topic).await, "{} bytes", broker.keeper.kept().bytes);
+        let flag = Flag { name: "test", key: "mqtt.brokers", values: vec![format!("mqtt://{}", broker.address())] };
+        let sources = Sources { flags: vec![flag], ..Sources::default() };
+        let settings = Config::read(&sources).expect("good flags").0.mqtt.expect("a broker");
+        let discovery = Discovery::start(&settings, None, About::default());
+        let found = discovery.discover_peers(&Filter::default()).await.len();
+        assert_eq!(found, RETAINED_MAX);
+        discovery.stop().await;
         broker.stop().await;
     }
 }

@@ -148,7 +148,8 @@ settings! {
     section LocalKeys "local" "local." {
         /// Who may talk to this node from private and loopback addresses: `open` (everybody), `verified` (who proves
         /// a key) or `known` (whose key is on the list). From other addresses it is always `known`. Default: `open`,
-        /// so that plain programs on the network can take part; stricter shuts out all that speak plain HTTP.
+        /// so that plain programs on the network can take part; stricter shuts out all that speak plain HTTP, and
+        /// unsigned announcements of MQTT.
         trust: String = "open".to_owned(), "";
     }
 

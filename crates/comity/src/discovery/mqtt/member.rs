@@ -172,6 +172,9 @@ impl Member {
     }
 
     async fn serve(&mut self, mut connection: Connection, mut announcer: Announcer) -> Ended {
+        if self.wants_will() {
+            return unwilling(connection).await;
+        }
         let mut begun = self.begin(&mut connection, &mut announcer);
         loop {
             loop {
@@ -201,10 +204,8 @@ impl Member {
                     if !connection.is_grounded() {
                         return Ended::Lost(Loss::Moved);
                     }
-                    if !self.willing && self.said.borrow().is_some() {
-                        // Err: it ends all the same.
-                        let _ = timeout(LEAVE_TIME, connection.close()).await;
-                        return Ended::Unwilling;
+                    if self.wants_will() {
+                        return unwilling(connection).await;
                     }
                     self.announce(&mut connection, &mut announcer, &mut begun);
                 }
@@ -234,6 +235,11 @@ impl Member {
         self.announce(connection, announcer, &mut begun);
         connection.subscribe(others);
         begun
+    }
+
+    /// Whether there is something to announce since the connection was asked for without a will.
+    fn wants_will(&self) -> bool {
+        !self.willing && self.said.borrow().is_some()
     }
 
     fn announce(&mut self, connection: &mut Connection, announcer: &mut Announcer, begun: &mut Begun) {
@@ -305,6 +311,12 @@ impl Begun {
             (self.announce_at, self.answered) = (at, Some(at));
         }
     }
+}
+
+async fn unwilling(connection: Connection) -> Ended {
+    // Err: it ends all the same.
+    let _ = timeout(LEAVE_TIME, connection.close()).await;
+    Ended::Unwilling
 }
 
 /// Says goodbye, and waits until the broker has it.
