@@ -77,12 +77,14 @@ pub enum ObserveError {
 /// Must be called inside the tokio runtime, which does the sending.
 pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str) -> Result<Observed, ObserveError> {
     let provider = otlp.map(|otlp| provider(otlp, name)).transpose()?;
-    let traces = provider.as_ref().map(|provider| {
+    // A list and no `Option`: where that is `None`, every span of every library is made, for nobody.
+    let mut layers = vec![lines(log)?];
+    layers.extend(provider.as_ref().map(|provider| {
         // Whatever the log leaves out, a trace has every span of the node's own.
         let own = Targets::new().with_target("comity", LevelFilter::TRACE);
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("comity")).with_filter(own)
-    });
-    let started = tracing_subscriber::registry().with(lines(log)?).with(traces).try_init();
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("comity")).with_filter(own).boxed()
+    }));
+    let started = tracing_subscriber::registry().with(layers).try_init();
     started.map_err(|_| ObserveError::Twice)?;
     if provider.is_some() {
         trace::begin();

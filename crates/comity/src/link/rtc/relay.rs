@@ -258,7 +258,10 @@ impl Relay {
     /// Writes what waits for the connection.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Way::Stream { stream, waiting, .. } = &mut self.way else { return Ok(()) };
-        while !waiting.is_empty() && !self.ended {
+        if self.ended {
+            return Ok(());
+        }
+        while !waiting.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, waiting) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => waiting.advance(written),
@@ -275,8 +278,12 @@ impl Relay {
 
     /// The connection broke.
     pub(super) fn lose(&mut self) -> Option<Said> {
+        // Once: the client says by another such event that it failed.
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
         self.client.protocol_error();
-        (!std::mem::replace(&mut self.ended, true)).then_some(Said::Refused)
+        Some(Said::Refused)
     }
 
     /// Does what time asks for: what goes to the server now, what it said, and when to come again.
@@ -385,6 +392,19 @@ fn is_private(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_refuses_an_address_is_asked_no_more_and_what_it_said_is_kept() {
+        let [local, server] = [([127, 0, 0, 1], 4000), ([127, 0, 0, 1], 3478)].map(SocketAddr::from);
+        let mut relay = Relay::by_socket("turn:there".to_owned(), 0, local, server, ("kern".to_owned(), "pass"));
+        let asked = relay.work().0.remove(0).data;
+        // RFC 8489, 5 and 14.8: an error answer to ALLOCATE, with the number of the request, code 437.
+        let error = [&[0x01, 0x13, 0, 8][..], &asked[4..20], &[0, 9, 0, 4, 0, 0, 4, 37]].concat();
+        relay.receive(&error, |_, _| panic!("nobody sent anything"));
+        assert!(matches!(relay.work().1[..], [Said::Refused]));
+        assert!(relay.ended && relay.work().0.is_empty());
+        assert!(relay.trouble().contains("437"), "{}", relay.trouble());
+    }
 
     #[test]
     fn a_stream_is_cut_into_messages_however_its_bytes_come() {
