@@ -66,6 +66,12 @@ impl Pair {
         None
     }
 
+    /// Both say goodbye: what a killed node leaves at broker and relay stands there for minutes, and is dialled by the next.
+    fn leave(self) {
+        self.0.stop();
+        self.1.stop();
+    }
+
     /// How long it took the side that connected, from its decision until the link was up: the longest of its dials.
     fn took(&self) -> Duration {
         let of = |node: &Node| node.figure("comity_p2p_dial_seconds_sum");
@@ -93,7 +99,10 @@ fn timed(pairs: impl Iterator<Item = (Pair, &'static str)>) -> Result<Latency, S
     let mut times = Vec::new();
     for (pair, wanted) in pairs {
         match pair.linked() {
-            Some(way) if way == wanted => times.push(pair.took()),
+            Some(way) if way == wanted => {
+                times.push(pair.took());
+                pair.leave();
+            }
             other => return Err(format!("the link is {other:?} and not {wanted}")),
         }
     }
@@ -141,7 +150,9 @@ fn across_nats(connections: usize) -> Result<(), String> {
         let (broker, coturn) = (Mosquitto::on(&net.public()), Coturn::on(&net.public(), Login::Password));
         let (hosts, url) = ([&net.host(1), &net.host(2)], broker.url());
         for _ in 0..connections.div_ceil(4) {
-            let way = Pair::start(hosts, &["--broker", &url], &coturn.turn()).linked();
+            let pair = Pair::start(hosts, &["--broker", &url], &coturn.turn());
+            let way = pair.linked();
+            pair.leave();
             all += 1;
             up += usize::from(way.is_some());
             direct += usize::from(way.is_some_and(|way| way == "webrtc"));

@@ -5,6 +5,7 @@
 mod announcer;
 mod connection;
 mod member;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -20,11 +21,10 @@ use comity_core::identity::key::KeyPair;
 use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::Source;
 use comity_core::wire::announce::{About, BODY_MAX};
-use connection::Publication;
 use member::{Member, State, Told};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use signals::{SIGNALS_MAX, Taken};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -36,9 +36,6 @@ const TOLD_MAX: usize = 1024;
 
 /// Orders that wait for one task.
 const ORDERS_MAX: usize = 64;
-
-/// Signals for this node that wait to be taken; more are dropped and counted.
-const SIGNALS_MAX: usize = 256;
 
 /// News of peers that a slow watcher may lag behind.
 const NEWS_MAX: usize = 256;
@@ -279,25 +276,6 @@ struct Broker {
     task: JoinHandle<()>,
 }
 
-/// The signals that came last: a broker may deliver one twice, and so do two brokers.
-#[derive(Default)]
-struct Taken {
-    hasher: RandomState,
-    last: VecDeque<u64>,
-}
-
-impl Taken {
-    fn is_new(&mut self, from: PeerId, body: &[u8]) -> bool {
-        let hash = self.hasher.hash_one((from, body));
-        if self.last.contains(&hash) {
-            return false;
-        }
-        self.last.truncate(SIGNALS_MAX - 1);
-        self.last.push_front(hash);
-        true
-    }
-}
-
 /// The one owner of what brokers say.
 struct Hub<F> {
     me: PeerId,
@@ -369,33 +347,6 @@ where
                 let heard = Heard { broker, told_by: Some(remote), topic: &topic, body: &body, retain };
                 self.announced.handle(heard, self.clock.now());
                 self.act().await;
-            }
-        }
-    }
-
-    fn take_signal(&mut self, to: &str, from: &str, body: bytes::Bytes) {
-        let from = from.parse().map(PeerId).ok().filter(|_| to == self.me.to_string() && body.len() <= BODY_MAX);
-        match from {
-            None => self.counters.unannounced("signal", 1),
-            Some(from) => {
-                if !self.taken.is_new(from, &body) {
-                    return;
-                }
-                if self.signals.try_send(Signal { from, body }).is_err() {
-                    self.counters.unannounced("signals_full", 1);
-                }
-            }
-        }
-    }
-
-    fn signal(&self, to: PeerId, body: &[u8]) {
-        let topic = self.topics.signal(&to.to_string(), &self.me.to_string());
-        // By each that is connected or about to be: whoever is announced may be met before all is acknowledged.
-        for broker in &self.brokers {
-            let expiry = Some(Duration::from_secs(60));
-            let publication = Publication { topic: topic.clone(), body: body.to_vec(), retain: false, expiry };
-            if broker.orders.try_send(member::Order::Publish(publication)).is_err() {
-                self.counters.unannounced("orders_full", 1);
             }
         }
     }
