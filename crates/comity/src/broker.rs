@@ -4,7 +4,7 @@
 //!
 //! Bounded are the clients and those who are remembered, the packets, topics and subscriptions, what is kept,
 //! and what waits for a client. Their product is large all the same: 512 clients that read nothing may have
-//! [`QUEUE_BYTES_MAX`] waiting each, two gigabytes. How fast clients send is not bounded.
+//! `QUEUE_BYTES_MAX` waiting each, two gigabytes. How fast clients send is not bounded.
 
 mod keeper;
 mod websocket;
