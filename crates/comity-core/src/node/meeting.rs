@@ -121,14 +121,9 @@ impl Node {
     /// Somebody says, without proof, that a peer is gone: it is tried, if it would be dialled by itself or was met
     /// before. Else a liar decides how many are dialled.
     pub(super) fn handle_doubted(&mut self, peer: PeerId, now: Now) {
-        match self.book.find(peer).and_then(|record| record.link) {
-            Some(link) => self.probe_link(link, Goodbye::Claimed, now),
-            None => {
-                let was_met = self.book.find(peer).is_some_and(|record| record.key.is_some());
-                if was_met || self.courted.contains(&peer) || !self.is_of_brokers(peer) {
-                    self.dial_peer(peer);
-                }
-            }
+        let was_met = self.book.find(peer).is_some_and(|record| record.link.is_some() || record.key.is_some());
+        if was_met || self.courted.contains(&peer) || !self.is_of_brokers(peer) {
+            self.handle_wanted(peer, now);
         }
     }
 

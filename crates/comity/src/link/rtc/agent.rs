@@ -205,11 +205,14 @@ impl Agent {
         Ok(answer.to_sdp_string())
     }
 
-    /// Adds an address of the other side.
-    pub(super) fn add_remote(&mut self, candidate: Candidate) {
+    /// Adds an address of the other side; `false` when it has named too many.
+    pub(super) fn add_remote(&mut self, candidate: Candidate) -> bool {
         let known = (candidate.addr(), candidate.kind());
-        if candidate.proto() != Protocol::Udp || self.remote.contains(&known) || self.remote.len() >= REMOTE_MAX {
-            return;
+        if candidate.proto() != Protocol::Udp || self.remote.contains(&known) {
+            return true;
+        }
+        if self.remote.len() >= REMOTE_MAX {
+            return false;
         }
         self.remote.push(known);
         let relayed = candidate.kind() == CandidateKind::Relayed;
@@ -222,6 +225,7 @@ impl Agent {
         }
         self.rtc.add_remote_candidate(candidate);
         self.stirred = true;
+        true
     }
 
     /// Whether packets of the connection itself went somewhere.

@@ -93,7 +93,7 @@ pub(crate) struct Rtc {
     broker: OnceLock<Broker>,
     /// By session. A lock and no message, since it is only looked up, by doors and the brokers' tasks.
     sessions: Mutex<BTreeMap<Uuid, Entry>>,
-    /// Sessions that ended, so that whoever recorded an offer cannot make it again.
+    /// Sessions that ended, so that whoever recorded an offer cannot make it again. A lock like that of the others.
     spent: Mutex<VecDeque<(Instant, Uuid)>>,
     turns: Arc<Semaphore>,
 }
@@ -338,8 +338,11 @@ impl Links {
     }
 
     fn note_declined(&self, declined: &Declined) {
-        if matches!(declined, Declined::Because(_)) {
-            self.refused(Cause::Signal);
+        match declined {
+            Declined::Because(_) => self.refused(Cause::Signal),
+            Declined::Full => self.refused(Cause::Full),
+            // Of two offers one is not taken; and what comes after the end is late.
+            Declined::Yield | Declined::Unknown => {}
         }
     }
 

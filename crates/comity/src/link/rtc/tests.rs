@@ -23,14 +23,14 @@ async fn connect(a: &mut Agent, b: &mut Agent) -> (DataChannel, DataChannel) {
     while at_a.is_none() || at_b.is_none() {
         tokio::select! {
             news = a.next() => match news {
-                News::Candidate(candidate) => b.add_remote(candidate),
+                News::Candidate(candidate) => assert!(b.add_remote(candidate)),
                 News::Channel(channel) => at_a = Some(channel),
                 News::Path(_, way) => assert_eq!(way, Way::Rtc),
                 News::Ended => panic!("ended"),
                 _ => {}
             },
             news = b.next() => match news {
-                News::Candidate(candidate) => a.add_remote(candidate),
+                News::Candidate(candidate) => assert!(a.add_remote(candidate)),
                 News::Channel(channel) => at_b = Some(channel),
                 News::Ended => panic!("ended"),
                 _ => {}

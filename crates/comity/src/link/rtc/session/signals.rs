@@ -83,7 +83,11 @@ impl Session {
     pub(super) fn add(&mut self, candidates: &[&str]) {
         for text in candidates.iter().take(signal::CANDIDATES_MAX) {
             match str0m::Candidate::from_sdp_string(text) {
-                Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => self.agent.add_remote(candidate),
+                Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => {
+                    if !self.agent.add_remote(candidate) {
+                        self.links.refused(Cause::Candidate);
+                    }
+                }
                 Ok(candidate) => {
                     tracing::debug!(address = %candidate.addr(), "a candidate that is not tried");
                     self.links.refused(Cause::Candidate);
