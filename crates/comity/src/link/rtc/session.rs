@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 /// How long an attempt may take until the link is up: through relays, with lost packets.
-pub(super) const CONNECT_TIME: Duration = Duration::from_secs(15);
+const CONNECT_TIME: Duration = Duration::from_secs(15);
 
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Streams with one node at once, in both directions. What nobody reads of them yet waits in its connection, which
-/// holds 4 MiB for all of them.
+/// holds 12 MiB for all of them.
 const WITH_ONE_MAX: usize = 4;
 
 /// Streams of a node at once.
