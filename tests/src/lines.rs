@@ -62,7 +62,9 @@ impl Lines {
     /// Writes a line to its standard input.
     pub fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input was not closed");
-        writeln!(input, "{line}").and_then(|()| input.flush()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        // In one piece: the program may end at the first character, as at Ctrl-C.
+        let line = format!("{line}\n");
+        input.write_all(line.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
     }
 
     /// Closes its standard input, which many programs take as their end.
