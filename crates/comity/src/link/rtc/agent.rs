@@ -53,6 +53,9 @@ const REMOTE_MAX: usize = 64;
 /// first one of the side that is earlier is lost at the other one's NAT.
 const CHECK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How often in a row what is due is done at once before other tasks have their turn.
+const DUE_MAX: u32 = 8;
+
 /// How long the servers may take before what they have not told is not waited for.
 pub(super) const GATHER_TIME: Duration = Duration::from_secs(5);
 
@@ -67,9 +70,7 @@ pub(super) enum News {
     Path(SocketAddr, Way),
     /// A channel is open, whichever side opened it.
     Channel(DataChannel),
-    /// No path works any more.
-    Lost,
-    /// A path works, perhaps again.
+    /// A path works, perhaps again. That none does any more the link notices, by its pings, sooner than ICE.
     Found,
     /// The connection is over.
     Ended,
@@ -246,6 +247,7 @@ impl Agent {
 
     /// What happens next. After [`News::Ended`] nothing does. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> News {
+        let mut due = 0;
         loop {
             let again = self.settle();
             if let Some(news) = self.news.pop_front() {
@@ -254,6 +256,14 @@ impl Agent {
             if self.over {
                 return News::Ended;
             }
+            // What is due now goes on now: the timer would come up to a millisecond later.
+            let now = Instant::now();
+            if again <= now && due < DUE_MAX {
+                due += 1;
+                self.feed(Input::Timeout(now));
+                continue;
+            }
+            due = 0;
             self.timer.as_mut().reset(again.into());
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Datagram { socket, len, from } => self.take_datagram(socket, len, from),
@@ -401,7 +411,6 @@ impl Agent {
 
     fn take_event(&mut self, event: Event) {
         match event {
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.news.push_back(News::Lost),
             Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 self.news.push_back(News::Found);
             }

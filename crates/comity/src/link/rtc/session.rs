@@ -29,10 +29,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a connection without a path is kept while a new one is looked for: a broker may have to be
-/// reached anew first.
-const RESTART_TIME: Duration = Duration::from_secs(30);
-
 /// How often an offer is made again while nobody answers, and how long the side that did not make the connection
 /// leaves it to the other one to offer new paths. What was lost with a path is sent again after 1, 3 and 7 s (RFC 9260,
 /// 6.3.3): a new path is of use if it is there before.
@@ -266,7 +262,6 @@ impl Session {
             News::Path(remote, way) => {
                 self.path = (remote, way);
                 if let Some(link) = self.link {
-                    self.until = None;
                     self.moved(link);
                 }
             }
@@ -277,19 +272,8 @@ impl Session {
             }
             // Nobody here asked for it: dropped, it closes.
             News::Channel(_) => {}
-            News::Lost if self.link.is_some() && self.until.is_none() => {
-                self.until = Some(Instant::now() + RESTART_TIME);
-                if self.dial.is_some() {
-                    self.restart();
-                } else {
-                    self.reoffer_at = Some(Instant::now() + REOFFER_EVERY);
-                }
-            }
-            News::Found if self.link.is_some() => {
-                self.until = None;
-                self.offer_is_over();
-            }
-            News::Lost | News::Found => {}
+            News::Found if self.link.is_some() => self.offer_is_over(),
+            News::Found => {}
             News::Ended => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -318,10 +302,7 @@ impl Session {
                 // Err: this machine has no address now; it may get one.
                 let _ = self.agent.renew();
             }
-            Order::Renew if self.until.is_none() && self.agent.has_lost_its_path() => {
-                self.until = Some(Instant::now() + RESTART_TIME);
-                self.restart();
-            }
+            Order::Renew if self.reoffer_at.is_none() && self.agent.has_lost_its_path() => self.restart(),
             Order::Renew => {}
         }
         ControlFlow::Continue(())
