@@ -11,7 +11,7 @@ mod tests;
 
 pub(super) use feed::{Feed, Missed, Shown, Watch};
 pub(super) use shape::EventBody;
-pub(super) use watcher::{CLOSE_WITHIN, End, PING_EVERY, RUN_MAX, SILENT_MAX, in_time, send};
+pub(super) use watcher::{CLOSE_WITHIN, End, PING_EVERY, RUN_MAX, SILENT_MAX, in_time, send, text_of};
 
 use super::problem::{Code, Problem};
 use super::{Door, Source, Visit};

@@ -113,17 +113,10 @@ impl Watcher {
     /// Takes what the watcher sent: a text frame is a message and is answered.
     async fn take(&mut self, socket: &mut WebSocket, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.silent = 0;
-        match frame {
-            Some(Ok(Message::Text(text))) => {
-                // Boxed: it is rare and large, and every idle watcher would hold room for it.
-                let taken = Box::pin(self.door.take(text.as_bytes(), self.source, Via::Events)).await;
-                send(socket, Message::Text(shape::text(&taken.ack()).into())).await
-            }
-            Some(Ok(Message::Binary(_))) => Err(End::NotText),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
-            Some(Err(failure)) => Err(End::of(failure)),
-        }
+        let Some(text) = text_of(frame)? else { return Ok(()) };
+        // Boxed: it is rare and large, and every idle watcher would hold room for it.
+        let taken = Box::pin(self.door.take(text.as_bytes(), self.source, Via::Events)).await;
+        send(socket, Message::Text(shape::text(&taken.ack()).into())).await
     }
 
     async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), End> {
@@ -135,6 +128,17 @@ impl Watcher {
             return Err(End::NotAdmitted);
         }
         send(socket, Message::Ping(axum::body::Bytes::new())).await
+    }
+}
+
+/// The text of a frame; `None` when the frame only shows that the other side is there.
+pub(in crate::door) fn text_of(frame: Option<Result<Message, axum::Error>>) -> Result<Option<Utf8Bytes>, End> {
+    match frame {
+        Some(Ok(Message::Text(text))) => Ok(Some(text)),
+        Some(Ok(Message::Binary(_))) => Err(End::NotText),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        Some(Err(failure)) => Err(End::of(failure)),
     }
 }
 
@@ -153,7 +157,7 @@ pub(in crate::door) async fn in_time(writing: impl Future<Output = Result<(), ax
 
 impl End {
     /// Why a connection ends that failed so.
-    pub(in crate::door) fn of(failure: axum::Error) -> Self {
+    fn of(failure: axum::Error) -> Self {
         match failure.into_inner().downcast::<tungstenite::Error>().map(|failure| *failure) {
             Ok(tungstenite::Error::Capacity(_)) => Self::TooLarge,
             Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {

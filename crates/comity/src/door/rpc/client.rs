@@ -4,7 +4,7 @@
 use super::call::{self, Call, Code, Fault, Said};
 use crate::door::dashflow::{Peers, RefusedVerdict, Taken};
 use crate::door::events::{
-    CLOSE_WITHIN, End, Filter, Missed, PING_EVERY, RUN_MAX, SILENT_MAX, Shown, Watch, in_time, send, shape,
+    CLOSE_WITHIN, End, Filter, Missed, PING_EVERY, RUN_MAX, SILENT_MAX, Shown, Watch, in_time, send, shape, text_of,
 };
 use crate::door::problem::{self, Problem, ProblemFields};
 use crate::door::{Door, Source, Visit};
@@ -83,18 +83,11 @@ impl Client {
 
     async fn take(&mut self, socket: &mut WebSocket, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.silent = 0;
-        match frame {
-            Some(Ok(Message::Text(text))) => {
-                // Boxed: every idle client would hold room for it.
-                match Box::pin(self.hear(text.as_bytes())).await {
-                    Some(answer) => send(socket, Message::Text(answer.into())).await,
-                    None => Ok(()),
-                }
-            }
-            Some(Ok(Message::Binary(_))) => Err(End::NotText),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
-            Some(Err(failure)) => Err(End::of(failure)),
+        let Some(text) = text_of(frame)? else { return Ok(()) };
+        // Boxed: every idle client would hold room for it.
+        match Box::pin(self.hear(text.as_bytes())).await {
+            Some(answer) => send(socket, Message::Text(answer.into())).await,
+            None => Ok(()),
         }
     }
 
