@@ -4,9 +4,9 @@
 
 use crate::figures::Latency;
 use comity_tests::coturn::{Coturn, Login};
-use comity_tests::lab::{Host, Lab};
+use comity_tests::lab::{Cable, Host, Lab};
 use comity_tests::mosquitto::Mosquitto;
-use comity_tests::nat::{Cable, Kind, Net};
+use comity_tests::nat::{Kind, Net};
 use comity_tests::node::{Node, text};
 use serde_json::Value;
 use std::time::{Duration, Instant};

@@ -1,20 +1,34 @@
 //! A network of its own: hosts in network namespaces on one bridge, made and removed by a test, so
 //! that nothing of it reaches the machine's own network, and many can stand side by side.
 
-use crate::lines::signal_to;
+use crate::folder::Folder;
+use crate::lines::{Lines, signal_to};
+use crate::{PATIENCE, peers};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// How the names of all our namespaces begin; the process id of the test follows.
 const PREFIX: &str = "ct";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Hosts on one bridge.
+/// A long way between two networks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cable {
+    /// How long a packet takes, one way.
+    pub delay: Duration,
+    /// Of a hundred packets, so many are lost.
+    pub loss_percent: u32,
+}
+
+/// Hosts on one bridge, or two at the ends of a long cable.
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
     hosts: usize,
+    /// Held for what it does.
+    _cable: Option<(Lines, Folder)>,
 }
 
 /// One of its hosts.
@@ -30,7 +44,7 @@ impl Lab {
     /// That many hosts, `10.77.0.1` and up.
     pub fn bridge(hosts: usize) -> Self {
         sweep();
-        let lab = Self { prefix: name_new(), hosts };
+        let lab = Self { prefix: name_new(), hosts, _cable: None };
         let switch = lab.switch();
         ip(&["netns", "add", &switch]);
         // Where the kernel hands bridged frames to the firewall, that is switched off here.
@@ -43,14 +57,33 @@ impl Lab {
         lab
     }
 
+    /// Two hosts with nothing but this cable between them.
+    pub fn apart(cable: Cable) -> Self {
+        sweep();
+        let mut lab = Self { prefix: name_new(), hosts: 2, _cable: None };
+        let [one, other] = [1, 2].map(|number| lab.host(number).namespace);
+        for namespace in [&one, &other] {
+            ip(&["netns", "add", namespace]);
+        }
+        lab._cable = Some(long_cable(&one, &other, "eth0", cable));
+        [1, 2].into_iter().for_each(|number| lab.set_up(number));
+        lab
+    }
+
     fn plug_in(&self, number: usize) {
-        let Host { namespace, address } = self.host(number);
+        let Host { namespace, .. } = self.host(number);
         let (switch, port) = (self.switch(), format!("p{number}"));
         ip(&["netns", "add", &namespace]);
         ip(&[
             "link", "add", "name", "eth0", "netns", &namespace, "type", "veth", "peer", "name", &port, "netns", &switch,
         ]);
         ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
+        self.set_up(number);
+    }
+
+    /// Gives a host its addresses, once it has its cable.
+    fn set_up(&self, number: usize) {
+        let Host { namespace, address } = self.host(number);
         ip(&["-n", &namespace, "link", "set", "lo", "up"]);
         ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
         ip(&["-n", &namespace, "link", "set", "eth0", "up"]);
@@ -140,6 +173,17 @@ pub(crate) fn load_rules(namespace: &str, rules: &str) {
     let mut nft = nft.stdin(std::process::Stdio::piped()).spawn().expect("nft is installed");
     std::io::Write::write_all(&mut nft.stdin.take().expect("a pipe"), rules.as_bytes()).expect("nft reads its rules");
     assert!(nft.wait().is_ok_and(|status| status.success()), "nft refused the rules:\n{rules}");
+}
+
+/// Joins `eth0` of a namespace and this port of another.
+pub(crate) fn long_cable(one: &str, other: &str, port: &str, cable: Cable) -> (Lines, Folder) {
+    let folder = Folder::new();
+    let program = folder.path().join("vlink");
+    peers::output(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(peers::file("vlink.c")));
+    let (delay, loss) = (cable.delay.as_micros().to_string(), (cable.loss_percent * 10_000).to_string());
+    let mut running = Lines::start(Command::new(program).args([one, "eth0", other, port, &delay, &loss]));
+    running.wait_for("cable", PATIENCE, |line| (line == "up").then_some(()));
+    (running, folder)
 }
 
 /// Runs `ip`, which must succeed.

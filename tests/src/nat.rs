@@ -1,14 +1,11 @@
 //! Hosts behind NATs, and the open network between them: network namespaces with the kernel's own
 //! NAT, made and removed by a test. On the open network is one public host, for brokers and relays.
 
-use crate::PATIENCE;
 use crate::folder::Folder;
-use crate::lab::{Host, ip, load_rules, name_new, remove, sweep};
+use crate::lab::{Cable, Host, ip, load_rules, long_cable, name_new, remove, sweep};
 use crate::lines::Lines;
-use crate::peers;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 /// How a NAT chooses the port by which a host is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +14,6 @@ pub enum Kind {
     Cone,
     /// Another one for everybody it speaks to: who was not spoken to first, does not know it.
     Symmetric,
-}
-
-/// The way between a NAT and the open network.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cable {
-    /// How long a packet takes, one way.
-    pub delay: Duration,
-    /// Of a hundred packets, so many are lost.
-    pub loss_percent: u32,
 }
 
 /// The open network, and a host behind a NAT for each kind, from 1.
@@ -176,14 +164,4 @@ fn rules(kind: Kind) -> String {
 fn sysctl(namespace: &str, setting: &str) {
     // Where there is no such setting, nothing has to be set.
     let _ = Command::new("ip").args(["netns", "exec", namespace, "sysctl", "-qw", setting]).output();
-}
-
-fn long_cable(namespace: &str, wan: &str, port: &str, cable: Cable) -> (Lines, Folder) {
-    let folder = Folder::new();
-    let program = folder.path().join("vlink");
-    peers::output(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(peers::file("vlink.c")));
-    let (delay, loss) = (cable.delay.as_micros().to_string(), (cable.loss_percent * 10_000).to_string());
-    let mut running = Lines::start(Command::new(program).args([namespace, "eth0", wan, port, &delay, &loss]));
-    running.wait_for("cable", PATIENCE, |line| (line == "up").then_some(()));
-    (running, folder)
 }

@@ -259,11 +259,16 @@ fn over_webrtc_files_go_beside_the_link() {
     same(&file, &folder.path().join("back/file"));
 }
 
-/// Slows a host of a lab down, so that there is a middle to be cut.
-fn slow(lab: &Lab, host: usize) {
-    let mut tc = lab.host(host).command("tc");
-    tc.args("qdisc add dev eth0 root tbf rate 40mbit burst 64kbit latency 200ms".split(' '));
-    peers::output(&mut tc);
+/// Two nodes by mesh, of which the first sends so slowly that there is a middle to be cut.
+fn slow_pair() -> (Lab, Node, Node) {
+    let lab = Lab::bridge(2);
+    let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));
+    ann.knows(&bob);
+    bob.knows(&ann);
+    bob.says(&["trust", "ann"]);
+    let mut tc = lab.host(1).command("tc");
+    peers::output(tc.args("qdisc add dev eth0 root tbf rate 40mbit burst 64kbit latency 200ms".split(' ')));
+    (lab, ann, bob)
 }
 
 /// Waits until so many bytes have arrived.
@@ -276,12 +281,7 @@ fn arrived(sender: &mut Lines, bytes: usize) {
 
 #[test]
 fn a_link_that_is_cut_twice_in_the_middle_costs_what_was_under_way_and_no_more() {
-    let lab = Lab::bridge(2);
-    let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));
-    ann.knows(&bob);
-    bob.knows(&ann);
-    bob.says(&["trust", "ann"]);
-    slow(&lab, 1);
+    let (lab, ann, bob) = slow_pair();
     let folder = Folder::new();
     let (file, into) = (large(&folder, "file", LARGE), folder.path().join("in"));
     let mut receiver = receiving(&bob, &into, &["--once"]);
@@ -303,12 +303,7 @@ fn a_link_that_is_cut_twice_in_the_middle_costs_what_was_under_way_and_no_more()
 
 #[test]
 fn a_file_that_is_changed_while_it_is_sent_does_not_arrive_torn() {
-    let lab = Lab::bridge(2);
-    let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));
-    ann.knows(&bob);
-    bob.knows(&ann);
-    bob.says(&["trust", "ann"]);
-    slow(&lab, 1);
+    let (_lab, ann, bob) = slow_pair();
     let folder = Folder::new();
     let (file, into) = (large(&folder, "file", LARGE / 3), folder.path().join("in"));
     let _receiver = receiving(&bob, &into, &["--overwrite"]);
@@ -323,11 +318,7 @@ fn a_file_that_is_changed_while_it_is_sent_does_not_arrive_torn() {
 
 #[test]
 fn when_a_node_or_a_command_is_killed_the_same_commands_go_on() {
-    let lab = Lab::bridge(2);
-    let (ann, bob) = (Node::on(&lab.host(1), "ann", &[]), Node::on(&lab.host(2), "bob", &[]));
-    ann.knows(&bob);
-    bob.says(&["trust", "ann"]);
-    slow(&lab, 1);
+    let (_lab, ann, bob) = slow_pair();
     let folder = Folder::new();
     let (file, into) = (large(&folder, "file", LARGE), folder.path().join("in"));
     // What is replaced is as large as what comes.

@@ -2,9 +2,9 @@
 //! and where that cannot be, through coturn.
 
 use comity_tests::coturn::{Coturn, Login};
-use comity_tests::lab::Host;
+use comity_tests::lab::{Cable, Host};
 use comity_tests::mosquitto::Mosquitto;
-use comity_tests::nat::{Cable, Kind, Net};
+use comity_tests::nat::{Kind, Net};
 use comity_tests::node::{Node, text};
 use comity_tests::{PATIENCE, until};
 use serde_json::Value;
