@@ -207,6 +207,8 @@ pub enum Via {
     Events,
     /// A call of `send` on `GET /rpc`.
     Rpc,
+    /// A topic that spreads from node to node.
+    Gossip,
     /// This node itself.
     Own,
 }
@@ -219,6 +221,7 @@ impl Via {
             Self::Post => "post",
             Self::Events => "events",
             Self::Rpc => "rpc",
+            Self::Gossip => "gossip",
             Self::Own => "own",
         }
     }

@@ -3,6 +3,7 @@
 //! creates a file.
 
 mod example;
+mod gossip;
 mod ice_server;
 mod layers;
 mod mqtt;
@@ -14,6 +15,7 @@ mod told;
 mod written;
 
 pub use example::example;
+pub use gossip::{Bootstrap, Dht, Gossip, NotABootstrap};
 pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
 pub use mqtt::{BadBroker, Broker, BrokerUrl, Login, Mqtt, Transport, USUAL_BROKER};
@@ -70,6 +72,8 @@ pub struct Config {
     pub mqtt: Option<Mqtt>,
     /// Connections by WebRTC; `None` when they are switched off.
     pub webrtc: Option<Webrtc>,
+    /// Gossip; `None` when it is switched off.
+    pub gossip: Option<Gossip>,
     /// The certificate for clients that are not nodes.
     pub tls: Option<TlsFiles>,
     /// What others may use.
@@ -271,6 +275,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
     }
     let capabilities = reading.words("capabilities", written.node.capabilities)?;
     let admission = reading.admission(&written.local.trust)?;
+    let mdns = written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces });
     Ok(Config {
         name: reading.name(written.node.name)?,
         metadata: reading.metadata(written.node.metadata, &capabilities)?,
@@ -284,9 +289,10 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             hosts: reading.words("http.hosts", written.http.hosts)?.iter().map(|host| host.to_lowercase()).collect(),
         },
         admission,
-        mdns: written.mdns.enabled.then_some(Mdns { interfaces: written.mdns.interfaces }),
+        mdns: mdns.clone(),
         mqtt: reading.mqtt(written.mqtt, admission)?,
         webrtc: if written.webrtc.enabled { Some(reading.webrtc(written.webrtc)?) } else { None },
+        gossip: reading.gossip(written.gossip, mdns.as_ref())?,
         tls: reading.tls(written.tls.cert, written.tls.key)?,
         limits: reading.limits(&written.limits)?,
         inbox: Inbox {

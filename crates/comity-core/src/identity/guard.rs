@@ -115,8 +115,8 @@ impl Guard {
             // Neither a peer that tells of others nor a broker is where they are.
             Source::Exchange | Source::Mqtt => Ok(()),
             // Whoever speaks for itself can only be where it spoke from, or on a network we share.
-            Source::Mdns | Source::Inbound if told_by == Some(ip) || self.is_near(ip) => Ok(()),
-            Source::Mdns | Source::Inbound => Err(Forbidden::Elsewhere),
+            Source::Mdns | Source::Inbound | Source::Gossip if told_by == Some(ip) || self.is_near(ip) => Ok(()),
+            Source::Mdns | Source::Inbound | Source::Gossip => Err(Forbidden::Elsewhere),
         }
     }
 

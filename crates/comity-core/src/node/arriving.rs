@@ -15,7 +15,7 @@ use crate::throttle::Sender;
 use crate::time::{Now, Timestamp};
 use crate::wire::compact::Unreadable;
 use std::hint::black_box;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +158,8 @@ impl Node {
         now: Now,
     ) -> Result<Option<FateKind>, Refusal> {
         self.check_sender(&message, origin)?;
-        if let Err(refusal) = self.check_time(&message, origin, now).and_then(|()| self.check_address(&message)) {
+        if let Err(refusal) = self.check_time(&message, origin, now).and_then(|()| self.check_address(&message, origin))
+        {
             return self.again_or(refusal, &message, origin, bringer, now);
         }
         let remembered = message.id.map(|id| (message.from, id, remembered_until(&message, origin)));
@@ -246,7 +247,9 @@ impl Node {
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
         }
-        let wanted = self.trust_wanted(origin.address);
+        // Who wrote in a topic may be anywhere, and is not whoever brought it.
+        let address = if origin.via == Via::Gossip { Ipv4Addr::LOCALHOST.into() } else { origin.address };
+        let wanted = self.trust_wanted(address);
         let linked = origin.via == Via::Link;
         if origin.trust < wanted && !linked { Err(Refusal::NotAdmitted { wanted: wanted.name() }) } else { Ok(()) }
     }
@@ -268,12 +271,14 @@ impl Node {
     /// What is addressed to this node is always for it, whatever channel it names: who has something
     /// to say to one node need not know what it listens to, and the sender's rate bounds it. The rest
     /// is only on a subscribed channel.
-    fn check_address(&self, message: &Message) -> Result<(), Refusal> {
+    fn check_address(&self, message: &Message, origin: Origin) -> Result<(), Refusal> {
         let awaited = message.reply_to.is_some_and(|query| self.requests.expects(query, message.from));
         let wanted = match message.to {
             _ if message.kind == Kind::Response && awaited => true,
             Address::Peer(peer) if peer != self.me => return Err(Refusal::WrongDestination),
             Address::Peer(_) => true,
+            // Topics that were not joined bring nothing.
+            Address::Broadcast | Address::Group if origin.via == Via::Gossip => true,
             Address::Broadcast | Address::Group => match self.subscriptions.get(&message.channel) {
                 None => message.kind == Kind::Heartbeat,
                 Some(quiet) => !(*quiet && message.priority == Priority::Background),
@@ -282,9 +287,9 @@ impl Node {
         if wanted { Ok(()) } else { Err(Refusal::UnknownChannel(message.channel.clone())) }
     }
 
-    /// Remembers a sender that has no link.
+    /// Remembers a sender that has no link. Who wrote in a topic may be anywhere, and was not met.
     fn note_sender(&mut self, message: &Message, origin: Origin, now: Now) {
-        if origin.via == Via::Link {
+        if matches!(origin.via, Via::Link | Via::Gossip) {
             return;
         }
         let record = match origin.key {

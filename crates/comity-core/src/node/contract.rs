@@ -48,6 +48,20 @@ pub enum Input {
         /// The peer.
         peer: PeerId,
     },
+    /// A connection for gossip is up, on which a node proved its key.
+    Met {
+        /// Who.
+        key: NodeId,
+        /// Its address: where this node dialled it, or where its packets come from.
+        remote: Option<SocketAddr>,
+        /// Whether this node dialled it there.
+        dialed: bool,
+    },
+    /// The last connection for gossip with a node is gone.
+    Parted {
+        /// Who.
+        key: NodeId,
+    },
     /// A source of discovery started to work, or cannot.
     Source {
         /// Which one.

@@ -5,7 +5,7 @@ use super::linking::{Goodbye, Hello};
 use super::{Effect, Event, Node, Timer};
 use crate::channel::Channel;
 use crate::envelope::{Address, Kind, Message, Priority, Ttl};
-use crate::id::{LinkId, MessageId, PeerId};
+use crate::id::{LinkId, MessageId, NodeId, PeerId};
 use crate::identity::guard::Forbidden;
 use crate::payload::Payload;
 use crate::peers::book::{Merged, Peer, clean};
@@ -107,6 +107,40 @@ impl Node {
         }
         if nobody_met {
             self.set_presence(peer, Presence::Offline);
+        }
+    }
+
+    /// A node proved its key on a connection for gossip. Whether it has a door of its own is tried where this node
+    /// reached it: if it is one of ours, one port serves both.
+    pub(super) fn handle_met(&mut self, key: NodeId, remote: Option<SocketAddr>, dialed: bool, now: Now) {
+        if key == self.config.node {
+            return;
+        }
+        let candidate = remote.filter(|_| dialed).map(|address| Candidate { address, source: Source::Gossip });
+        let permitted = candidate
+            .filter(|candidate| self.guard.permit(candidate, remote.map(|remote| remote.ip()), now.mono).is_ok());
+        let (peer, proved) = self.book.proven(key, now);
+        peer.touch(now);
+        peer.sources.insert(Source::Gossip);
+        peer.reach.outbound |= dialed;
+        peer.reach.inbound |= !dialed;
+        peer.add_candidates(permitted);
+        let id = peer.id;
+        self.see_off(now);
+        if proved.is_first {
+            self.evict_claimants(id, proved.claimant, now);
+        }
+        self.set_presence(id, Presence::Online);
+    }
+
+    /// The last connection for gossip with a node is gone.
+    pub(super) fn handle_parted(&mut self, id: PeerId) {
+        let Some(peer) = self.book.find_mut(id) else { return };
+        peer.sources.remove(&Source::Gossip);
+        if peer.link.is_none() && peer.sources.is_empty() {
+            self.set_presence(id, Presence::Unreachable);
+        } else {
+            self.emit_peer(id, Event::PeerUpdated);
         }
     }
 

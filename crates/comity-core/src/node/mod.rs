@@ -165,6 +165,8 @@ impl Node {
             Input::Wanted { peer } => self.handle_wanted(peer, now),
             Input::Vouched { key } => self.vouch(key),
             Input::Unmet { peer } => self.handle_unmet(peer, now),
+            Input::Met { key, remote, dialed } => self.handle_met(key, remote, dialed, now),
+            Input::Parted { key } => self.handle_parted(key.peer()),
             Input::Source { source, health } => {
                 self.sources.insert(source, health);
             }

@@ -28,11 +28,13 @@ pub enum Source {
     Inbound,
     /// Told by an MQTT broker.
     Mqtt,
+    /// Connected with for gossip.
+    Gossip,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt];
+    pub const ALL: [Self; 6] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt, Self::Gossip];
 
     /// The name shown.
     pub fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Source {
             Self::Exchange => "exchange",
             Self::Inbound => "inbound",
             Self::Mqtt => "mqtt",
+            Self::Gossip => "gossip",
         }
     }
 }

@@ -122,6 +122,7 @@ impl Layers {
             mdns: section!("mdns"),
             mqtt: section!("mqtt"),
             webrtc: section!("webrtc"),
+            gossip: section!("gossip"),
             tls: section!("tls"),
             limits: section!("limits"),
             inbox: section!("inbox"),

@@ -2,9 +2,10 @@
 
 use super::layers::Layers;
 use super::told::{is_word, told};
-use super::written::{LimitKeys, MqttKeys, WebrtcKeys};
+use super::written::{GossipKeys, LimitKeys, MqttKeys, WebrtcKeys};
 use super::{BadBroker, Broker, ConfigError, IceKind, IceServer, Limits, Login, Mqtt, Otlp, RelayCredentials};
-use super::{TlsFiles, Webrtc};
+use super::{Dht, Gossip, Mdns, TlsFiles, Webrtc};
+use comity_core::channel::Channel;
 use comity_core::identity::trust::Admission;
 use comity_core::limits;
 use comity_core::wire::announce::Topics;
@@ -165,6 +166,33 @@ impl Reading<'_> {
         let wrong = || self.wrong("webrtc.ports", "a range such as 50000-50099 is wanted");
         let ports = written.ports.map(|text| range(&text).ok_or_else(wrong)).transpose()?;
         Ok(Webrtc { servers, credentials, ports })
+    }
+
+    pub(super) fn gossip(&self, written: GossipKeys, mdns: Option<&Mdns>) -> Result<Option<Gossip>, ConfigError> {
+        let wanted = "an address such as /ip4/192.0.2.7/tcp/8400/p2p/12D3Koo… is";
+        let dht = match written.dht.as_str() {
+            "off" => Dht::Off,
+            "client" => Dht::Client,
+            "server" => Dht::Server,
+            "auto" => Dht::Auto,
+            _ => return Err(self.wrong("gossip.dht", "off, client, server or auto is wanted")),
+        };
+        let topic = |key, name: String| match Channel::new(&name) {
+            Ok(_) => Ok(name),
+            Err(bad) => Err(self.wrong(key, bad.to_string())),
+        };
+        let meant = Gossip {
+            bootstrap: self.each("gossip.bootstrap", &written.bootstrap, wanted)?,
+            dht,
+            relay: written.relay,
+            relays: self.each("gossip.relays", &written.relays, wanted)?,
+            // libp2p cannot be kept to some interfaces.
+            mdns: mdns.is_some_and(|mdns| mdns.interfaces.is_empty()),
+            coordination: topic("gossip.coordination", written.coordination)?,
+            meta: topic("gossip.meta", written.meta)?,
+            context: topic("gossip.context", written.context)?,
+        };
+        Ok(written.enabled.then_some(meant))
     }
 
     pub(super) fn metadata(

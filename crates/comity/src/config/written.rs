@@ -225,6 +225,32 @@ settings! {
         ports: Option<String> = None, "\"50000-50099\"";
     }
 
+    /// Gossip between nodes: topics that spread from node to node without a broker, by libp2p.
+    section GossipKeys "gossip" "gossip." {
+        /// Whether this node takes part. Default: true. It costs some megabytes, and a connection to each of its first 32
+        /// peers.
+        enabled: bool = true, "";
+        /// Nodes to start from: libp2p addresses that end with the node's PeerId. Default: none, which is enough where
+        /// peers are found otherwise.
+        bootstrap: Vec<String> = Vec::new(), "[\"/ip4/192.0.2.7/tcp/8400/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp\"]";
+        /// This node's part in the DHT, by which nodes find each other across networks: `off`, `client` (asks), `server`
+        /// (answers too), or `auto` (answers once others have reached it). Default: `auto`.
+        dht: String = "auto".to_owned(), "";
+        /// Whether this node passes on connections between others that cannot reach each other. Default: false, because
+        /// it lends them its bandwidth: 64 MiB an hour for each connection, 16 at once.
+        relay: bool = false, "";
+        /// Nodes that relay, by which others reach this one; written as for `bootstrap`. Default: none. Needed behind a NAT
+        /// that lets nobody in.
+        relays: Vec<String> = Vec::new(), "[\"/ip4/192.0.2.7/tcp/8400/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp\"]";
+        /// The topic of task coordination. Default: `CHORUS/coordination/v1`. Only nodes with the same name hear each
+        /// other on it.
+        coordination: String = "CHORUS/coordination/v1".to_owned(), "";
+        /// The topic of meta-discussion and roles. Default: `hmmm/meta-discussion/v1`.
+        meta: String = "hmmm/meta-discussion/v1".to_owned(), "";
+        /// The topic of context feedback. Default: `CHORUS/context-feedback/v1`.
+        context: String = "CHORUS/context-feedback/v1".to_owned(), "";
+    }
+
     /// The certificate shown to browsers and other clients that are not nodes.
     section TlsKeys "tls" "tls." {
         /// PEM file of the certificate chain; from this file's folder when relative. Unset: the node's own
@@ -344,6 +370,7 @@ pub(super) struct Document {
     pub(super) mdns: MdnsKeys,
     pub(super) mqtt: MqttKeys,
     pub(super) webrtc: WebrtcKeys,
+    pub(super) gossip: GossipKeys,
     pub(super) tls: TlsKeys,
     pub(super) limits: LimitKeys,
     pub(super) inbox: InboxKeys,

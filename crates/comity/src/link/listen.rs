@@ -1,9 +1,10 @@
-//! The one port: accepts connections within the limits, tells TLS from HTTP by the first byte, and
+//! The one port: accepts connections within the limits, tells TLS, libp2p and HTTP by the first byte, and
 //! serves a router that learns who is calling. It knows no path and no policy.
 //! See "TLS on the one port" and "Limits" in `protocols/identity.md`.
 
 use super::Cause;
 use super::body::{Held, Patient, Room};
+use super::gossip;
 use super::tls::Tls;
 use super::wire::Wire;
 use crate::observe::Counters;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -92,11 +94,26 @@ pub(crate) struct Caller {
     pub(crate) tls: bool,
 }
 
+/// What a port speaks beside plain HTTP.
+#[derive(Default)]
+pub(crate) struct Speaks {
+    /// TLS.
+    pub(crate) tls: Option<Tls>,
+    /// libp2p: its connections go there.
+    pub(crate) gossip: Option<mpsc::Sender<gossip::Accepted>>,
+}
+
+impl From<Tls> for Speaks {
+    fn from(tls: Tls) -> Self {
+        Self { tls: Some(tls), gossip: None }
+    }
+}
+
 /// Serves the router on these listeners, which share the limits, until `stop`; returns when every
-/// connection has ended. Without `tls` only plain HTTP is served.
+/// connection has ended.
 pub(crate) async fn listen(
     listeners: Vec<TcpListener>,
-    tls: Option<Tls>,
+    speaks: Speaks,
     router: Router,
     limits: Limits,
     counters: Counters,
@@ -104,7 +121,7 @@ pub(crate) async fn listen(
 ) {
     let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
     let (seats, bodies) = (Seats::new(limits), Room::of_all());
-    let port = Arc::new(Port { tls, router, limits, counters, stop, seats, bodies });
+    let port = Arc::new(Port { speaks, router, limits, counters, stop, seats, bodies });
     let serving = TaskTracker::new();
     let accepting = listeners.into_iter().map(|listener| accept(Arc::clone(&port), listener, serving.clone()));
     futures_util::future::join_all(accepting).await;
@@ -137,7 +154,7 @@ async fn accept(port: Arc<Port>, listener: TcpListener, serving: TaskTracker) {
 
 /// What all connections share.
 struct Port {
-    tls: Option<Tls>,
+    speaks: Speaks,
     router: Router,
     limits: Limits,
     counters: Counters,
@@ -152,7 +169,7 @@ impl Port {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let deadline = Instant::now() + self.limits.head;
         let bodies = seat.bodies.clone();
-        let opening = stop.run_until_cancelled(timeout(self.limits.head, self.open(tcp, seat)));
+        let opening = stop.run_until_cancelled(timeout(self.limits.head, self.open(tcp, address, seat)));
         let opened = match opening.await {
             None => return,
             Some(Ok(Ok(opened))) => opened,
@@ -163,7 +180,8 @@ impl Port {
             Some(Err(_)) => return self.refused(Cause::Slow),
         };
         match opened {
-            Opened::Nothing => {}
+            // What libp2p has is its own from here.
+            Opened::Nothing | Opened::Gossip => {}
             Opened::Plain(wire) => {
                 self.serve(wire, Caller { address, key: None, tls: false }, bodies, deadline).await;
             }
@@ -174,12 +192,20 @@ impl Port {
         }
     }
 
-    async fn open(&self, tcp: TcpStream, seat: Seat) -> io::Result<Opened> {
+    async fn open(&self, tcp: TcpStream, remote: SocketAddr, seat: Seat) -> io::Result<Opened> {
+        let local = tcp.local_addr()?;
         let wire = Wire::accepted(tcp, seat);
-        match (wire.first_byte().await?, &self.tls) {
-            (None, _) => Ok(Opened::Nothing),
-            (Some(TLS_HANDSHAKE), Some(tls)) => Ok(Opened::Tls(Box::new(tls.accept(wire).await?))),
-            (Some(_), _) => Ok(Opened::Plain(wire)),
+        let Speaks { tls, gossip } = &self.speaks;
+        match (wire.first_byte().await?, tls, gossip) {
+            (None, ..) => Ok(Opened::Nothing),
+            (Some(TLS_HANDSHAKE), Some(tls), _) => Ok(Opened::Tls(Box::new(tls.accept(wire).await?))),
+            (Some(gossip::FIRST_BYTE), _, Some(gossip)) => {
+                if gossip.try_send(gossip::Accepted { wire, local, remote }).is_err() {
+                    self.refused(Cause::Full);
+                }
+                Ok(Opened::Gossip)
+            }
+            (Some(_), ..) => Ok(Opened::Plain(wire)),
         }
     }
 
@@ -261,6 +287,8 @@ enum Opened {
     /// Closed before it said anything.
     Nothing,
     Plain(Wire),
+    /// Handed on to libp2p.
+    Gossip,
     Tls(Box<super::tls::Accepted>),
 }
 

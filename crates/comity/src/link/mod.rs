@@ -4,6 +4,7 @@
 
 mod body;
 mod dial;
+mod gossip;
 mod hello;
 mod listen;
 mod mesh;
@@ -16,7 +17,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use listen::{Caller, Limits, listen};
+pub(crate) use listen::{Caller, Limits, Speaks, listen};
 pub(crate) use mesh::{Packets, accept_key, upgrade_headers};
 pub(crate) use post::Whom;
 pub(crate) use rtc::{Declined, Ice, SIGNALING, Server, relay_tls};

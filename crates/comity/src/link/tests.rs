@@ -61,7 +61,7 @@ impl Side {
         let router = links.router().merge(doors());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let serving = tokio::spawn(listen(vec![listener], Some(tls), router, limits, counters.clone(), stop.clone()));
+        let serving = tokio::spawn(listen(vec![listener], tls.into(), router, limits, counters.clone(), stop.clone()));
         Self { key, links, events, address, counters, view, stop, serving }
     }
 

@@ -238,14 +238,21 @@ pub(super) async fn assemble(
     let names = reachable.names.clone();
     let router = door::network(handle.clone(), links.clone(), reachable);
     let limits = limits(&config);
-    let served = link::listen(network, Some(tls), router, limits, counters.clone(), stop.clone());
+    let served = link::listen(network, tls.into(), router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
     let ill = CancellationToken::new();
     let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
     let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
     let router = door::metrics(handle.clone(), checks.clone(), names);
-    doors.push(tokio::spawn(link::listen(metrics, None, router, limits, counters.clone(), stop.clone())));
+    doors.push(tokio::spawn(link::listen(
+        metrics,
+        link::Speaks::default(),
+        router,
+        limits,
+        counters.clone(),
+        stop.clone(),
+    )));
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);

@@ -126,7 +126,7 @@ pub(super) fn decode_item(arrival: u64, content: &[u8]) -> Result<Item, BadRecor
         message,
         trust: find(TRUSTS, Trust::name, &stored.trust)?,
         key: stored.key.map(NodeId::from_bytes),
-        via: find([Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Own], Via::name, &stored.via)?,
+        via: find([Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Gossip, Via::Own], Via::name, &stored.via)?,
         received_at: Timestamp::from_millis(stored.received_at),
     };
     Ok(Item { arrival, received })

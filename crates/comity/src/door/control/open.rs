@@ -111,7 +111,7 @@ pub(crate) async fn open(
         let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);
         let limits = Limits { connections: CONNECTIONS_MAX, body_bytes: BODY_MAX, ..Limits::default() };
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
-        tokio::spawn(link::listen(vec![listener], None, router, limits, counters, stop));
+        tokio::spawn(link::listen(vec![listener], link::Speaks::default(), router, limits, counters, stop));
     }
     let router = counted(socket_routes(desk, sessions, links.clone()), handle);
     tokio::spawn(serve_socket(handle.clone(), unix, router, socket));

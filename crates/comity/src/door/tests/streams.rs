@@ -15,7 +15,7 @@ pub(super) async fn listening() -> (Home, SocketAddr) {
     let home = Home::open().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
-    let (router, tls, stop) = (home.router.clone(), Some(home.tls.clone()), home.stop.clone());
+    let (router, tls, stop) = (home.router.clone(), home.tls.clone().into(), home.stop.clone());
     let counters = home.handle.counters().clone();
     tokio::spawn(link::listen(vec![listener], tls, router, link::Limits::default(), counters, stop));
     (home, address)

@@ -19,7 +19,7 @@ pub(super) async fn signaling(side: &Side) -> (SocketAddr, String) {
     let router = Router::new().route("/offers", post(offer));
     tokio::spawn(listen(
         vec![listener],
-        Some(tls),
+        tls.into(),
         router,
         Limits::default(),
         side.counters.clone(),

@@ -190,7 +190,7 @@ async fn silent_on_streams(seed: u8) -> (Side, mpsc::Receiver<Packet>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
     let limits = Limits::default();
-    let serving = tokio::spawn(listen(vec![listener], Some(tls), router, limits, counters.clone(), stop.clone()));
+    let serving = tokio::spawn(listen(vec![listener], tls.into(), router, limits, counters.clone(), stop.clone()));
     (Side { key, links, events, address, counters, view, stop, serving }, heard)
 }
 

@@ -1,0 +1,180 @@
+//! Gossip: topics that spread from node to node without a broker, by libp2p's GossipSub under the node's own key. Its
+//! TCP connections come and go by the node's one port, told apart by their first byte. What a message means, and
+//! whether it is passed on, is decided above. See `protocols/pubsub.md`.
+
+mod parts;
+mod reach;
+mod run;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub(crate) use transport::{Accepted, door};
+
+use crate::config::Gossip as Config;
+use comity_core::id::NodeId;
+use comity_core::identity::key::KeyPair;
+use libp2p::gossipsub;
+use libp2p::identity::Keypair;
+use reach::Reach;
+use run::Runner;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that wait for libp2p, at most: who orders more waits.
+const ORDERS_MAX: usize = 256;
+
+/// What the node has not taken yet, at most: the validation queue of the protocol.
+const TOLD_MAX: usize = 256;
+
+/// The first byte of a libp2p connection: the length of `/multistream/1.0.0` and a line end (multistream-select).
+pub(crate) const FIRST_BYTE: u8 = 0x13;
+
+/// What libp2p is told to do.
+#[derive(Debug)]
+enum Order {
+    Join(String),
+    Leave(String),
+    Publish { topic: String, data: Vec<u8>, reply: oneshot::Sender<Result<(), NotPublished>> },
+    Judge { message: gossipsub::MessageId, verdict: Verdict },
+    Offer { node: NodeId, addresses: Vec<SocketAddr> },
+}
+
+/// What libp2p tells.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A message came, signed by its author. It is not passed on until it is judged.
+    Heard(Heard),
+    /// A connection with a node is up: it proved its key.
+    Met(Met),
+    /// The last connection with a node is gone.
+    Parted(NodeId),
+}
+
+/// A message of a topic.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    id: gossipsub::MessageId,
+    /// Who wrote and signed it.
+    pub(crate) author: NodeId,
+    /// What its author counts it by.
+    pub(crate) sequence: u64,
+    /// On which topic.
+    pub(crate) topic: String,
+    /// What it says.
+    pub(crate) data: Vec<u8>,
+}
+
+/// A connection with a node.
+#[derive(Debug)]
+pub(crate) struct Met {
+    /// Who.
+    pub(crate) node: NodeId,
+    /// The other end; `None` when it is not by TCP.
+    pub(crate) remote: Option<SocketAddr>,
+    /// Whether this node dialled it there.
+    pub(crate) dialed: bool,
+}
+
+/// What becomes of a message that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is passed on.
+    Good,
+    /// It is not passed on, and that is nobody's fault.
+    NotNow,
+    /// It is not passed on, and counts against whoever brought it.
+    Bad,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPublished {
+    /// Nobody that this node is connected with listens to the topic.
+    #[error("nobody who can be reached listens to that topic")]
+    Nobody,
+    /// It is larger than [`parts::MESSAGE_MAX`].
+    #[error("it is too large")]
+    TooLarge,
+    /// Every peer is too slow to take more.
+    #[error("all peers are too slow to take more")]
+    Full,
+    /// It was said before, or libp2p refuses it.
+    #[error("it cannot be published")]
+    Refused,
+    /// The node ends.
+    #[error("the node is leaving")]
+    Leaving,
+}
+
+/// What the node holds of its gossip. Cloning shares it; when the last is dropped, the connections end.
+#[derive(Debug, Clone)]
+pub(crate) struct Gossip(mpsc::Sender<Order>);
+
+impl Gossip {
+    /// Starts it: what listens on the one port comes by `accepted`. The task is given back to be run.
+    pub(crate) fn start(
+        keys: &KeyPair,
+        config: Config,
+        place: Place,
+        accepted: mpsc::Receiver<Accepted>,
+    ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
+        let reach = Arc::new(Reach::new(place.on_loopback, place.private));
+        let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
+        let (order, orders) = mpsc::channel(ORDERS_MAX);
+        let (tell, told) = mpsc::channel(TOLD_MAX);
+        let runner = Runner::new(swarm, config, reach, orders, tell);
+        Ok((Self(order), told, async move { runner.run(&place.listening).await }))
+    }
+
+    /// Listens to a topic from now on.
+    pub(crate) async fn join(&self, topic: String) {
+        self.order(Order::Join(topic)).await;
+    }
+
+    /// Listens no more, and frees what the topic held.
+    pub(crate) async fn leave(&self, topic: String) {
+        self.order(Order::Leave(topic)).await;
+    }
+
+    /// Says this to all who listen to the topic.
+    pub(crate) async fn publish(&self, topic: String, data: Vec<u8>) -> Result<(), NotPublished> {
+        let (reply, published) = oneshot::channel();
+        self.order(Order::Publish { topic, data, reply }).await;
+        published.await.unwrap_or(Err(NotPublished::Leaving))
+    }
+
+    /// Says what becomes of a message.
+    pub(crate) async fn judge(&self, heard: &Heard, verdict: Verdict) {
+        self.order(Order::Judge { message: heard.id.clone(), verdict }).await;
+    }
+
+    /// Names a node that was found otherwise, at addresses that the dial guard permits.
+    pub(crate) async fn offer(&self, node: NodeId, addresses: Vec<SocketAddr>) {
+        self.order(Order::Offer { node, addresses }).await;
+    }
+
+    async fn order(&self, order: Order) {
+        // Err: it has ended with the node.
+        let _ = self.0.send(order).await;
+    }
+}
+
+/// Where gossip takes place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// Whether this machine has no address but loopback.
+    pub(crate) on_loopback: bool,
+    /// Where the one port listens.
+    pub(crate) listening: Vec<SocketAddr>,
+    /// Addresses that are never dialled: the node's own doors.
+    pub(crate) private: Vec<SocketAddr>,
+}
+
+/// The node's key as libp2p has it.
+fn key(keys: &KeyPair) -> io::Result<Keypair> {
+    let mut seed = *keys.seed();
+    Keypair::ed25519_from_bytes(&mut seed).map_err(io::Error::other)
+}

@@ -1,0 +1,279 @@
+//! The task that drives libp2p: does what it is ordered, and tells what happened. It keeps the number of connections
+//! between its two marks, and decides nothing about messages.
+
+use super::parts::{self, Parts, PartsEvent};
+use super::reach::Reach;
+use super::transport::{address_of, socket_of};
+use super::{Heard, Met, NotPublished, Order, Told, Verdict};
+use crate::config::{Bootstrap, Gossip as Config};
+use comity_core::id::NodeId;
+use futures_util::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, mdns};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Connections below which this node dials whoever it hears of: the low watermark.
+const CONNECTIONS_LOW: usize = 32;
+
+/// Connections with one address from outside the local network.
+const FROM_ONE_ADDRESS_MAX: usize = 3;
+
+/// How often nodes to start from and relays are dialled that are not connected.
+const AGAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// Messages that are being judged, at most; what comes on top is neither taken nor passed on.
+const JUDGED_MAX: usize = 1024;
+
+/// What the task is made of.
+pub(super) struct Runner {
+    swarm: Swarm<Parts>,
+    config: Config,
+    reach: Arc<Reach>,
+    orders: mpsc::Receiver<Order>,
+    told: mpsc::Sender<Told>,
+    /// Where connections come from, if not from the local network.
+    far: HashMap<ConnectionId, IpAddr>,
+    /// Messages that are being judged: who brought them.
+    judged: HashMap<gossipsub::MessageId, PeerId>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        swarm: Swarm<Parts>,
+        config: Config,
+        reach: Arc<Reach>,
+        orders: mpsc::Receiver<Order>,
+        told: mpsc::Sender<Told>,
+    ) -> Self {
+        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
+    }
+
+    /// Listens at these addresses of the one port, and runs until nobody orders any more.
+    pub(super) async fn run(mut self, listening: &[SocketAddr]) {
+        for socket in listening {
+            self.listen(address_of(*socket));
+            let udp = Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1);
+            self.listen(udp);
+        }
+        let mut again = interval(AGAIN_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.take(event),
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                _ = again.tick() => self.start_from(),
+            }
+        }
+    }
+
+    fn listen(&mut self, address: Multiaddr) {
+        if let Err(failure) = self.swarm.listen_on(address.clone()) {
+            tracing::warn!(%address, %failure, "gossip does not listen there");
+        }
+    }
+
+    /// Dials those that were named in the configuration, as far as they are not connected.
+    fn start_from(&mut self) {
+        for Bootstrap { peer, address } in self.config.bootstrap.clone() {
+            self.permit(&address);
+            if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                kad.add_address(&peer, address.clone());
+            }
+            self.dial(peer, vec![address]);
+        }
+        let reserved: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        for Bootstrap { peer, address } in self.config.relays.clone() {
+            self.permit(&address);
+            let by_relay = address.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit);
+            if !reserved.iter().any(|listening| listening.to_string().starts_with(&by_relay.to_string())) {
+                self.listen(by_relay);
+            }
+        }
+    }
+
+    fn permit(&self, address: &Multiaddr) {
+        if let Some((socket, _)) = socket_of(address) {
+            self.reach.permit(socket);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let dial = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).addresses(addresses);
+        // Err: it is connected, or being dialled.
+        let _ = self.swarm.dial(dial.build());
+    }
+
+    /// Dials somebody it heard of, while there is room.
+    fn meet(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.swarm.network_info().num_peers() < CONNECTIONS_LOW {
+            self.dial(peer, addresses);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Join(topic) => {
+                let topic = IdentTopic::new(topic);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                if let Err(failure) = gossip.subscribe(&topic) {
+                    tracing::warn!(%topic, %failure, "a topic cannot be joined");
+                }
+                // Err: peers are not scored, which they are.
+                let _ = gossip.set_topic_params(topic, parts::scored());
+            }
+            Order::Leave(topic) => drop(self.swarm.behaviour_mut().gossip.unsubscribe(&IdentTopic::new(topic))),
+            Order::Publish { topic, data, reply } => {
+                let published = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(topic), data);
+                // Err: nobody waits for it.
+                let _ = reply.send(published.map(drop).map_err(not_published));
+            }
+            Order::Judge { message, verdict } => self.judge(&message, verdict),
+            Order::Offer { node, addresses } => {
+                let Some(peer) = peer_of(node) else { return };
+                addresses.iter().for_each(|address| self.reach.permit(*address));
+                self.meet(peer, addresses.into_iter().map(address_of).collect());
+            }
+        }
+    }
+
+    fn judge(&mut self, message: &gossipsub::MessageId, verdict: Verdict) {
+        let Some(bringer) = self.judged.remove(message) else { return };
+        let acceptance = match verdict {
+            Verdict::Good => MessageAcceptance::Accept,
+            Verdict::NotNow => MessageAcceptance::Ignore,
+            Verdict::Bad => MessageAcceptance::Reject,
+        };
+        self.swarm.behaviour_mut().gossip.report_message_validation_result(message, &bringer, acceptance);
+    }
+
+    fn take(&mut self, event: SwarmEvent<PartsEvent>) {
+        match event {
+            SwarmEvent::Behaviour(PartsEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            })) => self.hear(propagation_source, message_id, message),
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.identified(peer_id, &info);
+            }
+            SwarmEvent::Behaviour(PartsEvent::Mdns(mdns::Event::Discovered(found))) => {
+                let mut all: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+                found.into_iter().for_each(|(peer, address)| all.entry(peer).or_default().push(address));
+                all.into_iter().for_each(|(peer, addresses)| self.meet(peer, addresses));
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+                self.count(connection_id, &endpoint);
+                if num_established.get() == 1 {
+                    let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
+                    let dialed = endpoint.is_dialer();
+                    self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, remote, dialed })));
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.far.remove(&connection_id);
+                if num_established == 0 {
+                    self.tell(node_of(&peer_id).map(Told::Parted));
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
+                tracing::debug!(?peer_id, %error, "gossip reaches nobody there");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "gossip lost a listener"),
+            _ => {}
+        }
+    }
+
+    /// Refuses who has too many connections already.
+    fn count(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let Some(ip) = ip_of(endpoint.get_remote_address()).filter(|ip| !is_local(*ip)) else { return };
+        if self.far.values().filter(|other| **other == ip).count() >= FROM_ONE_ADDRESS_MAX {
+            self.swarm.close_connection(connection);
+            return;
+        }
+        self.far.insert(connection, ip);
+    }
+
+    fn hear(&mut self, bringer: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
+        let author = message.source.as_ref().and_then(node_of);
+        let room = self.judged.len() < JUDGED_MAX;
+        self.judged.insert(id.clone(), bringer);
+        let (Some(author), Some(sequence), true) = (author, message.sequence_number, room) else {
+            return self.judge(&id, Verdict::NotNow);
+        };
+        let topic = message.topic.into_string();
+        let heard = Heard { id: id.clone(), author, sequence, topic, data: message.data };
+        if self.told.try_send(Told::Heard(heard)).is_err() {
+            self.judge(&id, Verdict::NotNow);
+        }
+    }
+
+    fn identified(&mut self, peer: PeerId, info: &identify::Info) {
+        let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
+        if info.protocols.iter().any(|protocol| kad.protocol_names().contains(protocol)) {
+            for address in info.listen_addrs.iter().filter(|address| ip_of(address).is_some_and(|ip| !ip.is_loopback()))
+            {
+                kad.add_address(&peer, address.clone());
+            }
+        }
+    }
+
+    /// Tells the node, if it has room: what it misses of comings and goings is told again with the next one.
+    fn tell(&self, told: Option<Told>) {
+        if let Some(told) = told
+            && self.told.try_send(told).is_err()
+        {
+            tracing::debug!("the node has no time for gossip");
+        }
+    }
+}
+
+fn not_published(error: PublishError) -> NotPublished {
+    match error {
+        PublishError::NoPeersSubscribedToTopic => NotPublished::Nobody,
+        PublishError::MessageTooLarge => NotPublished::TooLarge,
+        PublishError::AllQueuesFull(_) => NotPublished::Full,
+        PublishError::Duplicate | PublishError::SigningError(_) | PublishError::TransformFailed(_) => {
+            NotPublished::Refused
+        }
+    }
+}
+
+/// The node that this is; `None` for those with another kind of key.
+pub(super) fn node_of(peer: &PeerId) -> Option<NodeId> {
+    let multihash: &libp2p::multihash::Multihash<64> = peer.as_ref();
+    let key = libp2p::identity::PublicKey::try_decode_protobuf(multihash.digest()).ok()?;
+    Some(NodeId::from_bytes(key.try_into_ed25519().ok()?.to_bytes()))
+}
+
+/// The PeerId of a node.
+pub(super) fn peer_of(node: NodeId) -> Option<PeerId> {
+    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(node.as_bytes()).ok()?;
+    Some(libp2p::identity::PublicKey::from(key).to_peer_id())
+}
+
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        _ => None,
+    }
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,117 @@
+//! Two and three nodes' gossip over real sockets, by the one port that serves HTTP too.
+
+use super::{Gossip, Heard, NotPublished, Place, Told, Verdict, door};
+use crate::config::Config;
+use crate::link::{Limits, Speaks, listen};
+use crate::observe::Counters;
+use axum::Router;
+use axum::routing::get;
+use comity_core::id::NodeId;
+use comity_core::identity::key::KeyPair;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const TOPIC: &str = "custom/of/these/tests";
+
+/// A node's gossip, and where it listens.
+struct Side {
+    node: NodeId,
+    address: SocketAddr,
+    gossip: Gossip,
+    told: mpsc::Receiver<Told>,
+    _stop: DropGuard,
+}
+
+impl Side {
+    async fn start(seed: u8) -> Self {
+        let keys = KeyPair::from_seed([seed; 32]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, ..config });
+        let (hand, accepted) = door();
+        let place = Place { on_loopback: true, listening: vec![address], private: Vec::new() };
+        let started = Gossip::start(&keys, config.expect("on by default"), place, accepted);
+        let (gossip, told, running) = started.expect("it starts");
+        let stop = CancellationToken::new();
+        let speaks = Speaks { tls: None, gossip: Some(hand) };
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        tokio::spawn(listen(vec![listener], speaks, router, Limits::default(), Counters::new("test"), stop.clone()));
+        tokio::spawn(running);
+        Self { node: keys.node(), address, gossip, told, _stop: stop.drop_guard() }
+    }
+
+    async fn meets(&mut self, other: &Self) {
+        loop {
+            let told = timeout(PATIENCE, self.told.recv()).await.expect("in time").expect("it runs");
+            if matches!(&told, Told::Met(met) if met.node == other.node) {
+                return;
+            }
+        }
+    }
+
+    async fn hears(&mut self) -> Heard {
+        loop {
+            let told = timeout(PATIENCE, self.told.recv()).await.expect("in time").expect("it runs");
+            if let Told::Heard(heard) = told {
+                return heard;
+            }
+        }
+    }
+
+    /// Says this as soon as somebody listens.
+    async fn says(&self, data: &str) {
+        let saying = async {
+            while let Err(why) = self.gossip.publish(TOPIC.to_owned(), data.into()).await {
+                assert_eq!(why, NotPublished::Nobody);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, saying).await.expect("somebody listens in time");
+    }
+}
+
+#[tokio::test]
+async fn what_one_says_the_other_hears_by_the_port_that_serves_http_too() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    for side in [&one, &other] {
+        side.gossip.join(TOPIC.to_owned()).await;
+    }
+    one.gossip.offer(other.node, vec![other.address]).await;
+    one.meets(&other).await;
+    other.meets(&one).await;
+    one.says("first").await;
+    let heard = other.hears().await;
+    assert_eq!((heard.author, heard.topic.as_str(), heard.data.as_slice()), (one.node, TOPIC, &b"first"[..]));
+    let mut http = TcpStream::connect(one.address).await.expect("it listens");
+    http.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.expect("sent");
+    let mut page = String::new();
+    http.read_to_string(&mut page).await.expect("an answer");
+    assert!(page.ends_with("hello"), "{page}");
+}
+
+#[tokio::test]
+async fn a_message_is_passed_on_when_it_was_judged_good_and_not_else() {
+    let (mut one, mut middle, mut other) = (Side::start(1).await, Side::start(2).await, Side::start(3).await);
+    for side in [&one, &middle, &other] {
+        side.gossip.join(TOPIC.to_owned()).await;
+    }
+    middle.gossip.offer(one.node, vec![one.address]).await;
+    one.meets(&middle).await;
+    other.gossip.offer(middle.node, vec![middle.address]).await;
+    other.meets(&middle).await;
+    one.says("bad").await;
+    let heard = middle.hears().await;
+    middle.gossip.judge(&heard, Verdict::NotNow).await;
+    one.says("good").await;
+    let heard = middle.hears().await;
+    middle.gossip.judge(&heard, Verdict::Good).await;
+    let heard = other.hears().await;
+    assert_eq!((heard.author, heard.data.as_slice()), (one.node, &b"good"[..]));
+}
