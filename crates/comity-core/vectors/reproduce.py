@@ -155,6 +155,7 @@ def identity_vectors():
             "short": b64(key.public)[:8],
             "peer": key.peer,
             "libp2p": base58(bytes([0, len(protobuf)]) + protobuf),
+            "libp2p_cid": "b" + base64.b32encode(bytes([1, 0x72, 0, len(protobuf)]) + protobuf).decode().lower().rstrip("="),
             "sealing_public_key": montgomery(key.public).hex(),
         }
         same("identity", made, one)

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use comity_core::card::Card;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl};
-use comity_core::id::{MessageId, PeerId, encode_base64};
+use comity_core::id::{Libp2pId, MessageId, PeerId, encode_base64};
 use comity_core::identity::canonical;
 use comity_core::identity::key::{self, KeyPair};
 use comity_core::identity::seal;
@@ -153,7 +153,8 @@ fn identity_vectors() -> Value {
             "node": key.node().to_string(),
             "short": key.node().short(),
             "peer": key.peer().to_string(),
-            "libp2p": key::libp2p_id(&key.node()),
+            "libp2p": Libp2pId::from(key.node()).to_string(),
+            "libp2p_cid": Libp2pId::from(key.node()).to_cid(),
             "sealing_public_key": hex(&key::sealing_key(&key.node()).unwrap()),
         })
     };
