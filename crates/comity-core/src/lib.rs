@@ -8,6 +8,7 @@
 pub mod announced;
 pub mod card;
 pub mod channel;
+pub mod claim;
 pub mod envelope;
 pub mod id;
 pub mod identity;
@@ -22,5 +23,6 @@ pub mod request;
 pub mod seen;
 pub mod throttle;
 pub mod time;
+mod timers;
 pub mod transfer;
 pub mod wire;
