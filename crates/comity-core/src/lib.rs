@@ -6,6 +6,7 @@
 //! effects in order; the simulator (`comity-sim`) does the same on one clock for many nodes.
 
 pub mod announced;
+pub mod audience;
 pub mod card;
 pub mod channel;
 pub mod claim;
@@ -24,5 +25,6 @@ pub mod seen;
 pub mod throttle;
 pub mod time;
 mod timers;
+pub mod topic;
 pub mod transfer;
 pub mod wire;

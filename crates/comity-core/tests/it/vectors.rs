@@ -102,6 +102,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("seal", seal_vectors()),
         ("compact", compact_vectors()),
         ("txt", txt_vectors()),
+        ("gossip", crate::gossip::vectors()),
     ] {
         let file = folder.join(name).with_extension("json");
         let text = format!("{vectors:#}\n");
@@ -114,7 +115,7 @@ fn the_vector_files_are_what_this_code_makes() {
 }
 
 #[test]
-#[ignore = "needs python3 with `cryptography`, and libzstd: cargo xtask test runs it"]
+#[ignore = "needs python3 with `cryptography` and `jsonschema`, and libzstd: cargo xtask test runs it"]
 fn an_independent_implementation_makes_the_same_vectors() {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/reproduce.py");
     let status = std::process::Command::new("python3").arg(script).status().unwrap();
