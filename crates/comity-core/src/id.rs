@@ -1,6 +1,10 @@
 //! The names of things: node ids, peer UUIDs, message ids, and the small numbers by which the
 //! rules and the body mean the same link, listener or question. See `protocols/identity.md`.
 
+mod libp2p;
+
+pub use libp2p::{Libp2pId, NotALibp2pId};
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};

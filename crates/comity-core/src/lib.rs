@@ -6,8 +6,10 @@
 //! effects in order; the simulator (`comity-sim`) does the same on one clock for many nodes.
 
 pub mod announced;
+pub mod audience;
 pub mod card;
 pub mod channel;
+pub mod claim;
 pub mod envelope;
 pub mod id;
 pub mod identity;
@@ -22,5 +24,7 @@ pub mod request;
 pub mod seen;
 pub mod throttle;
 pub mod time;
+mod timers;
+pub mod topic;
 pub mod transfer;
 pub mod wire;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes or checks every test vector in this folder from the text of protocols/identity.md,
-protocols/local-network.md, protocols/mqtt-discovery.md and the RFCs they name. Shares no code with Comity: primitives come from Python
-`cryptography`, zstd from the system's libzstd. Exits with 1 and says where on the first difference.
+protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md and the RFCs they name. Shares no code with Comity: primitives
+come from Python `cryptography`, zstd from the system's libzstd, the judgement of schemas from Python `jsonschema`. Exits with 1 and says where on the first difference.
 
 Usage: reproduce.py [FOLDER]
 """
@@ -9,6 +9,7 @@ Usage: reproduce.py [FOLDER]
 import base64
 import ctypes
 import ctypes.util
+import copy
 import datetime
 import hashlib
 import hmac
@@ -19,6 +20,8 @@ import struct
 import sys
 import uuid
 
+import jsonschema
+import referencing
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -155,6 +158,7 @@ def identity_vectors():
             "short": b64(key.public)[:8],
             "peer": key.peer,
             "libp2p": base58(bytes([0, len(protobuf)]) + protobuf),
+            "libp2p_cid": "b" + base64.b32encode(bytes([1, 0x72, 0, len(protobuf)]) + protobuf).decode().lower().rstrip("="),
             "sealing_public_key": montgomery(key.public).hex(),
         }
         same("identity", made, one)
@@ -550,6 +554,108 @@ def txt_vectors():
                 same(long, found[long], found[short])
 
 
+# Gossip
+
+
+SCHEMAS = pathlib.Path(__file__).resolve().parents[3] / "schemas/gossip"
+JOURNAL = {
+    "task_announcement": "task_announced",
+    "task_claim": "task_claimed",
+    "task_progress": "task_progress",
+    "task_complete": "task_completed",
+    "capability_broadcast": "capability_broadcast",
+    "availability_broadcast": "network_event",
+    "escalation_trigger": "escalation",
+    "feedback_event": "context_feedback",
+    "context_request": "context_request",
+}
+GROUPS = {
+    "CHORUS/coordination/v1": """task_announcement task_claim task_progress task_complete capability_broadcast
+        availability_broadcast""",
+    "hmmm/meta-discussion/v1": """meta_discussion task_help_request task_help_response coordination_request
+        coordination_complete dependency_alert escalation_trigger role_announcement expertise_request expertise_response
+        status_update work_allocation role_collaboration mentorship_request mentorship_response project_update
+        deliverable_ready""",
+    "CHORUS/context-feedback/v1": """feedback_event context_request context_response context_usage context_relevance
+        slurp_event_generated slurp_event_ack slurp_context_update""",
+}
+PLACES = {kind: topic for topic, kinds in GROUPS.items() for kind in kinds.split()}
+
+
+def validators():
+    files = {file.stem: json.loads(file.read_text("utf-8")) for file in SCHEMAS.glob("*.json")}
+    same("schema files", set(files), set(PLACES) | {"envelope"})
+    resources = [(file["$id"], referencing.Resource.from_contents(file)) for file in files.values()]
+    registry = referencing.Registry().with_resources(resources)
+    for name, file in files.items():
+        jsonschema.Draft202012Validator.check_schema(file)
+        same("schema id", file["$id"].rpartition("/")[2], f"{name}.json")
+    return {name: jsonschema.Draft202012Validator(file, registry=registry) for name, file in files.items()}
+
+
+def changes(message, values):
+    """Every member of the message and of its data left out, then replaced by each value."""
+    for parent in ((), ("data",)):
+        for name in message["data"] if parent else message:
+            for value in [None, *([one] for one in values)]:
+                changed = copy.deepcopy(message)
+                members = changed["data"] if parent else changed
+                if value is None:
+                    del members[name]
+                else:
+                    members[name] = value[0]
+                yield changed
+
+
+def gossip_vectors():
+    stored = vectors("gossip")
+    schemas = validators()
+    spelt = "Senior Developer".lower().replace(" ", "_")
+    topics = {
+        "role": [spelt, f"CHORUS/roles/{spelt}/v1"],
+        "expertise": f"CHORUS/expertise/{spelt}/v1",
+        "hierarchy": f"CHORUS/hierarchy/{spelt}/v1",
+        "project": "CHORUS/projects/Web-7/coordination/v1",
+        "issue": "CHORUS/meta/issue/15",
+    }
+    same("topics", topics, stored["topics"])
+    seen = set()
+    for one in stored["messages"]:
+        message = one["message"]
+        kind = message["type"]
+        seen.add(kind)
+        schemas[kind].validate(message)
+        schemas["envelope"].validate(message)
+        same("topic", PLACES[kind], one["topic"])
+        if kind in JOURNAL and message["data"].get("status") != "failed":
+            same("journal", JOURNAL[kind], one["journal"])
+        verdicts = "".join("-+"[schemas[kind].is_valid(changed)] for changed in changes(message, stored["values"]))
+        same(f"verdicts on changes of {kind}", verdicts, one["verdicts"])
+    same("types", seen, set(PLACES))
+    for one in stored["foreign"]:
+        written = json.loads(one["text"])
+        schemas[written["type"]].validate(written)
+        same("instant", datetime.datetime.fromisoformat(one["reads"]["timestamp"]), instant(written["timestamp"]))
+    for one in stored["refused"]:
+        same(f"refused at {one['pointer']}", schemas[one["schema"]].is_valid(one["message"]), False)
+    for one in stored["words"]:
+        key, message = Key(bytes.fromhex(one["seed"])), one["message"]
+        data = message["data"]
+        schemas[message["type"]].validate(message)
+        protobuf = b"\x08\x01\x12\x20" + key.public
+        same("from", message["from"], base58(bytes([0, len(protobuf)]) + protobuf))
+        claim, assignment = "claimant task_id time", "announcer assigned_to lease task_id time"
+        fields = {"task_claim": claim, "task_progress": assignment}.get(message["type"], "")
+        if "sig" in data:
+            value = {name: data[name] for name in fields.split()}
+            same("claim signature", key.sign("comity/claim/1", value), data["sig"])
+
+
+def instant(text):
+    """A time that may have more digits than Python reads."""
+    return datetime.datetime.fromisoformat(re.sub(r"(\.\d{3})\d*", r"\1", text))
+
+
 canonical_vectors()
 identity_vectors()
 signature_vectors()
@@ -560,4 +666,5 @@ message_vectors()
 seal_vectors()
 compact_vectors()
 txt_vectors()
+gossip_vectors()
 print(f"{checks} checks, all the same")

@@ -1,6 +1,6 @@
-//! One Ed25519 key pair and the forms derived from it: node id, peer UUID, libp2p PeerId and the
-//! X25519 sealing keys. See "One key" in `protocols/identity.md`. Where the seed is kept is the
-//! body's business.
+//! One Ed25519 key pair and the forms derived from it: node id, peer UUID and the X25519 sealing keys.
+//! See "One key" in `protocols/identity.md`. How libp2p names the key stands beside the node id; where
+//! the seed is kept is the body's business.
 
 use crate::id::{NodeId, PeerId};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -83,33 +83,6 @@ pub fn sealing_key(node: &NodeId) -> Result<[u8; 32], WeakKey> {
     verifying(node).map(|key| key.to_montgomery().to_bytes())
 }
 
-/// The libp2p PeerId of a key: base58 of the identity multihash of the protobuf public key.
-pub fn libp2p_id(node: &NodeId) -> String {
-    // Multihash: identity (0x00), 36 bytes; protobuf: key type (field 1) Ed25519 (1), key (field 2), 32 bytes.
-    const HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-    base58(&[&HEAD, node.as_bytes().as_slice()].concat())
-}
-
-/// Base58 in Bitcoin's alphabet: the bytes as one big number, leading zero bytes as `1`.
-fn base58(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut digits: Vec<u32> = Vec::new();
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += *digit << 8;
-            *digit = carry % 58;
-            carry /= 58;
-        }
-        while carry > 0 {
-            digits.push(carry % 58);
-            carry /= 58;
-        }
-    }
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| '1');
-    zeros.chain(digits.iter().rev().map(|digit| char::from(ALPHABET[*digit as usize]))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,13 +113,6 @@ mod tests {
         assert_eq!(key.secret_for("a"), KeyPair::from_seed([7; 32]).secret_for("a"));
         assert_ne!(key.secret_for("a"), key.secret_for("b"));
         assert_ne!(key.secret_for("a"), KeyPair::from_seed([8; 32]).secret_for("a"));
-    }
-
-    #[test]
-    fn libp2p_ids_begin_with_12d3koow() {
-        assert!(libp2p_id(&KeyPair::from_seed([1; 32]).node()).starts_with("12D3KooW"));
-        assert_eq!(base58(&[0, 0, 1]), "112");
-        assert_eq!(base58(b"hello world"), "StV1DL6CwTryKyV");
     }
 
     #[test]

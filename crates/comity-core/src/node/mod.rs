@@ -17,7 +17,6 @@ mod receipting;
 mod sending;
 #[cfg(test)]
 mod tests;
-mod timers;
 mod view;
 
 pub use config::Config;
@@ -41,11 +40,11 @@ use crate::request::Requests;
 use crate::seen::Seen;
 use crate::throttle::Throttle;
 use crate::time::{Now, Timestamp};
+use crate::timers::Timers;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use timers::Timers;
 
 /// How often old ids, fates and messages are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -92,7 +91,7 @@ pub struct Node {
     keeping: keeping::Keeping,
     stay: Stay,
 
-    timers: Timers,
+    timers: Timers<Timer>,
     numbers: Numbers,
     effects: Vec<Effect>,
 }

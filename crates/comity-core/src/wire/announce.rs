@@ -279,7 +279,7 @@ impl Fields<'_> {
 }
 
 /// RFC 3339, or a number as foreign kernels write it: milliseconds or seconds since 1970.
-fn read_time(time: &Value) -> Option<Timestamp> {
+pub(in crate::wire) fn read_time(time: &Value) -> Option<Timestamp> {
     match time {
         Value::String(text) => Timestamp::parse(text),
         Value::Number(number) => {

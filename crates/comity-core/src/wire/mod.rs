@@ -1,5 +1,5 @@
 //! What goes over the wire, in bytes: JSON messages in both spellings, compact messages,
-//! link frames, cards and TXT records. Everything here is a pure function of its input; every
+//! link frames, cards, TXT records and gossip. Everything here is a pure function of its input; every
 //! decoder takes hostile bytes and answers with a value or an error that names the field.
 
 pub mod announce;
@@ -7,6 +7,7 @@ pub mod card;
 pub mod compact;
 pub mod control;
 pub mod frame;
+pub mod gossip;
 pub mod json;
 pub mod pack;
 pub mod signal;

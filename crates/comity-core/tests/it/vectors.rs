@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use comity_core::card::Card;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl};
-use comity_core::id::{MessageId, PeerId, encode_base64};
+use comity_core::id::{Libp2pId, MessageId, PeerId, encode_base64};
 use comity_core::identity::canonical;
 use comity_core::identity::key::{self, KeyPair};
 use comity_core::identity::seal;
@@ -102,6 +102,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("seal", seal_vectors()),
         ("compact", compact_vectors()),
         ("txt", txt_vectors()),
+        ("gossip", crate::gossip::vectors()),
     ] {
         let file = folder.join(name).with_extension("json");
         let text = format!("{vectors:#}\n");
@@ -114,7 +115,7 @@ fn the_vector_files_are_what_this_code_makes() {
 }
 
 #[test]
-#[ignore = "needs python3 with `cryptography`, and libzstd: cargo xtask test runs it"]
+#[ignore = "needs python3 with `cryptography` and `jsonschema`, and libzstd: cargo xtask test runs it"]
 fn an_independent_implementation_makes_the_same_vectors() {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/reproduce.py");
     let status = std::process::Command::new("python3").arg(script).status().unwrap();
@@ -153,7 +154,8 @@ fn identity_vectors() -> Value {
             "node": key.node().to_string(),
             "short": key.node().short(),
             "peer": key.peer().to_string(),
-            "libp2p": key::libp2p_id(&key.node()),
+            "libp2p": Libp2pId::from(key.node()).to_string(),
+            "libp2p_cid": Libp2pId::from(key.node()).to_cid(),
             "sealing_public_key": hex(&key::sealing_key(&key.node()).unwrap()),
         })
     };
