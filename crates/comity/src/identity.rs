@@ -36,6 +36,8 @@ pub(crate) struct About {
     pub(crate) version: String,
     /// What it can do.
     pub(crate) capabilities: Vec<String>,
+    /// The protocols it speaks.
+    pub(crate) protocols: Vec<String>,
     /// What else it says; empty unless somebody chose to say it.
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -93,7 +95,7 @@ impl Identity {
             version: self.about.version.clone(),
             protocol: card::PROTOCOL.to_owned(),
             capabilities: self.about.capabilities.clone(),
-            protocols: vec!["local-network".to_owned()],
+            protocols: self.about.protocols.clone(),
             endpoints,
             started_at: self.started_at,
             issued_at: now,

@@ -13,6 +13,7 @@ mod message;
 mod receive;
 mod said;
 mod send;
+mod topics;
 
 pub use answering::Answering;
 pub use connecting::Connection;
@@ -22,6 +23,8 @@ pub use message::Message;
 pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
 pub use send::Sent;
+pub use topics::TopicError;
+pub(crate) use topics::{Said, Topics};
 
 use crate::announcing::Discovery;
 use crate::config::{Config, Origin};
@@ -88,6 +91,8 @@ struct Inner {
     ill: CancellationToken,
     /// Discovery over MQTT, if there is a broker.
     discovery: Option<Discovery>,
+    /// Gossip, if it is on.
+    topics: Option<Topics>,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
     running: Mutex<Option<Running>>,

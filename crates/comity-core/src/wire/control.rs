@@ -5,12 +5,15 @@
 mod message;
 mod named;
 mod node;
+mod topic;
 
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
 pub use node::{
     KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
 };
+
+pub use topic::{Publish, Topic, Topics};
 
 use crate::envelope::Kind;
 use crate::id::PeerId;
@@ -80,6 +83,11 @@ pub mod path {
     pub const PAGE: &str = "/";
     /// `GET`, only over TCP: what the page is made of.
     pub const PAGE_FILES: &str = "/page/{file}";
+    /// `GET`: the topics that the node listens to, [`super::Topics`]. `POST`, `DELETE` [`super::Topic`]: listens to one
+    /// more, or to one less; [`super::Topics`].
+    pub const TOPICS: &str = "/control/topics";
+    /// `POST` [`super::Publish`]: [`super::Done`].
+    pub const PUBLISH: &str = "/control/topics/messages";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.

@@ -18,12 +18,13 @@ mod tests;
 
 pub(crate) use denied::Denied;
 pub(crate) use desk::{Desk, subscriptions};
-pub(crate) use open::{bind_port, open};
+pub(crate) use open::{Around, bind_port, open};
 pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
 use crate::link::{Links, Server};
+use crate::network::Topics;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -56,6 +57,8 @@ pub(crate) struct Surroundings {
     pub(crate) url: Option<String>,
     /// The node's links, which know the servers of WebRTC.
     pub(crate) links: Option<Links>,
+    /// Its topics, if gossip is on.
+    pub(crate) topics: Option<Topics>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -82,6 +85,8 @@ fn routes(desk: Desk) -> Router {
         .route(path::CHECKUP, get(checkup))
         .route(path::SETTINGS, get(settings))
         .route(path::ICE, get(ice))
+        .route(path::TOPICS, get(topics).post(join).delete(leave))
+        .route(path::PUBLISH, post(publish))
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))
@@ -114,6 +119,22 @@ async fn trust(State(desk): State<Desk>, Body(wanted): Body<control::Trusted>) -
 
 async fn send(State(desk): State<Desk>, Body(wanted): Body<control::Send>) -> Reply<control::Sent> {
     desk.send(wanted).await.map(Json)
+}
+
+async fn topics(State(desk): State<Desk>) -> Reply<control::Topics> {
+    desk.topics().map(Json)
+}
+
+async fn join(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> Reply<control::Topics> {
+    desk.join(&wanted.topic).await.map(Json)
+}
+
+async fn leave(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> Reply<control::Topics> {
+    desk.leave(&wanted.topic).await.map(Json)
+}
+
+async fn publish(State(desk): State<Desk>, Body(wanted): Body<control::Publish>) -> Reply<control::Done> {
+    desk.publish(wanted).await.map(done)
 }
 
 async fn ask(State(desk): State<Desk>, Body(wanted): Body<control::Ask>) -> Reply<control::Message> {

@@ -4,7 +4,7 @@
 
 mod body;
 mod dial;
-mod gossip;
+pub(crate) mod gossip;
 mod hello;
 mod listen;
 mod mesh;

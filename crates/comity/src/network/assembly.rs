@@ -3,6 +3,7 @@
 
 use super::brokers::{self, Brokers};
 use super::ground;
+use super::topics::{self, Topics};
 use super::{AppConfig, Inner, JoinError, Network};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
@@ -216,9 +217,12 @@ pub(super) async fn assemble(
         stop: stop.clone(),
     };
     let (driver, handle) = Driver::new(setup);
+    let own = ports.own();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let control = control::open(&handle, &links, home.folder(), &config, &origins, control).await;
+    let (topics, gossip) = gossip(&handle, &config, &network, own, &interfaces).await?;
+    let surroundings = control::Around { links: &links, topics: topics.clone() };
+    let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
@@ -238,7 +242,8 @@ pub(super) async fn assemble(
     let names = reachable.names.clone();
     let router = door::network(handle.clone(), links.clone(), reachable);
     let limits = limits(&config);
-    let served = link::listen(network, tls.into(), router, limits, counters.clone(), stop.clone());
+    let speaks = link::Speaks { tls: Some(tls), gossip };
+    let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
     let ill = CancellationToken::new();
     let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
@@ -261,9 +266,29 @@ pub(super) async fn assemble(
         control_url: control.url,
         ill,
         discovery,
+        topics,
         running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
         handle,
     })))
+}
+
+/// Starts gossip where it is wanted, and gives what the one port leaves it.
+async fn gossip(
+    handle: &Handle,
+    config: &Config,
+    network: &[TcpListener],
+    private: Vec<SocketAddr>,
+    interfaces: &[IpNet],
+) -> Result<(Option<Topics>, Option<mpsc::Sender<link::gossip::Accepted>>), JoinError> {
+    let Some(settings) = config.gossip.clone() else {
+        handle.inform(Input::Source { source: Source::Gossip, health: SourceHealth::Off }).await;
+        return Ok((None, None));
+    };
+    let doors = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let place = link::gossip::Place::new(doors, interfaces, private);
+    let (hand, accepted) = link::gossip::door();
+    let topics = Topics::start(handle, settings, place, accepted).await.map_err(JoinError::Gossip)?;
+    Ok((Some(topics), Some(hand)))
 }
 
 fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Result<Identity, JoinError> {
@@ -272,9 +297,15 @@ fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Resu
         name: config.name_of(&keys.node()),
         version: if version.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { version },
         capabilities: config.capabilities.clone(),
+        protocols: protocols(config),
         metadata: config.metadata.clone(),
     };
     Ok(Identity::start(keys, about, clock.now().wall))
+}
+
+fn protocols(config: &Config) -> Vec<String> {
+    let gossip = config.gossip.is_some().then_some(topics::PROTOCOL);
+    [Some("local-network"), gossip].into_iter().flatten().map(str::to_owned).collect()
 }
 
 fn tls(me: &Identity, config: &Config) -> Result<Tls, JoinError> {

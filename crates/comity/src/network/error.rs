@@ -55,6 +55,9 @@ pub(super) fn unexpected(answer: Answer) -> Error {
 /// Why this program could not join. Nothing is left open.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
+    /// Gossip cannot start.
+    #[error("gossip cannot start: {0} (gossip.enabled = false does without)")]
+    Gossip(#[source] io::Error),
     /// The data directory, its lock or the key in it.
     #[error(transparent)]
     Home(#[from] HomeError),

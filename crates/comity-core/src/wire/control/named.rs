@@ -1,6 +1,7 @@
 //! Values of closed lists and times, as the control door writes them. An unknown name is refused
 //! where it is read.
 
+use crate::wire::gossip;
 use crate::envelope::{Kind, Priority, Via};
 use crate::identity::trust::Trust;
 use crate::inbox::Mode;
@@ -50,6 +51,8 @@ macro_rules! name {
 name! {
     Priority, "priority", Priority::ALL;
     Kind, "type", Kind::ALL;
+    gossip::Kind, "type of gossip", gossip::Kind::ALL;
+    gossip::Priority, "priority", gossip::Priority::ALL;
     Mode, "attention mode", Mode::ALL;
     FateKind, "fate", FateKind::ALL;
     Source, "source", Source::ALL;

@@ -1,6 +1,7 @@
 //! Why the control door refuses, as `application/problem+json`. See "Errors" in
 //! `protocols/identity.md`.
 
+use crate::network::TopicError;
 use crate::door::problem::{Problem, Refused, seconds};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
@@ -48,6 +49,21 @@ impl Denied {
         match answer {
             Answer::Refused(refusal) => refusal.into(),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node answered another question"),
+        }
+    }
+}
+
+impl From<TopicError> for Denied {
+    fn from(error: TopicError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            TopicError::Name(_) => Self::field("/topic", sentence),
+            TopicError::TooMany | TopicError::NotJoined(_) => Self::new(StatusCode::CONFLICT, "conflict", sentence),
+            TopicError::Message(_) => Self::field("/payload", sentence),
+            TopicError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
+            TopicError::Nobody(_) | TopicError::Link(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)
+            }
         }
     }
 }

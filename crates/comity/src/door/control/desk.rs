@@ -5,6 +5,7 @@ use super::denied::{Denied, channel};
 use super::target::{self, Target};
 use super::{Surroundings, checkup};
 use crate::driver::Handle;
+use crate::network::{Said, Topics};
 use crate::observe;
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
@@ -151,6 +152,55 @@ impl Desk {
         let key = key.ok_or_else(|| Denied::from(node::Refusal::NoKey))?;
         let now = self.handle.now().wall;
         self.handle.me().seal(send, &key, now).map_err(cannot_seal)
+    }
+
+    /// The topics that the node listens to.
+    pub(crate) fn topics(&self) -> Result<control::Topics, Denied> {
+        let listed = self.gossip()?.list();
+        Ok(control::Topics { topics: listed.iter().map(|topic| topic.name().to_owned()).collect() })
+    }
+
+    /// Listens to one topic more.
+    pub(crate) async fn join(&self, topic: &str) -> Result<control::Topics, Denied> {
+        self.gossip()?.join(topic).await?;
+        self.topics()
+    }
+
+    /// Listens to one topic less.
+    pub(crate) async fn leave(&self, topic: &str) -> Result<control::Topics, Denied> {
+        self.gossip()?.leave(topic).await?;
+        self.topics()
+    }
+
+    /// Says something on a topic.
+    pub(crate) async fn publish(&self, wanted: control::Publish) -> Result<(), Denied> {
+        let topics = self.gossip()?;
+        let Some(Named(kind)) = wanted.kind else {
+            let raw = match &wanted.payload {
+                Value::String(text) => text.clone().into_bytes(),
+                other => other.to_string().into_bytes(),
+            };
+            return Ok(topics.publish_raw(&wanted.topic, raw).await?);
+        };
+        let Value::Object(data) = wanted.payload else {
+            return Err(Denied::field("/payload", "a message of a type says what it says in a JSON object"));
+        };
+        let said = Said {
+            kind,
+            data,
+            from_role: wanted.from_role,
+            to_roles: wanted.to_roles,
+            required_expertise: wanted.required_expertise,
+            project_id: wanted.project,
+            priority: wanted.priority.map(|Named(priority)| priority),
+            thread_id: wanted.thread,
+        };
+        Ok(topics.publish(&wanted.topic, said).await?)
+    }
+
+    fn gossip(&self) -> Result<&Topics, Denied> {
+        let off = || Denied::new(StatusCode::CONFLICT, "conflict", "gossip is switched off here (gossip.enabled)");
+        self.surroundings.topics.as_ref().ok_or_else(off)
     }
 
     /// Asks a peer and waits for its answer.

@@ -10,6 +10,7 @@ use crate::door::session::{self, Sessions};
 use crate::door::{self, guards, metrics, page};
 use crate::driver::Handle;
 use crate::link::{self, Limits, Links};
+use crate::network::Topics;
 use crate::observe;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
@@ -78,12 +79,20 @@ pub(crate) async fn bind_port(config: &Config) -> Result<Option<TcpListener>, Op
     }
 }
 
+/// What the door reaches beside the rules.
+pub(crate) struct Around<'a> {
+    /// The node's links.
+    pub(crate) links: &'a Links,
+    /// Its topics, if gossip is on.
+    pub(crate) topics: Option<Topics>,
+}
+
 /// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
 /// holds the lock of the data directory, so a socket that is already there was left behind by a
 /// crash.
 pub(crate) async fn open(
     handle: &Handle,
-    links: &Links,
+    around: Around<'_>,
     data_dir: &Path,
     config: &Config,
     origins: &[Origin],
@@ -104,8 +113,9 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
+    let Around { links, topics } = around;
     let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
-    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links: shared };
+    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links: shared, topics };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);

@@ -18,6 +18,7 @@ use libp2p::gossipsub;
 use libp2p::identity::Keypair;
 use reach::Reach;
 use run::Runner;
+use ipnet::IpNet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -121,12 +122,12 @@ impl Gossip {
         place: Place,
         accepted: mpsc::Receiver<Accepted>,
     ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
-        let reach = Arc::new(Reach::new(place.on_loopback, place.private));
+        let reach = Arc::new(Reach::new(place.is_on_loopback(), place.private.clone()));
         let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = mpsc::channel(TOLD_MAX);
         let runner = Runner::new(swarm, config, reach, orders, tell);
-        Ok((Self(order), told, async move { runner.run(&place.listening).await }))
+        Ok((Self(order), told, async move { runner.run(&place).await }))
     }
 
     /// Listens to a topic from now on.
@@ -163,14 +164,34 @@ impl Gossip {
 }
 
 /// Where gossip takes place.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// Whether this machine has no address but loopback.
-    pub(crate) on_loopback: bool,
-    /// Where the one port listens.
-    pub(crate) listening: Vec<SocketAddr>,
+    /// Where the one port listens, as it was bound: QUIC listens at the same ports.
+    bound: Vec<SocketAddr>,
+    /// The same as others reach it.
+    reached: Vec<SocketAddr>,
     /// Addresses that are never dialled: the node's own doors.
-    pub(crate) private: Vec<SocketAddr>,
+    private: Vec<SocketAddr>,
+}
+
+impl Place {
+    /// The place of a node with these network doors, on a machine with these addresses.
+    pub(crate) fn new(bound: Vec<SocketAddr>, interfaces: &[IpNet], private: Vec<SocketAddr>) -> Self {
+        let far = |net: &&IpNet| !net.addr().is_loopback();
+        let reached = |door: &SocketAddr| -> Vec<SocketAddr> {
+            if !door.ip().is_unspecified() {
+                return vec![*door];
+            }
+            let same = interfaces.iter().filter(far).filter(|net| net.addr().is_ipv4() == door.is_ipv4());
+            same.map(|net| SocketAddr::new(net.addr(), door.port())).collect()
+        };
+        let reached = bound.iter().flat_map(reached).collect();
+        Self { bound, reached, private }
+    }
+
+    fn is_on_loopback(&self) -> bool {
+        self.reached.iter().all(|address| address.ip().is_loopback())
+    }
 }
 
 /// The node's key as libp2p has it.

@@ -4,7 +4,7 @@
 use super::parts::{self, Parts, PartsEvent};
 use super::reach::Reach;
 use super::transport::{address_of, socket_of};
-use super::{Heard, Met, NotPublished, Order, Told, Verdict};
+use super::{Heard, Met, NotPublished, Order, Place, Told, Verdict};
 use crate::config::{Bootstrap, Gossip as Config};
 use comity_core::id::NodeId;
 use futures_util::StreamExt;
@@ -15,7 +15,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -57,12 +57,11 @@ impl Runner {
         Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
     }
 
-    /// Listens at these addresses of the one port, and runs until nobody orders any more.
-    pub(super) async fn run(mut self, listening: &[SocketAddr]) {
-        for socket in listening {
-            self.listen(address_of(*socket));
-            let udp = Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1);
-            self.listen(udp);
+    /// Listens by TCP and by QUIC, and runs until nobody orders any more.
+    pub(super) async fn run(mut self, place: &Place) {
+        place.reached.iter().for_each(|socket| self.listen(address_of(*socket)));
+        for socket in &place.bound {
+            self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
         }
         let mut again = interval(AGAIN_EVERY);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
