@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use comity_core::envelope::{Kind, Priority};
 use comity_core::inbox::Mode;
 use comity_core::wire::control::Name;
+use comity_core::wire::gossip;
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
@@ -76,8 +77,17 @@ pub(crate) enum Command {
     /// in nobody else. Without a peer the list is shown. Compare the node id with the one that
     /// `comity id` prints over there, since anybody can take a name.
     Trust(Trust),
-    /// Say something to a peer or on a channel
+    /// Say something to a peer, on a channel or on a topic
+    ///
+    /// A topic has a `/` in its name. A message of a type carries a JSON object there; without a type it is published
+    /// as it is.
     Send(Send),
+    /// Listen to topics of gossip, which spread from node to node without a broker
+    Topic {
+        /// What to do.
+        #[command(subcommand)]
+        command: Topic,
+    },
     /// Send files and folders to a peer, where `comity receive` takes them
     ///
     /// Every file is checked by its SHA-256, and stands under its name over there only when it is whole. When the
@@ -260,7 +270,8 @@ pub(crate) struct Trust {
 /// Arguments of `comity send`.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// A peer (name, UUID, node id or its first eight characters) or a channel (`_status`, `custom:x`)
+    /// A peer (name, UUID, node id or its first eight characters), a channel (`_status`, `custom:x`) or a topic
+    /// (`CHORUS/coordination/v1`)
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) target: String,
     /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
@@ -270,11 +281,23 @@ pub(crate) struct Send {
     #[arg(long, value_name = "C")]
     pub(crate) channel: Option<String>,
     /// What it is [default: what the channel is for]
-    #[arg(long = "type", value_name = "T", value_parser = named::<Kind>)]
-    pub(crate) kind: Option<Kind>,
+    #[arg(long = "type", value_name = "T", value_parser = one_of::<Kind, gossip::Kind>)]
+    pub(crate) kind: Option<OneOf<Kind, gossip::Kind>>,
     /// How urgent it is [default: as the channel is]
-    #[arg(long, value_name = "P", value_parser = named::<Priority>)]
-    pub(crate) priority: Option<Priority>,
+    #[arg(long, value_name = "P", value_parser = one_of::<Priority, gossip::Priority>)]
+    pub(crate) priority: Option<OneOf<Priority, gossip::Priority>>,
+    /// The role that a message on a topic is for; may be repeated
+    #[arg(long = "to-role", value_name = "ROLE")]
+    pub(crate) to_roles: Vec<String>,
+    /// What whoever reads a message on a topic must know about; may be repeated
+    #[arg(long = "expertise", value_name = "WHAT")]
+    pub(crate) expertise: Vec<String>,
+    /// The project that a message on a topic belongs to
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
+    /// The conversation that it belongs to
+    #[arg(long, value_name = "THREAD")]
+    pub(crate) thread: Option<String>,
     /// For how many seconds it may be delivered, at most 3600 [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) ttl: Option<u64>,
@@ -286,10 +309,36 @@ pub(crate) struct Send {
     pub(crate) reply_to: Option<Uuid>,
 }
 
+/// What to do about topics.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Listen to a topic
+    Join {
+        /// Its name, as in `CHORUS/projects/apollo/coordination/v1`
+        topic: String,
+    },
+    /// Listen to a topic no more
+    Leave {
+        /// Its name
+        topic: String,
+    },
+    /// List the topics that the node listens to
+    List,
+}
+
+/// A value of one of two closed lists, as what it is for has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OneOf<T, U> {
+    /// Of the first, or of both.
+    First(T),
+    /// Of the second alone.
+    Second(U),
+}
+
 /// Arguments of `comity watch`.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Only this peer, or this channel, which the node then subscribes to
+    /// Only this peer, or this channel or topic, which the node then listens to
     pub(crate) target: Option<String>,
 }
 
@@ -457,6 +506,13 @@ pub(crate) struct Man {
 /// A value of a closed list, by its name.
 fn named<T: Name>(text: &str) -> Result<T, String> {
     T::of(text).ok_or_else(|| format!("one of {} is wanted", T::choices()))
+}
+
+/// A value of one of two closed lists, by its name.
+fn one_of<T: Name, U: Name>(text: &str) -> Result<OneOf<T, U>, String> {
+    let second = || U::of(text).map(OneOf::Second);
+    let wrong = || format!("one of {} is wanted, or on a topic one of {}", T::choices(), U::choices());
+    T::of(text).map(OneOf::First).or_else(second).ok_or_else(wrong)
 }
 
 fn message_id(text: &str) -> Result<Uuid, String> {

@@ -45,6 +45,15 @@ pub(crate) async fn put<T: DeserializeOwned>(
     exchange(client, Method::PUT, path, json(body)?, within).await
 }
 
+pub(crate) async fn delete<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<T, Error> {
+    exchange(client, Method::DELETE, path, json(body)?, within).await
+}
+
 /// Opens a stream within that time; its body goes on until one side ends it.
 pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Result<Incoming, Error> {
     let request = request(Method::GET, path, Bytes::new())?;

@@ -159,6 +159,26 @@ impl Client {
         self.post(path::UNSUBSCRIBE, &control::Unsubscribe { channel: channel.to_owned() }).await.map(done)
     }
 
+    /// The topics that the node listens to.
+    pub async fn topics(&self) -> Result<control::Topics, Error> {
+        self.get(path::TOPICS).await
+    }
+
+    /// Listens to a topic; all of them now.
+    pub async fn join_topic(&self, topic: &str) -> Result<control::Topics, Error> {
+        self.post(path::TOPICS, &control::Topic { topic: topic.to_owned() }).await
+    }
+
+    /// Listens to a topic no more; those that are left.
+    pub async fn leave_topic(&self, topic: &str) -> Result<control::Topics, Error> {
+        exchange::delete(self, path::TOPICS, &control::Topic { topic: topic.to_owned() }, ANSWER_WITHIN).await
+    }
+
+    /// Says something on a topic.
+    pub async fn publish(&self, said: &control::Publish) -> Result<(), Error> {
+        self.post(path::PUBLISH, said).await.map(done)
+    }
+
     /// Says what the node is doing; `None`: nothing.
     pub async fn set_status(&self, status: Option<Value>) -> Result<(), Error> {
         self.put(path::STATUS, &control::OwnStatus { status }).await.map(done)

@@ -20,6 +20,7 @@ mod send;
 mod send_file;
 mod settings;
 mod status;
+mod topic;
 mod trust;
 mod up;
 mod watch;
@@ -62,6 +63,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Peers(flags) => peers::run(client, flags, page).await,
         Command::Trust(wanted) => trust::run(client, wanted, page).await,
         Command::Send(wanted) => send::run(client, wanted, page).await,
+        Command::Topic { command } => topic::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,

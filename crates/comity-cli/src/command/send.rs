@@ -1,23 +1,30 @@
-//! `comity send`: says something to a peer or on a channel.
+//! `comity send`: says something to a peer, on a channel or on a topic.
 
-use crate::args::Send;
+use crate::args::{OneOf, Send};
 use crate::exit::Failure;
 use crate::page::Page;
 use crate::payload;
 use comity_client::Client;
-use comity_client::control::{self, Named};
+use comity_client::control::{self, Name, Named};
+use comity_core::envelope::Priority;
+use comity_core::wire::gossip;
 
 pub(crate) async fn run(client: &Client, wanted: Send, page: &mut Page) -> Result<(), Failure> {
+    // As the node tells them apart: a name with a `/` in it is a topic, if it is no peer's.
+    let is_peer = || async { Ok::<_, Failure>(client.peers().await?.iter().any(|peer| peer.name == wanted.target)) };
+    if wanted.target.contains('/') && !is_peer().await? {
+        return publish(client, wanted, page).await;
+    }
     let send = control::Send {
         payload: payload::read(&wanted.payload)?,
         target: wanted.target,
         channel: wanted.channel,
-        kind: wanted.kind.map(Named),
-        priority: wanted.priority.map(Named),
+        kind: first("--type", wanted.kind)?.map(Named),
+        priority: first("--priority", wanted.priority)?.map(Named),
         ttl: wanted.ttl,
         sealed: wanted.sealed,
         reply_to: wanted.reply_to,
-        thread: None,
+        thread: wanted.thread,
     };
     let sent = client.send(&send).await?;
     if page.json {
@@ -30,4 +37,59 @@ pub(crate) async fn run(client: &Client, wanted: Send, page: &mut Page) -> Resul
         (None, peers) => format!("for {peers} peers"),
     };
     page.line(&format!("{}  {}  {listeners}", sent.id, sent.channel))
+}
+
+/// What both lists have is of the first.
+fn first<T: Name, U: Name>(flag: &str, value: Option<OneOf<T, U>>) -> Result<Option<T>, Failure> {
+    match value {
+        None => Ok(None),
+        Some(OneOf::First(value)) => Ok(Some(value)),
+        Some(OneOf::Second(value)) => Err(Failure::Usage(format!(
+            "{flag} {} is for topics: {} are for peers and channels",
+            value.text(),
+            T::choices()
+        ))),
+    }
+}
+
+async fn publish(client: &Client, wanted: Send, page: &mut Page) -> Result<(), Failure> {
+    let for_others = [
+        (wanted.sealed, "--sealed"),
+        (wanted.channel.is_some(), "--channel"),
+        (wanted.ttl.is_some(), "--ttl"),
+        (wanted.reply_to.is_some(), "--reply-to"),
+    ];
+    if let Some((_, flag)) = for_others.iter().find(|(given, _)| *given) {
+        return Err(Failure::Usage(format!("{flag} is for peers and channels, and {} is a topic", wanted.target)));
+    }
+    let kind = match wanted.kind {
+        None => None,
+        Some(OneOf::Second(kind)) => Some(Named(kind)),
+        Some(OneOf::First(other)) => {
+            let choices = gossip::Kind::choices();
+            return Err(Failure::Usage(format!(
+                "--type {} is for peers and channels: topics take {choices}",
+                other.name()
+            )));
+        }
+    };
+    let priority = wanted.priority.map(|priority| match priority {
+        OneOf::Second(priority) => priority,
+        OneOf::First(Priority::Critical) => gossip::Priority::Urgent,
+        OneOf::First(Priority::Normal) => gossip::Priority::Medium,
+        OneOf::First(Priority::Background) => gossip::Priority::Low,
+    });
+    let said = control::Publish {
+        payload: payload::read(&wanted.payload)?,
+        topic: wanted.target,
+        kind,
+        priority: priority.map(Named),
+        from_role: None,
+        to_roles: wanted.to_roles,
+        required_expertise: wanted.expertise,
+        project: wanted.project,
+        thread: wanted.thread,
+    };
+    client.publish(&said).await?;
+    if page.json { page.value(&said) } else { page.line(&format!("published on {}", said.topic)) }
 }

@@ -240,7 +240,8 @@ impl Topics {
 
     /// The message for this node's own listeners; `None` when it is not for them.
     fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
-        let raw = matches!(self.0.names.read(topic), comity_core::topic::About::Room(_) | comity_core::topic::About::Custom);
+        let raw =
+            matches!(self.0.names.read(topic), comity_core::topic::About::Room(_) | comity_core::topic::About::Custom);
         let author = Libp2pId::from(heard.author);
         let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
             Ok(envelope) => Some(envelope),

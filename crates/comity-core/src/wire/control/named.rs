@@ -1,13 +1,13 @@
 //! Values of closed lists and times, as the control door writes them. An unknown name is refused
 //! where it is read.
 
-use crate::wire::gossip;
 use crate::envelope::{Kind, Priority, Via};
 use crate::identity::trust::Trust;
 use crate::inbox::Mode;
 use crate::ledger::FateKind;
 use crate::peers::{Presence, Source, Way};
 use crate::time::Timestamp;
+use crate::wire::gossip;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

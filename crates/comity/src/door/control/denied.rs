@@ -1,8 +1,8 @@
 //! Why the control door refuses, as `application/problem+json`. See "Errors" in
 //! `protocols/identity.md`.
 
-use crate::network::TopicError;
 use crate::door::problem::{Problem, Refused, seconds};
+use crate::network::TopicError;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;

@@ -360,6 +360,7 @@ fn address(view: &NodeView, wanted: &control::Send) -> Result<(Option<PeerId>, C
             Err(Denied::field("/channel", "the target is already another channel"))
         }
         Target::Channel(channel) => Ok((None, channel)),
+        Target::Topic(_) => Err(Denied::field("/target", "a topic takes messages of its own types: publish there")),
     }
 }
 

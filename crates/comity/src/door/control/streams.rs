@@ -97,10 +97,12 @@ pub(super) async fn messages(
     let view = desk.handle.look().await;
     let target = watch.target.as_deref().map(|text| target::resolve(&view, text)).transpose()?;
     let events = desk.handle.events();
-    if let Some(Target::Channel(channel)) = &target
-        && !view.subscriptions.contains_key(channel)
-    {
-        desk.subscribe(control::Subscription { channel: channel.to_string(), quiet: false }).await?;
+    match &target {
+        Some(Target::Channel(channel)) if !view.subscriptions.contains_key(channel) => {
+            desk.subscribe(control::Subscription { channel: channel.to_string(), quiet: false }).await?;
+        }
+        Some(Target::Topic(topic)) => drop(desk.join(topic.name()).await?),
+        _ => {}
     }
     let mut names = Names::of(view);
     let handle = desk.handle.clone();
@@ -130,7 +132,7 @@ fn is_wanted(received: &Received, target: Option<&Target>) -> bool {
     match target {
         None => true,
         Some(Target::Peer(peer)) => received.message.from == *peer,
-        Some(Target::Channel(channel)) => received.message.channel == *channel,
+        Some(Target::Channel(channel) | Target::Topic(channel)) => received.message.channel == *channel,
     }
 }
 

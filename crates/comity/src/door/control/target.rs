@@ -15,10 +15,12 @@ pub(crate) enum Target {
     Peer(PeerId),
     /// Everybody who listens to the channel.
     Channel(Channel),
+    /// Everybody who listens to the topic.
+    Topic(Channel),
 }
 
-/// What this text names. Channels begin with `_` or `custom:`; a peer's name comes before the name
-/// of any other channel that this node listens to.
+/// What this text names. Channels begin with `_` or `custom:`; a peer's name comes before a topic, which has a `/` in
+/// its name, and before the name of any other channel that this node listens to.
 pub(crate) fn resolve(view: &NodeView, text: &str) -> Result<Target, Denied> {
     if text.starts_with('!') {
         let sentence = format!("this node takes part in no federated channel, and so not in {text}");
@@ -28,6 +30,9 @@ pub(crate) fn resolve(view: &NodeView, text: &str) -> Result<Target, Denied> {
         return channel(text).map(Target::Channel);
     }
     match peer(view, text) {
+        Err(denied) if denied.code == "unknown_peer" && text.contains('/') => {
+            Channel::new(text).map(Target::Topic).map_err(|_| denied)
+        }
         Err(denied) if denied.code == "unknown_peer" => {
             let own = Channel::new(text).ok().filter(|channel| view.subscriptions.contains_key(channel));
             own.map(Target::Channel).ok_or(denied)
