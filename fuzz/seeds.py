@@ -43,6 +43,9 @@ put("link_frame", [
     messages[0]["design"],
 ])
 
+gossip = vectors("gossip")
+put("gossip", [one["message"] for one in gossip["messages"] + gossip["words"]] + [one["text"].encode() for one in gossip["foreign"]])
+
 digest = "00" * 32
 put("transfer", ["\n".join(json.dumps(said) for said in talk).encode() + b"\nabcdef" for talk in [
     [{"say": "offer", "version": 1, "transfer": id_of, "files": 2, "bytes": 20, "names": ["a"]},

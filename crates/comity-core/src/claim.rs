@@ -139,7 +139,7 @@ pub enum Word {
         lease: Lease,
         /// How it stands.
         standing: Standing,
-        /// What there is to do, while it is open.
+        /// What there is to do, where the announcer says that it is open; nobody who hears it needs it here.
         content: Option<Payload>,
     },
     /// Somebody: I want to do it.
