@@ -9,7 +9,11 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
+
+/// Ports for servers of tests.
+const SERVED: std::ops::Range<u16> = 12_000..32_000;
 
 /// The `comity` command with nothing of this machine's settings.
 pub fn comity(words: &[&str]) -> Command {
@@ -311,8 +315,12 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("a text is wanted: {value}")).to_owned()
 }
 
-/// A port of loopback that nobody uses.
+/// A port of loopback that nobody uses. It is below those that the system gives to connections, which would else be
+/// given to one of the other tests before it is used; and what another process of tests tries first is elsewhere.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % u32::from(u16::MAX)) as u16;
+    let tried = (0..SERVED.len()).map(|_| first.wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)));
+    let mut ports = tried.map(|number| SERVED.start + number % (SERVED.end - SERVED.start));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
 }
