@@ -111,6 +111,12 @@ impl Lab {
         self.filter(&format!("ports{one}x{other}"), &[between(one, other), between(other, one)].join("\n "));
     }
 
+    /// Lets nothing pass between two hosts: others may still pass on what they say.
+    pub fn part(&self, one: usize, other: usize) {
+        let between = |from: usize, to: usize| format!("iifname \"p{from}\" oifname \"p{to}\" drop");
+        self.filter(&format!("part{one}x{other}"), &[between(one, other), between(other, one)].join("\n "));
+    }
+
     fn filter(&self, name: &str, rules: &str) {
         let rules = format!(
             "table bridge {name} {{\n chain pass {{\n type filter hook forward priority 0\n {rules}\n }}\n}}\n"

@@ -9,6 +9,7 @@ mod disk;
 mod doors;
 mod events;
 mod files;
+mod gossip;
 mod health;
 mod home;
 mod image;

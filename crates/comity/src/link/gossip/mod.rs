@@ -96,7 +96,7 @@ pub(crate) enum NotPublished {
     /// Nobody that this node is connected with listens to the topic.
     #[error("nobody who can be reached listens to that topic")]
     Nobody,
-    /// It is larger than [`parts::MESSAGE_MAX`].
+    /// It is larger than a frame may be.
     #[error("it is too large")]
     TooLarge,
     /// Every peer is too slow to take more.

@@ -5,6 +5,7 @@
 use super::reach::Reach;
 use super::transport::{Accepted, OnePort};
 use crate::config::{Dht, Gossip as Config};
+use comity_core::wire::gossip::MESSAGE_MAX;
 use futures_util::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, Transport};
@@ -35,8 +36,8 @@ const WITH_ONE_MAX: u32 = 3;
 /// Connections whose handshake is not through.
 const PENDING_MAX: u32 = 64;
 
-/// Largest message that is taken or sent, bytes, envelope and signature included.
-pub(super) const MESSAGE_MAX: usize = 256 * 1024;
+/// Largest frame between two nodes, bytes: the largest message with its author, number, topic, signature and key.
+const FRAME_MAX: usize = MESSAGE_MAX + 1024;
 
 /// Topics that a peer may subscribe to: each costs memory here for as long as it is connected.
 const TOPICS_OF_ONE_MAX: usize = 256;
@@ -143,7 +144,7 @@ fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
-        .max_transmit_size(MESSAGE_MAX)
+        .max_transmit_size(FRAME_MAX)
         .flood_publish(true)
         .duplicate_cache_time(REMEMBERED)
         .connection_handler_queue_len(QUEUE_MAX)
