@@ -84,7 +84,7 @@ impl Server {
     async fn connect(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Opened> {
         let IceServer { kind, host, port } = &self.address;
         let mut found = lookup_host((host.as_str(), *port)).await?;
-        if matches!(kind, IceKind::Stun | IceKind::TurnUdp) {
+        if kind.is_by_datagrams() {
             return found.next().map(Opened::Datagrams).ok_or_else(|| io::ErrorKind::NotFound.into());
         }
         let all: Vec<SocketAddr> = found.collect();

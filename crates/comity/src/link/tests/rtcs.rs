@@ -11,7 +11,7 @@ pub(super) async fn signaling(side: &Side) -> (SocketAddr, String) {
     let me = side.key.node();
     let offer = move |head: HeaderMap, body: String| async move {
         let signal = Signal::from_header(head[HEADER].to_str().expect("text"), &body, &me, wall()).expect("signed");
-        let answer = links.offered(signal, [127, 0, 0, 1].into()).await.expect("an answer");
+        let answer = links.offered(signal, OfferedBy::Address([127, 0, 0, 1].into())).await.expect("an answer");
         ([(HEADER, answer.to_header(links.0.handle.me().keys()))], answer.sdp)
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
