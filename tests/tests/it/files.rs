@@ -469,7 +469,7 @@ fn a_receiver_that_lies_is_left_with_a_clear_word() {
     let (ann, bob) = pair();
     let folder = Folder::new();
     let file = large(&folder, "file", 1);
-    for name in ["beyond", "backwards", "early-done", "version", "garbage", "gone"] {
+    for name in ["beyond", "backwards", "early-done", "version", "garbage", "shout", "gone"] {
         let mut liar = liar(&bob, &["receive", name]);
         liar.wait_for("place in line", PATIENCE, |line| line.contains("waiting").then_some(()));
         let words = ["send-file", "bob", &file.display().to_string(), "--retry-for", "1s"];
