@@ -23,6 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
+#[cfg(test)]
+mod tests;
+
 /// How long an attempt may take until the link is up: through relays, with lost packets.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
 
@@ -298,11 +301,12 @@ impl Session {
             // Both sides offer: that of the side which made the connection is answered.
             Order::Restart if self.link.is_some() && self.reoffer_at.is_none() => self.restart(),
             Order::Restart => {}
-            Order::Renew if self.link.is_none() => {
+            // An offer that is open may have been made when this machine had no address.
+            Order::Renew if self.link.is_none() || self.reoffer_at.is_some() => {
                 // Err: this machine has no address now; it may get one.
                 let _ = self.agent.renew();
             }
-            Order::Renew if self.reoffer_at.is_none() && self.agent.has_lost_its_path() => self.restart(),
+            Order::Renew if self.agent.has_lost_its_path() => self.restart(),
             Order::Renew => {}
         }
         ControlFlow::Continue(())
