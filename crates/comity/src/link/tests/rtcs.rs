@@ -113,6 +113,21 @@ async fn where_no_port_answers_signals_go_through_the_broker() {
 }
 
 #[tokio::test]
+async fn an_offer_that_was_refused_is_not_made_again_through_the_broker_and_the_reason_is_kept() {
+    let (mut one, other) = (Side::start(1).await, Side::start(2).await);
+    let (to_broker, mut at_broker) = mpsc::channel(8);
+    one.links.use_broker(to_broker);
+    // Its doors take no offers.
+    one.links.connect(DialId(7), other.key.node(), Some((other.address, SIGNALING.to_owned())));
+    let told = one.input().await;
+    let Input::Dialed { dial: DialId(7), outcome: DialOutcome::NoPath { reasons } } = told else { panic!("{told:?}") };
+    assert!(reasons.iter().any(|reason| reason.contains("HTTP status 404")), "{reasons:?}");
+    assert!(at_broker.try_recv().is_err());
+    one.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
 async fn who_cannot_be_signalled_to_is_not_connected_and_that_is_said() {
     let mut one = Side::start(1).await;
     one.links.connect(DialId(7), key(2).node(), None);
