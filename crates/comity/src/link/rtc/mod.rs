@@ -109,8 +109,8 @@ impl Rtc {
 
     /// Another channel of a connection with this peer, for a stream of packets.
     pub(super) async fn open_channel(&self, peer: NodeId) -> Option<DataChannel> {
-        let orders =
-            self.sessions().values().find(|entry| entry.link.is_some() && entry.peer == peer)?.orders.clone()?;
+        let linked = |entry: &Entry| entry.orders.clone().filter(|_| entry.link.is_some() && entry.peer == peer);
+        let orders = self.sessions().values().find_map(linked)?;
         let (reply, channel) = oneshot::channel();
         orders.send(Order::Channel(reply)).await.ok()?;
         channel.await.ok()

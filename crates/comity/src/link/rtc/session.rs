@@ -214,6 +214,8 @@ impl Session {
 
     /// Tells the rules that it came to nothing, and the other side that it is over.
     async fn finish(mut self) {
+        // First: an attempt that is over must not make the other side yield to it.
+        self.links.0.rtc.retire(self.id);
         if let (Some(dial), false) = (self.dial, self.link.is_some()) {
             if !self.yielded {
                 self.links.0.handle.counters().dialled(DialEnd::Failed, self.began.elapsed());

@@ -42,6 +42,7 @@ pub(super) struct Entry {
     origin: Origin,
     /// The link, once it is up.
     pub(super) link: Option<LinkId>,
+    /// `None` when it is over, but for its last packets.
     pub(super) orders: Option<mpsc::Sender<Order>>,
 }
 
@@ -61,14 +62,9 @@ impl Entry {
         Self { peer, origin, link: None, orders: None }
     }
 
-    /// Whether this side offered, and the link is not up yet.
-    fn is_offering(&self) -> bool {
-        self.origin == Origin::Own && self.link.is_none()
-    }
-
-    /// Whether the other side offered, and the link is not up yet.
-    fn is_accepting(&self) -> bool {
-        self.origin != Origin::Own && self.link.is_none()
+    /// Whether it is being tried.
+    fn is_trying(&self) -> bool {
+        self.link.is_none() && self.orders.is_some()
     }
 
     fn is_of_stranger(&self) -> bool {
@@ -87,8 +83,9 @@ impl Rtc {
         if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
             return None;
         }
+        let guests = || sessions.values().filter(|other| other.origin != Origin::Own && other.link.is_none());
         if entry.origin != Origin::Own {
-            let from_it = sessions.values().filter(|other| other.is_accepting() && other.peer == entry.peer).count();
+            let from_it = guests().filter(|other| other.peer == entry.peer).count();
             if from_it >= FROM_ONE_KEY_MAX || self.is_spent(id) {
                 return None;
             }
@@ -97,7 +94,7 @@ impl Rtc {
             let there = |other: &&Entry| {
                 matches!(other.origin, Origin::Stranger(there) if there.map(block) == from.map(block))
             };
-            let from_there = sessions.values().filter(|other| other.is_accepting()).filter(there).count();
+            let from_there = guests().filter(there).count();
             let there_max = if from.is_some() { FROM_ONE_ADDRESS_MAX } else { BY_BROKERS_MAX };
             let strangers = sessions.values().filter(|other| other.is_of_stranger()).count();
             if from_there >= there_max || strangers >= STRANGERS_MAX {
@@ -118,7 +115,7 @@ impl Rtc {
 
     /// Whether this peer's own attempt is under way.
     pub(super) fn is_accepting(&self, peer: NodeId) -> bool {
-        self.sessions().values().any(|entry| entry.peer == peer && entry.is_accepting())
+        self.sessions().values().any(|entry| entry.peer == peer && entry.origin != Origin::Own && entry.is_trying())
     }
 
     fn is_spent(&self, id: Uuid) -> bool {
@@ -131,7 +128,15 @@ impl Rtc {
 
     /// The attempt of this side at connecting with this peer, if there is one.
     pub(super) fn rival(&self, peer: NodeId) -> Option<mpsc::Sender<Order>> {
-        self.sessions().values().find(|entry| entry.is_offering() && entry.peer == peer)?.orders.clone()
+        let own = |entry: &&Entry| entry.peer == peer && entry.origin == Origin::Own && entry.is_trying();
+        self.sessions().values().find(own)?.orders.clone()
+    }
+
+    /// It is over, and stands in nobody's way; it takes its room until [`Self::forget`].
+    pub(super) fn retire(&self, id: Uuid) {
+        if let Some(entry) = self.sessions().get_mut(&id) {
+            entry.orders = None;
+        }
     }
 
     pub(super) fn forget(&self, id: Uuid) {

@@ -167,3 +167,17 @@ fn an_offer_is_not_taken_again_when_its_session_has_ended() {
     assert!(offer().is_none(), "it is over");
     assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(1), Origin::Stranger(None))).is_some());
 }
+
+#[test]
+fn an_attempt_that_is_over_makes_nobody_yield_while_its_last_packets_are_under_way() {
+    let (rtc, [own, theirs]) = (Rtc::new(Some(Ice::default())), [Uuid::new_v4(), Uuid::new_v4()]);
+    let _orders = rtc.enter(own, Entry::new(key(1), Origin::Own));
+    assert!(rtc.rival(key(1)).is_some());
+    rtc.retire(own);
+    assert!(rtc.rival(key(1)).is_none());
+    let _orders = rtc.enter(theirs, Entry::new(key(2), Origin::Friend));
+    assert!(rtc.is_accepting(key(2)));
+    rtc.retire(theirs);
+    assert!(!rtc.is_accepting(key(2)) && rtc.orders(theirs, key(2)).is_none());
+    assert_eq!(rtc.sessions().len(), 2, "their sockets are open");
+}
