@@ -2,6 +2,7 @@
 //! that becomes a link, new paths when the old ones break, and the end. See "WebRTC" in
 //! `protocols/mqtt-discovery.md`.
 
+mod descriptions;
 mod signals;
 
 use super::agent::{Agent, News};
@@ -14,7 +15,8 @@ use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::Way;
 use comity_core::time::Timestamp;
-use comity_core::wire::signal::{self, Kind, Signal};
+use comity_core::wire::signal::{Kind, Signal};
+use descriptions::Descriptions;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -111,6 +113,8 @@ pub(super) struct Session {
     /// The other side's last offer: when it was signed, when it was taken, what it said, and the answer. One that
     /// is older was recorded by somebody.
     answered: Option<(Timestamp, Instant, String, String)>,
+    /// The other side's descriptions.
+    theirs: Descriptions,
     /// While it is being made; attempts take turns.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -149,6 +153,7 @@ impl Session {
             told: Vec::new(),
             heard: false,
             answered: None,
+            theirs: Descriptions::default(),
             turn: None,
         }
     }
@@ -176,11 +181,8 @@ impl Session {
         let gathered = async { while !matches!(self.agent.next().await, News::Gathered(_) | News::Ended) {} };
         // Err: what is missing then is missing; the other side's relay may do.
         let _ = timeout(ANSWER_WAIT, gathered).await;
-        let (description, candidates) = signal::split(&offer.sdp);
-        let sdp = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
-        self.add(&candidates);
+        let sdp = self.answer_now(offer)?;
         self.ready = !matches!(self.route, Route::Asked);
-        self.answered = Some((offer.at, Instant::now(), offer.sdp.clone(), sdp.clone()));
         Ok(self.signed(Kind::Answer, sdp))
     }
 
@@ -288,7 +290,12 @@ impl Session {
         match order {
             Order::Signal(signal) => match signal.kind {
                 Kind::Answer => self.take_answer(&signal, None),
-                Kind::Candidates => self.add(&signal::split(&signal.sdp).1),
+                Kind::Candidates => {
+                    // Else of an offer that was answered before, or of one that is still to come.
+                    if self.theirs.is_of_last(&signal.sdp) {
+                        self.add(&signal.sdp);
+                    }
+                }
                 Kind::End => return ControlFlow::Break(()),
                 Kind::Offer => {}
             },

@@ -47,3 +47,25 @@ async fn an_address_that_comes_while_an_offer_is_open_is_looked_for() {
     assert!(session.take_order(Order::Renew).is_continue());
     gathered(&mut session).await;
 }
+
+/// What somebody else's agent answers to the offer of a session, as a signal.
+fn answer(session: &Session, to: &str) -> Signal {
+    let mut other = Agent::new(Arc::new(Ice::default())).expect("sockets");
+    let sdp = other.answer(&comity_core::wire::signal::split(to).0).expect("an answer");
+    Signal { from: session.peer, ..session.signed(Kind::Answer, sdp) }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_twice_is_not_taken_for_that_to_a_later_offer() {
+    let (mut session, _sent) = session();
+    let offer = session.agent.offer(LINK).expect("an offer");
+    let first = answer(&session, &offer);
+    session.take_answer(&first, None);
+    session.link = Some(LinkId(1));
+    assert!(session.take_order(Order::Restart).is_continue());
+    session.take_answer(&first, None);
+    let open = session.reoffer.clone().expect("it is open still");
+    let second = answer(&session, &open);
+    session.take_answer(&second, None);
+    assert_eq!(session.reoffer, None, "it was answered");
+}
