@@ -143,7 +143,7 @@ impl Links {
                 return links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Yielded }).await;
             }
             let id = Uuid::new_v4();
-            let Some(orders) = links.0.rtc.enter(id, Entry::new(peer, Origin::Own)) else {
+            let Ok(orders) = links.0.rtc.enter(id, Entry::new(peer, Origin::Own)) else {
                 return links.came_to_nothing(dial, "too many connections are being made").await;
             };
             match links.0.rtc.agent(Origin::Own) {
@@ -319,7 +319,7 @@ impl Links {
             // Err: it has just ended.
             let _ = rival.try_send(Order::Yield);
         }
-        self.0.rtc.enter(id, Entry::new(peer, origin)).ok_or(Declined::Full)
+        self.0.rtc.enter(id, Entry::new(peer, origin))
     }
 
     /// Answers an offer, and goes on in the background.

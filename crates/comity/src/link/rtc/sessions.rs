@@ -1,7 +1,7 @@
 //! Which connections by WebRTC there are or are tried, with whom, and who began them: how much room there is for
 //! each, so that strangers never take that of this node's own attempts or of known nodes. Nothing here connects.
 
-use super::Rtc;
+use super::{Declined, Rtc};
 use super::session::Order;
 use comity_core::id::{LinkId, NodeId};
 use std::collections::BTreeMap;
@@ -77,17 +77,20 @@ impl Rtc {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a session; `None` when there is none, or the id is taken.
-    pub(super) fn enter(&self, id: Uuid, entry: Entry) -> Option<mpsc::Receiver<Order>> {
+    /// A place for a session, if there is one.
+    pub(super) fn enter(&self, id: Uuid, entry: Entry) -> Result<mpsc::Receiver<Order>, Declined> {
         let mut sessions = self.sessions();
-        if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
-            return None;
+        if sessions.contains_key(&id) || self.is_spent(id) {
+            return Err(Declined::Because("an offer of this session was taken already".to_owned()));
+        }
+        if sessions.len() >= SESSIONS_MAX {
+            return Err(Declined::Full);
         }
         let guests = || sessions.values().filter(|other| other.origin != Origin::Own && other.link.is_none());
         if entry.origin != Origin::Own {
             let from_it = guests().filter(|other| other.peer == entry.peer).count();
-            if from_it >= FROM_ONE_KEY_MAX || self.is_spent(id) {
-                return None;
+            if from_it >= FROM_ONE_KEY_MAX {
+                return Err(Declined::Full);
             }
         }
         if let Origin::Stranger(from) = entry.origin {
@@ -98,12 +101,12 @@ impl Rtc {
             let there_max = if from.is_some() { FROM_ONE_ADDRESS_MAX } else { BY_BROKERS_MAX };
             let strangers = sessions.values().filter(|other| other.is_of_stranger()).count();
             if from_there >= there_max || strangers >= STRANGERS_MAX {
-                return None;
+                return Err(Declined::Full);
             }
         }
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
         sessions.insert(id, Entry { orders: Some(orders), ..entry });
-        Some(waiting)
+        Ok(waiting)
     }
 
     /// Its link is up.

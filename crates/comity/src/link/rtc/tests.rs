@@ -5,7 +5,7 @@ use super::channel::DataChannel;
 use super::sessions::{
     BY_BROKERS_MAX, Entry, FROM_ONE_ADDRESS_MAX, FROM_ONE_KEY_MAX, Origin, SESSIONS_MAX, STRANGERS_MAX,
 };
-use super::{ATTEMPTS_MAX, Ice, Rtc, Server};
+use super::{ATTEMPTS_MAX, Declined, Ice, Rtc, Server};
 use crate::config::{IceKind, IceServer, RelayCredentials};
 use comity_core::id::{LinkId, NodeId};
 use comity_core::identity::key::KeyPair;
@@ -95,7 +95,7 @@ fn key(number: u64) -> NodeId {
 
 /// How many offers of these find room.
 fn admitted(rtc: &Rtc, offers: impl Iterator<Item = (NodeId, Origin)>) -> usize {
-    offers.filter(|(peer, origin)| rtc.enter(Uuid::new_v4(), Entry::new(*peer, *origin)).is_some()).count()
+    offers.filter(|(peer, origin)| rtc.enter(Uuid::new_v4(), Entry::new(*peer, *origin)).is_ok()).count()
 }
 
 /// So many strangers at this address.
@@ -119,7 +119,7 @@ fn strangers_never_take_the_room_of_this_nodes_own_attempts_and_of_known_nodes()
     let rtc = Rtc::new(Some(Ice::default()));
     let mut taken = admitted(&rtc, strangers(0, SESSIONS_MAX, None));
     assert_eq!(taken, BY_BROKERS_MAX);
-    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(5000), Origin::Friend)).is_some(), "a known one by the broker");
+    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(5000), Origin::Friend)).is_ok(), "a known one by the broker");
     for network in 1..=17 {
         let offers = strangers(1000 * u64::from(network), SESSIONS_MAX, Some([198, 51, network, 1].into()));
         taken += admitted(&rtc, offers);
@@ -127,7 +127,7 @@ fn strangers_never_take_the_room_of_this_nodes_own_attempts_and_of_known_nodes()
     assert_eq!(taken, STRANGERS_MAX);
     let own = (0..ATTEMPTS_MAX as u64).map(|number| (key(30_000 + number), Origin::Own));
     assert_eq!(admitted(&rtc, own), ATTEMPTS_MAX);
-    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(5001), Origin::Friend)).is_some());
+    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(5001), Origin::Friend)).is_ok());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_stranger_that_has_a_link_still_counts_as_one() {
     let rtc = Rtc::new(Some(Ice::default()));
     for number in 0..2 * SESSIONS_MAX as u64 {
         let id = Uuid::new_v4();
-        if rtc.enter(id, Entry::new(key(number), Origin::Stranger(None))).is_some() {
+        if rtc.enter(id, Entry::new(key(number), Origin::Stranger(None))).is_ok() {
             rtc.settle(id, LinkId(number));
         }
     }
@@ -160,12 +160,12 @@ fn what_strangers_ask_for_asks_no_relay_for_an_address() {
 fn an_offer_is_not_taken_again_when_its_session_has_ended() {
     let (rtc, id) = (Rtc::new(Some(Ice::default())), Uuid::new_v4());
     let offer = || rtc.enter(id, Entry::new(key(1), Origin::Stranger(None)));
-    assert!(offer().is_some());
+    assert!(offer().is_ok());
     rtc.settle(id, LinkId(3));
-    assert!(offer().is_none(), "it is under way");
+    assert!(matches!(offer(), Err(Declined::Because(_))), "it is under way");
     rtc.forget(id);
-    assert!(offer().is_none(), "it is over");
-    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(1), Origin::Stranger(None))).is_some());
+    assert!(matches!(offer(), Err(Declined::Because(_))), "it is over");
+    assert!(rtc.enter(Uuid::new_v4(), Entry::new(key(1), Origin::Stranger(None))).is_ok());
 }
 
 #[test]
