@@ -34,9 +34,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// How often an offer is made again while nobody answers, and how long the side that did not make the connection
-/// leaves it to the other one to offer new paths. What was lost with a path is sent again after 1, 3 and 7 s (RFC 9260,
-/// 6.3.3): a new path is of use if it is there before.
+/// How often an offer is made again while nobody answers. What was lost with a path is sent again after 1, 3 and 7 s
+/// (RFC 9260, 6.3.3): a new path is of use if it is there before.
 const REOFFER_EVERY: Duration = Duration::from_secs(1);
 
 /// How often one offer is made: somebody who answers none of them has stopped to take any.

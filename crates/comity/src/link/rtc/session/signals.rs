@@ -146,18 +146,15 @@ impl Session {
         }
     }
 
-    /// Makes the offer of new paths again, or the first one of this side.
+    /// Makes the offer that is open again.
     pub(super) fn reoffer(&mut self) -> ControlFlow<()> {
         self.reoffers += 1;
         self.reoffer_at = (self.reoffers < OFFERS_MAX).then(|| Instant::now() + REOFFER_EVERY);
-        match self.reoffer.clone() {
-            Some(sdp) => {
-                self.signal(Kind::Offer, sdp);
-                // They may have been lost with it.
-                self.unsent.append(&mut self.told);
-                self.send_soon();
-            }
-            None => self.restart(),
+        if let Some(sdp) = self.reoffer.clone() {
+            self.signal(Kind::Offer, sdp);
+            // They may have been lost with it.
+            self.unsent.append(&mut self.told);
+            self.send_soon();
         }
         ControlFlow::Continue(())
     }
