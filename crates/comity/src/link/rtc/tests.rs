@@ -181,3 +181,27 @@ fn an_attempt_that_is_over_makes_nobody_yield_while_its_last_packets_are_under_w
     assert!(!rtc.is_accepting(key(2)) && rtc.orders(theirs, key(2)).is_none());
     assert_eq!(rtc.sessions().len(), 2, "their sockets are open");
 }
+
+#[tokio::test]
+async fn a_server_that_no_address_of_this_machine_reaches_is_named() {
+    let alone = Agent::new(Arc::new(Ice::default())).expect("sockets").is_on_loopback();
+    let elsewhere = if alone { "192.0.2.1" } else { "127.0.0.1" };
+    let address = |kind: &str| format!("{kind}:{elsewhere}").parse::<IceServer>().expect("a server");
+    let password = RelayCredentials::LongTerm { username: "kern".to_owned(), password: "pass".to_owned().into() };
+    let servers = vec![
+        Server { address: address("stun"), credentials: None },
+        Server { address: address("turn"), credentials: Some(password) },
+    ];
+    let mut agent = Agent::new(Arc::new(Ice { servers, ..Ice::default() })).expect("sockets");
+    let gathered = async {
+        loop {
+            if let News::Gathered(failures) = agent.next().await {
+                return failures;
+            }
+        }
+    };
+    let mut failures = timeout(Duration::from_secs(10), gathered).await.expect("in time");
+    failures.sort_unstable();
+    let named = |kind: &str| format!("{kind}:{elsewhere}:3478: no address of this machine reaches it");
+    assert_eq!(failures, [named("stun"), named("turn")]);
+}
