@@ -101,6 +101,8 @@ fn files_and_folders_arrive_whole_whoever_dialled_and_are_not_sent_twice() {
     done(&again);
     let printed = String::from_utf8_lossy(&again.stdout);
     assert!(!printed.contains("begun"), "nothing had to be sent: {printed}");
+    let all = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|event| event["bytes"] == 3 << 20);
+    assert!(printed.lines().any(|line| line.contains("progress") && all(line)), "all of it is there: {printed}");
 
     std::fs::write(album.join("deep/note.txt"), "changed\n").expect("a file");
     refused(&send(&ann, "bob", &[&album]), 4, "1 of 4 were not taken");
