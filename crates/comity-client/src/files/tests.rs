@@ -159,6 +159,13 @@ fn a_full_disk_has_its_own_name() {
 }
 
 #[test]
+fn what_is_not_permitted_is_not_taken_for_something_in_the_way() {
+    for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::PERM] {
+        assert_eq!(skipped(Err::<(), _>(Refused::from(errno))), Why::Permission);
+    }
+}
+
+#[test]
 fn a_folder_is_sent_with_all_that_is_in_it_but_for_links() {
     let scratch = Scratch::new();
     scratch.write("top/b/c", "12345");
