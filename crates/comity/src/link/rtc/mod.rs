@@ -51,9 +51,6 @@ const ATTEMPTS_MAX: usize = 32;
 /// How long a session may take to answer an offer of new paths.
 const REOFFER_TIME: Duration = Duration::from_secs(3);
 
-/// How long servers may take to hear that what they lent is not needed.
-const RETURN_TIME: Duration = Duration::from_millis(200);
-
 /// How signals go through the brokers: to whom, and the sealed signal.
 pub(crate) type Broker = mpsc::Sender<(PeerId, Vec<u8>)>;
 
@@ -197,7 +194,7 @@ impl Links {
             };
             agent.end();
             // What was lent is given back.
-            let _ = timeout(RETURN_TIME, async { while !matches!(agent.next().await, News::Ended) {} }).await;
+            while !matches!(agent.next().await, News::Ended) {}
             found
         });
         match asked {

@@ -1,8 +1,8 @@
 //! Which connections by WebRTC there are or are tried, with whom, and who began them: how much room there is for
 //! each, so that strangers never take that of this node's own attempts or of known nodes. Nothing here connects.
 
-use super::{Declined, Rtc};
 use super::session::Order;
+use super::{Declined, Rtc};
 use comity_core::id::{LinkId, NodeId};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -94,9 +94,8 @@ impl Rtc {
             }
         }
         if let Origin::Stranger(from) = entry.origin {
-            let there = |other: &&Entry| {
-                matches!(other.origin, Origin::Stranger(there) if there.map(block) == from.map(block))
-            };
+            let there =
+                |other: &&Entry| matches!(other.origin, Origin::Stranger(there) if there.map(block) == from.map(block));
             let from_there = guests().filter(there).count();
             let there_max = if from.is_some() { FROM_ONE_ADDRESS_MAX } else { BY_BROKERS_MAX };
             let strangers = sessions.values().filter(|other| other.is_of_stranger()).count();

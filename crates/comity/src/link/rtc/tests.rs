@@ -146,7 +146,8 @@ fn a_stranger_that_has_a_link_still_counts_as_one() {
 fn what_strangers_ask_for_asks_no_relay_for_an_address() {
     let server = |url: &str| {
         let address = url.parse::<IceServer>().expect("a server");
-        let password = || RelayCredentials::LongTerm { username: "kern".to_owned(), password: "pass".to_owned().into() };
+        let password =
+            || RelayCredentials::LongTerm { username: "kern".to_owned(), password: "pass".to_owned().into() };
         Server { credentials: (address.kind != IceKind::Stun).then(password), address }
     };
     let urls = ["stun:192.0.2.1", "turn:192.0.2.2", "turn:192.0.2.3?transport=tcp", "turns:192.0.2.4"];

@@ -8,7 +8,7 @@ use super::{Agent, GATHER_TIME};
 use crate::config::IceKind;
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use str0m::Candidate;
 use str0m::net::Protocol;
 
@@ -85,6 +85,32 @@ impl Agent {
         match self.relays.iter().find(|relay| relay.relayed == Some(source)) {
             Some(relay) => ports::addresses().is_ok_and(|now| !now.contains(&relay.local().ip())),
             None => ports::addresses().is_ok_and(|now| !now.contains(&source.ip())),
+        }
+    }
+
+    /// Does what time asks for at the relays, and says when to come again.
+    pub(super) fn work_relays(&mut self) -> Option<Duration> {
+        let mut sooner = None;
+        for index in 0..self.relays.len() {
+            let (out, said, wait) = self.relays[index].work();
+            self.send_to_servers(out);
+            sooner = sooner.into_iter().chain(wait).min();
+            said.into_iter().for_each(|said| self.heed(index, Some(said)));
+        }
+        sooner
+    }
+
+    /// When the connection has ended: waits until the servers have back what they lent, as long as that may take.
+    pub(super) async fn give_back(&mut self) {
+        while let Some(until) = self.leaving_until {
+            let wait = self.work_relays();
+            let now = Instant::now();
+            if now >= until || self.relays.iter().all(|relay| relay.ended) {
+                return;
+            }
+            let again = wait.map_or(until, |wait| until.min(now + wait));
+            self.timer.as_mut().reset(again.into());
+            self.wake().await;
         }
     }
 

@@ -74,7 +74,9 @@ mod tests {
         assert!(!descriptions.is_of_last(&named("two")));
         assert_eq!(descriptions.take(&named("two")), [named("two")]);
         assert!(!descriptions.is_of_last(&named("one")));
-        assert!(descriptions.has(&named("one")) && descriptions.has(&named("two")) && !descriptions.has(&named("three")));
+        assert!(
+            descriptions.has(&named("one")) && descriptions.has(&named("two")) && !descriptions.has(&named("three"))
+        );
         assert!(descriptions.take(&named("three")).is_empty());
         assert!(descriptions.is_of_last("a=candidate:1"));
     }
