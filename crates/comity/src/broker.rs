@@ -1,6 +1,7 @@
 //! A small MQTT broker in this process, for machines that have none. It is the `mqtt5` crate's; it keeps
 //! nothing on disk, and asks nobody who they are. It is for networks whose machines are trusted: others
-//! belong to a broker with an access list.
+//! belong to a broker with an access list. To who listens by MQTT 5 the crate tells the client id of whoever
+//! speaks, and whoever connects under that id has the other thrown out.
 //!
 //! Bounded are the clients and those who are remembered, the packets, topics and subscriptions, what is kept,
 //! and what waits for a client. Their product is large all the same: 512 clients that read nothing may have

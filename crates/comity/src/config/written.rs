@@ -176,8 +176,9 @@ settings! {
         /// Seconds between announcements. Default: 30; who misses three is gone. Less finds out sooner, and costs every
         /// node that listens a message each time. At most 1200.
         interval_seconds: u64 = 30, "";
-        /// Who this node is to brokers. Unset: a name made of its secret key. Two connections with the same name throw
-        /// each other out, so nobody should be able to guess it.
+        /// Who this node is to brokers. Unset: a name made of its secret key, another for each broker. Two connections
+        /// with the same name throw each other out, so nobody should be able to guess it. The embedded broker tells
+        /// it to whoever listens there.
         client_id: Option<String> = None, "\"kitchen\"";
         /// The user name for brokers. Unset: none.
         username: Option<String> = None, "\"kitchen\"";

@@ -140,7 +140,7 @@ where
             url: url.clone(),
             config: settings.clone(),
             keys: keys.clone(),
-            client_id: client_id(&settings, &keys, setup.role),
+            client_id: client_id(&settings, &keys, setup.role, url),
             willing: false,
             said: said.subscribe(),
             orders: waiting,
@@ -245,12 +245,13 @@ impl Mqtt {
     }
 }
 
-/// A name of at most 23 bytes, as old brokers want it, and which nobody can tell: whoever connects under it has the
-/// broker throw this node out and publish its will.
-fn client_id(settings: &Settings, keys: &KeyPair, role: &str) -> String {
+/// A name of at most 23 bytes, as old brokers want it, and which nobody can guess: whoever connects under it has the
+/// broker throw this node out and publish its will. Another at each broker, because some tell it to all who listen: the
+/// embedded one does.
+fn client_id(settings: &Settings, keys: &KeyPair, role: &str, broker: &BrokerUrl) -> String {
     settings.client_id.as_ref().map_or_else(
         || {
-            let secret = u64::from_be_bytes(keys.secret_for(&format!("mqtt client id{role}")));
+            let secret = u64::from_be_bytes(keys.secret_for(&format!("mqtt client id{role} {broker}")));
             format!("comity-{secret:016x}")
         },
         |own| format!("{own}{role}"),

@@ -112,6 +112,18 @@ async fn broker() -> (RealBroker, Vec<String>) {
     (broker, urls)
 }
 
+#[test]
+fn a_node_is_somebody_else_at_each_broker_and_the_same_there_again() {
+    let flag = Flag { name: "test", key: "mqtt.brokers", values: vec!["mqtt://a".to_owned()] };
+    let sources = Sources { flags: vec![flag], ..Sources::default() };
+    let settings = Configuration::read(&sources).expect("good flags").0.mqtt.expect("a broker");
+    let keys = KeyPair::from_seed([1; 32]);
+    let at = |url: &str| client_id(&settings, &keys, "", &url.parse().expect("a URL"));
+    assert_eq!(at("mqtt://a"), at("mqtt://a:1883"));
+    assert_ne!(at("mqtt://a"), at("mqtt://b"));
+    assert_eq!(at("mqtt://a").len(), 23);
+}
+
 #[tokio::test]
 async fn two_nodes_find_one_another_signal_and_say_goodbye() {
     let (broker, urls) = broker().await;
