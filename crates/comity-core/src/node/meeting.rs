@@ -63,13 +63,14 @@ impl Node {
         }
     }
 
-    /// Whether a peer is dialled by itself. Brokers may tell of thousands.
+    /// Whether a peer is dialled by itself. Brokers may tell of thousands; who is on the list is none of those.
     fn is_courted(&mut self, id: PeerId) -> bool {
-        if !self.is_of_brokers(id) || self.courted.contains(&id) {
-            return true;
-        }
         let room = self.courted.len() < self.config.mqtt_connect_max;
-        room && self.courted.insert(id)
+        self.would_be_dialled(id) || room && self.courted.insert(id)
+    }
+
+    fn would_be_dialled(&self, id: PeerId) -> bool {
+        !self.is_of_brokers(id) || self.book.owners.is_known(id) || self.courted.contains(&id)
     }
 
     /// Whether only brokers told of a peer.
@@ -122,7 +123,7 @@ impl Node {
     /// before. Else a liar decides how many are dialled.
     pub(super) fn handle_doubted(&mut self, peer: PeerId, now: Now) {
         let was_met = self.book.find(peer).is_some_and(|record| record.link.is_some() || record.key.is_some());
-        if was_met || self.courted.contains(&peer) || !self.is_of_brokers(peer) {
+        if was_met || self.would_be_dialled(peer) {
             self.handle_wanted(peer, now);
         }
     }

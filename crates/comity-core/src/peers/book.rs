@@ -337,9 +337,8 @@ impl Book {
             return Merged::NameTaken;
         }
         let is_announced = sighting.source == Source::Mqtt;
-        if is_announced && known.is_none() && !self.make_room_for_announced(sighting.key.is_some())
-            || !self.make_room(id)
-        {
+        let is_stranger = known.is_none() && !self.owners.is_known(id);
+        if is_announced && is_stranger && !self.make_room_for_announced(sighting.key.is_some()) || !self.make_room(id) {
             return Merged::Refused;
         }
         let came_from = sighting.told_by.filter(|_| told);
@@ -424,7 +423,7 @@ impl Book {
         }
     }
 
-    /// Makes sure that one more fits of whom a broker told. Such a one pushes nobody out, but one with a
+    /// Makes sure that one more stranger fits of whom a broker told. Such a one pushes nobody out, but one with a
     /// key those without that only brokers told of: their ids cost nothing.
     fn make_room_for_announced(&mut self, has_key: bool) -> bool {
         let costless = |peer: &&Peer| {
@@ -487,6 +486,21 @@ pub fn is_hidden(c: char) -> bool {
 mod tests {
     use super::*;
 
+    fn sighting(peer: PeerId, key: Option<NodeId>) -> Sighting {
+        Sighting {
+            source: Source::Exchange,
+            told_by: None,
+            peer,
+            key,
+            name: String::new(),
+            version: String::new(),
+            capabilities: Vec::new(),
+            candidates: Vec::new(),
+            metadata: BTreeMap::new(),
+            rendezvous: None,
+        }
+    }
+
     #[test]
     fn a_full_book_keeps_who_is_known_or_named_and_drops_claims_first() {
         let mut book = Book::default();
@@ -512,20 +526,29 @@ mod tests {
         assert!(book.find(key(1).peer()).is_some(), "named by a person");
         assert!(book.is_owned(key(2).peer()) && book.claimed(key(2).peer(), None, at(3)).is_none());
         let address = SocketAddr::from(([192, 168, 1, 5], 9000));
-        let told = Sighting {
-            source: Source::Exchange,
-            told_by: Some(address.ip()),
-            peer: claimed,
-            key: None,
-            name: String::new(),
-            version: String::new(),
-            capabilities: Vec::new(),
-            candidates: Vec::new(),
-            metadata: BTreeMap::new(),
-            rendezvous: None,
-        };
+        let told = Sighting { told_by: Some(address.ip()), ..sighting(claimed, None) };
         let permitted = vec![Candidate { address, source: Source::Exchange }];
         assert_eq!(book.merge(&told, permitted, at(4)), Merged::Refused, "who is only told of pushes nobody out");
         assert_eq!((book.iter().count(), book.find(claimed).is_none()), (PEERS_MAX, true));
+    }
+
+    #[test]
+    fn whom_brokers_told_of_first_make_room_for_who_is_known_but_not_for_a_stranger() {
+        let mut book = Book::default();
+        let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
+        let announced = |number: usize| {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let key = NodeId::from_bytes(bytes);
+            Sighting { source: Source::Mqtt, ..sighting(key.peer(), Some(key)) }
+        };
+        for number in 0..PEERS_MAX {
+            assert_eq!(book.merge(&announced(number), Vec::new(), now), Merged::Taken);
+        }
+        let friend = announced(PEERS_MAX);
+        assert_eq!(book.merge(&friend, Vec::new(), now), Merged::Refused);
+        friend.key.is_some_and(|key| book.owners.know(key));
+        assert_eq!(book.merge(&friend, Vec::new(), now), Merged::Taken);
+        assert_eq!((book.iter().count(), book.find(friend.peer).is_some()), (PEERS_MAX, true));
     }
 }

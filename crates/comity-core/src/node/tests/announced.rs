@@ -47,6 +47,15 @@ fn the_first_announced_peers_are_dialled_and_the_rest_when_somebody_sends_to_the
 }
 
 #[test]
+fn strangers_take_no_place_of_who_is_on_the_list() {
+    let mut node = node();
+    node.book.owners.know(NodeId::from_bytes([9; 32]));
+    let dialled: Vec<_> = (2..=9).map(|n| dials(&mut node, Input::Sighted(announced(n, true)))).collect();
+    assert_eq!(dialled, [1, 1, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(dials(&mut node, Input::Sighted(announced(4, true))), 0);
+}
+
+#[test]
 fn who_cannot_be_dialled_takes_no_place_of_one_that_can() {
     let mut node = node();
     for number in 2..=9 {
