@@ -22,6 +22,7 @@ use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::Source;
 use comity_core::wire::announce::{About, BODY_MAX};
 use member::{Member, State, Told};
+use mqtt5::types::ReasonCode;
 use serde_json::{Map, Value};
 use signals::{SIGNALS_MAX, Taken};
 use std::collections::{BTreeMap, BTreeSet};
@@ -440,7 +441,7 @@ where
 
 impl Broker {
     fn fails(&self) -> bool {
-        matches!(self.state, Some(State::Down(_) | State::Denied(_)))
+        matches!(self.state, Some(State::Down(_) | State::Denied { .. }))
     }
 
     /// What is wrong with it, if anything is.
@@ -448,8 +449,11 @@ impl Broker {
         match self.state.as_ref()? {
             State::Up => None,
             State::Down(why) => Some(format!("{}: {why}", self.url)),
-            State::Denied(topic) => {
+            State::Denied { topic, code: ReasonCode::NotAuthorized | ReasonCode::UnspecifiedError } => {
                 Some(format!("{}: it denies this node {topic}: permit it in the broker's access list", self.url))
+            }
+            State::Denied { topic, code } => {
+                Some(format!("{}: it does not take {topic} ({code:?}): the broker's log says more", self.url))
             }
         }
     }

@@ -55,8 +55,8 @@ pub(super) enum Told {
 pub(super) enum State {
     /// Connected, and everything was acknowledged.
     Up,
-    /// Connected, and this topic is denied.
-    Denied(String),
+    /// Connected, and this topic is denied, for this reason.
+    Denied { topic: String, code: ReasonCode },
     /// Not connected, for this reason.
     Down(String),
 }
@@ -189,7 +189,7 @@ impl Member {
                     return Ended::Lost(loss);
                 },
                 order = self.orders.recv() => match order {
-                    Some(Order::Answer) if !connection.retains => begun.answer(),
+                    Some(Order::Answer) if !connection.keeps() => begun.answer(),
                     Some(Order::Answer) => begun.asked = true,
                     Some(Order::Publish(publication)) => connection.publish(publication),
                     Some(Order::Leave) | None => {
@@ -264,17 +264,15 @@ impl Member {
                 }
             }
             Happened::TooLarge => self.counters.unannounced("too_large", 1),
-            Happened::Denied(topic) => {
-                self.tell(State::Denied(topic.clone())).await;
+            Happened::Denied { topic, code } => {
                 let subscribed = self.config.topics.subscriptions(&self.keys.peer().to_string()).contains(&topic);
-                if subscribed {
-                    begun.deaf = Some(topic);
-                } else {
-                    begun.denied = Some(topic);
-                }
+                let state = State::Denied { topic, code };
+                self.tell(state.clone()).await;
+                let remembered = if subscribed { &mut begun.deaf } else { &mut begun.denied };
+                *remembered = Some(state);
             }
             Happened::Settled => match (begun.denied.take(), begun.deaf.clone()) {
-                (_, Some(topic)) => self.tell(State::Denied(topic)).await,
+                (_, Some(denied)) => self.tell(denied).await,
                 (None, None) => self.tell(State::Up).await,
                 (Some(_), None) => {}
             },
@@ -297,9 +295,9 @@ struct Begun {
     /// Whether this node's own announcement came back as one that the broker keeps.
     echoed: bool,
     /// What the broker denied since everything was acknowledged last.
-    denied: Option<String>,
+    denied: Option<State>,
     /// What it does not let this node hear: nobody asks again before the connection ends.
-    deaf: Option<String>,
+    deaf: Option<State>,
 }
 
 impl Begun {
