@@ -351,7 +351,11 @@ impl Book {
                 take_text(&mut peer.name, &sighting.name);
             }
             take_text(&mut peer.version, &sighting.version);
-            if !sighting.capabilities.is_empty() {
+            // A broker's word is whole: what it no longer says is withdrawn.
+            if is_announced {
+                peer.metadata.clear();
+            }
+            if is_announced || !sighting.capabilities.is_empty() {
                 peer.capabilities = cut_all(&sighting.capabilities);
             }
             let metadata = sighting.metadata.iter().take(PEER_LIST_MAX);
@@ -530,6 +534,21 @@ mod tests {
         let permitted = vec![Candidate { address, source: Source::Exchange }];
         assert_eq!(book.merge(&told, permitted, at(4)), Merged::Refused, "who is only told of pushes nobody out");
         assert_eq!((book.iter().count(), book.find(claimed).is_none()), (PEERS_MAX, true));
+    }
+
+    #[test]
+    fn what_is_no_longer_announced_of_a_peer_is_not_said_of_it() {
+        let mut book = Book::default();
+        let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
+        let peer = PeerId(uuid::Uuid::from_u128(7));
+        let bare = Sighting { source: Source::Mqtt, ..sighting(peer, None) };
+        let metadata = BTreeMap::from([("room".to_owned(), "kitchen".to_owned())]);
+        let full = Sighting { capabilities: vec!["draw".to_owned()], metadata, ..bare.clone() };
+        for (said, capabilities, entries) in [(full, 1, 1), (bare, 0, 0)] {
+            book.merge(&said, Vec::new(), now);
+            let kept = book.find(peer).map(|peer| (peer.capabilities.len(), peer.metadata.len()));
+            assert_eq!(kept, Some((capabilities, entries)));
+        }
     }
 
     #[test]
