@@ -323,7 +323,7 @@ impl Book {
 
     /// Merges what a source saw.
     pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> Merged {
-        let id = sighting.key.map_or(sighting.peer, |key| key.peer());
+        let id = sighting.id();
         let known = self.peers.get(&id);
         if known.is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
             return Merged::Refused;

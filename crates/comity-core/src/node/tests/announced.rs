@@ -83,6 +83,24 @@ fn who_was_only_announced_is_forgotten_with_the_announcement() {
 }
 
 #[test]
+fn who_is_gone_does_not_come_back_with_what_waited_to_be_tried() {
+    let mut node = node();
+    node.config.mqtt_connect_max = 0;
+    let told_by = Some([192, 168, 1, 2].into());
+    let all: Vec<_> = (2..=100).map(|number| Sighting { told_by, ..announced(number, true) }).collect();
+    for seen in &all {
+        dials(&mut node, Input::Sighted(seen.clone()));
+    }
+    assert!(!node.deferred.is_empty(), "too many at once");
+    for seen in &all {
+        dials(&mut node, Input::Unsighted { source: Source::Mqtt, peer: seen.peer });
+    }
+    let later = Now { mono: Duration::from_secs(120), wall: Timestamp::from_millis(1_700_000_000_000) };
+    node.handle(Input::Wake, later);
+    assert_eq!(node.peers().len(), 0);
+}
+
+#[test]
 fn a_doubted_peer_is_tried_and_a_linked_one_stays() {
     let mut node = node();
     let seen = announced(2, true);
