@@ -3,7 +3,7 @@
 
 use crate::config::{Broker, BrokerUrl, Mqtt as Settings};
 pub use crate::discovery::mqtt::Standing;
-use crate::discovery::mqtt::{self, Advertised, Mqtt, News, Setup};
+use crate::discovery::mqtt::{self, Advertised, Mqtt, News, Session, Setup};
 use crate::observe::Counters;
 use comity_core::announced::AnnouncedPeer;
 use comity_core::id::PeerId;
@@ -93,7 +93,7 @@ impl Discovery {
             settings: settings.clone(),
             urls: urls.collect(),
             keys,
-            role: about.role,
+            session: Session::Passing,
             advertised: None,
             counters: Counters::new(env!("CARGO_PKG_VERSION")),
         };
@@ -189,8 +189,6 @@ impl Discovery {
 /// What is said of a program that announces itself without a node.
 #[derive(Debug, Clone, Default)]
 pub struct About {
-    /// What tells its connections from those of a node with the same key.
-    pub role: &'static str,
     /// Where it can be reached.
     pub url: Option<String>,
     /// What it can do.

@@ -21,7 +21,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mut Page) -> Result<(), Failure> {
     let keys = stored(&place(everywhere)?)?;
-    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-find", ..About::default() })?;
+    let discovery = start(everywhere, flags.broker, None, keys, About::default())?;
     discovery.look(flags.timeout).await;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     list(discovery, &filter, page).await
@@ -29,7 +29,7 @@ pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mu
 
 pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page: &mut Page) -> Result<(), Failure> {
     let keys = stored(&place(everywhere)?)?;
-    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-list", ..About::default() })?;
+    let discovery = start(everywhere, flags.broker, None, keys, About::default())?;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     if flags.watch {
         return watch(discovery, &filter, page).await;
@@ -39,7 +39,7 @@ pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page:
 }
 
 pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mut Page) -> Result<(), Failure> {
-    let about = About { role: "-say", url: flags.url, capabilities: flags.capability };
+    let about = About { url: flags.url, capabilities: flags.capability };
     let (home, keys) = own(&place(everywhere)?)?;
     let discovery = start(everywhere, flags.broker, flags.interval, keys, about)?;
     discovery.announce_self(&BTreeMap::new());

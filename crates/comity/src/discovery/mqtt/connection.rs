@@ -45,7 +45,7 @@ pub(super) struct Hello {
     pub(super) login: Option<crate::config::Login>,
     /// Topic and body of what the broker says when the connection breaks.
     pub(super) will: Option<(String, Vec<u8>)>,
-    /// How long the broker keeps what it could not deliver.
+    /// How long the broker keeps what it could not deliver; zero: nothing is.
     pub(super) session: Duration,
 }
 
@@ -450,7 +450,8 @@ fn connect_packet(hello: Hello) -> ConnectPacket {
     let seconds = u32::try_from(hello.session.as_secs()).unwrap_or(u32::MAX);
     let options = mqtt5::ConnectOptions::new(hello.client_id).protocol_options;
     // Before 5.0 a broker would keep the session for ever.
-    let mut options = options.with_keep_alive(KEEPALIVE).with_clean_start(!five).with_protocol_version(hello.version);
+    let clean = !five || hello.session.is_zero();
+    let mut options = options.with_keep_alive(KEEPALIVE).with_clean_start(clean).with_protocol_version(hello.version);
     options.properties = ConnectProperties {
         session_expiry_interval: Some(seconds),
         receive_maximum: Some(RECEIVE_MAX),

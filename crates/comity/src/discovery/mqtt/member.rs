@@ -79,6 +79,8 @@ pub(super) struct Member {
     pub(super) config: Arc<Mqtt>,
     pub(super) keys: Arc<KeyPair>,
     pub(super) client_id: String,
+    /// How long the broker keeps what it could not deliver.
+    pub(super) session: Duration,
     /// Whether this connection has a will: one that announces nothing has nobody to say goodbye for.
     pub(super) willing: bool,
     /// What is announced; `None`: nothing is.
@@ -167,7 +169,7 @@ impl Member {
             client_id: self.client_id.clone(),
             login: self.config.login.clone(),
             will: self.willing.then(|| announcer.will()),
-            session: self.config.interval * 3,
+            session: self.session,
         }
     }
 

@@ -45,7 +45,7 @@ impl Listening {
             urls: urls.iter().map(|url| url.parse().expect("a URL")).collect(),
             settings,
             keys: keys.clone(),
-            role: "",
+            session: Session::Kept,
             advertised: capabilities.map(advertised),
             counters: Counters::new("test"),
         };
@@ -118,10 +118,11 @@ fn a_node_is_somebody_else_at_each_broker_and_the_same_there_again() {
     let sources = Sources { flags: vec![flag], ..Sources::default() };
     let settings = Configuration::read(&sources).expect("good flags").0.mqtt.expect("a broker");
     let keys = KeyPair::from_seed([1; 32]);
-    let at = |url: &str| client_id(&settings, &keys, "", &url.parse().expect("a URL"));
+    let id = |session, url: &str| client_id(&settings, &keys, session, &url.parse().expect("a URL"));
+    let at = |url| id(Session::Kept, url);
     assert_eq!(at("mqtt://a"), at("mqtt://a:1883"));
     assert_ne!(at("mqtt://a"), at("mqtt://b"));
-    assert_eq!(at("mqtt://a").len(), 23);
+    assert_eq!((at("mqtt://a").len(), id(Session::Passing, "mqtt://a").len()), (23, 23));
 }
 
 #[tokio::test]

@@ -114,6 +114,22 @@ async fn the_embedded_broker_is_that_of_the_node_on_this_machine() {
 }
 
 #[tokio::test]
+async fn programs_with_one_key_leave_each_other_alone() {
+    let (broker, urls) = broker().await;
+    let keys = KeyPair::from_seed([1; 32]);
+    let settings = settings(&[&urls[0]], broker.address());
+    let all: Vec<_> = (0..3).map(|_| Discovery::start(&settings, Some(keys.clone()), About::default())).collect();
+    for discovery in &all {
+        assert_eq!(discovery.settled(PATIENCE).await.up, 1);
+    }
+    for discovery in all {
+        assert_eq!(discovery.standing().trouble(), None);
+        discovery.stop().await;
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_broker_that_hangs_is_no_success() {
     let (url, task) = liar(async |_stream| std::future::pending::<()>().await).await;
     let discovery = Discovery::start(&settings(&[&url], SocketAddr::from(([127, 0, 0, 1], 1))), None, About::default());
