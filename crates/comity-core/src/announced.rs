@@ -49,6 +49,9 @@ const CHANGES_MAX: u8 = 4;
 /// How often one peer is doubted, at most.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
+/// How long after the empty messages of a peer that leaves its signed goodbye may come, until they are doubted.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often it is looked who has run out.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -186,7 +189,7 @@ impl Announced {
         self.sweep_at
     }
 
-    /// Lets go who has run out.
+    /// Lets go who has run out, and doubts who was withdrawn and said no goodbye.
     pub fn wake(&mut self, now: Now) {
         if self.sweep_at.is_none_or(|at| at > now.mono) {
             return;
@@ -194,6 +197,11 @@ impl Announced {
         let mut gone = Vec::new();
         let mut smaller = Vec::new();
         for (id, entry) in &mut self.entries {
+            let unsigned = entry.take_withdrawals(now.mono);
+            if unsigned > 0 {
+                *self.dropped.entry(Dropped::Unsigned).or_default() += unsigned;
+                entry.doubt(now, &mut self.outputs);
+            }
             let was_here = entry.is_here();
             let changed = entry.expire(now.mono);
             if was_here && !entry.is_here() {
@@ -314,8 +322,8 @@ impl Announced {
     fn take_withdrawal(&mut self, id: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
         let entry = self.entries.get_mut(id).filter(|entry| entry.is_here()).ok_or(Dropped::UnknownPeer)?;
         if entry.is_signed() {
-            entry.doubt(now, &mut self.outputs);
-            return Err(Dropped::Unsigned);
+            entry.withdraw(now.mono);
+            return Ok(());
         }
         self.leave_unsigned(id, heard.broker);
         Ok(())
@@ -360,12 +368,11 @@ impl Announced {
             return Err(Dropped::Full);
         }
         let changed = match entry.info.key {
-            Some(_) if heard.body.is_empty() || !announce::has_signature(heard.body) => {
-                if heard.body.is_empty() {
-                    entry.doubt(now, &mut self.outputs);
-                }
-                return Err(Dropped::Unsigned);
+            Some(_) if heard.body.is_empty() => {
+                entry.withdraw(now.mono);
+                false
             }
+            Some(_) if !announce::has_signature(heard.body) => return Err(Dropped::Unsigned),
             Some(key) => {
                 let session = announce::read_capability(heard.body, name, &key).map_err(|bad| Dropped::from(&bad))?;
                 entry.add_capability(name, Some(&session), heard.broker, now.mono + LIFETIME)?

@@ -1,7 +1,8 @@
 //! One announced peer: what it said last, and which brokers know it.
 
 use super::{
-    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, Heard, Output, PLACE_BYTES, PROBE_EVERY, SWEEP_EVERY, capped,
+    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, GOODBYE_WITHIN, Heard, Output, PLACE_BYTES, PROBE_EVERY,
+    SWEEP_EVERY, capped,
 };
 use crate::id::PeerId;
 use crate::limits;
@@ -52,6 +53,8 @@ pub(super) struct Entry {
     /// Whether there is one that it was not told of.
     owes: bool,
     doubted_at: Option<Duration>,
+    /// Since when and how often it was withdrawn without a signature, as whoever leaves does before its goodbye.
+    withdrawn: Option<(Duration, u64)>,
     heard_at: Timestamp,
 }
 
@@ -83,6 +86,7 @@ impl Entry {
             changes: 0,
             owes: false,
             doubted_at: None,
+            withdrawn: None,
             heard_at: now.wall,
         }
     }
@@ -168,6 +172,7 @@ impl Entry {
             }
         }
         if ended {
+            self.withdrawn = None;
             if self.ended.len() >= ENDED_MAX {
                 self.ended.remove(0);
             }
@@ -240,6 +245,17 @@ impl Entry {
     fn say(&mut self, now: Now, outputs: &mut Vec<Output>) {
         (self.told_at, self.owes) = (Some(now.mono), false);
         outputs.push(Output::Sighted(Box::new(self.sighting())));
+    }
+
+    /// Somebody takes back what it said, without proof.
+    pub(super) fn withdraw(&mut self, now: Duration) {
+        self.withdrawn.get_or_insert((now, 0)).1 += 1;
+    }
+
+    /// How many withdrawals there were that no goodbye followed in time.
+    pub(super) fn take_withdrawals(&mut self, now: Duration) -> u64 {
+        let due = |(since, _): &mut (Duration, u64)| now.saturating_sub(*since) >= GOODBYE_WITHIN;
+        self.withdrawn.take_if(due).map_or(0, |(_, count)| count)
     }
 
     /// Somebody says it is gone, without proof.
