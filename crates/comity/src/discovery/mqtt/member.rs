@@ -103,6 +103,7 @@ impl Member {
     pub(super) async fn run(mut self) {
         let mut pause = PAUSE_FIRST;
         let mut version = ProtocolVersion::V5;
+        let mut is_old = false;
         loop {
             let tried = version;
             let mut welcomed = None;
@@ -113,10 +114,17 @@ impl Member {
                     match self.serve(connection, announcer).await {
                         Ended::Left => return,
                         Ended::Unwilling => continue,
-                        Ended::Lost(loss) => loss,
+                        Ended::Lost(loss) => {
+                            // Whoever hung up on 5.0 may have had another reason.
+                            if !is_old {
+                                version = ProtocolVersion::V5;
+                            }
+                            loss
+                        }
                     }
                 }
                 Err(loss) => {
+                    is_old = matches!(loss, Loss::Refused(ReasonCode::UnsupportedProtocolVersion));
                     version = other_version(version, &loss);
                     loss
                 }

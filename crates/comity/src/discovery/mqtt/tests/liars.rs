@@ -278,6 +278,28 @@ async fn a_broker_without_room_is_asked_to_keep_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_broker_that_hung_up_once_is_spoken_to_in_5_0_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("mqtt://{}", listener.local_addr().expect("an address"));
+    let broker = tokio::spawn(async move {
+        let mut levels = Vec::new();
+        for answer in [&b""[..], &[0x20, 2, 0, 0], b""] {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut hello = vec![0; 1024];
+            let length = stream.read(&mut hello).await.expect("a CONNECT");
+            let name = hello[..length].windows(4).position(|name| name == b"MQTT").expect("the protocol's name");
+            levels.push(hello[name + 4]);
+            stream.write_all(answer).await.expect("an answer");
+        }
+        levels
+    });
+    let ann = Listening::at(&[url], 1, &[]);
+    let levels = timeout(PATIENCE, broker).await.expect("in time").expect("no panic");
+    assert_eq!(levels, [5, 4, 5]);
+    ann.mqtt.leave().await;
+}
+
+#[tokio::test]
 async fn a_denial_is_over_when_what_was_denied_is_taken() {
     static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
     let once = |_, _| if PUBLISHED.fetch_add(1, Ordering::Relaxed) == 1 { 0x87 } else { 0 };
