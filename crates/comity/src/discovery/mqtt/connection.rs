@@ -32,7 +32,7 @@ const STALL: Duration = Duration::from_secs(20);
 /// The protocol's keepalive.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// How long nothing is written until a ping goes out.
+/// How long nothing is written until a ping goes out, unless the broker wants to hear of its clients sooner.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// How long nothing may come, a ping's answer included.
@@ -127,6 +127,7 @@ pub(super) struct Connection {
     owed_max: usize,
     packet_max: usize,
     next_id: u16,
+    ping_after: Duration,
     wrote: Instant,
     heard: Instant,
     /// Whether something was asked for since everything was acknowledged.
@@ -157,6 +158,7 @@ impl Connection {
             owed_max: usize::from(u16::MAX),
             packet_max: usize::MAX,
             next_id: 1,
+            ping_after: PING_AFTER,
             wrote: now,
             heard: now,
             unsettled: false,
@@ -174,6 +176,10 @@ impl Connection {
                     connection.owed_max = usize::from(ack.receive_maximum().unwrap_or(u16::MAX)).max(1);
                     let most = ack.maximum_packet_size().and_then(|most| usize::try_from(most).ok());
                     connection.packet_max = most.unwrap_or(usize::MAX);
+                    // Zero: it does not care.
+                    if let Some(seconds) = ack.properties.get_server_keep_alive().filter(|seconds| *seconds > 0) {
+                        connection.ping_after = PING_AFTER.min(Duration::from_secs(seconds.into()) / 2);
+                    }
                     connection.retains =
                         ack.properties.get(mqtt5::PropertyId::RetainAvailable) != Some(&mqtt5::PropertyValue::Byte(0));
                     return Ok(connection);
@@ -228,7 +234,7 @@ impl Connection {
     pub(super) async fn step(&mut self) -> Result<Option<Happened>, Loss> {
         loop {
             self.write_out().await?;
-            if self.wrote.elapsed() >= PING_AFTER {
+            if self.wrote.elapsed() >= self.ping_after {
                 self.write(Bytes::from_static(&[0xc0, 0])).await?;
             }
             if self.unsettled && self.owed.is_empty() && self.out.is_empty() {
@@ -262,7 +268,7 @@ impl Connection {
                 self.heard = Instant::now();
                 Ok(())
             }
-            () = sleep_until(self.wrote + PING_AFTER) => Ok(()),
+            () = sleep_until(self.wrote + self.ping_after) => Ok(()),
             () = sleep_until(give_up_at) => Err(Loss::Stalled),
         }
     }

@@ -300,6 +300,34 @@ async fn a_broker_that_hung_up_once_is_spoken_to_in_5_0_again() {
 }
 
 #[tokio::test]
+async fn a_broker_that_wants_to_hear_sooner_of_its_clients_is_pinged_sooner() {
+    let (pinged, mut pings) = mpsc::unbounded_channel();
+    let (url, liar) = liar(move |mut stream| {
+        let pinged = pinged.clone();
+        async move {
+            // Success, and a Server Keep Alive of two seconds. Err: it was the client who hung up.
+            let _ = stream.write_all(&[0x20, 6, 0, 0, 3, 0x13, 0, 2]).await;
+            let mut packets = BytesMut::new();
+            while stream.read_buf(&mut packets).await.is_ok_and(|length| length > 0) {
+                while let Some((kind, _)) = whole(&mut packets) {
+                    if kind == 0xc0 {
+                        // Err: the test has seen enough.
+                        let _ = pinged.send(Instant::now());
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let begun = Instant::now();
+    let ann = Listening::at(&[url], 1, &[]);
+    let ping = timeout(PATIENCE, pings.recv()).await.expect("in time").expect("a ping");
+    assert!(ping - begun < Duration::from_secs(2), "{:?}", ping - begun);
+    ann.mqtt.leave().await;
+    liar.abort();
+}
+
+#[tokio::test]
 async fn a_denial_is_over_when_what_was_denied_is_taken() {
     static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
     let once = |_, _| if PUBLISHED.fetch_add(1, Ordering::Relaxed) == 1 { 0x87 } else { 0 };
