@@ -166,7 +166,8 @@ settings! {
     /// Finding others by MQTT brokers. Only announcements and the signaling of connections go through a broker.
     section MqttKeys "mqtt" "mqtt." {
         /// The brokers: `mqtt://host:port`, `mqtts://` (TLS), `ws://`, `wss://`, or `embedded` for one in this process.
-        /// Default: none. Several are used at once, and their peers are merged. No user name or password in a URL.
+        /// Default: none. Several are used at once, and their peers are merged. No user name or password in a URL;
+        /// what follows a `?` is never logged.
         brokers: Vec<String> = Vec::new(), "[\"mqtts://broker.example.org\"]";
         /// Where the embedded broker listens. Default: 127.0.0.1:1883; port 0 lets the system choose. It asks nobody who
         /// they are: on an address that others reach, everybody there can announce and listen.

@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use zeroize::Zeroizing;
 
 /// How long all addresses of a broker together may take to answer; a part of what its welcome may.
 const REACH_TIME: Duration = Duration::from_secs(6);
@@ -87,7 +88,8 @@ async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 async fn upgrade(url: &BrokerUrl, wire: Box<dyn Wire>) -> io::Result<WebSocketStream<Box<dyn Wire>>> {
-    let mut request = url.to_string().into_client_request().map_err(io::Error::other)?;
+    let whole = Zeroizing::new(format!("{url}{}", *url.query));
+    let mut request = whole.as_str().into_client_request().map_err(io::Error::other)?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
     let (socket, _) = client_async_with_config(request, wire, Some(limits)).await.map_err(io::Error::other)?;
