@@ -414,12 +414,13 @@ impl Book {
         std::mem::take(&mut self.gone)
     }
 
-    /// Forgets who has been silent for too long.
+    /// Forgets who has been silent for too long. Of whom brokers tell they also say when it is gone, which may be an hour
+    /// after they told of it.
     pub fn sweep(&mut self, now: Now) {
         let outdated = |peer: &&Peer| {
             let kept_for = if peer.key.is_some() { VERIFIED_KEPT_FOR } else { UNVERIFIED_KEPT_FOR };
-            let manual = peer.sources.contains(&Source::Manual);
-            !manual && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
+            let kept = peer.sources.contains(&Source::Manual) || peer.sources.contains(&Source::Mqtt);
+            !kept && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
         };
         let ids: Vec<PeerId> = self.peers.values().filter(outdated).map(|peer| peer.id).collect();
         for id in ids {
@@ -549,6 +550,19 @@ mod tests {
             let kept = book.find(peer).map(|peer| (peer.capabilities.len(), peer.metadata.len()));
             assert_eq!(kept, Some((capabilities, entries)));
         }
+    }
+
+    #[test]
+    fn who_is_announced_stays_until_the_broker_says_otherwise() {
+        let mut book = Book::default();
+        let at = |seconds| Now { mono: Duration::from_secs(seconds), wall: Timestamp::from_millis(seconds * 1000) };
+        let peer = PeerId(uuid::Uuid::from_u128(7));
+        book.merge(&Sighting { source: Source::Mqtt, ..sighting(peer, None) }, Vec::new(), at(0));
+        book.sweep(at(3600));
+        assert!(book.find(peer).is_some());
+        book.find_mut(peer).map(|peer| peer.sources.remove(&Source::Mqtt));
+        book.sweep(at(3600));
+        assert!(book.find(peer).is_none());
     }
 
     #[test]
