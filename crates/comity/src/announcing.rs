@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -169,7 +170,9 @@ impl Discovery {
 
     /// Everything that changes from now on.
     pub fn changes(&self) -> Changes {
-        Changes(self.mqtt.news())
+        let mut standing = self.mqtt.standing();
+        standing.mark_unchanged();
+        Changes { news: self.mqtt.news(), standing }
     }
 
     /// How the brokers are.
@@ -195,7 +198,7 @@ pub struct About {
     pub capabilities: Vec<String>,
 }
 
-/// What changed about who is announced.
+/// What changed about who is announced, or about the brokers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// Somebody is there, or says something new.
@@ -204,19 +207,31 @@ pub enum Change {
     Gone(PeerId),
     /// So many changes were missed.
     Lagged(u64),
+    /// How the brokers are now.
+    Standing(Standing),
 }
 
 /// The changes, as they come.
-pub struct Changes(tokio::sync::broadcast::Receiver<News>);
+pub struct Changes {
+    news: broadcast::Receiver<News>,
+    standing: watch::Receiver<Standing>,
+}
 
 impl Changes {
     /// The next one; `None` when discovery has ended.
     pub async fn next(&mut self) -> Option<Change> {
-        match self.0.recv().await {
-            Ok(News::Here(peer)) => Some(Change::Here(peer)),
-            Ok(News::Gone(peer)) => Some(Change::Gone(peer)),
-            Err(RecvError::Lagged(missed)) => Some(Change::Lagged(missed)),
-            Err(RecvError::Closed) => None,
+        tokio::select! {
+            biased;
+            news = self.news.recv() => match news {
+                Ok(News::Here(peer)) => Some(Change::Here(peer)),
+                Ok(News::Gone(peer)) => Some(Change::Gone(peer)),
+                Err(RecvError::Lagged(missed)) => Some(Change::Lagged(missed)),
+                Err(RecvError::Closed) => None,
+            },
+            // Err: discovery has ended, and all its news is told.
+            changed = self.standing.changed() => {
+                changed.ok().map(|()| Change::Standing(self.standing.borrow_and_update().clone()))
+            }
         }
     }
 }
