@@ -11,6 +11,7 @@ mod dropped;
 mod entry;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use dropped::Dropped;
 
@@ -20,9 +21,10 @@ use crate::peers::Sighting;
 use crate::time::{Now, Timestamp};
 use crate::wire::announce::{self, About, PeerInfo, Topics};
 use entry::{Entry, FOREIGN_ID};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+use waiting::{Message, Waiting};
 
 /// Most peers kept of all brokers.
 pub const PEERS_MAX: usize = 10_000;
@@ -54,12 +56,6 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often it is looked who has run out.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// Most capabilities that wait for their peer's announcement, which brokers may deliver later.
-const WAITING_MAX: usize = 256;
-
-/// Largest body of a capability that waits, bytes.
-const WAITING_BODY_MAX: usize = 4096;
 
 /// What the state machine must know.
 #[derive(Debug, Clone)]
@@ -121,15 +117,6 @@ pub struct AnnouncedPeer {
     pub heard_at: Timestamp,
 }
 
-/// A capability that came before its peer.
-#[derive(Debug)]
-struct Waiting {
-    broker: usize,
-    told_by: Option<IpAddr>,
-    topic: String,
-    body: Vec<u8>,
-}
-
 /// Everybody who was announced.
 #[derive(Debug)]
 pub struct Announced {
@@ -141,7 +128,7 @@ pub struct Announced {
     counts: BTreeMap<usize, (usize, usize)>,
     /// Who is on this node's list, or proved its key to it: the others give way to them, for keys are free.
     friends: BTreeSet<PeerId>,
-    waiting: VecDeque<Waiting>,
+    waiting: Waiting,
     dropped: BTreeMap<Dropped, u64>,
     outputs: Vec<Output>,
     sweep_at: Option<Duration>,
@@ -157,7 +144,7 @@ impl Announced {
             unsigned: BTreeSet::new(),
             counts: BTreeMap::new(),
             friends: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             dropped: BTreeMap::new(),
             outputs: Vec::new(),
             sweep_at: None,
@@ -362,7 +349,7 @@ impl Announced {
             self.entries.get(id).map(|entry| (entry.first, entry.is_signed(), entry.growth_by(name, heard.broker)));
         let is_full = more.is_some_and(|(first, signed, more)| more > 0 && self.is_full_for(first, signed, more));
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.is_here()) else {
-            return self.wait(heard);
+            return self.waiting.put(heard, now.mono);
         };
         if is_full && !heard.body.is_empty() {
             return Err(Dropped::Full);
@@ -390,27 +377,8 @@ impl Announced {
         Ok(())
     }
 
-    /// Keeps a capability until its peer is announced. Of too many the oldest goes.
-    fn wait(&mut self, heard: Heard<'_>) -> Result<(), Dropped> {
-        if heard.body.is_empty() || heard.body.len() > WAITING_BODY_MAX {
-            return Err(Dropped::UnknownPeer);
-        }
-        let Heard { broker, told_by, .. } = heard;
-        self.waiting.push_back(Waiting { broker, told_by, topic: heard.topic.to_owned(), body: heard.body.to_vec() });
-        if self.waiting.len() > WAITING_MAX {
-            self.waiting.pop_front();
-            return Err(Dropped::UnknownPeer);
-        }
-        Ok(())
-    }
-
     fn take_waiting(&mut self, id: &str, now: Now) {
-        let topics = &self.config.topics;
-        let is_its = |waiting: &Waiting| topics.read(&waiting.topic).is_some_and(|(about, _)| about == id);
-        let (its, others) = std::mem::take(&mut self.waiting).into_iter().partition(is_its);
-        self.waiting = others;
-        let its: VecDeque<Waiting> = its;
-        for Waiting { broker, told_by, topic, body } in its {
+        for Message { broker, told_by, topic, body, .. } in self.waiting.take(&self.config.topics, id, now.mono) {
             self.handle(Heard { broker, told_by, topic: &topic, body: &body, retain: true }, now);
         }
     }

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Most ended sessions remembered of one peer, one of every broker and some more.
-const ENDED_MAX: usize = 8;
+/// Most ended sessions remembered of one peer, one of each of 16 brokers and some more.
+const ENDED_MAX: usize = 24;
 
 /// What an entry takes besides its texts, and what one broker's knowledge of it does, bytes, roughly.
 const ENTRY_BYTES: usize = 512;
@@ -27,9 +27,6 @@ const METADATA_BYTES: usize = 96;
 
 /// Where the sighting of a peer without a key says what it calls itself.
 pub(super) const FOREIGN_ID: &str = "foreign_id";
-
-/// The protocol of peers that are reached by their signaling, not by a TCP connection to their URL.
-const WEBRTC: &str = "webrtc-data";
 
 /// A peer.
 #[derive(Debug)]
@@ -283,8 +280,9 @@ impl Entry {
             }
             metadata.insert(FOREIGN_ID.to_owned(), info.id.clone());
         }
-        let by_signaling = info.protocols.iter().any(|protocol| protocol == WEBRTC);
-        let address = info.url.as_deref().filter(|_| !by_signaling).and_then(address_of);
+        let rendezvous = Rendezvous { url: info.url.clone(), protocols: info.protocols.clone() };
+        // Whoever is met by signaling does not answer at its URL.
+        let address = info.url.as_deref().filter(|_| !rendezvous.serves_webrtc()).and_then(address_of);
         Sighting {
             source: Source::Mqtt,
             told_by: self.told_by,
@@ -295,7 +293,7 @@ impl Entry {
             capabilities: self.capabilities(),
             candidates: address.into_iter().map(|address| Candidate { address, source: Source::Mqtt }).collect(),
             metadata,
-            rendezvous: Some(Rendezvous { url: info.url.clone(), protocols: info.protocols.clone() }),
+            rendezvous: Some(rendezvous),
         }
     }
 

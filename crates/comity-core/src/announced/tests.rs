@@ -314,6 +314,42 @@ fn capabilities_of_their_own_topics_are_added() {
 }
 
 #[test]
+fn a_capability_that_waits_can_be_withdrawn_and_does_not_wait_for_ever() {
+    for (withdrawn, seconds) in [(true, 0), (false, 91)] {
+        let mut room = Room::new(1);
+        let topic = "kitchen/capabilities/cook";
+        assert_eq!(room.hear(topic, "1"), Ok(vec![]), "it waits for its peer");
+        if withdrawn {
+            assert_eq!(room.hear(topic, ""), Ok(vec![]));
+            assert_eq!(room.hear(topic, ""), Err(Dropped::UnknownPeer));
+        }
+        room.pass(seconds);
+        let outputs = room.hear("kitchen/announce", &foreign("kitchen")).expect("it counts");
+        assert_eq!(sighting(&outputs).capabilities, ["a"]);
+        assert_eq!(room.announced.peers().next().expect("it is here").info.capabilities, ["a"]);
+    }
+}
+
+#[test]
+fn no_goodbye_of_any_of_sixteen_brokers_is_forgotten() {
+    let (mut room, ann) = (Room::new(17), key(1));
+    let id = ann.peer();
+    let (announce, goodbye) = (format!("{id}/announce"), format!("{id}/goodbye"));
+    let session = |broker: usize| format!("s-{broker}");
+    for broker in 0..16 {
+        room.hear_at(broker, &announce, &signed(&ann, &session(broker), broker as u64), false).expect("it counts");
+    }
+    for broker in 0..16 {
+        let body = sign_goodbye("x", &session(broker), &ann).to_string();
+        room.hear_at(broker, &goodbye, &body, false).expect("it counts");
+    }
+    for broker in 0..16 {
+        let kept = signed(&ann, &session(broker), broker as u64);
+        assert_eq!(room.hear_at(16, &announce, &kept, true), Err(Dropped::Replayed), "{broker}");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_ids_at_once_evict_nobody_who_signed() {
     let (mut room, ann) = (Room::new(1), key(1));
     room.hear(&format!("{}/announce", ann.peer()), &signed(&ann, "s-1", 0)).expect("it counts");
