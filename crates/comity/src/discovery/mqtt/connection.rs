@@ -2,7 +2,7 @@
 //! the `mqtt5` crate's; its client is not used, because it follows a broker's redirects with the
 //! password in hand, and takes in without a bound what a broker sends.
 
-use super::transport::Pipe;
+use super::transport::{Pipe, Unusable};
 use bytes::{Buf, Bytes, BytesMut};
 use comity_core::wire::announce::BODY_MAX;
 use mqtt5::packet::connect::ConnectPacket;
@@ -78,6 +78,9 @@ pub(super) enum Loss {
     /// The network failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// There is no way to it before something is mended.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// The broker refused.
     #[error("it refuses this node ({0:?})")]
     Refused(ReasonCode),

@@ -350,7 +350,7 @@ fn other_version(version: ProtocolVersion, loss: &Loss) -> ProtocolVersion {
         Loss::Refused(code) => *code == ReasonCode::UnsupportedProtocolVersion,
         // Old brokers hang up on what they do not know.
         Loss::Io(failure) => failure.kind() == std::io::ErrorKind::UnexpectedEof,
-        Loss::Closed(_) | Loss::Malformed | Loss::Stalled | Loss::Moved => false,
+        Loss::Unusable(_) | Loss::Closed(_) | Loss::Malformed | Loss::Stalled | Loss::Moved => false,
     };
     match version {
         ProtocolVersion::V5 if wrong_version => ProtocolVersion::V311,
@@ -369,6 +369,8 @@ fn explain(loss: &Loss) -> String {
             "another connection has this node's client id: set mqtt.client_id, or stop the other one"
         }
         Loss::Refused(_) | Loss::Closed(_) => "the broker's log says more",
+        // It says so itself.
+        Loss::Unusable(unusable) => return unusable.to_string(),
         Loss::Moved => "it is reached anew",
         Loss::Io(failure) => match failure.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(_)) => "the broker wants another certificate: check mqtt.cert_file",

@@ -243,6 +243,28 @@ async fn a_broker_that_refuses_hangs_up_or_talks_nonsense_is_named_without_secre
 }
 
 #[tokio::test]
+async fn what_is_to_be_mended_on_this_side_is_said_and_nothing_of_whether_the_broker_runs() {
+    let (url, liar) = liars::liar(async |mut stream| {
+        // Err: it was the client who hung up.
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let no_authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (scheme, file, wanted) in [
+        ("ws", no_authority, "HTTP status 404"),
+        ("mqtts", no_authority, "set mqtt.ca_file"),
+        ("mqtts", "/nonexistent/ca.pem", "/nonexistent/ca.pem cannot be read as PEM"),
+    ] {
+        let url = url.replace("mqtt", scheme);
+        let mut ann = Listening::with(&[url], 1, Some(&[]), &[("mqtt.ca_file", file)]);
+        let SourceHealth::Failed(why) = ann.health().await else { panic!("it works") };
+        assert!(why.contains(wanted) && !why.contains("check that the broker runs"), "{why}");
+        ann.mqtt.leave().await;
+    }
+    liar.abort();
+}
+
+#[tokio::test]
 async fn an_old_broker_is_spoken_to_in_3_1_1() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let urls = vec![format!("mqtt://{}", listener.local_addr().expect("an address"))];
