@@ -81,7 +81,12 @@ async function join() {
   localStorage.setItem('name', name);
   localStorage.setItem('relay', $('relay').checked ? 'yes' : 'no');
   await holdKey();
-  await connect(name, $('relay').checked);
+  try {
+    await connect(name, $('relay').checked);
+  } catch (failure) {
+    holdKey.release();
+    throw failure;
+  }
 }
 
 async function ownIdentity() {
@@ -92,7 +97,10 @@ async function ownIdentity() {
   }
 }
 
-/** One page at a time is the peer of this key: two would take the link from each other. */
+/**
+ * One page at a time is the peer of this key: two would take the link from each other. It is held until the person
+ * leaves, also while the connection is down.
+ */
 function holdKey() {
   return new Promise((held, failed) => {
     navigator.locks.request('comity-peer', { ifAvailable: true }, (lock) => {
@@ -108,12 +116,10 @@ async function connect(name, relayOnly) {
   const joining = new Peer(identity, node);
   joining.addEventListener('message', ({ detail }) => showMessage(detail));
   joining.addEventListener('fate', ({ detail }) => showFate(detail));
-  try {
-    await joining.join(name, SUBSCRIPTIONS, { relayOnly });
-  } catch (failure) {
-    holdKey.release?.();
-    throw failure;
-  }
+  const before = peer;
+  await joining.join(name, SUBSCRIPTIONS, { relayOnly });
+  // The person left meanwhile.
+  if (peer !== before) return joining.leave();
   peer = joining;
   peer.addEventListener('down', ({ detail }) => reconnect(detail, name, relayOnly));
   $('me').textContent = `${name}, ${identity.id}`;
@@ -138,8 +144,8 @@ async function reconnect(reason, name, relayOnly) {
     await new Promise((over) => { setTimeout(over, pause); });
     if (peer !== broken) return;
     try {
-      await holdKey().catch(() => {});
       const looked = await fetch('/control/node');
+      if (peer !== broken) return;
       if (looked.status === 401) return void (await left('The session is over.'));
       node = await looked.json();
       await connect(name, relayOnly);
@@ -151,7 +157,10 @@ async function reconnect(reason, name, relayOnly) {
 
 async function leave() {
   $('leave').disabled = true;
-  await peer?.leave();
+  const leaving = peer;
+  // Whoever tries to connect again stops at that.
+  peer = undefined;
+  await leaving?.leave();
   $('leave').disabled = false;
   await left('Left.');
 }

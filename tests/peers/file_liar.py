@@ -117,6 +117,7 @@ async def receive(scene):
             "early-done": {"say": "done", "file": 0},
             "version": {"say": "got", "bytes": 0},
             "garbage": {"say": "\x1b[2J"},
+            "shout": {"say": "failed", "why": "other", "detail": "\x1b]0;x\x07 \x1b[2J"},
         }[scene]
         await socket.send(json.dumps(answer))
         await heard(socket)

@@ -1,7 +1,7 @@
 // join.mjs PAGE CODE PROFILE [relay]: a person at the node's page in headless Chromium. Lets the browser in with the code,
 // joins as `browser` (through relays only, with `relay`), and then does what the lines of its standard input say, one
 // answer in JSON to each: {"say":TEXT,"to":CHANNEL?}, {"hear":TEXT}, {"see":NAME}, {"state":WORDS}, {"shot":FILE,"dark":BOOLEAN,"width":…,"height":…}, {"look":true},
-// {"leave":true}. Its first line says what the page said once it had joined.
+// {"tab":true}, {"held":true}, {"offers":"refuse"|"hold"|"pass"}, {"stays":WORDS}, {"leave":true}. Its first line says what the page said once it had joined.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
@@ -36,7 +36,38 @@ await page.waitForFunction(() => document.getElementById('way').textContent || d
 const me = await page.locator('#me').textContent();
 tell({ state: await state.textContent(), id: me.split(', ')[1], way: await page.locator('#way').textContent() });
 
+let tab;
+let passing;
+
 const orders = {
+  /** Another tab, that waits for the key. */
+  async tab() {
+    tab = await context.newPage();
+    await tab.goto(url);
+    await tab.evaluate(() => { navigator.locks.request('comity-peer', () => { window.held = true; }); });
+    return {};
+  },
+  async held() {
+    return { held: await tab.evaluate(() => window.held === true) };
+  },
+  /** What becomes of the page's offers; says so when one is held. */
+  async offers({ offers }) {
+    await passing?.();
+    passing = undefined;
+    await page.unroute('**/dashflow/rtc');
+    if (offers === 'refuse') await page.route('**/dashflow/rtc', (route) => route.abort());
+    if (offers !== 'hold') return {};
+    return new Promise((held) => {
+      page.route('**/dashflow/rtc', (route) => {
+        passing = () => route.continue();
+        held({});
+      });
+    });
+  },
+  async stays({ stays }) {
+    await page.waitForTimeout(3000);
+    return { stays: (await state.textContent()) === stays };
+  },
   async say({ say, to }) {
     await page.getByLabel('To').fill(to ?? '');
     await page.getByLabel('Message', { exact: true }).fill(say);

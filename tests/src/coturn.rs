@@ -68,6 +68,12 @@ impl Coturn {
         self.process.ended(PATIENCE);
     }
 
+    /// Waits until it was told that an address is not needed any more.
+    pub fn given_back(&mut self, within: Duration) {
+        let told = |line: &str| (line.contains("refreshed") && line.contains("lifetime=0")).then_some(());
+        self.process.wait_for("address that was given back", within, told);
+    }
+
     /// Waits until it has counted the packets of an allocation that ended, and that it relayed for: how many it received
     /// and sent there.
     pub fn relayed(&mut self, within: Duration) -> (u64, u64) {

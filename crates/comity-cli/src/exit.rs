@@ -1,5 +1,6 @@
 //! How a command ends: its exit code, which programs may rely on, and the sentence for people.
 
+use crate::page::whole;
 use comity_client::Error;
 use std::fmt;
 use std::io::ErrorKind;
@@ -66,15 +67,20 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(error) => {
-                error.fmt(out)?;
+                out.write_str(&shown(&error.to_string()))?;
                 advice(error).map_or(Ok(()), |advice| write!(out, "\n  {advice}"))
             }
             Self::Usage(sentence) | Self::Other(sentence) | Self::Unknown(sentence) | Self::Late(sentence) => {
-                out.write_str(sentence)
+                out.write_str(&shown(sentence))
             }
             Self::Ill | Self::NobodyReads => Ok(()),
         }
     }
+}
+
+/// A sentence as a terminal may see it: peers' words may be in it.
+fn shown(sentence: &str) -> String {
+    sentence.lines().map(whole).collect::<Vec<_>>().join("\n")
 }
 
 /// What to do about a refusal.
@@ -132,5 +138,15 @@ mod tests {
             Problem { status: 404, code: "unknown_peer".to_owned(), detail: "no peer bob".to_owned(), pointer: None };
         let text = Failure::from(Error::Refused(problem)).to_string();
         assert_eq!(text, "no peer bob\n  `comity peers` lists whom this node knows");
+    }
+
+    #[test]
+    fn nothing_that_a_peer_wrote_reaches_a_terminal_as_a_command() {
+        let detail = "go\u{1b}]0;x\u{7} away\u{202e}".to_owned();
+        let problem = Problem { status: 409, code: "refused".to_owned(), detail: detail.clone(), pointer: None };
+        for failure in [Failure::from(Error::Refused(problem)), Failure::Late(detail.clone()), Failure::Other(detail)] {
+            assert_eq!(failure.to_string(), "go]0;x away");
+        }
+        assert_eq!(Failure::Usage("one\n  two".to_owned()).to_string(), "one\n  two");
     }
 }

@@ -11,6 +11,7 @@ mod dropped;
 mod entry;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use dropped::Dropped;
 
@@ -20,9 +21,10 @@ use crate::peers::Sighting;
 use crate::time::{Now, Timestamp};
 use crate::wire::announce::{self, About, PeerInfo, Topics};
 use entry::{Entry, FOREIGN_ID};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+use waiting::{Message, Waiting};
 
 /// Most peers kept of all brokers.
 pub const PEERS_MAX: usize = 10_000;
@@ -49,14 +51,11 @@ const CHANGES_MAX: u8 = 4;
 /// How often one peer is doubted, at most.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
+/// How long after the empty messages of a peer that leaves its signed goodbye may come, until they are doubted.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often it is looked who has run out.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// Most capabilities that wait for their peer's announcement, which brokers may deliver later.
-const WAITING_MAX: usize = 256;
-
-/// Largest body of a capability that waits, bytes.
-const WAITING_BODY_MAX: usize = 4096;
 
 /// What the state machine must know.
 #[derive(Debug, Clone)]
@@ -118,15 +117,6 @@ pub struct AnnouncedPeer {
     pub heard_at: Timestamp,
 }
 
-/// A capability that came before its peer.
-#[derive(Debug)]
-struct Waiting {
-    broker: usize,
-    told_by: Option<IpAddr>,
-    topic: String,
-    body: Vec<u8>,
-}
-
 /// Everybody who was announced.
 #[derive(Debug)]
 pub struct Announced {
@@ -138,7 +128,7 @@ pub struct Announced {
     counts: BTreeMap<usize, (usize, usize)>,
     /// Who is on this node's list, or proved its key to it: the others give way to them, for keys are free.
     friends: BTreeSet<PeerId>,
-    waiting: VecDeque<Waiting>,
+    waiting: Waiting,
     dropped: BTreeMap<Dropped, u64>,
     outputs: Vec<Output>,
     sweep_at: Option<Duration>,
@@ -154,7 +144,7 @@ impl Announced {
             unsigned: BTreeSet::new(),
             counts: BTreeMap::new(),
             friends: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             dropped: BTreeMap::new(),
             outputs: Vec::new(),
             sweep_at: None,
@@ -186,7 +176,7 @@ impl Announced {
         self.sweep_at
     }
 
-    /// Lets go who has run out.
+    /// Lets go who has run out, and doubts who was withdrawn and said no goodbye.
     pub fn wake(&mut self, now: Now) {
         if self.sweep_at.is_none_or(|at| at > now.mono) {
             return;
@@ -194,6 +184,11 @@ impl Announced {
         let mut gone = Vec::new();
         let mut smaller = Vec::new();
         for (id, entry) in &mut self.entries {
+            let unsigned = entry.take_withdrawals(now.mono);
+            if unsigned > 0 {
+                *self.dropped.entry(Dropped::Unsigned).or_default() += unsigned;
+                entry.doubt(now, &mut self.outputs);
+            }
             let was_here = entry.is_here();
             let changed = entry.expire(now.mono);
             if was_here && !entry.is_here() {
@@ -314,8 +309,8 @@ impl Announced {
     fn take_withdrawal(&mut self, id: &str, heard: Heard<'_>, now: Now) -> Result<(), Dropped> {
         let entry = self.entries.get_mut(id).filter(|entry| entry.is_here()).ok_or(Dropped::UnknownPeer)?;
         if entry.is_signed() {
-            entry.doubt(now, &mut self.outputs);
-            return Err(Dropped::Unsigned);
+            entry.withdraw(now.mono);
+            return Ok(());
         }
         self.leave_unsigned(id, heard.broker);
         Ok(())
@@ -354,18 +349,17 @@ impl Announced {
             self.entries.get(id).map(|entry| (entry.first, entry.is_signed(), entry.growth_by(name, heard.broker)));
         let is_full = more.is_some_and(|(first, signed, more)| more > 0 && self.is_full_for(first, signed, more));
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.is_here()) else {
-            return self.wait(heard);
+            return self.waiting.put(heard, now.mono);
         };
         if is_full && !heard.body.is_empty() {
             return Err(Dropped::Full);
         }
         let changed = match entry.info.key {
-            Some(_) if heard.body.is_empty() || !announce::has_signature(heard.body) => {
-                if heard.body.is_empty() {
-                    entry.doubt(now, &mut self.outputs);
-                }
-                return Err(Dropped::Unsigned);
+            Some(_) if heard.body.is_empty() => {
+                entry.withdraw(now.mono);
+                false
             }
+            Some(_) if !announce::has_signature(heard.body) => return Err(Dropped::Unsigned),
             Some(key) => {
                 let session = announce::read_capability(heard.body, name, &key).map_err(|bad| Dropped::from(&bad))?;
                 entry.add_capability(name, Some(&session), heard.broker, now.mono + LIFETIME)?
@@ -383,27 +377,8 @@ impl Announced {
         Ok(())
     }
 
-    /// Keeps a capability until its peer is announced. Of too many the oldest goes.
-    fn wait(&mut self, heard: Heard<'_>) -> Result<(), Dropped> {
-        if heard.body.is_empty() || heard.body.len() > WAITING_BODY_MAX {
-            return Err(Dropped::UnknownPeer);
-        }
-        let Heard { broker, told_by, .. } = heard;
-        self.waiting.push_back(Waiting { broker, told_by, topic: heard.topic.to_owned(), body: heard.body.to_vec() });
-        if self.waiting.len() > WAITING_MAX {
-            self.waiting.pop_front();
-            return Err(Dropped::UnknownPeer);
-        }
-        Ok(())
-    }
-
     fn take_waiting(&mut self, id: &str, now: Now) {
-        let topics = &self.config.topics;
-        let is_its = |waiting: &Waiting| topics.read(&waiting.topic).is_some_and(|(about, _)| about == id);
-        let (its, others) = std::mem::take(&mut self.waiting).into_iter().partition(is_its);
-        self.waiting = others;
-        let its: VecDeque<Waiting> = its;
-        for Waiting { broker, told_by, topic, body } in its {
+        for Message { broker, told_by, topic, body, .. } in self.waiting.take(&self.config.topics, id, now.mono) {
             self.handle(Heard { broker, told_by, topic: &topic, body: &body, retain: true }, now);
         }
     }

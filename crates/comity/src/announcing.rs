@@ -3,7 +3,7 @@
 
 use crate::config::{Broker, BrokerUrl, Mqtt as Settings};
 pub use crate::discovery::mqtt::Standing;
-use crate::discovery::mqtt::{self, Advertised, Mqtt, News, Setup};
+use crate::discovery::mqtt::{self, Advertised, Mqtt, News, Session, Setup};
 use crate::observe::Counters;
 use comity_core::announced::AnnouncedPeer;
 use comity_core::id::PeerId;
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -93,7 +94,7 @@ impl Discovery {
             settings: settings.clone(),
             urls: urls.collect(),
             keys,
-            role: about.role,
+            session: Session::Passing,
             advertised: None,
             counters: Counters::new(env!("CARGO_PKG_VERSION")),
         };
@@ -169,7 +170,9 @@ impl Discovery {
 
     /// Everything that changes from now on.
     pub fn changes(&self) -> Changes {
-        Changes(self.mqtt.news())
+        let mut standing = self.mqtt.standing();
+        standing.mark_unchanged();
+        Changes { news: self.mqtt.news(), standing }
     }
 
     /// How the brokers are.
@@ -189,15 +192,13 @@ impl Discovery {
 /// What is said of a program that announces itself without a node.
 #[derive(Debug, Clone, Default)]
 pub struct About {
-    /// What tells its connections from those of a node with the same key.
-    pub role: &'static str,
     /// Where it can be reached.
     pub url: Option<String>,
     /// What it can do.
     pub capabilities: Vec<String>,
 }
 
-/// What changed about who is announced.
+/// What changed about who is announced, or about the brokers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// Somebody is there, or says something new.
@@ -206,19 +207,31 @@ pub enum Change {
     Gone(PeerId),
     /// So many changes were missed.
     Lagged(u64),
+    /// How the brokers are now.
+    Standing(Standing),
 }
 
 /// The changes, as they come.
-pub struct Changes(tokio::sync::broadcast::Receiver<News>);
+pub struct Changes {
+    news: broadcast::Receiver<News>,
+    standing: watch::Receiver<Standing>,
+}
 
 impl Changes {
     /// The next one; `None` when discovery has ended.
     pub async fn next(&mut self) -> Option<Change> {
-        match self.0.recv().await {
-            Ok(News::Here(peer)) => Some(Change::Here(peer)),
-            Ok(News::Gone(peer)) => Some(Change::Gone(peer)),
-            Err(RecvError::Lagged(missed)) => Some(Change::Lagged(missed)),
-            Err(RecvError::Closed) => None,
+        tokio::select! {
+            biased;
+            news = self.news.recv() => match news {
+                Ok(News::Here(peer)) => Some(Change::Here(peer)),
+                Ok(News::Gone(peer)) => Some(Change::Gone(peer)),
+                Err(RecvError::Lagged(missed)) => Some(Change::Lagged(missed)),
+                Err(RecvError::Closed) => None,
+            },
+            // Err: discovery has ended, and all its news is told.
+            changed = self.standing.changed() => {
+                changed.ok().map(|()| Change::Standing(self.standing.borrow_and_update().clone()))
+            }
         }
     }
 }

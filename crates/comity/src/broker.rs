@@ -1,6 +1,7 @@
 //! A small MQTT broker in this process, for machines that have none. It is the `mqtt5` crate's; it keeps
 //! nothing on disk, and asks nobody who they are. It is for networks whose machines are trusted: others
-//! belong to a broker with an access list.
+//! belong to a broker with an access list. To who listens by MQTT 5 the crate tells the client id of whoever
+//! speaks, and whoever connects under that id has the other thrown out.
 //!
 //! Bounded are the clients and those who are remembered, the packets, topics and subscriptions, what is kept,
 //! and what waits for a client. Their product is large all the same: 512 clients that read nothing may have
@@ -22,15 +23,12 @@ use tokio::time::timeout;
 /// Most connections.
 const CLIENTS_MAX: usize = 256;
 
-/// Most messages kept for who comes later: an announcement of each client, and some capabilities. The keeper bounds
-/// what they take together.
+/// Most messages kept for who comes later: an announcement of each client, and some capabilities. The keeper sees to it,
+/// and bounds what they take together; what there is no room for is handed on to who is there.
 const RETAINED_MAX: usize = 2048;
 
 /// Largest packet, bytes: the largest body, its topic, and properties.
 const PACKET_MAX: usize = 72 * 1024;
-
-/// Largest message that is kept, bytes; an announcement is a few hundred.
-const RETAINED_BYTES_MAX: usize = 16 * 1024;
 
 /// Most messages, and bytes, that wait for one client that is slow or away: all that is kept, which a newcomer gets at
 /// once, and some more. Of more the crate drops the oldest.
@@ -162,8 +160,6 @@ fn config(listen: SocketAddr) -> BrokerConfig {
         .with_max_clients(CLIENTS_MAX)
         .with_session_expiry(SESSION_KEPT_FOR)
         .with_max_packet_size(PACKET_MAX)
-        .with_max_retained_messages(RETAINED_MAX)
-        .with_max_retained_message_size(RETAINED_BYTES_MAX)
         .with_client_channel_capacity(CHANNEL_MAX)
         .with_max_subscriptions_per_client(SUBSCRIPTIONS_MAX)
         .with_sys_topics_enabled(false);

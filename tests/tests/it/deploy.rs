@@ -214,7 +214,9 @@ fn the_compose_file_is_valid_and_names_what_is_there() {
     let file = deployed::file("compose.yaml");
     peers::output(peers::python_tool("check-jsonschema").args(["--builtin-schema", "vendor.compose-spec"]).arg(&file));
     let mut compose = Command::new("docker-compose");
-    let printed = peers::output(compose.arg("-f").arg(&file).args(["config"]));
+    compose.arg("-f").arg(&file).args(["config"]).env_remove("RELAY");
+    assert!(!compose.output().expect("it was installed").status.success(), "a relay that nobody reaches is no relay");
+    let printed = peers::output(compose.env("RELAY", "192.0.2.1"));
     for service in ["mosquitto:", "coturn:", "node:"] {
         assert!(printed.lines().any(|line| line.trim() == service), "no {service} in {printed}");
     }
@@ -232,6 +234,7 @@ fn the_compose_file_is_valid_and_names_what_is_there() {
     show.arg(folder.path()).envs(variables).env("COMITY_WEBRTC_SECRET_FILE", &secret);
     let shown: Value = serde_json::from_str(&peers::output(&mut show)).expect("JSON");
     assert!(shown.to_string().contains("mqtt://127.0.0.1:1883"), "{shown}");
+    assert!(shown.to_string().contains("turn:192.0.2.1"), "{shown}");
 }
 
 #[test]

@@ -101,6 +101,8 @@ fn files_and_folders_arrive_whole_whoever_dialled_and_are_not_sent_twice() {
     done(&again);
     let printed = String::from_utf8_lossy(&again.stdout);
     assert!(!printed.contains("begun"), "nothing had to be sent: {printed}");
+    let all = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|event| event["bytes"] == 3 << 20);
+    assert!(printed.lines().any(|line| line.contains("progress") && all(line)), "all of it is there: {printed}");
 
     std::fs::write(album.join("deep/note.txt"), "changed\n").expect("a file");
     refused(&send(&ann, "bob", &[&album]), 4, "1 of 4 were not taken");
@@ -132,13 +134,7 @@ fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
             .expect("it is ours");
     }
     let _receiver = receiving(&bob, there.path(), &[]);
-    let send = ann.command(&["send-file", "bob", &album.display().to_string()]);
-    // Whoever runs the tests as root reads everything else.
-    let mut without = Command::new("setpriv");
-    without.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
-    without.arg(send.get_program()).args(send.get_args());
-    without.envs(send.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let sent = without.output().expect("setpriv is there");
+    let sent = unprivileged(&ann.command(&["send-file", "bob", &album.display().to_string()]));
     refused(&sent, 4, "2 could not be read");
     let told = String::from_utf8_lossy(&sent.stderr);
     assert!(told.contains("album/locked is not sent") && told.contains("album/closed is not sent"), "{told}");
@@ -146,6 +142,24 @@ fn what_cannot_be_read_is_left_out_and_said_and_the_rest_arrives() {
         assert_eq!(std::fs::read_to_string(there.path().join("album").join(name)).expect("it arrived"), name);
     }
     assert!(there.path().join("album/closed").is_dir() && !there.path().join("album/locked").exists());
+}
+
+/// What comes of a command that may not do more than anybody: whoever runs the tests as root reads and writes
+/// everything else.
+fn unprivileged(command: &Command) -> Output {
+    let mut without = Command::new("setpriv");
+    without.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+    without.arg(command.get_program()).args(command.get_args());
+    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    without.output().expect("setpriv is there")
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_refused_before_anybody_sends() {
+    let (bob, there) = (Node::alone("bob", &[]), Folder::new());
+    std::fs::set_permissions(there.path(), std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("it is ours");
+    let into = there.path().display().to_string();
+    refused(&unprivileged(&bob.command(&["receive", "--into", &into])), 2, "Permission denied");
 }
 
 /// `comity receive` into this folder for everybody, with somebody at its terminal.
@@ -469,7 +483,7 @@ fn a_receiver_that_lies_is_left_with_a_clear_word() {
     let (ann, bob) = pair();
     let folder = Folder::new();
     let file = large(&folder, "file", 1);
-    for name in ["beyond", "backwards", "early-done", "version", "garbage", "gone"] {
+    for name in ["beyond", "backwards", "early-done", "version", "garbage", "shout", "gone"] {
         let mut liar = liar(&bob, &["receive", name]);
         liar.wait_for("place in line", PATIENCE, |line| line.contains("waiting").then_some(()));
         let words = ["send-file", "bob", &file.display().to_string(), "--retry-for", "1s"];

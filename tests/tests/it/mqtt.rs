@@ -361,6 +361,17 @@ fn commands_find_and_announce_without_a_node() {
 }
 
 #[test]
+fn who_watches_where_no_broker_works_is_told_so() {
+    let folder = Folder::new();
+    let said = folder.path().join("said");
+    let mut command = comity(&["federation:peers", "--watch", "--broker", "mqtt://127.0.0.1:1", "--data-dir"]);
+    let stderr = std::fs::File::create(&said).expect("a file");
+    let _watching = Lines::start(command.arg(folder.path()).stderr(stderr));
+    let is_named = || std::fs::read_to_string(&said).expect("a file").contains("mqtt://127.0.0.1:1").then_some(());
+    until("trouble", PATIENCE, is_named);
+}
+
+#[test]
 fn the_embedded_broker_serves_nodes_and_mosquittos_client() {
     let folder = Folder::new();
     let mut command = comity(&["broker", "--listen", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--json", "--data-dir"]);

@@ -158,6 +158,20 @@ fn where_udp_is_blocked_the_relay_is_reached_by_tcp() {
 }
 
 #[test]
+fn a_relay_gets_its_addresses_back_by_udp_and_by_tcp() {
+    let net = Net::new(&[Kind::Cone]);
+    let broker = Mosquitto::on(&net.public());
+    for tcp in [false, true] {
+        let mut coturn = Coturn::on(&net.public(), Login::Password);
+        let server = if tcp { coturn.turn_tcp() } else { coturn.turn() };
+        let ann = node(&net.host(1), "ann", &broker, &server, &PASSWORD);
+        ann.run(&["doctor"]);
+        coturn.given_back(PATIENCE);
+        coturn.stop();
+    }
+}
+
+#[test]
 fn a_wrong_password_for_the_relay_is_named() {
     let net = Net::new(&[Kind::Symmetric, Kind::Symmetric]);
     let broker = Mosquitto::on(&net.public());

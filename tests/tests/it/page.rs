@@ -174,6 +174,32 @@ fn a_page_whose_path_breaks_says_so_and_comes_back_as_the_same_peer() {
 }
 
 #[test]
+fn a_page_that_tries_to_come_back_keeps_its_key_and_stops_when_the_person_leaves() {
+    let (lab, folder) = (Lab::bridge(1), Folder::new());
+    let host = lab.host(1);
+    let node = Node::on(&host, "ann", &["--no-mdns"]);
+    let mut person = Person::join(&node, &host, &folder, &[]);
+    is_linked(&node, &person.id(), "webrtc");
+    person.told(&json!({"tab": true}));
+    person.told(&json!({"offers": "refuse"}));
+    let address = |change: &str| {
+        let address = format!("{}/24", host.address);
+        peers::output(host.command("ip").args(["addr", change, &address, "dev", "eth0"]));
+    };
+    address("del");
+    person.told(&json!({"state": "trying again"}));
+    address("add");
+    person.told(&json!({"state": "Failed to fetch; trying again"}));
+    assert_eq!(person.told(&json!({"held": true})), json!({"held": false}), "another tab could join");
+    person.told(&json!({"offers": "hold"}));
+    person.told(&json!({"leave": true}));
+    person.told(&json!({"offers": "pass"}));
+    assert_eq!(person.told(&json!({"stays": "Left."})), json!({"stays": true}));
+    assert_eq!(person.told(&json!({"held": true})), json!({"held": true}), "now another tab may join");
+    node.sees("page that has left", &person.id(), PATIENCE, |peer| peer["presence"] != "online");
+}
+
+#[test]
 fn what_the_page_is_given_is_not_the_secret_and_nothing_without_a_session() {
     let settings =
         [("COMITY_WEBRTC_SERVERS", "stun:127.0.0.1,turn:127.0.0.1?transport=tcp"), ("COMITY_WEBRTC_SECRET", "north")];

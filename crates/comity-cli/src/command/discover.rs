@@ -21,7 +21,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mut Page) -> Result<(), Failure> {
     let keys = stored(&place(everywhere)?)?;
-    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-find", ..About::default() })?;
+    let discovery = start(everywhere, flags.broker, None, keys, About::default())?;
     discovery.look(flags.timeout).await;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     list(discovery, &filter, page).await
@@ -29,7 +29,7 @@ pub(crate) async fn discover(everywhere: &Everywhere, flags: Discover, page: &mu
 
 pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page: &mut Page) -> Result<(), Failure> {
     let keys = stored(&place(everywhere)?)?;
-    let discovery = start(everywhere, flags.broker, None, keys, About { role: "-list", ..About::default() })?;
+    let discovery = start(everywhere, flags.broker, None, keys, About::default())?;
     let filter = Filter { capabilities: flags.capability, ..Filter::default() };
     if flags.watch {
         return watch(discovery, &filter, page).await;
@@ -39,23 +39,55 @@ pub(crate) async fn peers(everywhere: &Everywhere, flags: FederationPeers, page:
 }
 
 pub(crate) async fn announce(everywhere: &Everywhere, flags: Announce, page: &mut Page) -> Result<(), Failure> {
-    let about = About { role: "-say", url: flags.url, capabilities: flags.capability };
+    let about = About { url: flags.url, capabilities: flags.capability };
     let (home, keys) = own(&place(everywhere)?)?;
     let discovery = start(everywhere, flags.broker, flags.interval, keys, about)?;
     discovery.announce_self(&BTreeMap::new());
-    let asked = match working(&discovery.settled(ANSWER_TIME).await) {
-        Err(none) => Err(none),
-        Ok(()) => {
-            let said = if page.json { page.value(&json!({ "announced": true })) } else { page.line("announced") };
-            match said {
-                Ok(()) => stopped().await,
-                failed => failed,
-            }
-        }
-    };
+    let asked = announced(&discovery, page).await;
     discovery.stop().await;
     drop(home);
     asked
+}
+
+/// Says that this is announced once it is, and then what happens to the brokers, until it is to stop.
+async fn announced(discovery: &Discovery, page: &mut Page) -> Result<(), Failure> {
+    let standing = discovery.settled(ANSWER_TIME).await;
+    working(&standing)?;
+    let mut troubles = Troubles(standing.troubles);
+    let mut changes = discovery.changes();
+    if page.json {
+        page.value(&json!({ "announced": true }))?
+    } else {
+        page.line("announced")?
+    }
+    loop {
+        let change = tokio::select! {
+            change = changes.next() => change,
+            asked = stopped() => return asked,
+        };
+        match change {
+            None => return Err(ended()),
+            Some(Change::Standing(standing)) => troubles.note(standing),
+            Some(Change::Here(_) | Change::Gone(_) | Change::Lagged(_)) => {}
+        }
+    }
+}
+
+fn ended() -> Failure {
+    Failure::Other("discovery ended".to_owned())
+}
+
+/// What was said to be wrong with the brokers.
+struct Troubles(Vec<String>);
+
+impl Troubles {
+    /// Says what is new of what is wrong.
+    fn note(&mut self, standing: Standing) {
+        for trouble in standing.troubles.iter().filter(|trouble| !self.0.contains(trouble)) {
+            say(trouble);
+        }
+        self.0 = standing.troubles;
+    }
 }
 
 /// Fails when no broker works; says which ones do not when another does.
@@ -145,13 +177,19 @@ async fn list(discovery: Discovery, filter: &Filter, page: &mut Page) -> Result<
 
 async fn watch(discovery: Discovery, filter: &Filter, page: &mut Page) -> Result<(), Failure> {
     let mut changes = discovery.changes();
+    let mut troubles = Troubles(Vec::new());
+    troubles.note(discovery.standing());
     let ended = loop {
         let change = tokio::select! {
             change = changes.next() => change,
             asked = stopped() => break asked,
         };
         let (what, shown, id) = match change {
-            None => break Err(Failure::Other("discovery ended".to_owned())),
+            None => break Err(ended()),
+            Some(Change::Standing(standing)) => {
+                troubles.note(standing);
+                continue;
+            }
             Some(Change::Here(peer)) if !filter.takes(&peer) => continue,
             Some(Change::Here(peer)) => ("here", json!({ "here": value(&peer) }), clean(&peer.info.id)),
             Some(Change::Gone(peer)) => ("gone", json!({ "gone": peer.to_string() }), peer.to_string()),

@@ -5,7 +5,7 @@
 use comity_core::transfer::name::PART;
 use comity_core::transfer::taking::{Found, Wanted};
 use comity_core::wire::transfer::{Digest, Why};
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -37,6 +37,7 @@ impl From<Errno> for Refused {
             Errno::EXIST => Self::Skip(Why::Exists),
             Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => Self::Skip(Why::Name),
             Errno::WOULDBLOCK => Self::Skip(Why::Busy),
+            Errno::ACCESS | Errno::PERM => Self::Skip(Why::Permission),
             other => Self::Disk(other.into()),
         }
     }
@@ -73,11 +74,13 @@ pub(super) async fn hash_prefix(file: &mut File, upto: u64) -> io::Result<Sha256
 }
 
 impl Folder {
-    /// Opens a folder that its owner named; it is made if it is not there.
+    /// Opens a folder that its owner named; it is made if it is not there. One that cannot be written is none.
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+        let folder = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        rustix::fs::accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+        Ok(Self(folder))
     }
 
     /// The folder below of these names, made if it is not there.

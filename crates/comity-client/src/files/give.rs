@@ -5,10 +5,10 @@ use super::plan::Plan;
 use super::socket::{Packet, Socket};
 use super::{Broken, Event};
 use crate::Client;
-use comity_core::transfer::giving::{Give, Giving};
+use comity_core::transfer::giving::{Entry, Give, Giving};
 use comity_core::wire::transfer::{Digest, Say, Why};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::pin::pin;
@@ -42,7 +42,7 @@ pub async fn give(
     let entries = plan.sources.iter().map(|source| source.entry.clone()).collect();
     let socket = Socket::to(client, peer).await?;
     let (giving, hashed, given) = (Giving::new(transfer, entries), BTreeMap::new(), Given::default());
-    let mut giver = Giver { plan, giving, socket, hashed, file: None, given };
+    let mut giver = Giver { plan, giving, socket, hashed, file: None, begun: BTreeSet::new(), given };
     match giver.run(&mut tell).await {
         Ok(()) => {
             giver.socket.close(None).await;
@@ -69,6 +69,8 @@ struct Giver<'a> {
     hashed: BTreeMap<usize, (u64, Sha256)>,
     /// The file that is being sent.
     file: Option<Reading>,
+    /// Files of which it was told from where on they are sent.
+    begun: BTreeSet<usize>,
     given: Given,
 }
 
@@ -154,10 +156,15 @@ impl Giver<'_> {
 
     fn settle(&mut self, file: usize, skipped: Option<Why>, tell: &mut impl FnMut(Event)) {
         self.hashed.remove(&file);
-        let path = self.plan.sources[file].entry.path.clone();
+        let begun = self.begun.remove(&file);
+        let Entry { path, size, .. } = self.plan.sources[file].entry.clone();
         match skipped {
             None => {
                 self.given.done += 1;
+                if !begun {
+                    // It was there.
+                    tell(Event::Spared(size));
+                }
                 tell(Event::Done { path });
             }
             Some(why) => {
@@ -187,6 +194,7 @@ impl Giver<'_> {
         };
         let mut file = self.open(index)?;
         file.seek(SeekFrom::Start(at)).map_err(|source| self.unreadable(index, source))?;
+        self.begun.insert(index);
         self.file = Some(Reading { index, file, at, hash });
         Ok(())
     }

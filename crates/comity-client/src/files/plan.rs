@@ -93,7 +93,9 @@ impl Plan {
         name::parts(at).map_err(|bad| Broken::Unsendable(format!("{}: {bad}", path.display())))?;
         let folder = found.is_dir();
         let size = if folder { 0 } else { found.len() };
-        let entry = Entry { path: at.to_owned(), size, folder, modified: modified(found) };
+        // The time of a folder is that of the last change inside, and nobody sets it over there.
+        let modified = if folder { None } else { modified(found) };
+        let entry = Entry { path: at.to_owned(), size, folder, modified };
         self.sources.push(Source { entry, path: path.to_owned() });
         if folder { self.add_inside(path, at) } else { Ok(()) }
     }

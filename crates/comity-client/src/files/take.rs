@@ -7,7 +7,6 @@ use comity_core::transfer::Fault;
 use comity_core::transfer::taking::{Offer, Take, Taking, Wanted};
 use comity_core::wire::transfer::{Say, Why};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -218,10 +217,6 @@ impl Taker<'_> {
         match refused {
             Refused::Skip(why) => {
                 self.taking.skip(wanted.file, why);
-                Ok(())
-            }
-            Refused::Disk(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-                self.taking.skip(wanted.file, Why::Place);
                 Ok(())
             }
             Refused::Disk(source) => Err(Broken::Write { path: wanted.path(), source }),

@@ -159,6 +159,13 @@ fn a_full_disk_has_its_own_name() {
 }
 
 #[test]
+fn what_is_not_permitted_is_not_taken_for_something_in_the_way() {
+    for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::PERM] {
+        assert_eq!(skipped(Err::<(), _>(Refused::from(errno))), Why::Permission);
+    }
+}
+
+#[test]
 fn a_folder_is_sent_with_all_that_is_in_it_but_for_links() {
     let scratch = Scratch::new();
     scratch.write("top/b/c", "12345");
@@ -170,6 +177,13 @@ fn a_folder_is_sent_with_all_that_is_in_it_but_for_links() {
     let paths: Vec<_> = plan.sources.iter().map(|source| (source.entry.path.as_str(), source.entry.folder)).collect();
     assert_eq!(paths, [("top", true), ("top/a", false), ("top/b", true), ("top/b/c", false), ("top/empty", true)]);
     assert_eq!((plan.bytes(), plan.left_out.len()), (8, 2));
+    let timed = |source: &Source| source.entry.modified.is_some() != source.entry.folder;
+    assert!(plan.sources.iter().all(timed), "files have times, folders do not");
+    let transfer = plan.transfer();
+    let folder = fs::File::open(scratch.0.join("top/empty")).expect("it is there");
+    folder.set_modified(std::time::UNIX_EPOCH).expect("it is ours");
+    let again = Plan::of(&[scratch.0.join("top")]).expect("it can be sent");
+    assert_eq!(again.transfer(), transfer, "the time of a folder makes no other transfer");
 }
 
 #[test]

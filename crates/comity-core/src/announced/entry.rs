@@ -1,7 +1,8 @@
 //! One announced peer: what it said last, and which brokers know it.
 
 use super::{
-    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, Heard, Output, PLACE_BYTES, PROBE_EVERY, SWEEP_EVERY, capped,
+    AGAIN_AFTER, AnnouncedPeer, CHANGES_MAX, Dropped, GOODBYE_WITHIN, Heard, Output, PLACE_BYTES, PROBE_EVERY,
+    SWEEP_EVERY, capped,
 };
 use crate::id::PeerId;
 use crate::limits;
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Most ended sessions remembered of one peer, one of every broker and some more.
-const ENDED_MAX: usize = 8;
+/// Most ended sessions remembered of one peer, one of each of 16 brokers and some more.
+const ENDED_MAX: usize = 24;
 
 /// What an entry takes besides its texts, and what one broker's knowledge of it does, bytes, roughly.
 const ENTRY_BYTES: usize = 512;
@@ -26,9 +27,6 @@ const METADATA_BYTES: usize = 96;
 
 /// Where the sighting of a peer without a key says what it calls itself.
 pub(super) const FOREIGN_ID: &str = "foreign_id";
-
-/// The protocol of peers that are reached by their signaling, not by a TCP connection to their URL.
-const WEBRTC: &str = "webrtc-data";
 
 /// A peer.
 #[derive(Debug)]
@@ -52,6 +50,8 @@ pub(super) struct Entry {
     /// Whether there is one that it was not told of.
     owes: bool,
     doubted_at: Option<Duration>,
+    /// Since when and how often it was withdrawn without a signature, as whoever leaves does before its goodbye.
+    withdrawn: Option<(Duration, u64)>,
     heard_at: Timestamp,
 }
 
@@ -83,6 +83,7 @@ impl Entry {
             changes: 0,
             owes: false,
             doubted_at: None,
+            withdrawn: None,
             heard_at: now.wall,
         }
     }
@@ -168,6 +169,7 @@ impl Entry {
             }
         }
         if ended {
+            self.withdrawn = None;
             if self.ended.len() >= ENDED_MAX {
                 self.ended.remove(0);
             }
@@ -242,6 +244,17 @@ impl Entry {
         outputs.push(Output::Sighted(Box::new(self.sighting())));
     }
 
+    /// Somebody takes back what it said, without proof.
+    pub(super) fn withdraw(&mut self, now: Duration) {
+        self.withdrawn.get_or_insert((now, 0)).1 += 1;
+    }
+
+    /// How many withdrawals there were that no goodbye followed in time.
+    pub(super) fn take_withdrawals(&mut self, now: Duration) -> u64 {
+        let due = |(since, _): &mut (Duration, u64)| now.saturating_sub(*since) >= GOODBYE_WITHIN;
+        self.withdrawn.take_if(due).map_or(0, |(_, count)| count)
+    }
+
     /// Somebody says it is gone, without proof.
     pub(super) fn doubt(&mut self, now: Now, outputs: &mut Vec<Output>) {
         if self.doubted_at.is_none_or(|at| now.mono.saturating_sub(at) >= PROBE_EVERY) {
@@ -267,8 +280,9 @@ impl Entry {
             }
             metadata.insert(FOREIGN_ID.to_owned(), info.id.clone());
         }
-        let by_signaling = info.protocols.iter().any(|protocol| protocol == WEBRTC);
-        let address = info.url.as_deref().filter(|_| !by_signaling).and_then(address_of);
+        let rendezvous = Rendezvous { url: info.url.clone(), protocols: info.protocols.clone() };
+        // Whoever is met by signaling does not answer at its URL.
+        let address = info.url.as_deref().filter(|_| !rendezvous.serves_webrtc()).and_then(address_of);
         Sighting {
             source: Source::Mqtt,
             told_by: self.told_by,
@@ -279,7 +293,7 @@ impl Entry {
             capabilities: self.capabilities(),
             candidates: address.into_iter().map(|address| Candidate { address, source: Source::Mqtt }).collect(),
             metadata,
-            rendezvous: Some(Rendezvous { url: info.url.clone(), protocols: info.protocols.clone() }),
+            rendezvous: Some(rendezvous),
         }
     }
 

@@ -127,7 +127,6 @@ fn a_signed_peer_is_met_by_its_signaling_and_leaves_with_a_goodbye_of_its_sessio
         assert_eq!(room.hear(&goodbye, forged), Err(Dropped::Unsigned));
         assert_eq!(room.outputs, [], "one probe is enough for a while");
     }
-    assert_eq!(room.hear(&format!("{id}/announce"), ""), Err(Dropped::Unsigned));
     let by_another = sign_goodbye("x", "s-1", &key(2)).to_string();
     assert_eq!(room.hear(&goodbye, &by_another), Err(Dropped::Signature));
     let of_another_session = sign_goodbye("x", "s-0", &ann).to_string();
@@ -136,6 +135,28 @@ fn a_signed_peer_is_met_by_its_signaling_and_leaves_with_a_goodbye_of_its_sessio
     let real = sign_goodbye("x", "s-1", &ann).to_string();
     assert_eq!(room.hear_at(0, &goodbye, &real, true), Err(Dropped::Replayed), "kept by the broker");
     assert_eq!(room.hear(&goodbye, &real).expect("it counts"), [Output::Unsighted { peer: id }]);
+}
+
+#[test]
+fn who_leaves_properly_is_not_doubted_and_who_is_only_withdrawn_is() {
+    let (mut room, ann) = (Room::new(1), key(1));
+    let id = ann.peer();
+    let withdrawn = [format!("{id}/announce"), format!("{id}/capabilities/draw")];
+    room.hear(&withdrawn[0], &signed(&ann, "s-1", 0)).expect("it counts");
+    for topic in &withdrawn {
+        assert_eq!(room.hear(topic, ""), Ok(vec![]));
+    }
+    assert_eq!(room.pass(3), [Output::Probe(id)]);
+    assert_eq!(room.announced.dropped().get(&Dropped::Unsigned), Some(&2));
+    room.hear(&withdrawn[0], &signed(&ann, "s-1", 40)).expect("it counts");
+    room.pass(60);
+    for topic in &withdrawn {
+        assert_eq!(room.hear(topic, ""), Ok(vec![]));
+    }
+    let goodbye = sign_goodbye("x", "s-1", &ann).to_string();
+    assert_eq!(room.hear(&format!("{id}/goodbye"), &goodbye), Ok(vec![Output::Unsighted { peer: id }]));
+    assert_eq!(room.pass(3), []);
+    assert_eq!(room.announced.dropped().get(&Dropped::Unsigned), Some(&2), "nothing was wrong");
 }
 
 #[test]
@@ -280,7 +301,7 @@ fn capabilities_of_their_own_topics_are_added() {
     assert_eq!(room.hear(&topic, &capability("s-0", &ann)), Err(Dropped::Replayed));
     assert_eq!(room.hear(&topic, &capability("s-1", &key(2))), Err(Dropped::Signature));
     assert_eq!(room.hear(&topic, "{}"), Err(Dropped::Unsigned));
-    assert_eq!(room.hear(&topic, ""), Err(Dropped::Unsigned));
+    assert_eq!(room.hear(&topic, ""), Ok(vec![]));
     room.hear("kitchen/announce", &foreign("kitchen")).expect("it counts");
     let outputs = room.hear("kitchen/capabilities/cook", "1").expect("any JSON counts");
     assert_eq!(sighting(&outputs).capabilities, ["a", "cook"]);
@@ -290,6 +311,42 @@ fn capabilities_of_their_own_topics_are_added() {
         let _ = room.hear(&format!("kitchen/capabilities/c-{number}"), "1");
     }
     assert_eq!(room.announced.peers().map(|peer| peer.info.capabilities.len()).max(), Some(limits::PEER_LIST_MAX));
+}
+
+#[test]
+fn a_capability_that_waits_can_be_withdrawn_and_does_not_wait_for_ever() {
+    for (withdrawn, seconds) in [(true, 0), (false, 91)] {
+        let mut room = Room::new(1);
+        let topic = "kitchen/capabilities/cook";
+        assert_eq!(room.hear(topic, "1"), Ok(vec![]), "it waits for its peer");
+        if withdrawn {
+            assert_eq!(room.hear(topic, ""), Ok(vec![]));
+            assert_eq!(room.hear(topic, ""), Err(Dropped::UnknownPeer));
+        }
+        room.pass(seconds);
+        let outputs = room.hear("kitchen/announce", &foreign("kitchen")).expect("it counts");
+        assert_eq!(sighting(&outputs).capabilities, ["a"]);
+        assert_eq!(room.announced.peers().next().expect("it is here").info.capabilities, ["a"]);
+    }
+}
+
+#[test]
+fn no_goodbye_of_any_of_sixteen_brokers_is_forgotten() {
+    let (mut room, ann) = (Room::new(17), key(1));
+    let id = ann.peer();
+    let (announce, goodbye) = (format!("{id}/announce"), format!("{id}/goodbye"));
+    let session = |broker: usize| format!("s-{broker}");
+    for broker in 0..16 {
+        room.hear_at(broker, &announce, &signed(&ann, &session(broker), broker as u64), false).expect("it counts");
+    }
+    for broker in 0..16 {
+        let body = sign_goodbye("x", &session(broker), &ann).to_string();
+        room.hear_at(broker, &goodbye, &body, false).expect("it counts");
+    }
+    for broker in 0..16 {
+        let kept = signed(&ann, &session(broker), broker as u64);
+        assert_eq!(room.hear_at(16, &announce, &kept, true), Err(Dropped::Replayed), "{broker}");
+    }
 }
 
 #[test]

@@ -42,8 +42,9 @@ pub struct Config {
     pub digest_every: Duration,
     /// Which addresses may be dialled.
     pub guard: guard::Config,
-    /// How many peers that only brokers told of are dialled by themselves: 64. Who comes later is dialled when
-    /// somebody sends to it. Less delays the first message; more opens as many connections in large networks.
+    /// How many peers that only brokers told of are dialled by themselves, besides those on the list: 64. Who comes
+    /// later is dialled when somebody sends to it. Less delays the first message; more opens as many connections in
+    /// large networks.
     pub mqtt_connect_max: usize,
 }
 

@@ -26,7 +26,7 @@ const DEFERRED_MAX: usize = 256;
 
 impl Node {
     pub(super) fn handle_sighting(&mut self, sighting: Sighting, now: Now) {
-        let id = sighting.key.map_or(sighting.peer, |key| key.peer());
+        let id = sighting.id();
         let mut permitted = sighting.candidates.clone();
         let mut too_many = false;
         permitted.retain(|candidate| {
@@ -34,8 +34,11 @@ impl Node {
             too_many |= permit == Err(Forbidden::TooMany);
             permit.is_ok()
         });
-        if too_many && self.deferred.len() < DEFERRED_MAX {
-            self.deferred.push(sighting.clone());
+        match self.deferral(sighting.source, id) {
+            Some(at) if too_many => self.deferred[at] = sighting.clone(),
+            Some(at) => drop(self.deferred.remove(at)),
+            None if too_many && self.deferred.len() < DEFERRED_MAX => self.deferred.push(sighting.clone()),
+            None => {}
         }
         if id == self.me {
             self.look_for_twin(permitted);
@@ -63,13 +66,19 @@ impl Node {
         }
     }
 
-    /// Whether a peer is dialled by itself. Brokers may tell of thousands.
+    /// Where what this source saw of a peer waits, if it does.
+    fn deferral(&self, source: Source, id: PeerId) -> Option<usize> {
+        self.deferred.iter().position(|sighting| sighting.source == source && sighting.id() == id)
+    }
+
+    /// Whether a peer is dialled by itself. Brokers may tell of thousands; who is on the list is none of those.
     fn is_courted(&mut self, id: PeerId) -> bool {
-        if !self.is_of_brokers(id) || self.courted.contains(&id) {
-            return true;
-        }
         let room = self.courted.len() < self.config.mqtt_connect_max;
-        room && self.courted.insert(id)
+        self.would_be_dialled(id) || room && self.courted.insert(id)
+    }
+
+    fn would_be_dialled(&self, id: PeerId) -> bool {
+        !self.is_of_brokers(id) || self.book.owners.is_known(id) || self.courted.contains(&id)
     }
 
     /// Whether only brokers told of a peer.
@@ -92,6 +101,9 @@ impl Node {
     /// A peer is no longer advertised. Anybody can say so of anybody: it counts only for one that
     /// never proved a key, and that has no other way to say goodbye.
     pub(super) fn handle_unsighted(&mut self, source: Source, peer: PeerId, now: Now) {
+        if let Some(at) = self.deferral(source, peer) {
+            self.deferred.remove(at);
+        }
         let Some(record) = self.book.find_mut(peer) else { return };
         record.sources.remove(&source);
         // Brokers are believed by signature, and a killed node's goodbye comes sooner than its silence is noticed.
@@ -156,7 +168,7 @@ impl Node {
     /// before. Else a liar decides how many are dialled.
     pub(super) fn handle_doubted(&mut self, peer: PeerId, now: Now) {
         let was_met = self.book.find(peer).is_some_and(|record| record.link.is_some() || record.key.is_some());
-        if was_met || self.courted.contains(&peer) || !self.is_of_brokers(peer) {
+        if was_met || self.would_be_dialled(peer) {
             self.handle_wanted(peer, now);
         }
     }

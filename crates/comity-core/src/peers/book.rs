@@ -1,6 +1,9 @@
 //! The book itself: one record a peer, merged from all sources, bounded. A claim never overrides
 //! what was proven; what is proven evicts who claimed it.
 
+#[cfg(test)]
+mod tests;
+
 use super::owners::Owners;
 use super::{Candidate, PeerView, Presence, Reach, Rendezvous, Sighting, Source, Way};
 use crate::card::Card;
@@ -323,7 +326,7 @@ impl Book {
 
     /// Merges what a source saw.
     pub fn merge(&mut self, sighting: &Sighting, permitted: Vec<Candidate>, now: Now) -> Merged {
-        let id = sighting.key.map_or(sighting.peer, |key| key.peer());
+        let id = sighting.id();
         let known = self.peers.get(&id);
         if known.is_some_and(|peer| peer.key.is_some() && peer.key != sighting.key) {
             return Merged::Refused;
@@ -337,9 +340,8 @@ impl Book {
             return Merged::NameTaken;
         }
         let is_announced = sighting.source == Source::Mqtt;
-        if is_announced && known.is_none() && !self.make_room_for_announced(sighting.key.is_some())
-            || !self.make_room(id)
-        {
+        let is_stranger = known.is_none() && !self.owners.is_known(id);
+        if is_announced && is_stranger && !self.make_room_for_announced(sighting.key.is_some()) || !self.make_room(id) {
             return Merged::Refused;
         }
         let came_from = sighting.told_by.filter(|_| told);
@@ -352,7 +354,11 @@ impl Book {
                 take_text(&mut peer.name, &sighting.name);
             }
             take_text(&mut peer.version, &sighting.version);
-            if !sighting.capabilities.is_empty() {
+            // A broker's word is whole: what it no longer says is withdrawn.
+            if is_announced {
+                peer.metadata.clear();
+            }
+            if is_announced || !sighting.capabilities.is_empty() {
                 peer.capabilities = cut_all(&sighting.capabilities);
             }
             let metadata = sighting.metadata.iter().take(PEER_LIST_MAX);
@@ -411,12 +417,13 @@ impl Book {
         std::mem::take(&mut self.gone)
     }
 
-    /// Forgets who has been silent for too long.
+    /// Forgets who has been silent for too long. Of whom brokers tell they also say when it is gone, which may be an hour
+    /// after they told of it.
     pub fn sweep(&mut self, now: Now) {
         let outdated = |peer: &&Peer| {
             let kept_for = if peer.key.is_some() { VERIFIED_KEPT_FOR } else { UNVERIFIED_KEPT_FOR };
-            let manual = peer.sources.contains(&Source::Manual);
-            !manual && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
+            let kept = peer.sources.contains(&Source::Manual) || peer.sources.contains(&Source::Mqtt);
+            !kept && peer.link.is_none() && peer.dial.is_none() && now.mono.saturating_sub(peer.last_heard) > kept_for
         };
         let ids: Vec<PeerId> = self.peers.values().filter(outdated).map(|peer| peer.id).collect();
         for id in ids {
@@ -424,7 +431,7 @@ impl Book {
         }
     }
 
-    /// Makes sure that one more fits of whom a broker told. Such a one pushes nobody out, but one with a
+    /// Makes sure that one more stranger fits of whom a broker told. Such a one pushes nobody out, but one with a
     /// key those without that only brokers told of: their ids cost nothing.
     fn make_room_for_announced(&mut self, has_key: bool) -> bool {
         let costless = |peer: &&Peer| {
@@ -481,51 +488,4 @@ pub fn clean(text: &str) -> String {
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_book_keeps_who_is_known_or_named_and_drops_claims_first() {
-        let mut book = Book::default();
-        let at = |millis| Now { mono: Duration::from_millis(millis), wall: Timestamp::from_millis(millis) };
-        let key = |number: usize| {
-            let mut bytes = [9; 32];
-            bytes[..8].copy_from_slice(&number.to_be_bytes());
-            NodeId::from_bytes(bytes)
-        };
-        book.owners.know(key(0));
-        book.proven(key(0), at(0));
-        book.proven(key(1), at(0)).0.sources.insert(Source::Manual);
-        book.proven(key(2), at(0));
-        let claimed = PeerId(uuid::Uuid::from_u128(7));
-        assert!(book.claimed(claimed, None, at(1)).is_some());
-        for number in 3..=PEERS_MAX + 10 {
-            book.proven(key(number), at(2));
-        }
-        assert_eq!(book.iter().count(), PEERS_MAX);
-        assert!(book.find(claimed).is_none(), "claims go first");
-        assert!(book.find(key(2).peer()).is_none(), "then the verified who were silent longest");
-        assert!(book.find(key(0).peer()).is_some(), "known");
-        assert!(book.find(key(1).peer()).is_some(), "named by a person");
-        assert!(book.is_owned(key(2).peer()) && book.claimed(key(2).peer(), None, at(3)).is_none());
-        let address = SocketAddr::from(([192, 168, 1, 5], 9000));
-        let told = Sighting {
-            source: Source::Exchange,
-            told_by: Some(address.ip()),
-            peer: claimed,
-            key: None,
-            name: String::new(),
-            version: String::new(),
-            capabilities: Vec::new(),
-            candidates: Vec::new(),
-            metadata: BTreeMap::new(),
-            rendezvous: None,
-        };
-        let permitted = vec![Candidate { address, source: Source::Exchange }];
-        assert_eq!(book.merge(&told, permitted, at(4)), Merged::Refused, "who is only told of pushes nobody out");
-        assert_eq!((book.iter().count(), book.find(claimed).is_none()), (PEERS_MAX, true));
-    }
 }

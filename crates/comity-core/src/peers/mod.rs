@@ -74,6 +74,13 @@ pub struct Sighting {
     pub rendezvous: Option<Rendezvous>,
 }
 
+impl Sighting {
+    /// The UUID of the peer that is meant: that of the key, if it claims one.
+    pub fn id(&self) -> PeerId {
+        self.key.map_or(self.peer, |key| key.peer())
+    }
+}
+
 /// How a peer says it can be met when nobody knows an address of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rendezvous {

@@ -14,7 +14,7 @@ pub struct Entry {
     pub size: u64,
     /// Whether it is a folder.
     pub folder: bool,
-    /// When it was changed last, Unix ms.
+    /// When it was changed last, Unix ms; `None` for a folder.
     pub modified: Option<u64>,
 }
 

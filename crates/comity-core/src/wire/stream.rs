@@ -47,8 +47,11 @@ impl Word {
         }
         let mut word = serde_json::from_value(strict::parse(text).ok()?).ok()?;
         if let Self::Refused { code, detail } = &mut word {
-            code.truncate(code.floor_char_boundary(DETAIL_MAX));
-            detail.truncate(detail.floor_char_boundary(DETAIL_MAX));
+            for text in [code, detail] {
+                text.truncate(text.floor_char_boundary(DETAIL_MAX));
+                // Terminals obey control characters.
+                text.retain(|c| !c.is_control());
+            }
         }
         Some(word)
     }
@@ -73,5 +76,14 @@ mod tests {
             assert_eq!(Word::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Word::parse(&vec![b' '; WORD_MAX + 1]), None);
+    }
+
+    #[test]
+    fn a_refusal_is_cut_and_has_no_control_characters() {
+        let refused = |code: &str, detail: &str| Word::Refused { code: code.to_owned(), detail: detail.to_owned() };
+        let said = refused("\u{7}no_receiver", &format!("\u{1b}[2Jnobody\n\u{9b}31m{}", "x".repeat(600)));
+        let Some(Word::Refused { code, detail }) = Word::parse(said.encode().as_bytes()) else { panic!("a refusal") };
+        assert_eq!(code, "no_receiver");
+        assert!(detail.starts_with("[2Jnobody31mxxx") && detail.len() <= DETAIL_MAX, "{detail}");
     }
 }

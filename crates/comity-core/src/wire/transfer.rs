@@ -130,6 +130,8 @@ pub enum Why {
     Name,
     /// Something on the way to it is a link, a device, or no folder.
     Place,
+    /// The receiver may not write there.
+    Permission,
     /// The disk is full.
     DiskFull,
     /// The disk fails in another way.
@@ -162,6 +164,7 @@ impl Why {
             Self::Exists => "something of that name is there already",
             Self::Name => "the name is not one that is taken",
             Self::Place => "a link, a device or a file is in the way",
+            Self::Permission => "writing there is not permitted",
             Self::DiskFull => "the disk is full",
             Self::Disk => "the disk does not work",
             Self::Checksum => "the checksum does not hold",

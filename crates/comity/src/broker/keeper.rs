@@ -1,10 +1,10 @@
 //! What the embedded broker is asked about, and told of: who may connect, how long topics may be, and
-//! what it keeps. The `mqtt5` crate bounds the number and the size of kept messages, but neither their
-//! sum nor their properties, and it never lets go what has expired: that is done here.
+//! what it keeps. The `mqtt5` crate hands on nothing that it has no room to keep, bounds neither the sum of
+//! what it keeps nor the properties, and never lets go what has expired: that is done here.
 
-use super::{CLIENTS_MAX, QUEUE_BYTES_MAX, RETAINED_BYTES_MAX};
+use super::{CLIENTS_MAX, QUEUE_BYTES_MAX, RETAINED_MAX};
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
-use mqtt5::broker::events::{BrokerEventHandler, RetainedSetEvent};
+use mqtt5::broker::events::{BrokerEventHandler, ClientPublishEvent, PublishAction, RetainedSetEvent};
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::storage::{DynamicStorage, RetainedMessage, StorageBackend};
 use mqtt5::packet::connect::ConnectPacket;
@@ -26,6 +26,12 @@ const CLIENT_ID_MAX: usize = 256;
 
 /// Most clients that are remembered, there or away.
 const SESSIONS_MAX: usize = 2 * CLIENTS_MAX;
+
+/// Largest message that is kept, bytes, with its topic and what else it says; an announcement is a few hundred.
+const KEPT_ONE_MAX: usize = 16 * 1024;
+
+/// What the property takes in which the crate says who published, besides the client id, bytes.
+const PROPERTY_BYTES: usize = 64;
 
 /// What all kept messages may take, bytes: two copies are held of each, and [`KEPT_BYTES`] of what is around them. No
 /// more than may wait for a client, or a newcomer would not get it all.
@@ -62,19 +68,45 @@ struct Message {
     expires_at: Option<SystemTime>,
 }
 
+impl Message {
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// What a kept message of this size takes.
+fn taken(size: usize) -> usize {
+    2 * size + KEPT_BYTES
+}
+
 impl Kept {
     fn remove(&mut self, topic: &str) {
         self.bytes -= self.messages.remove(topic).map_or(0, |message| message.bytes);
     }
 
+    /// Whether there is room for a message of this size, in the place of the one that its topic has.
+    fn fits(&self, topic: &str, size: usize) -> bool {
+        let before = self.messages.get(topic);
+        let others = self.messages.len() - usize::from(before.is_some());
+        let bytes = self.bytes - before.map_or(0, |message| message.bytes) + taken(size);
+        size <= KEPT_ONE_MAX && others < RETAINED_MAX && bytes <= KEPT_BYTES_MAX
+    }
+
     /// Notes a message; whether there is room for it.
-    fn put(&mut self, topic: Arc<str>, message: Message) -> bool {
+    fn put(&mut self, topic: Arc<str>, size: usize, expires_at: Option<SystemTime>) -> bool {
+        let fits = self.fits(&topic, size);
         self.remove(&topic);
-        let fits = self.bytes + message.bytes <= KEPT_BYTES_MAX;
         // Noted all the same: it is there until it is taken back.
-        self.bytes += message.bytes;
-        self.messages.insert(topic, message);
+        let bytes = taken(size);
+        self.bytes += bytes;
+        self.messages.insert(topic, Message { bytes, expires_at });
         fits
+    }
+
+    /// What has expired.
+    fn expired(&self, now: SystemTime) -> Vec<Arc<str>> {
+        let over = |(topic, message): (&Arc<str>, &Message)| message.is_over(now).then(|| topic.clone());
+        self.messages.iter().filter_map(over).collect()
     }
 }
 
@@ -91,16 +123,19 @@ impl Keeper {
         let mut due = interval(SWEEP_EVERY);
         loop {
             due.tick().await;
-            self.let_go(SystemTime::now()).await;
+            let now = SystemTime::now();
+            let expired = self.kept().expired(now);
+            self.let_go(expired, now).await;
         }
     }
 
-    async fn let_go(&self, now: SystemTime) {
-        let is_over = |message: &Message| message.expires_at.is_some_and(|at| at <= now);
-        let over = |(topic, message): (&Arc<str>, &Message)| is_over(message).then(|| topic.clone());
-        let expired: Vec<Arc<str>> = self.kept().messages.iter().filter_map(over).collect();
+    async fn let_go(&self, expired: Vec<Arc<str>>, now: SystemTime) {
         for topic in expired {
-            self.take_back(&topic).await;
+            // It may have been said anew meanwhile.
+            let is_over = self.kept().messages.get(&topic).is_some_and(|message| message.is_over(now));
+            if is_over {
+                self.take_back(&topic).await;
+            }
         }
     }
 
@@ -112,17 +147,44 @@ impl Keeper {
         }
     }
 
+    /// Notes what is kept now. What could not be told before is told here: how much a will takes, and how much the
+    /// properties do.
     async fn note(&self, topic: Arc<str>) {
         let Some(ward) = self.ward.get() else { return };
         let stored = ward.storage.get_retained_message(&topic).await;
-        let Ok(Some(stored)) = stored else { return };
-        let size = size(&stored);
-        let message = Message { bytes: 2 * size + KEPT_BYTES, expires_at: stored.expires_at };
-        let fits = self.kept().put(topic.clone(), message);
-        if !fits || size > RETAINED_BYTES_MAX + TOPIC_MAX {
+        let Ok(Some(stored)) = stored else {
+            // It had expired before it was looked for; the router has it for ever.
+            return self.take_back(&topic).await;
+        };
+        let fits = self.kept().put(topic.clone(), size(&stored), stored.expires_at);
+        if !fits {
             tracing::debug!(%topic, "the MQTT broker has no room to keep this message");
             self.take_back(&topic).await;
         }
+    }
+
+    /// Decides whether a message that is to be kept will be. If not, it is handed on without being kept: to take it
+    /// back afterwards would be a withdrawal for who is there. Its properties are lost, because the crate does not show
+    /// them all.
+    async fn decide(&self, said: ClientPublishEvent) -> PublishAction {
+        let rest = said.response_topic.as_ref().map_or(0, |text| text.len())
+            + said.correlation_data.as_ref().map_or(0, |data| data.len());
+        let size = said.topic.len() + said.payload.len() + said.client_id.len() + PROPERTY_BYTES + rest;
+        let (fits, replaces) = {
+            let kept = self.kept();
+            (kept.fits(&said.topic, size), kept.messages.contains_key(&said.topic))
+        };
+        if !said.retain || said.payload.is_empty() || fits {
+            return PublishAction::Continue;
+        }
+        tracing::debug!(topic = %said.topic, "the MQTT broker hands a message on without keeping it");
+        if replaces {
+            // Newcomers would be told what is no longer so.
+            self.take_back(&said.topic).await;
+        }
+        let mut packet = PublishPacket::new(&*said.topic, said.payload, said.qos);
+        packet.packet_id = said.packet_id;
+        PublishAction::Transform(packet)
     }
 
     async fn may_connect(&self, client: &str) -> bool {
@@ -174,6 +236,10 @@ impl AuthProvider for Keeper {
 }
 
 impl BrokerEventHandler for Keeper {
+    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Answer<'a, PublishAction> {
+        Box::pin(self.decide(event))
+    }
+
     fn on_retained_set<'a>(&'a self, event: RetainedSetEvent) -> Answer<'a, ()> {
         Box::pin(async move {
             if event.cleared {
@@ -187,10 +253,10 @@ impl BrokerEventHandler for Keeper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Broker, RETAINED_MAX};
+    use super::super::Broker;
     use super::*;
     use crate::announcing::{About, Discovery, Filter};
-    use crate::config::{Config, Flag, Sources};
+    use crate::config::{Config, Flag, Mqtt, Sources};
     use comity_core::identity::key::KeyPair;
     use comity_core::time::Timestamp;
     use comity_core::wire::announce::{PREFIX, PeerInfo, sign_info};
@@ -216,9 +282,10 @@ mod tests {
         let broker = broker().await;
         keep(&broker, "soon", b"{}".to_vec(), 10).await;
         keep(&broker, "later", b"{}".to_vec(), 1000).await;
-        broker.keeper.let_go(SystemTime::now()).await;
-        assert_eq!(broker.router.retained_count().await, 2);
-        broker.keeper.let_go(SystemTime::now() + Duration::from_secs(11)).await;
+        assert_eq!(broker.keeper.kept().expired(SystemTime::now()).len(), 0);
+        let now = SystemTime::now() + Duration::from_secs(11);
+        let expired = broker.keeper.kept().expired(now);
+        broker.keeper.let_go(expired, now).await;
         assert_eq!(
             (broker.router.retained_count().await, broker.router.has_retained_message("later").await),
             (1, true)
@@ -228,22 +295,111 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_said_anew_while_others_are_let_go_stays() {
+        let broker = broker().await;
+        keep(&broker, "soon", b"{}".to_vec(), 10).await;
+        let now = SystemTime::now() + Duration::from_secs(11);
+        let expired = broker.keeper.kept().expired(now);
+        assert_eq!(expired.len(), 1);
+        keep(&broker, "soon", b"{}".to_vec(), 30).await;
+        broker.keeper.let_go(expired, now).await;
+        assert!(broker.router.has_retained_message("soon").await);
+        broker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_when_it_comes_is_not_kept_for_ever() {
+        let broker = broker().await;
+        keep(&broker, "never", b"{}".to_vec(), 0).await;
+        assert_eq!((broker.router.retained_count().await, broker.keeper.kept().bytes), (0, 0));
+        broker.stop().await;
+    }
+
+    fn said(topic: &str, length: usize) -> ClientPublishEvent {
+        ClientPublishEvent {
+            client_id: "ann".into(),
+            user_id: None,
+            topic: topic.into(),
+            payload: vec![b' '; length].into(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            packet_id: Some(7),
+            response_topic: None,
+            correlation_data: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_to_keep_is_handed_on_and_taken_back_from_nobody() {
+        let broker = broker().await;
+        for number in 0..RETAINED_MAX {
+            keep(&broker, &format!("t/{number}"), b"{}".to_vec(), 1000).await;
+        }
+        let unkept = |action| match action {
+            PublishAction::Transform(packet) => !packet.retain && packet.packet_id == Some(7),
+            PublishAction::Continue | PublishAction::Handled => false,
+        };
+        assert!(unkept(broker.keeper.on_client_publish(said("more", 2)).await));
+        assert!(!unkept(broker.keeper.on_client_publish(said("t/0", 400)).await), "it has its place");
+        assert!(!unkept(broker.keeper.on_client_publish(said("more", 0)).await), "a withdrawal");
+        assert_eq!(broker.router.retained_count().await, RETAINED_MAX);
+        assert!(unkept(broker.keeper.on_client_publish(said("t/0", KEPT_ONE_MAX)).await));
+        assert!(!broker.router.has_retained_message("t/0").await, "what is no longer so");
+        keep(&broker, "t/0", b"{}".to_vec(), 1000).await;
+        keep(&broker, "beyond", b"{}".to_vec(), 1000).await;
+        assert!(!broker.router.has_retained_message("beyond").await, "as a will would be");
+        broker.stop().await;
+    }
+
+    #[tokio::test]
+    async fn at_a_full_broker_nodes_find_one_another_all_the_same() {
+        let broker = broker().await;
+        for number in 0..RETAINED_MAX {
+            keep(&broker, &format!("t/{number}"), b"{}".to_vec(), 1000).await;
+        }
+        let settings = settings(&broker);
+        let [ann, bob] = [(); 2].map(|()| Discovery::start(&settings, None, About::default()));
+        for node in [&ann, &bob] {
+            node.announce_self(&BTreeMap::new());
+            assert_eq!(node.settled(PATIENCE).await.trouble(), None);
+        }
+        for node in [&ann, &bob] {
+            let mut changes = node.changes();
+            let found = async {
+                while node.get_peers(&Filter::default()).await.is_empty() {
+                    changes.next().await.expect("discovery goes on");
+                }
+            };
+            timeout(PATIENCE, found).await.expect("in time");
+        }
+        ann.stop().await;
+        bob.stop().await;
+        broker.stop().await;
+    }
+
+    #[tokio::test]
     async fn all_that_is_kept_has_a_bound_properties_included() {
         let broker = broker().await;
-        let large = vec![b' '; RETAINED_BYTES_MAX];
-        for number in 0..2 * KEPT_BYTES_MAX / RETAINED_BYTES_MAX {
+        let large = vec![b' '; KEPT_ONE_MAX - TOPIC_MAX];
+        for number in 0..2 * KEPT_BYTES_MAX / KEPT_ONE_MAX {
             keep(&broker, &format!("t/{number}"), large.clone(), 1000).await;
         }
         let kept = broker.router.retained_count().await;
-        assert!((110..128).contains(&kept), "{kept}");
+        assert!((110..140).contains(&kept), "{kept}");
         assert!(broker.keeper.kept().bytes <= KEPT_BYTES_MAX);
         keep(&broker, "t/0", b"{}".to_vec(), 1000).await;
         let wordy = PublishPacket::new("wordy", &b"{}"[..], QoS::AtMostOnce).with_retain(true);
-        let wordy = wordy.with_user_property("a".to_owned(), "b".repeat(RETAINED_BYTES_MAX + TOPIC_MAX));
+        let wordy = wordy.with_user_property("a".to_owned(), "b".repeat(KEPT_ONE_MAX));
         broker.router.route_message(&wordy, None).await;
         assert!(!broker.router.has_retained_message("wordy").await);
         assert!(broker.router.has_retained_message("t/0").await, "there is room for what is smaller");
         broker.stop().await;
+    }
+
+    fn settings(broker: &Broker) -> Mqtt {
+        let flag = Flag { name: "test", key: "mqtt.brokers", values: vec![format!("mqtt://{}", broker.address())] };
+        let sources = Sources { flags: vec![flag], ..Sources::default() };
+        Config::read(&sources).expect("good flags").0.mqtt.expect("a broker")
     }
 
     /// What the broker says to an MQTT 5 CONNECT of this client, which then hangs up and wants to be remembered.
@@ -299,10 +455,7 @@ mod tests {
             broker.router.route_message(&packet, None).await;
         }
         assert!(broker.router.has_retained_message(&topic).await, "{} bytes", broker.keeper.kept().bytes);
-        let flag = Flag { name: "test", key: "mqtt.brokers", values: vec![format!("mqtt://{}", broker.address())] };
-        let sources = Sources { flags: vec![flag], ..Sources::default() };
-        let settings = Config::read(&sources).expect("good flags").0.mqtt.expect("a broker");
-        let discovery = Discovery::start(&settings, None, About::default());
+        let discovery = Discovery::start(&settings(&broker), None, About::default());
         let found = discovery.discover_peers(&Filter::default()).await.len();
         assert_eq!(found, RETAINED_MAX);
         discovery.stop().await;

@@ -23,6 +23,13 @@ pub enum IceKind {
     TurnTls,
 }
 
+impl IceKind {
+    /// Whether it is asked by datagrams, and then says as well how others see this node.
+    pub(crate) fn is_by_datagrams(self) -> bool {
+        matches!(self, Self::Stun | Self::TurnUdp)
+    }
+}
+
 /// A server's address as it was configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IceServer {

@@ -100,8 +100,8 @@ impl Transport {
     }
 }
 
-/// The address of a broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The address of a broker. It is shown without its query, in which some brokers want a token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
     /// How it is spoken to.
     pub transport: Transport,
@@ -111,6 +111,8 @@ pub struct BrokerUrl {
     pub port: u16,
     /// Path, for WebSockets.
     pub path: String,
+    /// What follows the path with its question mark, for WebSockets.
+    pub query: Zeroizing<String>,
 }
 
 impl BrokerUrl {
@@ -121,7 +123,8 @@ impl BrokerUrl {
             IpAddr::V6(ip) if ip.is_unspecified() => "::1".to_owned(),
             ip => ip.to_string(),
         };
-        Self { transport: Transport::Tcp, host, port: listen.port(), path: String::new() }
+        let (path, query) = (String::new(), Zeroizing::default());
+        Self { transport: Transport::Tcp, host, port: listen.port(), path, query }
     }
 
     /// Whether it is on this machine, as far as the name tells.
@@ -167,15 +170,16 @@ impl FromStr for BrokerUrl {
         if rest.contains('@') {
             return Err(BadBroker::Secret);
         }
+        let (rest, query) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let (host, port) = split(authority, transport.port()).ok_or(BadBroker::Form)?;
         let named = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
         let plain = |path: &str| path.len() <= 1024 && path.chars().all(|c| c.is_ascii_graphic());
         let fits = !host.is_empty() && host.len() <= 253 && (named || host.parse::<IpAddr>().is_ok());
-        if port == 0 || !fits || !plain(path) {
+        let of_websocket = matches!(transport, Transport::WebSocket | Transport::WebSocketTls);
+        if port == 0 || !fits || !plain(path) || !plain(query) || !of_websocket && !query.is_empty() {
             return Err(BadBroker::Form);
         }
-        let of_websocket = matches!(transport, Transport::WebSocket | Transport::WebSocketTls);
         let path = match (of_websocket, path) {
             (false, "" | "/") => String::new(),
             (false, _) => return Err(BadBroker::Form),
@@ -183,7 +187,7 @@ impl FromStr for BrokerUrl {
             (true, "" | "/") => "/mqtt".to_owned(),
             (true, path) => path.to_owned(),
         };
-        Ok(Self { transport, host, port, path })
+        Ok(Self { transport, host, port, path, query: Zeroizing::new(query.to_owned()) })
     }
 }
 
@@ -201,9 +205,15 @@ fn split(authority: &str, usual: u16) -> Option<(String, u16)> {
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { transport, host, port, path } = self;
+        let Self { transport, host, port, path, query: _ } = self;
         let brackets = if host.contains(':') { ["[", "]"] } else { ["", ""] };
         write!(out, "{}://{}{host}{}:{port}{path}", transport.scheme(), brackets[0], brackets[1])
+    }
+}
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
     }
 }
 
@@ -220,10 +230,24 @@ mod tests {
             ("ws://10.0.0.1", "ws://10.0.0.1:80/mqtt"),
             ("wss://[fd00::1]:9001/x", "wss://[fd00::1]:9001/x"),
             ("mqtt://[::1]/", "mqtt://[::1]:1883"),
+            ("wss://x/mqtt?token=s3cret", "wss://x:443/mqtt"),
+            ("wss://x?token=s3cret/y", "wss://x:443/mqtt"),
         ] {
             assert_eq!(text.parse::<BrokerUrl>().map(|url| url.to_string()), Ok(shown.to_owned()));
         }
-        for bad in ["", "localhost", "http://x", "mqtt://", "mqtt://x:0", "mqtt://x/y", "mqtt://a b", "ws://x/\u{1}"] {
+        let url: BrokerUrl = "wss://x/mqtt?token=s3cret".parse().expect("a URL");
+        assert_eq!((url.query.as_str(), format!("{url:?}").contains("s3cret")), ("?token=s3cret", false));
+        for bad in [
+            "",
+            "localhost",
+            "http://x",
+            "mqtt://",
+            "mqtt://x:0",
+            "mqtt://x/y",
+            "mqtt://x?y",
+            "mqtt://a b",
+            "ws://x/\u{1}",
+        ] {
             assert_eq!(bad.parse::<BrokerUrl>(), Err(BadBroker::Form), "{bad}");
         }
         for secret in ["mqtt://ann:pass@x", "mqtt://ann@x", "wss://x/y?u=a@b"] {

@@ -166,7 +166,8 @@ settings! {
     /// Finding others by MQTT brokers. Only announcements and the signaling of connections go through a broker.
     section MqttKeys "mqtt" "mqtt." {
         /// The brokers: `mqtt://host:port`, `mqtts://` (TLS), `ws://`, `wss://`, or `embedded` for one in this process.
-        /// Default: none. Several are used at once, and their peers are merged. No user name or password in a URL.
+        /// Default: none. Several are used at once, and their peers are merged. No user name or password in a URL;
+        /// what follows a `?` is never logged.
         brokers: Vec<String> = Vec::new(), "[\"mqtts://broker.example.org\"]";
         /// Where the embedded broker listens. Default: 127.0.0.1:1883; port 0 lets the system choose. It asks nobody who
         /// they are: on an address that others reach, everybody there can announce and listen.
@@ -176,8 +177,9 @@ settings! {
         /// Seconds between announcements. Default: 30; who misses three is gone. Less finds out sooner, and costs every
         /// node that listens a message each time. At most 1200.
         interval_seconds: u64 = 30, "";
-        /// Who this node is to brokers. Unset: a name made of its secret key. Two connections with the same name throw
-        /// each other out, so nobody should be able to guess it.
+        /// Who this node is to brokers. Unset: a name made of its secret key, another for each broker. Two connections
+        /// with the same name throw each other out, so nobody should be able to guess it. The embedded broker tells
+        /// it to whoever listens there.
         client_id: Option<String> = None, "\"kitchen\"";
         /// The user name for brokers. Unset: none.
         username: Option<String> = None, "\"kitchen\"";

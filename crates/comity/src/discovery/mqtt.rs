@@ -22,6 +22,7 @@ use comity_core::node::{Input, SourceHealth};
 use comity_core::peers::Source;
 use comity_core::wire::announce::{About, BODY_MAX};
 use member::{Member, State, Told};
+use mqtt5::types::ReasonCode;
 use serde_json::{Map, Value};
 use signals::{SIGNALS_MAX, Taken};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,12 +58,21 @@ pub(crate) struct Setup {
     pub(crate) urls: Vec<BrokerUrl>,
     /// The key of this node.
     pub(crate) keys: KeyPair,
-    /// What makes the client id another one: a command beside a node is somebody else to the broker.
-    pub(crate) role: &'static str,
+    /// Whether it is remembered.
+    pub(crate) session: Session,
     /// What is announced; `None`: nothing is, this one only listens.
     pub(crate) advertised: Option<Advertised>,
     /// Where is counted what does not count.
     pub(crate) counters: Counters,
+}
+
+/// Who this is to a broker once the connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// The same when it comes back: what came meanwhile waits for it.
+    Kept,
+    /// Nobody: each start is somebody new, beside a node and others with the same key.
+    Passing,
 }
 
 /// A signal for this node, as it came: who sent it is said by what is in it, not by `from`.
@@ -140,7 +150,11 @@ where
             url: url.clone(),
             config: settings.clone(),
             keys: keys.clone(),
-            client_id: client_id(&settings, &keys, setup.role),
+            client_id: client_id(&settings, &keys, setup.session, url),
+            session: match setup.session {
+                Session::Kept => settings.interval * 3,
+                Session::Passing => Duration::ZERO,
+            },
             willing: false,
             said: said.subscribe(),
             orders: waiting,
@@ -245,16 +259,19 @@ impl Mqtt {
     }
 }
 
-/// A name of at most 23 bytes, as old brokers want it, and which nobody can tell: whoever connects under it has the
-/// broker throw this node out and publish its will.
-fn client_id(settings: &Settings, keys: &KeyPair, role: &str) -> String {
-    settings.client_id.as_ref().map_or_else(
-        || {
-            let secret = u64::from_be_bytes(keys.secret_for(&format!("mqtt client id{role}")));
+/// A name of at most 23 bytes, as old brokers want it, and which nobody can guess: whoever connects under it has the
+/// broker throw this node out and publish its will. Another at each broker, because some tell it to all who listen: the
+/// embedded one does.
+fn client_id(settings: &Settings, keys: &KeyPair, session: Session, broker: &BrokerUrl) -> String {
+    match (session, &settings.client_id) {
+        (Session::Kept, Some(own)) => own.clone(),
+        (Session::Kept, None) => {
+            let secret = u64::from_be_bytes(keys.secret_for(&format!("mqtt client id {broker}")));
             format!("comity-{secret:016x}")
-        },
-        |own| format!("{own}{role}"),
-    )
+        }
+        (Session::Passing, Some(own)) => format!("{own}-{:08x}", rand::random::<u32>()),
+        (Session::Passing, None) => format!("comity-{:016x}", rand::random::<u64>()),
+    }
 }
 
 impl Standing {
@@ -439,7 +456,7 @@ where
 
 impl Broker {
     fn fails(&self) -> bool {
-        matches!(self.state, Some(State::Down(_) | State::Denied(_)))
+        matches!(self.state, Some(State::Down(_) | State::Denied { .. }))
     }
 
     /// What is wrong with it, if anything is.
@@ -447,8 +464,11 @@ impl Broker {
         match self.state.as_ref()? {
             State::Up => None,
             State::Down(why) => Some(format!("{}: {why}", self.url)),
-            State::Denied(topic) => {
+            State::Denied { topic, code: ReasonCode::NotAuthorized | ReasonCode::UnspecifiedError } => {
                 Some(format!("{}: it denies this node {topic}: permit it in the broker's access list", self.url))
+            }
+            State::Denied { topic, code } => {
+                Some(format!("{}: it does not take {topic} ({code:?}): the broker's log says more", self.url))
             }
         }
     }

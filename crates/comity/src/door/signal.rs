@@ -7,7 +7,7 @@ use super::Door;
 use super::guards::Source;
 use super::openapi::SignalRefusals;
 use super::problem::{Code, Problem};
-use crate::link::{Declined, Links, SIGNALING};
+use crate::link::{Declined, Links, OfferedBy, SIGNALING};
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -48,7 +48,8 @@ pub(super) async fn offer(
         door.handle().inform(Input::Vouched { key: signal.from }).await;
     }
     let place = format!("{SIGNALING}/{}", signal.session);
-    let answer = links.offered(signal, source.address).await.map_err(declined)?;
+    let by = if by_owner { OfferedBy::Owner } else { OfferedBy::Address(source.address) };
+    let answer = links.offered(signal, by).await.map_err(declined)?;
     Ok((StatusCode::CREATED, [(LOCATION, place)], answered(&door, answer)).into_response())
 }
 

@@ -4,7 +4,7 @@
 use crate::announcing::Discovery;
 use crate::broker::{Broker, CannotListen};
 use crate::config::{self, BrokerUrl, Config};
-use crate::discovery::mqtt::{self, Advertised, Mqtt, Setup, Signal};
+use crate::discovery::mqtt::{self, Advertised, Mqtt, Session, Setup, Signal};
 use crate::driver::Handle;
 use crate::link::{Links, SIGNALING};
 use comity_core::node::{Input, SourceHealth};
@@ -69,7 +69,7 @@ pub(super) fn start(handle: &Handle, links: &Links, config: &Config, embedded: O
     let setup = Setup {
         urls: urls.collect(),
         keys: handle.me().keys().clone(),
-        role: "",
+        session: Session::Kept,
         advertised: Some(advertised(handle, links, open)),
         counters: handle.counters().clone(),
         settings,

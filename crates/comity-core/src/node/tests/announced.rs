@@ -47,6 +47,15 @@ fn the_first_announced_peers_are_dialled_and_the_rest_when_somebody_sends_to_the
 }
 
 #[test]
+fn strangers_take_no_place_of_who_is_on_the_list() {
+    let mut node = node();
+    node.book.owners.know(NodeId::from_bytes([9; 32]));
+    let dialled: Vec<_> = (2..=9).map(|n| dials(&mut node, Input::Sighted(announced(n, true)))).collect();
+    assert_eq!(dialled, [1, 1, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(dials(&mut node, Input::Sighted(announced(4, true))), 0);
+}
+
+#[test]
 fn who_cannot_be_dialled_takes_no_place_of_one_that_can() {
     let mut node = node();
     for number in 2..=9 {
@@ -70,6 +79,24 @@ fn who_was_only_announced_is_forgotten_with_the_announcement() {
     for seen in [keyless, keyed] {
         dials(&mut node, Input::Unsighted { source: Source::Mqtt, peer: seen.peer });
     }
+    assert_eq!(node.peers().len(), 0);
+}
+
+#[test]
+fn who_is_gone_does_not_come_back_with_what_waited_to_be_tried() {
+    let mut node = node();
+    node.config.mqtt_connect_max = 0;
+    let told_by = Some([192, 168, 1, 2].into());
+    let all: Vec<_> = (2..=100).map(|number| Sighting { told_by, ..announced(number, true) }).collect();
+    for seen in &all {
+        dials(&mut node, Input::Sighted(seen.clone()));
+    }
+    assert!(!node.deferred.is_empty(), "too many at once");
+    for seen in &all {
+        dials(&mut node, Input::Unsighted { source: Source::Mqtt, peer: seen.peer });
+    }
+    let later = Now { mono: Duration::from_secs(120), wall: Timestamp::from_millis(1_700_000_000_000) };
+    node.handle(Input::Wake, later);
     assert_eq!(node.peers().len(), 0);
 }
 

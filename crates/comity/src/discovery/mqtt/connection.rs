@@ -2,7 +2,7 @@
 //! the `mqtt5` crate's; its client is not used, because it follows a broker's redirects with the
 //! password in hand, and takes in without a bound what a broker sends.
 
-use super::transport::Pipe;
+use super::transport::{Pipe, Unusable};
 use bytes::{Buf, Bytes, BytesMut};
 use comity_core::wire::announce::BODY_MAX;
 use mqtt5::packet::connect::ConnectPacket;
@@ -32,7 +32,7 @@ const STALL: Duration = Duration::from_secs(20);
 /// The protocol's keepalive.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// How long nothing is written until a ping goes out.
+/// How long nothing is written until a ping goes out, unless the broker wants to hear of its clients sooner.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// How long nothing may come, a ping's answer included.
@@ -45,7 +45,7 @@ pub(super) struct Hello {
     pub(super) login: Option<crate::config::Login>,
     /// Topic and body of what the broker says when the connection breaks.
     pub(super) will: Option<(String, Vec<u8>)>,
-    /// How long the broker keeps what it could not deliver.
+    /// How long the broker keeps what it could not deliver; zero: nothing is.
     pub(super) session: Duration,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Happened {
     /// One came that was too large to be read.
     TooLarge,
     /// The broker refused a publication or a subscription.
-    Denied(String),
+    Denied { topic: String, code: ReasonCode },
     /// Everything that was asked for is acknowledged.
     Settled,
 }
@@ -78,6 +78,9 @@ pub(super) enum Loss {
     /// The network failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// There is no way to it before something is mended.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// The broker refused.
     #[error("it refuses this node ({0:?})")]
     Refused(ReasonCode),
@@ -110,6 +113,8 @@ enum Out {
 /// What the broker must acknowledge, and since when.
 struct Owed {
     what: String,
+    /// The publication that the broker is to keep: one without room for it hands it on to nobody.
+    kept: Option<Publication>,
     since: Instant,
 }
 
@@ -125,10 +130,15 @@ pub(super) struct Connection {
     owed_max: usize,
     packet_max: usize,
     next_id: u16,
+    ping_after: Duration,
     wrote: Instant,
     heard: Instant,
+    /// Whether something was asked for since everything was acknowledged.
+    unsettled: bool,
     /// Whether the broker keeps messages, as far as it says.
-    pub(super) retains: bool,
+    retains: bool,
+    /// Whether it has said that it has no room to keep more.
+    full: bool,
     /// What was left out because too much waited.
     pub(super) overflowed: u64,
 }
@@ -151,9 +161,12 @@ impl Connection {
             owed_max: usize::from(u16::MAX),
             packet_max: usize::MAX,
             next_id: 1,
+            ping_after: PING_AFTER,
             wrote: now,
             heard: now,
+            unsettled: false,
             retains: true,
+            full: false,
             overflowed: 0,
         };
         loop {
@@ -166,6 +179,10 @@ impl Connection {
                     connection.owed_max = usize::from(ack.receive_maximum().unwrap_or(u16::MAX)).max(1);
                     let most = ack.maximum_packet_size().and_then(|most| usize::try_from(most).ok());
                     connection.packet_max = most.unwrap_or(usize::MAX);
+                    // Zero: it does not care.
+                    if let Some(seconds) = ack.properties.get_server_keep_alive().filter(|seconds| *seconds > 0) {
+                        connection.ping_after = PING_AFTER.min(Duration::from_secs(seconds.into()) / 2);
+                    }
                     connection.retains =
                         ack.properties.get(mqtt5::PropertyId::RetainAvailable) != Some(&mqtt5::PropertyValue::Byte(0));
                     return Ok(connection);
@@ -189,6 +206,11 @@ impl Connection {
         if_addrs::get_if_addrs().is_ok_and(|all| all.iter().any(|interface| interface.ip() == own.to_canonical()))
     }
 
+    /// Whether the broker keeps what is published, as far as it says.
+    pub(super) fn keeps(&self) -> bool {
+        self.retains && !self.full
+    }
+
     /// Publishes when there is room.
     pub(super) fn publish(&mut self, publication: Publication) {
         self.put(Out::Publish(publication));
@@ -206,6 +228,7 @@ impl Connection {
             self.overflowed += 1;
         } else {
             self.out.push_back(out);
+            self.unsettled = true;
         }
     }
 
@@ -214,8 +237,12 @@ impl Connection {
     pub(super) async fn step(&mut self) -> Result<Option<Happened>, Loss> {
         loop {
             self.write_out().await?;
-            if self.wrote.elapsed() >= PING_AFTER {
+            if self.wrote.elapsed() >= self.ping_after {
                 self.write(Bytes::from_static(&[0xc0, 0])).await?;
+            }
+            if self.unsettled && self.owed.is_empty() && self.out.is_empty() {
+                self.unsettled = false;
+                return Ok(Some(Happened::Settled));
             }
             match self.take_packet()? {
                 Some(Taken::TooLarge(id)) => {
@@ -244,7 +271,7 @@ impl Connection {
                 self.heard = Instant::now();
                 Ok(())
             }
-            () = sleep_until(self.wrote + PING_AFTER) => Ok(()),
+            () = sleep_until(self.wrote + self.ping_after) => Ok(()),
             () = sleep_until(give_up_at) => Err(Loss::Stalled),
         }
     }
@@ -270,10 +297,11 @@ impl Connection {
                 let PublishPacket { topic_name: topic, payload: body, retain, .. } = publish;
                 Ok(Some(Happened::Message { topic, body, retain }))
             }
-            Packet::PubAck(ack) => Ok(self.settle(ack.packet_id, ack.reason_code.is_error())),
+            Packet::PubAck(ack) => Ok(self.settle(ack.packet_id, ack.reason_code)),
             Packet::SubAck(ack) => {
-                let denied = ack.reason_codes.iter().any(|code| !code.is_success());
-                Ok(self.settle(ack.packet_id, denied))
+                let denied = ack.reason_codes.iter().find(|code| !code.is_success());
+                let code = denied.map_or(Some(ReasonCode::Success), |code| ReasonCode::from_u8(*code as u8));
+                Ok(self.settle(ack.packet_id, code.unwrap_or(ReasonCode::UnspecifiedError)))
             }
             Packet::PingResp => Ok(None),
             Packet::Disconnect(disconnect) => Err(Loss::Closed(disconnect.reason_code)),
@@ -281,12 +309,14 @@ impl Connection {
         }
     }
 
-    fn settle(&mut self, id: u16, denied: bool) -> Option<Happened> {
+    fn settle(&mut self, id: u16, code: ReasonCode) -> Option<Happened> {
         let owed = self.owed.remove(&id)?;
-        if denied {
-            return Some(Happened::Denied(owed.what));
+        if let Some(publication) = owed.kept.filter(|_| code == ReasonCode::QuotaExceeded) {
+            self.full = true;
+            self.publish(publication);
+            return None;
         }
-        (self.owed.is_empty() && self.out.is_empty()).then_some(Happened::Settled)
+        code.is_error().then_some(Happened::Denied { topic: owed.what, code })
     }
 
     async fn acknowledge(&mut self, id: Option<u16>) -> Result<(), Loss> {
@@ -302,16 +332,18 @@ impl Connection {
             let Some(out) = self.out.pop_front() else { break };
             let id = self.free_id();
             let before = bytes.len();
-            let what = match out {
+            let (what, kept) = match out {
                 Out::Publish(publication) => {
+                    let kept = self.is_kept(&publication) && !publication.body.is_empty();
+                    let kept = kept.then(|| publication.clone());
                     let what = publication.topic.clone();
                     self.publish_packet(publication, id).encode(&mut bytes)?;
-                    what
+                    (what, kept)
                 }
                 Out::Subscribe(filters) => {
                     let what = filters.join(" ");
                     self.subscribe_packet(filters, id).encode(&mut bytes)?;
-                    what
+                    (what, None)
                 }
             };
             if bytes.len() - before > self.packet_max {
@@ -319,9 +351,14 @@ impl Connection {
                 self.overflowed += 1;
                 continue;
             }
-            self.owed.insert(id, Owed { what, since: Instant::now() });
+            self.owed.insert(id, Owed { what, kept, since: Instant::now() });
         }
         if bytes.is_empty() { Ok(()) } else { self.write(bytes.freeze()).await }
+    }
+
+    /// Whether the broker is asked to keep it. To take something back needs no room.
+    fn is_kept(&self, publication: &Publication) -> bool {
+        publication.retain && self.retains && (!self.full || publication.body.is_empty())
     }
 
     fn free_id(&mut self) -> u16 {
@@ -335,12 +372,13 @@ impl Connection {
     }
 
     fn publish_packet(&self, publication: Publication, id: u16) -> PublishPacket {
-        let Publication { topic, body, retain, expiry } = publication;
+        let retain = self.is_kept(&publication);
+        let Publication { topic, body, expiry, .. } = publication;
         let five = self.version == ProtocolVersion::V5.as_u8();
         let qos = QoS::AtLeastOnce;
         let packet =
             if five { PublishPacket::new(topic, body, qos) } else { PublishPacket::new_v311(topic, body, qos) };
-        let packet = packet.with_packet_id(id).with_retain(retain && self.retains);
+        let packet = packet.with_packet_id(id).with_retain(retain);
         match expiry.filter(|_| five) {
             Some(expiry) => packet.with_message_expiry_interval(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
             None => packet,
@@ -421,7 +459,8 @@ fn connect_packet(hello: Hello) -> ConnectPacket {
     let seconds = u32::try_from(hello.session.as_secs()).unwrap_or(u32::MAX);
     let options = mqtt5::ConnectOptions::new(hello.client_id).protocol_options;
     // Before 5.0 a broker would keep the session for ever.
-    let mut options = options.with_keep_alive(KEEPALIVE).with_clean_start(!five).with_protocol_version(hello.version);
+    let clean = !five || hello.session.is_zero();
+    let mut options = options.with_keep_alive(KEEPALIVE).with_clean_start(clean).with_protocol_version(hello.version);
     options.properties = ConnectProperties {
         session_expiry_interval: Some(seconds),
         receive_maximum: Some(RECEIVE_MAX),

@@ -55,8 +55,8 @@ pub(super) enum Told {
 pub(super) enum State {
     /// Connected, and everything was acknowledged.
     Up,
-    /// Connected, and this topic is denied.
-    Denied(String),
+    /// Connected, and this topic is denied, for this reason.
+    Denied { topic: String, code: ReasonCode },
     /// Not connected, for this reason.
     Down(String),
 }
@@ -79,6 +79,8 @@ pub(super) struct Member {
     pub(super) config: Arc<Mqtt>,
     pub(super) keys: Arc<KeyPair>,
     pub(super) client_id: String,
+    /// How long the broker keeps what it could not deliver.
+    pub(super) session: Duration,
     /// Whether this connection has a will: one that announces nothing has nobody to say goodbye for.
     pub(super) willing: bool,
     /// What is announced; `None`: nothing is.
@@ -101,6 +103,7 @@ impl Member {
     pub(super) async fn run(mut self) {
         let mut pause = PAUSE_FIRST;
         let mut version = ProtocolVersion::V5;
+        let mut is_old = false;
         loop {
             let tried = version;
             let mut welcomed = None;
@@ -111,10 +114,17 @@ impl Member {
                     match self.serve(connection, announcer).await {
                         Ended::Left => return,
                         Ended::Unwilling => continue,
-                        Ended::Lost(loss) => loss,
+                        Ended::Lost(loss) => {
+                            // Whoever hung up on 5.0 may have had another reason.
+                            if !is_old {
+                                version = ProtocolVersion::V5;
+                            }
+                            loss
+                        }
                     }
                 }
                 Err(loss) => {
+                    is_old = matches!(loss, Loss::Refused(ReasonCode::UnsupportedProtocolVersion));
                     version = other_version(version, &loss);
                     loss
                 }
@@ -167,7 +177,7 @@ impl Member {
             client_id: self.client_id.clone(),
             login: self.config.login.clone(),
             will: self.willing.then(|| announcer.will()),
-            session: self.config.interval * 3,
+            session: self.session,
         }
     }
 
@@ -189,7 +199,7 @@ impl Member {
                     return Ended::Lost(loss);
                 },
                 order = self.orders.recv() => match order {
-                    Some(Order::Answer) if !connection.retains => begun.answer(),
+                    Some(Order::Answer) if !connection.keeps() => begun.answer(),
                     Some(Order::Answer) => begun.asked = true,
                     Some(Order::Publish(publication)) => connection.publish(publication),
                     Some(Order::Leave) | None => {
@@ -264,17 +274,15 @@ impl Member {
                 }
             }
             Happened::TooLarge => self.counters.unannounced("too_large", 1),
-            Happened::Denied(topic) => {
-                self.tell(State::Denied(topic.clone())).await;
+            Happened::Denied { topic, code } => {
                 let subscribed = self.config.topics.subscriptions(&self.keys.peer().to_string()).contains(&topic);
-                if subscribed {
-                    begun.deaf = Some(topic);
-                } else {
-                    begun.denied = Some(topic);
-                }
+                let state = State::Denied { topic, code };
+                self.tell(state.clone()).await;
+                let remembered = if subscribed { &mut begun.deaf } else { &mut begun.denied };
+                *remembered = Some(state);
             }
             Happened::Settled => match (begun.denied.take(), begun.deaf.clone()) {
-                (_, Some(topic)) => self.tell(State::Denied(topic)).await,
+                (_, Some(denied)) => self.tell(denied).await,
                 (None, None) => self.tell(State::Up).await,
                 (Some(_), None) => {}
             },
@@ -297,9 +305,9 @@ struct Begun {
     /// Whether this node's own announcement came back as one that the broker keeps.
     echoed: bool,
     /// What the broker denied since everything was acknowledged last.
-    denied: Option<String>,
+    denied: Option<State>,
     /// What it does not let this node hear: nobody asks again before the connection ends.
-    deaf: Option<String>,
+    deaf: Option<State>,
 }
 
 impl Begun {
@@ -342,7 +350,7 @@ fn other_version(version: ProtocolVersion, loss: &Loss) -> ProtocolVersion {
         Loss::Refused(code) => *code == ReasonCode::UnsupportedProtocolVersion,
         // Old brokers hang up on what they do not know.
         Loss::Io(failure) => failure.kind() == std::io::ErrorKind::UnexpectedEof,
-        Loss::Closed(_) | Loss::Malformed | Loss::Stalled | Loss::Moved => false,
+        Loss::Unusable(_) | Loss::Closed(_) | Loss::Malformed | Loss::Stalled | Loss::Moved => false,
     };
     match version {
         ProtocolVersion::V5 if wrong_version => ProtocolVersion::V311,
@@ -361,6 +369,8 @@ fn explain(loss: &Loss) -> String {
             "another connection has this node's client id: set mqtt.client_id, or stop the other one"
         }
         Loss::Refused(_) | Loss::Closed(_) => "the broker's log says more",
+        // It says so itself.
+        Loss::Unusable(unusable) => return unusable.to_string(),
         Loss::Moved => "it is reached anew",
         Loss::Io(failure) => match failure.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(_)) => "the broker wants another certificate: check mqtt.cert_file",

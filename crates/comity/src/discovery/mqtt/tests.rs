@@ -45,7 +45,7 @@ impl Listening {
             urls: urls.iter().map(|url| url.parse().expect("a URL")).collect(),
             settings,
             keys: keys.clone(),
-            role: "",
+            session: Session::Kept,
             advertised: capabilities.map(advertised),
             counters: Counters::new("test"),
         };
@@ -110,6 +110,19 @@ async fn broker() -> (RealBroker, Vec<String>) {
     let broker = RealBroker::start(here, Some(here)).await.expect("a broker");
     let urls = vec![format!("mqtt://{}", broker.address())];
     (broker, urls)
+}
+
+#[test]
+fn a_node_is_somebody_else_at_each_broker_and_the_same_there_again() {
+    let flag = Flag { name: "test", key: "mqtt.brokers", values: vec!["mqtt://a".to_owned()] };
+    let sources = Sources { flags: vec![flag], ..Sources::default() };
+    let settings = Configuration::read(&sources).expect("good flags").0.mqtt.expect("a broker");
+    let keys = KeyPair::from_seed([1; 32]);
+    let id = |session, url: &str| client_id(&settings, &keys, session, &url.parse().expect("a URL"));
+    let at = |url| id(Session::Kept, url);
+    assert_eq!(at("mqtt://a"), at("mqtt://a:1883"));
+    assert_ne!(at("mqtt://a"), at("mqtt://b"));
+    assert_eq!((at("mqtt://a").len(), id(Session::Passing, "mqtt://a").len()), (23, 23));
 }
 
 #[tokio::test]
@@ -227,6 +240,28 @@ async fn a_broker_that_refuses_hangs_up_or_talks_nonsense_is_named_without_secre
         ann.mqtt.leave().await;
         liar.abort();
     }
+}
+
+#[tokio::test]
+async fn what_is_to_be_mended_on_this_side_is_said_and_nothing_of_whether_the_broker_runs() {
+    let (url, liar) = liars::liar(async |mut stream| {
+        // Err: it was the client who hung up.
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let no_authority = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (scheme, file, wanted) in [
+        ("ws", no_authority, "HTTP status 404"),
+        ("mqtts", no_authority, "set mqtt.ca_file"),
+        ("mqtts", "/nonexistent/ca.pem", "/nonexistent/ca.pem cannot be read as PEM"),
+    ] {
+        let url = url.replace("mqtt", scheme);
+        let mut ann = Listening::with(&[url], 1, Some(&[]), &[("mqtt.ca_file", file)]);
+        let SourceHealth::Failed(why) = ann.health().await else { panic!("it works") };
+        assert!(why.contains(wanted) && !why.contains("check that the broker runs"), "{why}");
+        ann.mqtt.leave().await;
+    }
+    liar.abort();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The bytes between this node and a broker: TCP, TLS or WebSocket. What they mean is the business of
 //! [`super::connection`].
 
+use super::connection::Loss;
 use crate::config::{BrokerUrl, Mqtt, Transport};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
@@ -12,18 +13,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as Failure, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use zeroize::Zeroizing;
 
 /// How long all addresses of a broker together may take to answer; a part of what its welcome may.
 const REACH_TIME: Duration = Duration::from_secs(6);
@@ -53,8 +55,25 @@ enum Form {
     WebSocket(Box<WebSocketStream<Box<dyn Wire>>>),
 }
 
+/// Why there is no way to a broker, though it may run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// A file of the configuration cannot be read.
+    #[error("{file} cannot be read as PEM: {cause}")]
+    File { file: PathBuf, cause: rustls::pki_types::pem::Error },
+    /// Nobody is trusted.
+    #[error("there is no authority to check certificates by: set mqtt.ca_file")]
+    NoAuthority,
+    /// TLS does not take what was configured as this node's certificate and its key.
+    #[error("{0}: check mqtt.cert_file and mqtt.key_file")]
+    Certificate(rustls::Error),
+    /// What answers at the URL is no WebSocket of MQTT.
+    #[error("it answers with HTTP status {0}: check the path of its URL, and that it takes WebSockets there")]
+    Upgrade(u16),
+}
+
 /// Opens a way to the broker.
-pub(super) async fn open(url: &BrokerUrl, config: &Mqtt) -> io::Result<Pipe> {
+pub(super) async fn open(url: &BrokerUrl, config: &Mqtt) -> Result<Pipe, Loss> {
     let stream = reach(&url.host, url.port).await?;
     stream.set_nodelay(true)?;
     let (remote, local) = (stream.peer_addr()?.ip(), stream.local_addr()?.ip());
@@ -86,12 +105,17 @@ async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-async fn upgrade(url: &BrokerUrl, wire: Box<dyn Wire>) -> io::Result<WebSocketStream<Box<dyn Wire>>> {
-    let mut request = url.to_string().into_client_request().map_err(io::Error::other)?;
+async fn upgrade(url: &BrokerUrl, wire: Box<dyn Wire>) -> Result<WebSocketStream<Box<dyn Wire>>, Loss> {
+    let whole = Zeroizing::new(format!("{url}{}", *url.query));
+    let mut request = whole.as_str().into_client_request().map_err(io::Error::other)?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
-    let (socket, _) = client_async_with_config(request, wire, Some(limits)).await.map_err(io::Error::other)?;
-    Ok(socket)
+    match client_async_with_config(request, wire, Some(limits)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Failure::Http(answer)) => Err(Unusable::Upgrade(answer.status().as_u16()).into()),
+        Err(Failure::Io(failure)) => Err(failure.into()),
+        Err(failure) => Err(io::Error::other(failure).into()),
+    }
 }
 
 impl Pipe {
@@ -137,7 +161,7 @@ impl Pipe {
 }
 
 /// Made anew for every connection: certificates may have been renewed.
-fn tls(config: &Mqtt) -> io::Result<Arc<ClientConfig>> {
+fn tls(config: &Mqtt) -> Result<Arc<ClientConfig>, Loss> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
@@ -152,14 +176,14 @@ fn tls(config: &Mqtt) -> io::Result<Arc<ClientConfig>> {
     let config = match &config.certificate {
         None => builder.with_no_client_auth(),
         Some(files) => {
-            let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|bad| unreadable(&files.key, &bad))?;
-            builder.with_client_auth_cert(certificates(&files.cert)?, key).map_err(io::Error::other)?
+            let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| unreadable(&files.key, cause))?;
+            builder.with_client_auth_cert(certificates(&files.cert)?, key).map_err(Unusable::Certificate)?
         }
     };
     Ok(Arc::new(config))
 }
 
-fn roots(file: Option<&Path>) -> io::Result<RootCertStore> {
+fn roots(file: Option<&Path>) -> Result<RootCertStore, Loss> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(file) => {
@@ -173,18 +197,18 @@ fn roots(file: Option<&Path>) -> io::Result<RootCertStore> {
         }
     }
     if roots.is_empty() {
-        return Err(io::Error::other("there is no authority to check certificates by: set mqtt.ca_file"));
+        return Err(Unusable::NoAuthority.into());
     }
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let chain = CertificateDer::pem_file_iter(file).map_err(|bad| unreadable(file, &bad))?;
-    chain.collect::<Result<_, _>>().map_err(|bad| unreadable(file, &bad))
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let chain = CertificateDer::pem_file_iter(file).map_err(|cause| unreadable(file, cause))?;
+    chain.collect::<Result<_, _>>().map_err(|cause| unreadable(file, cause))
 }
 
-fn unreadable(file: &Path, bad: &rustls::pki_types::pem::Error) -> io::Error {
-    io::Error::other(format!("{} cannot be read as PEM: {bad}", file.display()))
+fn unreadable(file: &Path, cause: rustls::pki_types::pem::Error) -> Unusable {
+    Unusable::File { file: file.to_owned(), cause }
 }
 
 /// Takes any certificate: only for brokers on this machine, which the configuration sees to.

@@ -89,7 +89,8 @@ impl Desk {
         let view = self.handle.look().await;
         let key = target::key(&view, &wanted.peer)?;
         match self.handle.ask(node::Ask::Know { key, known: wanted.known }).await {
-            Answer::Done => Ok(known_node(&view, key)),
+            // Looked at anew, since what comes in is judged by the last view.
+            Answer::Done => Ok(known_node(&*self.handle.look().await, key)),
             other => Err(Denied::unexpected(other)),
         }
     }

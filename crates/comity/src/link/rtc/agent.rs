@@ -56,6 +56,9 @@ const CHECK_AGAIN: Duration = Duration::from_millis(100);
 /// How often in a row what is due is done at once before other tasks have their turn.
 const DUE_MAX: u32 = 8;
 
+/// How long the servers may take to hear that what they lent is not needed.
+const RETURN_TIME: Duration = Duration::from_millis(200);
+
 /// How long the servers may take before what they have not told is not waited for.
 pub(super) const GATHER_TIME: Duration = Duration::from_secs(5);
 
@@ -108,8 +111,8 @@ pub(super) struct Agent {
     /// Whether the state machine was told something that it acts on only when time goes on.
     stirred: bool,
     over: bool,
-    /// Whether the servers have back what they lent.
-    returned: bool,
+    /// Until when the servers may take to hear that what they lent is not needed; set when it ends.
+    leaving_until: Option<Instant>,
 }
 
 enum Wake {
@@ -146,7 +149,7 @@ impl Agent {
             buffer: vec![0; 64 * 1024].into(),
             stirred: false,
             over: false,
-            returned: false,
+            leaving_until: None,
         };
         agent.gather()?;
         Ok(agent)
@@ -254,6 +257,7 @@ impl Agent {
                 return news;
             }
             if self.over {
+                self.give_back().await;
                 return News::Ended;
             }
             // What is due now goes on now: the timer would come up to a millisecond later.
@@ -265,20 +269,25 @@ impl Agent {
             }
             due = 0;
             self.timer.as_mut().reset(again.into());
-            match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Datagram { socket, len, from } => self.take_datagram(socket, len, from),
-                Wake::Relayed { relay, read: Ok(len) } => self.take_relayed(relay, len),
-                Wake::Relayed { relay, read: Err(_) } => {
-                    let said = self.relays[relay].lose();
-                    self.heed(relay, said);
-                }
-                Wake::Opened(opened) => {
-                    let (server, opened) = *opened;
-                    self.take_server(&server, opened);
-                }
-                Wake::Written => {}
-                Wake::Time => self.feed(Input::Timeout(Instant::now())),
+            self.wake().await;
+        }
+    }
+
+    /// Waits for the network, the owners of channels or the timer, and takes what comes.
+    async fn wake(&mut self) {
+        match poll_fn(|cx| self.poll_wake(cx)).await {
+            Wake::Datagram { socket, len, from } => self.take_datagram(socket, len, from),
+            Wake::Relayed { relay, read: Ok(len) } => self.take_relayed(relay, len),
+            Wake::Relayed { relay, read: Err(_) } => {
+                let said = self.relays[relay].lose();
+                self.heed(relay, said);
             }
+            Wake::Opened(opened) => {
+                let (server, opened) = *opened;
+                self.take_server(&server, opened);
+            }
+            Wake::Written => {}
+            Wake::Time => self.feed(Input::Timeout(Instant::now())),
         }
     }
 
@@ -337,12 +346,7 @@ impl Agent {
                 self.take_seen(index, &seen);
             }
         }
-        for index in 0..self.relays.len() {
-            let (out, said, wait) = self.relays[index].work();
-            self.send_to_servers(out);
-            sooner(wait);
-            said.into_iter().for_each(|said| self.heed(index, Some(said)));
-        }
+        sooner(self.work_relays());
         if let Some(until) = self.gathering {
             let waits = !self.opening.is_empty()
                 || self.mirrors.iter().any(|mirror| !mirror.ended)
@@ -473,12 +477,11 @@ impl Agent {
             let _ = self.rtc.close();
             self.drain();
         }
-        if std::mem::replace(&mut self.returned, true) {
-            return;
-        }
-        for index in 0..self.relays.len() {
-            let out = self.relays[index].release();
-            self.send_to_servers(out);
+        if self.leaving_until.is_none() {
+            self.leaving_until = Some(Instant::now() + RETURN_TIME);
+            // Those that are not connected yet have lent nothing.
+            self.opening.abort_all();
+            self.relays.iter_mut().for_each(Relay::leave);
         }
     }
 }

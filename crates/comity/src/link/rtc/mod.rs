@@ -11,6 +11,7 @@ mod relay;
 mod route;
 mod server;
 mod session;
+mod sessions;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,11 @@ use comity_core::node::{DialOutcome, Input};
 use comity_core::wire::signal::{Kind, Signal};
 use route::Route;
 use session::{Order, Session};
+use sessions::{Entry, Origin};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use str0m::Candidate;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -43,34 +45,11 @@ const LINK: &str = "comity";
 /// Where offers are taken.
 pub(crate) const SIGNALING: &str = "/dashflow/rtc";
 
-/// Connections that a node may have or try at once. Each holds a few sockets and some 100 KiB.
-const SESSIONS_MAX: usize = 256;
-
-/// Connections that one address may be trying at once.
-const FROM_ONE_ADDRESS_MAX: usize = 16;
-
-/// Connections that strangers and others may be trying through brokers at once, which do not say where they are; and
-/// that one key may be trying. This node's own attempts always find room.
-const BY_BROKERS_MAX: usize = 64;
-const FROM_ONE_KEY_MAX: usize = 2;
-
 /// Attempts of this node at once; more take turns.
 const ATTEMPTS_MAX: usize = 32;
 
-/// How long the id of a session that ended is not taken again: longer than its offer is good.
-const SPENT_FOR: Duration = Duration::from_secs(150);
-
-/// How many such ids are kept.
-const SPENT_MAX: usize = 4096;
-
-/// Orders that wait for a session, at most.
-const ORDERS_MAX: usize = 16;
-
 /// How long a session may take to answer an offer of new paths.
 const REOFFER_TIME: Duration = Duration::from_secs(3);
-
-/// How long servers may take to hear that what they lent is not needed.
-const RETURN_TIME: Duration = Duration::from_millis(200);
 
 /// How signals go through the brokers: to whom, and the sealed signal.
 pub(crate) type Broker = mpsc::Sender<(PeerId, Vec<u8>)>;
@@ -86,10 +65,22 @@ pub(crate) struct Ice {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+impl Ice {
+    /// The same without relays. Servers that would relay by datagrams still say how others see this side.
+    fn without_relays(&self) -> Self {
+        let by_datagrams = self.servers.iter().filter(|server| server.address.kind.is_by_datagrams());
+        let servers = by_datagrams.map(|server| Server { address: server.address.clone(), credentials: None });
+        Self { servers: servers.collect(), ports: self.ports.clone(), tls: None }
+    }
+}
+
 /// The WebRTC side of a node's links.
 pub(crate) struct Rtc {
     /// `None` when it is switched off.
     ice: Option<Arc<Ice>>,
+    /// The same for what strangers ask for: who is not known is not admitted through a relay, and must not use up what
+    /// relays lend.
+    ice_for_strangers: Option<Arc<Ice>>,
     broker: OnceLock<Broker>,
     /// By session. A lock and no message, since it is only looked up, by doors and the brokers' tasks.
     sessions: Mutex<BTreeMap<Uuid, Entry>>,
@@ -98,112 +89,28 @@ pub(crate) struct Rtc {
     turns: Arc<Semaphore>,
 }
 
-struct Entry {
-    peer: NodeId,
-    /// This side offered, and the link is not up yet.
-    offering: bool,
-    /// Whence an offer came; `None` when it was through a broker.
-    from: Option<IpAddr>,
-    /// The link, once it is up.
-    link: Option<LinkId>,
-    orders: Option<mpsc::Sender<Order>>,
-}
-
-impl Entry {
-    fn offering(peer: NodeId) -> Self {
-        Self { peer, offering: true, from: None, link: None, orders: None }
-    }
-
-    fn accepting(peer: NodeId, from: Option<IpAddr>) -> Self {
-        Self { peer, offering: false, from, link: None, orders: None }
-    }
-}
-
 impl Rtc {
     /// No connections yet.
     pub(crate) fn new(ice: Option<Ice>) -> Self {
         let turns = Arc::new(Semaphore::new(ATTEMPTS_MAX));
         let (sessions, spent) = (Mutex::default(), Mutex::default());
-        Self { ice: ice.map(Arc::new), broker: OnceLock::new(), sessions, spent, turns }
+        let ice_for_strangers = ice.as_ref().map(|ice| Arc::new(ice.without_relays()));
+        Self { ice: ice.map(Arc::new), ice_for_strangers, broker: OnceLock::new(), sessions, spent, turns }
     }
 
-    fn agent(&self) -> Result<Agent, String> {
-        let ice = self.ice.clone().ok_or("WebRTC is switched off here (webrtc.enabled)")?;
+    fn agent(&self, origin: Origin) -> Result<Agent, String> {
+        let ice = if matches!(origin, Origin::Stranger(_)) { &self.ice_for_strangers } else { &self.ice };
+        let ice = ice.clone().ok_or("WebRTC is switched off here (webrtc.enabled)")?;
         Agent::new(ice).map_err(|error| format!("no UDP socket: {error}"))
-    }
-
-    fn sessions(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Entry>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for a session; `None` when there is none, or the id is taken.
-    fn enter(&self, id: Uuid, entry: Entry) -> Option<mpsc::Receiver<Order>> {
-        let mut sessions = self.sessions();
-        if sessions.len() >= SESSIONS_MAX || sessions.contains_key(&id) {
-            return None;
-        }
-        if !entry.offering {
-            let accepting = || sessions.values().filter(|other| !other.offering && other.link.is_none());
-            let from_there = accepting().filter(|other| other.from.map(block) == entry.from.map(block)).count();
-            let from_it = accepting().filter(|other| other.peer == entry.peer).count();
-            let there_max = if entry.from.is_some() { FROM_ONE_ADDRESS_MAX } else { BY_BROKERS_MAX };
-            if from_there >= there_max || from_it >= FROM_ONE_KEY_MAX || self.is_spent(id) {
-                return None;
-            }
-        }
-        let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-        sessions.insert(id, Entry { orders: Some(orders), ..entry });
-        Some(waiting)
-    }
-
-    /// Its link is up.
-    fn settle(&self, id: Uuid, link: LinkId) {
-        if let Some(entry) = self.sessions().get_mut(&id) {
-            (entry.offering, entry.link) = (false, Some(link));
-        }
-    }
-
-    /// Whether this peer's own attempt is under way.
-    fn is_accepting(&self, peer: NodeId) -> bool {
-        self.sessions().values().any(|entry| entry.peer == peer && !entry.offering && entry.link.is_none())
-    }
-
-    fn is_spent(&self, id: Uuid) -> bool {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        while spent.front().is_some_and(|(since, _)| since.elapsed() > SPENT_FOR) {
-            spent.pop_front();
-        }
-        spent.iter().any(|(_, other)| *other == id)
-    }
-
-    /// The attempt of this side at connecting with this peer, if there is one.
-    fn rival(&self, peer: NodeId) -> Option<mpsc::Sender<Order>> {
-        self.sessions().values().find(|entry| entry.offering && entry.peer == peer)?.orders.clone()
     }
 
     /// Another channel of a connection with this peer, for a stream of packets.
     pub(super) async fn open_channel(&self, peer: NodeId) -> Option<DataChannel> {
-        let orders =
-            self.sessions().values().find(|entry| entry.link.is_some() && entry.peer == peer)?.orders.clone()?;
+        let linked = |entry: &Entry| entry.orders.clone().filter(|_| entry.link.is_some() && entry.peer == peer);
+        let orders = self.sessions().values().find_map(linked)?;
         let (reply, channel) = oneshot::channel();
         orders.send(Order::Channel(reply)).await.ok()?;
         channel.await.ok()
-    }
-
-    fn forget(&self, id: Uuid) {
-        let entry = self.sessions().remove(&id);
-        if entry.is_some_and(|entry| !entry.offering) {
-            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            spent.push_back((Instant::now(), id));
-            if spent.len() > SPENT_MAX {
-                spent.pop_front();
-            }
-        }
-    }
-
-    /// Where orders for a session go, if it is with this peer.
-    fn orders(&self, id: Uuid, peer: NodeId) -> Option<mpsc::Sender<Order>> {
-        self.sessions().get(&id).filter(|entry| entry.peer == peer)?.orders.clone()
     }
 }
 
@@ -233,10 +140,10 @@ impl Links {
                 return links.0.handle.inform(Input::Dialed { dial, outcome: DialOutcome::Yielded }).await;
             }
             let id = Uuid::new_v4();
-            let Some(orders) = links.0.rtc.enter(id, Entry::offering(peer)) else {
+            let Ok(orders) = links.0.rtc.enter(id, Entry::new(peer, Origin::Own)) else {
                 return links.came_to_nothing(dial, "too many connections are being made").await;
             };
-            match links.0.rtc.agent() {
+            match links.0.rtc.agent(Origin::Own) {
                 Ok(agent) => {
                     let session = Session::new(links, agent, (id, peer, Some(dial)), route, orders);
                     Box::pin(session.in_turn(turn).offer()).await;
@@ -277,7 +184,7 @@ impl Links {
     pub(crate) async fn ask_servers(&self) -> Vec<(String, Result<(), String>)> {
         let Some(ice) = self.0.rtc.ice.as_ref().filter(|ice| !ice.servers.is_empty()) else { return Vec::new() };
         let mut failures = Vec::new();
-        let asked = self.0.rtc.agent().map(|mut agent| async move {
+        let asked = self.0.rtc.agent(Origin::Own).map(|mut agent| async move {
             let found = loop {
                 match agent.next().await {
                     News::Gathered(failures) => break failures,
@@ -287,7 +194,7 @@ impl Links {
             };
             agent.end();
             // What was lent is given back.
-            let _ = timeout(RETURN_TIME, async { while !matches!(agent.next().await, News::Ended) {} }).await;
+            while !matches!(agent.next().await, News::Ended) {}
             found
         });
         match asked {
@@ -314,11 +221,15 @@ impl Links {
     }
 
     /// An offer came by the network door: its answer. The connection goes on by itself.
-    pub(crate) async fn offered(&self, offer: Signal, from: IpAddr) -> Result<Signal, Declined> {
-        let orders = self.admit(&offer, Some(from)).inspect_err(|declined| self.note_declined(declined))?;
+    pub(crate) async fn offered(&self, offer: Signal, by: OfferedBy) -> Result<Signal, Declined> {
+        let origin = match by {
+            OfferedBy::Owner => Origin::Friend,
+            OfferedBy::Address(address) => self.origin(offer.from, Some(address)),
+        };
+        let orders = self.admit(&offer, origin).inspect_err(|declined| self.note_declined(declined))?;
         let links = self.clone();
         // Not on the request's own task, which may end before the answer.
-        let answer = self.0.tasks.spawn(async move { links.take_offer(offer, Route::Asked, orders).await });
+        let answer = self.0.tasks.spawn(async move { links.take_offer(offer, origin, Route::Asked, orders).await });
         let answer = answer.await.unwrap_or_else(|_| Err(Declined::Because("the offer cannot be answered".to_owned())));
         answer.inspect_err(|declined| self.note_declined(declined))
     }
@@ -365,14 +276,15 @@ impl Links {
                     tracing::debug!(?declined, "an offer that came through a broker");
                 };
                 // Now, and not on the task: the addresses that come right behind it belong to it.
-                let orders = match self.admit(&signal, None) {
+                let origin = self.origin(signal.from, None);
+                let orders = match self.admit(&signal, origin) {
                     Ok(orders) => orders,
                     Err(why) => return declined(why, self),
                 };
                 let links = self.clone();
                 self.spawn(async move {
                     let route = Route::Broker(broker);
-                    match links.take_offer(signal, route.clone(), orders).await {
+                    match links.take_offer(signal, origin, route.clone(), orders).await {
                         Ok(answer) => drop(route.send(&links, &answer).await),
                         Err(why) => declined(why, &links),
                     }
@@ -385,8 +297,13 @@ impl Links {
         }
     }
 
-    /// Gives an offer a session, if it came from this address, or through a broker, rightly.
-    fn admit(&self, offer: &Signal, from: Option<IpAddr>) -> Result<mpsc::Receiver<Order>, Declined> {
+    /// Whose offer it is that came from this address, or through a broker.
+    fn origin(&self, peer: NodeId, from: Option<IpAddr>) -> Origin {
+        if self.0.handle.last_view().known.contains(&peer) { Origin::Friend } else { Origin::Stranger(from) }
+    }
+
+    /// Gives an offer a session, if there is room for it and this side's own does not go first.
+    fn admit(&self, offer: &Signal, origin: Origin) -> Result<mpsc::Receiver<Order>, Declined> {
         let (id, peer, me) = (offer.session, offer.from, self.0.handle.me().node());
         if peer == me {
             return Err(Declined::Because("the offer is this node's own".to_owned()));
@@ -399,13 +316,19 @@ impl Links {
             // Err: it has just ended.
             let _ = rival.try_send(Order::Yield);
         }
-        self.0.rtc.enter(id, Entry::accepting(peer, from)).ok_or(Declined::Full)
+        self.0.rtc.enter(id, Entry::new(peer, origin))
     }
 
     /// Answers an offer, and goes on in the background.
-    async fn take_offer(&self, offer: Signal, route: Route, orders: mpsc::Receiver<Order>) -> Result<Signal, Declined> {
+    async fn take_offer(
+        &self,
+        offer: Signal,
+        origin: Origin,
+        route: Route,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Signal, Declined> {
         let (id, peer) = (offer.session, offer.from);
-        let agent = self.0.rtc.agent();
+        let agent = self.0.rtc.agent(origin);
         let session = agent.map(|agent| Session::new(self.clone(), agent, (id, peer, None), route, orders));
         let answered = match session {
             Ok(mut session) => session.answer(&offer).await.map(|answer| (session, answer)),
@@ -424,6 +347,15 @@ impl Links {
     }
 }
 
+/// By whom an offer came over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OfferedBy {
+    /// The owner of this node, who stands for the key.
+    Owner,
+    /// Whoever is at this address.
+    Address(IpAddr),
+}
+
 /// Why an offer is not answered.
 #[derive(Debug)]
 pub(crate) enum Declined {
@@ -435,14 +367,6 @@ pub(crate) enum Declined {
     Unknown,
     /// What is wrong with it, or with this side.
     Because(String),
-}
-
-/// What one customer of a provider has of addresses: a /64 of IPv6.
-fn block(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
-    }
 }
 
 /// Whether an address of the other side may be tried.

@@ -67,6 +67,8 @@ pub(super) struct Relay {
     /// The address it gave, once it has.
     pub(super) relayed: Option<SocketAddr>,
     pub(super) ended: bool,
+    /// Whether the address is not needed any more.
+    leaving: bool,
     /// Whether the server has said anything, and the code of its last refusal.
     heard: bool,
     refusal: Option<u16>,
@@ -115,6 +117,7 @@ impl Relay {
             name,
             relayed: None,
             ended: false,
+            leaving: false,
             heard: false,
             refusal: None,
             base: Instant::now(),
@@ -322,6 +325,10 @@ impl Relay {
         match event {
             TurnEvent::AllocationCreated(_, address) => {
                 self.relayed = Some(address);
+                if self.leaving {
+                    self.leave();
+                    return None;
+                }
                 let now = self.now();
                 for peer in &self.permitted {
                     // Err: it is permitted already.
@@ -345,7 +352,14 @@ impl Relay {
         None
     }
 
-    /// Gives the address back.
+    /// Gives the address back, also one that the server has not named yet: once it has heard that, this has ended.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        // Err: there is none yet.
+        let _ = self.client.delete(self.now());
+    }
+
+    /// Gives the address back, as far as that can be done at once: the way to the server is lost.
     pub(super) fn release(&mut self) -> Vec<ToServer> {
         // Err: there is none.
         let _ = self.client.delete(self.now());

@@ -59,7 +59,10 @@ impl Route {
                 match (posted.unwrap_or(Err(Unanswered::Unreachable)), broker) {
                     (Ok(signalled), _) => signalled,
                     (Err(Unanswered::Status(409)), _) if signal.kind == Kind::Offer => Signalled::Yield,
-                    (Err(_), Some(broker)) if signal.kind == Kind::Offer => {
+                    // Who answers, and refuses, says so once more by any other way.
+                    (Err(Unanswered::Unreachable | Unanswered::WrongKey), Some(broker))
+                        if signal.kind == Kind::Offer =>
+                    {
                         match by_broker(links, &broker, signal).await {
                             Signalled::Sent => Signalled::SentByBroker(broker),
                             other => other,

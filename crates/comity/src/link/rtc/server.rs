@@ -64,8 +64,8 @@ pub(crate) struct Server {
 
 /// A server that can be spoken to now.
 pub(super) enum Opened {
-    /// By datagrams, to this address.
-    Datagrams(SocketAddr),
+    /// By datagrams, to one of these addresses.
+    Datagrams(Vec<SocketAddr>),
     /// By a connection.
     Stream { stream: Stream, local: SocketAddr, remote: SocketAddr },
 }
@@ -83,11 +83,10 @@ impl Server {
 
     async fn connect(&self, tls: Option<&Arc<rustls::ClientConfig>>) -> io::Result<Opened> {
         let IceServer { kind, host, port } = &self.address;
-        let mut found = lookup_host((host.as_str(), *port)).await?;
-        if matches!(kind, IceKind::Stun | IceKind::TurnUdp) {
-            return found.next().map(Opened::Datagrams).ok_or_else(|| io::ErrorKind::NotFound.into());
+        let all: Vec<SocketAddr> = lookup_host((host.as_str(), *port)).await?.collect();
+        if kind.is_by_datagrams() {
+            return Ok(Opened::Datagrams(all));
         }
-        let all: Vec<SocketAddr> = found.collect();
         let tcp = TcpStream::connect(all.as_slice()).await?;
         tcp.set_nodelay(true)?;
         let (local, remote) = (tcp.local_addr()?, tcp.peer_addr()?);

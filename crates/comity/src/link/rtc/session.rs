@@ -2,6 +2,7 @@
 //! that becomes a link, new paths when the old ones break, and the end. See "WebRTC" in
 //! `protocols/mqtt-discovery.md`.
 
+mod descriptions;
 mod signals;
 
 use super::agent::{Agent, News};
@@ -14,7 +15,8 @@ use comity_core::id::{DialId, LinkId, NodeId};
 use comity_core::node::{DialFailure, DialOutcome, Input};
 use comity_core::peers::Way;
 use comity_core::time::Timestamp;
-use comity_core::wire::signal::{self, Kind, Signal};
+use comity_core::wire::signal::{Kind, Signal};
+use descriptions::Descriptions;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,15 +25,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
+#[cfg(test)]
+mod tests;
+
 /// How long an attempt may take until the link is up: through relays, with lost packets.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
 
 /// How long the side that answers waits for its servers, so that its answer has all its addresses.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
-/// How often an offer is made again while nobody answers, and how long the side that did not make the connection
-/// leaves it to the other one to offer new paths. What was lost with a path is sent again after 1, 3 and 7 s (RFC 9260,
-/// 6.3.3): a new path is of use if it is there before.
+/// How often an offer is made again while nobody answers. What was lost with a path is sent again after 1, 3 and 7 s
+/// (RFC 9260, 6.3.3): a new path is of use if it is there before.
 const REOFFER_EVERY: Duration = Duration::from_secs(1);
 
 /// How often one offer is made: somebody who answers none of them has stopped to take any.
@@ -108,6 +112,8 @@ pub(super) struct Session {
     /// The other side's last offer: when it was signed, when it was taken, what it said, and the answer. One that
     /// is older was recorded by somebody.
     answered: Option<(Timestamp, Instant, String, String)>,
+    /// The other side's descriptions.
+    theirs: Descriptions,
     /// While it is being made; attempts take turns.
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -146,6 +152,7 @@ impl Session {
             told: Vec::new(),
             heard: false,
             answered: None,
+            theirs: Descriptions::default(),
             turn: None,
         }
     }
@@ -173,11 +180,8 @@ impl Session {
         let gathered = async { while !matches!(self.agent.next().await, News::Gathered(_) | News::Ended) {} };
         // Err: what is missing then is missing; the other side's relay may do.
         let _ = timeout(ANSWER_WAIT, gathered).await;
-        let (description, candidates) = signal::split(&offer.sdp);
-        let sdp = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
-        self.add(&candidates);
+        let sdp = self.answer_now(offer)?;
         self.ready = !matches!(self.route, Route::Asked);
-        self.answered = Some((offer.at, Instant::now(), offer.sdp.clone(), sdp.clone()));
         Ok(self.signed(Kind::Answer, sdp))
     }
 
@@ -211,6 +215,8 @@ impl Session {
 
     /// Tells the rules that it came to nothing, and the other side that it is over.
     async fn finish(mut self) {
+        // First: an attempt that is over must not make the other side yield to it.
+        self.links.0.rtc.retire(self.id);
         if let (Some(dial), false) = (self.dial, self.link.is_some()) {
             if !self.yielded {
                 self.links.0.handle.counters().dialled(DialEnd::Failed, self.began.elapsed());
@@ -283,7 +289,12 @@ impl Session {
         match order {
             Order::Signal(signal) => match signal.kind {
                 Kind::Answer => self.take_answer(&signal, None),
-                Kind::Candidates => self.add(&signal::split(&signal.sdp).1),
+                Kind::Candidates => {
+                    // Else of an offer that was answered before, or of one that is still to come.
+                    if self.theirs.is_of_last(&signal.sdp) {
+                        self.add(&signal.sdp);
+                    }
+                }
                 Kind::End => return ControlFlow::Break(()),
                 Kind::Offer => {}
             },
@@ -298,11 +309,12 @@ impl Session {
             // Both sides offer: that of the side which made the connection is answered.
             Order::Restart if self.link.is_some() && self.reoffer_at.is_none() => self.restart(),
             Order::Restart => {}
-            Order::Renew if self.link.is_none() => {
+            // An offer that is open may have been made when this machine had no address.
+            Order::Renew if self.link.is_none() || self.reoffer_at.is_some() => {
                 // Err: this machine has no address now; it may get one.
                 let _ = self.agent.renew();
             }
-            Order::Renew if self.reoffer_at.is_none() && self.agent.has_lost_its_path() => self.restart(),
+            Order::Renew if self.agent.has_lost_its_path() => self.restart(),
             Order::Renew => {}
         }
         ControlFlow::Continue(())

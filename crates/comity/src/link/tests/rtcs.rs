@@ -11,7 +11,7 @@ pub(super) async fn signaling(side: &Side) -> (SocketAddr, String) {
     let me = side.key.node();
     let offer = move |head: HeaderMap, body: String| async move {
         let signal = Signal::from_header(head[HEADER].to_str().expect("text"), &body, &me, wall()).expect("signed");
-        let answer = links.offered(signal, [127, 0, 0, 1].into()).await.expect("an answer");
+        let answer = links.offered(signal, OfferedBy::Address([127, 0, 0, 1].into())).await.expect("an answer");
         ([(HEADER, answer.to_header(links.0.handle.me().keys()))], answer.sdp)
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -108,6 +108,21 @@ async fn where_no_port_answers_signals_go_through_the_broker() {
     broker.abort();
     // Err: it was aborted, and what it held is gone.
     let _ = broker.await;
+    one.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn an_offer_that_was_refused_is_not_made_again_through_the_broker_and_the_reason_is_kept() {
+    let (mut one, other) = (Side::start(1).await, Side::start(2).await);
+    let (to_broker, mut at_broker) = mpsc::channel(8);
+    one.links.use_broker(to_broker);
+    // Its doors take no offers.
+    one.links.connect(DialId(7), other.key.node(), Some((other.address, SIGNALING.to_owned())));
+    let told = one.input().await;
+    let Input::Dialed { dial: DialId(7), outcome: DialOutcome::NoPath { reasons } } = told else { panic!("{told:?}") };
+    assert!(reasons.iter().any(|reason| reason.contains("HTTP status 404")), "{reasons:?}");
+    assert!(at_broker.try_recv().is_err());
     one.end().await;
     other.end().await;
 }

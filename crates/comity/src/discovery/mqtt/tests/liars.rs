@@ -5,6 +5,7 @@ use super::*;
 use comity_core::wire::announce::{sign_goodbye, sign_info};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -223,37 +224,121 @@ async fn brokers_that_break_the_protocol_or_drop_are_named_and_not_asked_without
     }
 }
 
-#[tokio::test]
-async fn a_broker_that_denies_is_named_with_the_topic_and_what_to_do() {
-    let (url, liar) = liar(async |stream| {
+/// A broker that answers each message by `answer`, which is told whether the message is to be kept and whether it takes
+/// one back.
+async fn judge(answer: fn(bool, bool) -> u8) -> (String, JoinHandle<()>) {
+    liar(move |stream| async move {
         let (mut read, mut write) = stream.into_split();
         // Err: it was the client who hung up.
         let _ = write.write_all(WELCOME).await;
         let mut packets = BytesMut::new();
         while read.read_buf(&mut packets).await.is_ok_and(|length| length > 0) {
             while let Some((kind, packet)) = whole(&mut packets) {
-                let id = match kind {
+                let said = match kind {
                     // What is subscribed to begins with its number, what is published with its topic.
-                    0x82 => [packet[0], packet[1]],
-                    _ => {
-                        let topic = usize::from(u16::from_be_bytes([packet[0], packet[1]]));
-                        [packet[2 + topic], packet[3 + topic]]
+                    0x82 => vec![0x90, 4, packet[0], packet[1], 0, 0],
+                    kind if kind & 0xf0 == 0x30 => {
+                        let end = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
+                        let code = answer(kind & 1 == 1, packet.len() == end + 3);
+                        vec![0x40, 4, packet[end], packet[end + 1], code, 0]
                     }
+                    _ => continue,
                 };
-                let answer = match kind {
-                    0x82 => vec![0x90, 4, id[0], id[1], 0, 0],
-                    _ => vec![0x40, 4, id[0], id[1], 0x87, 0],
-                };
-                let _ = write.write_all(&answer).await;
+                let _ = write.write_all(&said).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_broker_that_denies_is_named_with_the_topic_and_what_to_do() {
+    for (answer, wanted) in [
+        ((|_, _| 0x87) as fn(bool, bool) -> u8, "it denies this node mindgit/kernels/"),
+        (|_, _| 0x87, "access list"),
+        (|_, _| 0x97, "it does not take mindgit/kernels/"),
+        (|_, _| 0x97, "QuotaExceeded"),
+    ] {
+        let (url, liar) = judge(answer).await;
+        let mut ann = Listening::at(std::slice::from_ref(&url), 1, &["sing"]);
+        let SourceHealth::Failed(why) = ann.health().await else { panic!("it works") };
+        assert!(why.contains(&url) && why.contains(wanted), "{why}");
+        timeout(LEAVE_TIME + Duration::from_secs(1), ann.mqtt.leave()).await.expect("bounded");
+        liar.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_broker_without_room_is_asked_to_keep_nothing_more() {
+    let (url, liar) = judge(|retain, withdrawn| if retain && !withdrawn { 0x97 } else { 0 }).await;
+    let mut ann = Listening::at(std::slice::from_ref(&url), 1, &["sing"]);
+    assert_eq!(ann.health().await, SourceHealth::Up);
+    ann.mqtt.leave().await;
+    liar.abort();
+}
+
+#[tokio::test]
+async fn a_broker_that_hung_up_once_is_spoken_to_in_5_0_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("mqtt://{}", listener.local_addr().expect("an address"));
+    let broker = tokio::spawn(async move {
+        let mut levels = Vec::new();
+        for answer in [&b""[..], &[0x20, 2, 0, 0], b""] {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut hello = vec![0; 1024];
+            let length = stream.read(&mut hello).await.expect("a CONNECT");
+            let name = hello[..length].windows(4).position(|name| name == b"MQTT").expect("the protocol's name");
+            levels.push(hello[name + 4]);
+            stream.write_all(answer).await.expect("an answer");
+        }
+        levels
+    });
+    let ann = Listening::at(&[url], 1, &[]);
+    let levels = timeout(PATIENCE, broker).await.expect("in time").expect("no panic");
+    assert_eq!(levels, [5, 4, 5]);
+    ann.mqtt.leave().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_wants_to_hear_sooner_of_its_clients_is_pinged_sooner() {
+    let (pinged, mut pings) = mpsc::unbounded_channel();
+    let (url, liar) = liar(move |mut stream| {
+        let pinged = pinged.clone();
+        async move {
+            // Success, and a Server Keep Alive of two seconds. Err: it was the client who hung up.
+            let _ = stream.write_all(&[0x20, 6, 0, 0, 3, 0x13, 0, 2]).await;
+            let mut packets = BytesMut::new();
+            while stream.read_buf(&mut packets).await.is_ok_and(|length| length > 0) {
+                while let Some((kind, _)) = whole(&mut packets) {
+                    if kind == 0xc0 {
+                        // Err: the test has seen enough.
+                        let _ = pinged.send(Instant::now());
+                    }
+                }
             }
         }
     })
     .await;
-    let mut ann = Listening::at(std::slice::from_ref(&url), 1, &["sing"]);
-    let SourceHealth::Failed(why) = ann.health().await else { panic!("it works") };
-    assert!(why.contains(&url) && why.contains("it denies this node mindgit/kernels/"), "{why}");
-    assert!(why.contains("access list"), "{why}");
-    timeout(LEAVE_TIME + Duration::from_secs(1), ann.mqtt.leave()).await.expect("bounded");
+    let begun = Instant::now();
+    let ann = Listening::at(&[url], 1, &[]);
+    let ping = timeout(PATIENCE, pings.recv()).await.expect("in time").expect("a ping");
+    assert!(ping - begun < Duration::from_secs(2), "{:?}", ping - begun);
+    ann.mqtt.leave().await;
+    liar.abort();
+}
+
+#[tokio::test]
+async fn a_denial_is_over_when_what_was_denied_is_taken() {
+    static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
+    let once = |_, _| if PUBLISHED.fetch_add(1, Ordering::Relaxed) == 1 { 0x87 } else { 0 };
+    let (url, liar) = judge(once).await;
+    let mut ann = Listening::with(std::slice::from_ref(&url), 1, Some(&[]), &[("mqtt.interval_seconds", "2")]);
+    assert_eq!(ann.health().await, SourceHealth::Up);
+    assert!(matches!(ann.health().await, SourceHealth::Failed(_)));
+    let denied = Instant::now();
+    assert_eq!(ann.health().await, SourceHealth::Up);
+    assert!(denied.elapsed() < Duration::from_secs(3), "{:?}", denied.elapsed());
+    ann.mqtt.leave().await;
     liar.abort();
 }
 

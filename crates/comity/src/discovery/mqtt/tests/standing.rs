@@ -3,7 +3,7 @@
 
 use super::liars::{WELCOME, liar, publish, whole};
 use super::*;
-use crate::announcing::{About, Discovery};
+use crate::announcing::{About, Change, Discovery};
 use crate::config::{Broker, Mqtt as Settings};
 use bytes::BytesMut;
 use tokio::net::TcpStream;
@@ -110,6 +110,38 @@ async fn the_embedded_broker_is_that_of_the_node_on_this_machine() {
     let standing = discovery.settled(PATIENCE).await;
     assert_eq!((standing.up, standing.trouble()), (1, None));
     discovery.stop().await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn who_watches_hears_of_brokers_and_of_the_end() {
+    let (broker, urls) = broker().await;
+    let discovery = Discovery::start(&settings(&[&urls[0]], broker.address()), None, About::default());
+    assert_eq!(discovery.settled(PATIENCE).await.up, 1);
+    let mut changes = discovery.changes();
+    broker.stop().await;
+    let change = timeout(PATIENCE, changes.next()).await.expect("in time").expect("a change");
+    assert!(matches!(change, Change::Standing(standing) if standing.troubles.len() == 1));
+    discovery.stop().await;
+    while timeout(PATIENCE, changes.next()).await.expect("in time").is_some() {}
+}
+
+#[tokio::test]
+async fn programs_with_one_key_leave_each_other_alone() {
+    let (broker, urls) = broker().await;
+    let keys = KeyPair::from_seed([1; 32]);
+    let settings = settings(&[&urls[0]], broker.address());
+    let all: Vec<_> = (0..3).map(|_| Discovery::start(&settings, Some(keys.clone()), About::default())).collect();
+    for discovery in &all {
+        assert_eq!(discovery.settled(PATIENCE).await.up, 1);
+    }
+    let mut changes = all[0].changes();
+    let thrown_out = async { while !matches!(changes.next().await, Some(Change::Standing(_))) {} };
+    assert!(timeout(Duration::from_millis(300), thrown_out).await.is_err());
+    for discovery in all {
+        assert_eq!(discovery.standing().trouble(), None);
+        discovery.stop().await;
+    }
     broker.stop().await;
 }
 

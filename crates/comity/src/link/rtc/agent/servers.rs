@@ -8,7 +8,7 @@ use super::{Agent, GATHER_TIME};
 use crate::config::IceKind;
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use str0m::Candidate;
 use str0m::net::Protocol;
 
@@ -88,6 +88,32 @@ impl Agent {
         }
     }
 
+    /// Does what time asks for at the relays, and says when to come again.
+    pub(super) fn work_relays(&mut self) -> Option<Duration> {
+        let mut sooner = None;
+        for index in 0..self.relays.len() {
+            let (out, said, wait) = self.relays[index].work();
+            self.send_to_servers(out);
+            sooner = sooner.into_iter().chain(wait).min();
+            said.into_iter().for_each(|said| self.heed(index, Some(said)));
+        }
+        sooner
+    }
+
+    /// When the connection has ended: waits until the servers have back what they lent, as long as that may take.
+    pub(super) async fn give_back(&mut self) {
+        while let Some(until) = self.leaving_until {
+            let wait = self.work_relays();
+            let now = Instant::now();
+            if now >= until || self.relays.iter().all(|relay| relay.ended) {
+                return;
+            }
+            let again = wait.map_or(until, |wait| until.min(now + wait));
+            self.timer.as_mut().reset(again.into());
+            self.wake().await;
+        }
+    }
+
     /// Relays that said nothing in their time.
     pub(super) fn note_silent_relays(&mut self) {
         let silent = self.relays.iter().filter(|relay| !relay.ended && relay.relayed.is_none());
@@ -116,19 +142,20 @@ impl Agent {
         }
         let credentials = server.credentials.as_ref().map(|of| credentials(of, SystemTime::now()));
         match opened {
-            Opened::Datagrams(address) => {
-                for (socket, local) in self.ports.toward(address) {
-                    if self.mirrors.iter().any(|mirror| (mirror.socket, mirror.server) == (socket, address)) {
-                        continue;
-                    }
-                    let (mirror, question) = Mirror::ask(name.clone(), socket, local, address);
-                    self.ports.send(socket, address, &question);
-                    self.mirrors.push(mirror);
-                }
+            Opened::Datagrams(addresses) => {
+                let reached = |v4: bool| {
+                    let mut of_family = addresses.iter().filter(|address| address.is_ipv4() == v4);
+                    of_family.find(|address| !self.ports.toward(**address).is_empty())
+                };
+                let reached: Vec<SocketAddr> = [true, false].into_iter().filter_map(reached).copied().collect();
+                let Some(first) = reached.first().copied() else {
+                    return self.failures.push(format!("{name}: no address of this machine reaches it"));
+                };
+                reached.into_iter().for_each(|address| self.ask_mirror(&name, address));
                 if let (IceKind::TurnUdp, Some((username, password))) = (server.address.kind, credentials)
-                    && let Some((socket, local)) = self.ports.best_toward(address)
+                    && let Some((socket, local)) = self.ports.best_toward(first)
                 {
-                    self.add_relay(Relay::by_socket(name, socket, local, address, (username, &password)));
+                    self.add_relay(Relay::by_socket(name, socket, local, first, (username, &password)));
                 }
             }
             Opened::Stream { stream, local, remote } => {
@@ -136,6 +163,18 @@ impl Agent {
                     self.add_relay(Relay::by_stream(name, stream, local, remote, (username, &password)));
                 }
             }
+        }
+    }
+
+    /// Asks a server how it sees this side, from every socket that may reach it.
+    fn ask_mirror(&mut self, name: &str, server: SocketAddr) {
+        for (socket, local) in self.ports.toward(server) {
+            if self.mirrors.iter().any(|mirror| (mirror.socket, mirror.server) == (socket, server)) {
+                continue;
+            }
+            let (mirror, question) = Mirror::ask(name.to_owned(), socket, local, server);
+            self.ports.send(socket, server, &question);
+            self.mirrors.push(mirror);
         }
     }
 

@@ -38,11 +38,15 @@ impl Session {
         if by_broker {
             self.use_broker();
         }
-        let (description, candidates) = signal::split(&offer.sdp);
         // This side may have moved as well. Err: it has no address now, and may get one.
         let _ = self.agent.renew();
+        self.answer_now(offer)
+    }
+
+    pub(super) fn answer_now(&mut self, offer: &Signal) -> Result<String, String> {
+        let description = signal::split(&offer.sdp).0;
         let answer = self.agent.answer(&description).map_err(|unusable| unusable.to_string())?;
-        self.add(&candidates);
+        self.add_all(&offer.sdp);
         self.answered = Some((offer.at, Instant::now(), offer.sdp.clone(), answer.clone()));
         Ok(answer)
     }
@@ -53,13 +57,12 @@ impl Session {
     }
 
     pub(super) fn take_answer(&mut self, answer: &Signal, found: Option<String>) {
-        let (description, candidates) = signal::split(&answer.sdp);
-        if answer.session != self.id || answer.kind != Kind::Answer {
+        // An offer that was made twice may be answered twice, and another one be open by now.
+        if answer.session != self.id || answer.kind != Kind::Answer || self.theirs.has(&answer.sdp) {
             return;
         }
-        match self.agent.take_answer(&description) {
+        match self.agent.take_answer(&signal::split(&answer.sdp).0) {
             Ok(()) => {}
-            // It was answered twice, as it was made twice.
             Err(Unusable::Late) => return,
             Err(unusable) => return self.note(unusable.to_string()),
         }
@@ -70,7 +73,7 @@ impl Session {
         }
         self.ready = true;
         self.send_soon();
-        self.add(&candidates);
+        self.add_all(&answer.sdp);
     }
 
     pub(super) fn send_soon(&mut self) {
@@ -79,9 +82,15 @@ impl Session {
         }
     }
 
-    /// Adds the addresses of the other side that may be tried.
-    pub(super) fn add(&mut self, candidates: &[&str]) {
-        for text in candidates.iter().take(signal::CANDIDATES_MAX) {
+    /// Adds the addresses of a description that was taken just now, and those that came before it.
+    fn add_all(&mut self, sdp: &str) {
+        self.add(sdp);
+        self.theirs.take(sdp).iter().for_each(|early| self.add(early));
+    }
+
+    /// Adds the addresses of the other side that are in a description or a list and may be tried.
+    pub(super) fn add(&mut self, sdp: &str) {
+        for text in signal::split(sdp).1 {
             match str0m::Candidate::from_sdp_string(text) {
                 Ok(candidate) if permitted(&candidate, self.agent.is_on_loopback()) => {
                     if !self.agent.add_remote(candidate) {
@@ -137,18 +146,15 @@ impl Session {
         }
     }
 
-    /// Makes the offer of new paths again, or the first one of this side.
+    /// Makes the offer that is open again.
     pub(super) fn reoffer(&mut self) -> ControlFlow<()> {
         self.reoffers += 1;
         self.reoffer_at = (self.reoffers < OFFERS_MAX).then(|| Instant::now() + REOFFER_EVERY);
-        match self.reoffer.clone() {
-            Some(sdp) => {
-                self.signal(Kind::Offer, sdp);
-                // They may have been lost with it.
-                self.unsent.append(&mut self.told);
-                self.send_soon();
-            }
-            None => self.restart(),
+        if let Some(sdp) = self.reoffer.clone() {
+            self.signal(Kind::Offer, sdp);
+            // They may have been lost with it.
+            self.unsent.append(&mut self.told);
+            self.send_soon();
         }
         ControlFlow::Continue(())
     }
