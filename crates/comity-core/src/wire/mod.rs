@@ -7,6 +7,7 @@ pub mod card;
 pub mod compact;
 pub mod control;
 pub mod frame;
+pub mod journal;
 pub mod json;
 pub mod pack;
 pub mod signal;
