@@ -198,6 +198,16 @@ impl Draft {
         Ok(Self { kind, timestamp, data: data.into_boxed_slice() })
     }
 
+    /// Its type.
+    pub fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// When it happened.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
     /// How many bytes of the journal it will take, about.
     pub fn weight(&self) -> usize {
         self.data.len() + super::line::FRAME

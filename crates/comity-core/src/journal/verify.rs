@@ -105,8 +105,8 @@ pub struct Report {
     pub flaw: Option<Flaw>,
 }
 
-/// Takes lines in the order in which they stand.
-#[derive(Debug)]
+/// Takes lines in the order in which they stand. A copy goes on from where it was made.
+#[derive(Debug, Clone)]
 pub struct Verifier {
     expected: Option<NodeId>,
     told: Option<Head>,
@@ -123,7 +123,7 @@ pub struct Verifier {
 }
 
 /// The entries since the last signature: their hashes, to find out which one a signature is not of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Group {
     before: CompactRange,
     leaves: Vec<TreeHash>,
@@ -249,11 +249,6 @@ impl Verifier {
     /// Hears that a head is not signed by the author.
     pub fn handle_bad_head(&mut self, size: u64, from: u64) {
         self.find(size.saturating_sub(1), Wrong::BadSignature { from });
-    }
-
-    /// Hears of an entry with which something else is wrong.
-    pub fn handle_flaw(&mut self, flaw: Flaw) {
-        self.find(flaw.index, flaw.wrong);
     }
 
     /// The index of the entry that is due.
