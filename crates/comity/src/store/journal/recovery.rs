@@ -53,10 +53,16 @@ enum Kept {
 
 /// Reads a journal of this author.
 pub(super) fn restore(folder: &Folder, author: NodeId) -> Result<Restored, JournalError> {
-    match Restoring::begin(folder, author)?.run(Kept::Believed) {
-        Err(JournalError::Damaged { .. }) => Restoring::begin(folder, author)?.run(Kept::MadeAnew),
-        restored => restored,
-    }
+    let mut restoring = Restoring::begin(folder, author)?;
+    let chain = match restoring.run(Kept::Believed) {
+        Err(JournalError::Damaged { .. }) => {
+            let recovered = restoring.recovered;
+            restoring = Restoring { recovered, ..Restoring::begin(folder, author)? };
+            restoring.run(Kept::MadeAnew)?
+        }
+        chain => chain?,
+    };
+    Ok(Restored { index: restoring.index, chain, recovered: restoring.recovered })
 }
 
 struct Restoring<'a> {
@@ -98,7 +104,7 @@ impl<'a> Restoring<'a> {
         Ok(Self { folder, author, checkpoint, segments: folder.segments()?, index, recovered: None })
     }
 
-    fn run(mut self, kept: Kept) -> Result<Restored, JournalError> {
+    fn run(&mut self, kept: Kept) -> Result<Chain, JournalError> {
         if let Some(checkpoint) = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.author != self.author) {
             return Err(self.other_key(checkpoint.author));
         }
@@ -106,12 +112,9 @@ impl<'a> Restoring<'a> {
         self.remove_unfinished()?;
         let start = self.index.tiles.first();
         let Some(last) = self.segments.pop() else {
-            let chain = match &self.checkpoint {
-                // There is no crash after which the entries that follow a checkpoint are gone.
-                Some(_) => return Err(self.damaged(start)),
-                None => Chain::new(self.author),
-            };
-            return Ok(Restored { index: self.index, chain, recovered: self.recovered });
+            // There is no crash after which the entries that follow a checkpoint are gone.
+            let is_new = self.checkpoint.is_none();
+            return if is_new { Ok(Chain::new(self.author)) } else { Err(self.damaged(start)) };
         };
         if self.segments.first().unwrap_or(&last) != &start {
             return Err(self.damaged(start));
@@ -121,8 +124,7 @@ impl<'a> Restoring<'a> {
             let next = self.segments.get(at + 1).copied().unwrap_or(last);
             self.take_segment(first, next, kept)?;
         }
-        let chain = self.take_last(last, kept)?;
-        Ok(Restored { index: self.index, chain, recovered: self.recovered })
+        self.take_last(last, kept)
     }
 
     /// Removes what a checkpoint stands in for, and a crash left.

@@ -180,7 +180,7 @@ impl Writer {
     /// Writes a group and syncs it. What fails leaves the journal as it was.
     fn write_group(&mut self, group: &[Waiting], begins: bool) -> io::Result<()> {
         if let Some(segment) = self.segment.as_ref().filter(|_| self.is_dirty) {
-            segment.file.set_len(segment.bytes)?;
+            segment.take_back()?;
             self.is_dirty = false;
         }
         if begins {
@@ -197,7 +197,7 @@ impl Writer {
             let group = self.compose(group, self.segment.as_ref().map_or(0, |segment| segment.bytes));
             let Some(segment) = &mut self.segment else { return Ok(()) };
             if let Err(cause) = segment.write(&group.text) {
-                self.is_dirty = segment.file.set_len(segment.bytes).is_err();
+                self.is_dirty = segment.take_back().is_err();
                 return Err(cause);
             }
             self.publish(group);
@@ -328,6 +328,12 @@ impl Segmented {
         self.file.sync_data()?;
         self.bytes += text.len() as u64;
         Ok(())
+    }
+
+    /// Takes back what was written after the last group, so that what was called refused stays so.
+    fn take_back(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes)?;
+        self.file.sync_all()
     }
 
     fn keep_tile(&self, number: u64, tile: &Tile) {

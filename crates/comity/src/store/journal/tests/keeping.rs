@@ -68,6 +68,8 @@ async fn a_crash_between_checkpoint_and_removal_is_made_good() {
     append(&journal, 0..700, 64).await;
     copy(&there, &before);
     append(&journal, 700..2500, 64).await;
+    journal.close().await;
+    let journal = open_small(&there);
     let range = journal.range();
     assert!(range.start > 256, "{range:?}");
     journal.close().await;
