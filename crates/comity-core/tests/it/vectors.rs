@@ -511,9 +511,10 @@ fn journal_vectors() -> Value {
     let proof = EntryProof { line: lines[5].clone().into_bytes(), inclusion, head: heads[4] };
     proof.check().unwrap();
     let checkpoint = String::from_utf8(journal_forms::write_checkpoint(&dropped.unwrap())).unwrap();
+    let pruned = [&[checkpoint], &lines[DROPPED..]].concat();
     json!({
         "seed": hex(key.seed()),
-        "pruned": [&[checkpoint], &lines[DROPPED..]].concat(),
+        "pruned": pruned,
         "whole": lines,
         "proof": journal_forms::entry_proof_to_value(&proof),
         "growth": journal_forms::consistency_to_value(&growth),
