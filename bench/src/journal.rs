@@ -41,7 +41,7 @@ async fn measure(folder: &Path) -> Result<(), String> {
         let before = journal.figures();
         let measuring = Measuring::begin(None);
         let end = Instant::now() + WRITING;
-        let count = write(&journal, writers, |_| Instant::now() < end).await?;
+        let count = write(&journal, writers, move |_| Instant::now() < end).await?;
         let rate = measuring.end(usize::try_from(count).map_err(said)?);
         let group = count as f64 / (journal.figures().groups - before.groups) as f64;
         println!(
@@ -53,7 +53,7 @@ async fn measure(folder: &Path) -> Result<(), String> {
     }
     let left = ENTRIES.saturating_sub(journal.range().end);
     let began = Instant::now();
-    write(&journal, FILLING, |number| number < left / FILLING).await?;
+    write(&journal, FILLING, move |number| number < left / FILLING).await?;
     println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), left as f64 / seconds(began));
     let figures = journal.figures();
     println!(

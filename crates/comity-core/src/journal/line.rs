@@ -3,6 +3,7 @@
 //! values. `docs/journal.md` describes it for other programs.
 
 use super::entry::{DATA_DEPTH_MAX, DATA_MAX, Draft, Entry, EntryKind};
+use super::plain;
 use super::tree::{HASH_TEXT, TreeHash, read_base64};
 use crate::id::{NodeId, encode_base64};
 use crate::identity::canonical;
@@ -171,6 +172,9 @@ pub fn read_link(line: &[u8]) -> Result<Link, BadLine> {
 /// As [`read_link`], and [`BadLine::Data`].
 pub fn read_checked(line: &[u8]) -> Result<Link, BadLine> {
     let (link, data) = read(line)?;
+    if plain::is_plain(data, DATA_DEPTH_MAX) {
+        return Ok(link);
+    }
     let value = strict::parse_within(data, DATA_DEPTH_MAX).map_err(|_| BadLine::Data)?;
     if canonical::to_vec(&value) == data { Ok(link) } else { Err(BadLine::Data) }
 }

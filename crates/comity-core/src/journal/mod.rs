@@ -7,6 +7,7 @@ mod entry;
 mod follower;
 mod head;
 mod line;
+mod plain;
 mod proof;
 #[cfg(test)]
 mod tests;
