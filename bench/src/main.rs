@@ -1,12 +1,14 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
 //! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
 //! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
+//! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
 //! `rules` (what a message costs in the rules alone).
 
 mod announced;
 mod discovery;
 mod figures;
 mod files;
+mod journal;
 mod memory;
 mod messages;
 mod mosquitto;
@@ -27,11 +29,12 @@ fn main() -> std::process::ExitCode {
         }
         Some("discovery") => discovery::run(),
         Some("files") => files::run(),
+        Some("journal") => journal::run(),
         Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
         Some("webrtc") => webrtc::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files".to_owned()),
+        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files|journal".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

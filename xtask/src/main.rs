@@ -25,6 +25,7 @@ Usage: cargo xtask TASK
   sim --seeds N [--from SEED]   simulate N worlds, one a seed
   bench messages|discovery|mqtt|files
                                 measure side by side with real peers; bench memory: only what a node holds
+  bench journal                 measure what the journal does on this disk
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
@@ -39,9 +40,11 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::run(docs::Wanted::Compare),
         ["image", rest @ ..] => image::run(rest),
         ["sim", rest @ ..] => measure::sim(rest),
-        ["bench", what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files"), rest @ ..] => {
-            measure::bench(what, rest)
-        }
+        [
+            "bench",
+            what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal"),
+            rest @ ..,
+        ] => measure::bench(what, rest),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod id;
 pub mod identity;
 pub mod inbox;
+pub mod journal;
 pub mod ledger;
 pub mod limits;
 pub mod node;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes or checks every test vector in this folder from the text of protocols/identity.md,
-protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md and the RFCs they name. Shares no code with Comity: primitives
+protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md, docs/journal.md and the RFCs they name. Shares no code with Comity: primitives
 come from Python `cryptography`, zstd from the system's libzstd, the judgement of schemas from Python `jsonschema`. Exits with 1 and says where on the first difference.
 
 Usage: reproduce.py [FOLDER]
@@ -656,6 +656,76 @@ def instant(text):
     return datetime.datetime.fromisoformat(re.sub(r"(\.\d{3})\d*", r"\1", text))
 
 
+# The journal
+
+
+def journal_vectors():
+    """Made anew from what each entry says. `examples/journal_verify.py` reads the same as one who checks."""
+    stored = vectors("journal")
+    key = Key(bytes.fromhex(stored["seed"]))
+    leaf = lambda entry: hashlib.sha256(b"\x00" + canonical(entry).encode()).digest()
+    previous, leaves, journal = b64(bytes(32)), [], None
+    for index, line in enumerate(stored["whole"]):
+        entry = json.loads(line)
+        same("author", entry["author"], key.node)
+        made = {"author": key.node, "data": entry["data"], "index": index, "prev_hash": previous}
+        made |= {"timestamp": entry["timestamp"], "type": entry["type"]}
+        leaves.append(leaf(made))
+        previous = made["hash"] = b64(leaves[-1])
+        journal = journal or previous
+        if "signature" in entry:
+            head = {"journal": journal, "root": b64(merkle(leaves)), "size": len(leaves)}
+            made["signature"] = key.sign("comity/journal/1", head)
+        same("entry", canonical(made), line)
+    checkpoint = json.loads(stored["pruned"][0])
+    size, nodes = checkpoint["size"], []
+    for bit in reversed(range(size.bit_length())):
+        if size >> bit & 1:
+            begin = size >> (bit + 1) << (bit + 1)
+            nodes.append(b64(merkle(leaves[begin : begin + (1 << bit)])))
+    made = {"author": key.node, "journal": journal, "nodes": nodes, "size": size, "prev_hash": b64(leaves[size - 1])}
+    made["signature"] = key.sign("comity/journal/1", made)
+    same("pruned", stored["pruned"], [canonical(made), *stored["whole"][size:]])
+    proof, growth = stored["proof"], stored["growth"]
+    index, size = proof["proof"]["index"], proof["proof"]["size"]
+    same("proved entry", canonical(proof["entry"]), stored["whole"][index])
+    same("audit path", proof["proof"]["path"], [b64(hash) for hash in audit_path(index, leaves[:size])])
+    same("consistency", growth["path"], [b64(hash) for hash in subproof(growth["from"], leaves[: growth["to"]], True)])
+
+
+# RFC 6962, sections 2.1 to 2.1.2, as they are written
+
+
+def merkle(leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    left, right = split(leaves)
+    return hashlib.sha256(b"\x01" + merkle(left) + merkle(right)).digest()
+
+
+def split(leaves):
+    middle = 1 << (len(leaves) - 1).bit_length() - 1
+    return leaves[:middle], leaves[middle:]
+
+
+def audit_path(index, leaves):
+    if len(leaves) == 1:
+        return []
+    left, right = split(leaves)
+    if index < len(left):
+        return [*audit_path(index, left), merkle(right)]
+    return [*audit_path(index - len(left), right), merkle(left)]
+
+
+def subproof(size, leaves, is_whole):
+    if size == len(leaves):
+        return [] if is_whole else [merkle(leaves)]
+    left, right = split(leaves)
+    if size <= len(left):
+        return [*subproof(size, left, is_whole), merkle(right)]
+    return [*subproof(size - len(left), right, False), merkle(left)]
+
+
 canonical_vectors()
 identity_vectors()
 signature_vectors()
@@ -667,4 +737,7 @@ seal_vectors()
 compact_vectors()
 txt_vectors()
 gossip_vectors()
+
+
+journal_vectors()
 print(f"{checks} checks, all the same")

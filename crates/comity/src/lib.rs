@@ -30,4 +30,4 @@ pub use comity_core::ledger::{Fate, FateKind};
 pub use comity_core::node::Refusal;
 pub use comity_core::peers::{PeerView, Presence, Reach, Source, Way};
 pub use network::{AppConfig, Message, Network};
-pub use store::StoreError;
+pub use store::{StoreError, journal};

@@ -8,6 +8,7 @@ pub mod compact;
 pub mod control;
 pub mod frame;
 pub mod gossip;
+pub mod journal;
 pub mod json;
 pub mod pack;
 pub mod signal;

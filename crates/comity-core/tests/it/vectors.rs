@@ -11,10 +11,14 @@ use comity_core::identity::canonical;
 use comity_core::identity::key::{self, KeyPair};
 use comity_core::identity::seal;
 use comity_core::identity::signature::{self, Context};
+use comity_core::journal::{
+    Chain, Checkpoint, Consistency, Draft, EntryKind, EntryProof, Head, Inclusion, Placed, root_of,
+};
 use comity_core::payload::Payload;
 use comity_core::time::Timestamp;
 use comity_core::wire::announce::{self, PeerInfo, Topics};
 use comity_core::wire::compact::{self, ChannelTable};
+use comity_core::wire::journal as journal_forms;
 use comity_core::wire::json::{self, Spelling};
 use comity_core::wire::signal::{self, Signal};
 use comity_core::wire::strict;
@@ -103,6 +107,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("compact", compact_vectors()),
         ("txt", txt_vectors()),
         ("gossip", crate::gossip::vectors()),
+        ("journal", journal_vectors()),
     ] {
         let file = folder.join(name).with_extension("json");
         let text = format!("{vectors:#}\n");
@@ -464,5 +469,56 @@ fn fields(txt: &Txt) -> Value {
         "key": txt.key.map(|key| key.to_string()),
         "metadata": txt.metadata,
         "more": txt.more,
+    })
+}
+
+/// Entries of every type, of which these are the last of a group.
+const GROUP_ENDS: [u64; 5] = [0, 3, 4, 9, 13];
+
+/// How many of them a checkpoint stands in for.
+const DROPPED: usize = 6;
+
+fn journal_vectors() -> Value {
+    let key = &keys()[0];
+    let author = key.node().to_string();
+    let mut chain = Chain::new(key.node());
+    let (mut lines, mut leaves, mut heads, mut dropped) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for (index, kind) in (0..).zip(EntryKind::ALL) {
+        // One clock was set back in between.
+        let at = if index == 7 { time() } else { time() + Duration::from_secs(index * 60) };
+        let said =
+            json!({"message_type": "task_progress", "number": index, "é": [0.1, 1e21, -0.0, "\u{7f}\n"], "€": null});
+        let draft = Draft::new(kind, at, said.as_object().unwrap().clone()).unwrap();
+        let placed = Placed::new(&author, &draft, index, &chain.prev());
+        chain.push(placed.hash);
+        leaves.push(placed.hash);
+        if GROUP_ENDS.contains(&index) {
+            heads.push(Head::sign(key, chain.journal().unwrap(), chain.range()));
+        }
+        let signature = heads.last().filter(|head| head.size == index + 1).map(|head| &head.signature);
+        let mut line = Vec::new();
+        placed.write(signature, &mut line);
+        lines.push(String::from_utf8(line).unwrap().trim_end().to_owned());
+        if leaves.len() == DROPPED {
+            dropped = Some(Checkpoint::sign(key, chain.journal().unwrap(), chain.prev(), chain.range().clone()));
+        }
+    }
+    let mut node = |level: u32, index: u64| {
+        let begin = usize::try_from(index << level).unwrap();
+        Ok::<_, std::convert::Infallible>(root_of(&leaves[begin..begin + (1 << level)]))
+    };
+    let inclusion = Inclusion::make(5, 14, &mut node).unwrap();
+    let growth = Consistency::make(10, 14, &mut node).unwrap();
+    growth.check(&heads[3].root, &heads[4].root).unwrap();
+    let proof = EntryProof { line: lines[5].clone().into_bytes(), inclusion, head: heads[4] };
+    proof.check().unwrap();
+    let checkpoint = String::from_utf8(journal_forms::write_checkpoint(&dropped.unwrap())).unwrap();
+    let pruned = [&[checkpoint], &lines[DROPPED..]].concat();
+    json!({
+        "seed": hex(key.seed()),
+        "pruned": pruned,
+        "whole": lines,
+        "proof": journal_forms::entry_proof_to_value(&proof),
+        "growth": journal_forms::consistency_to_value(&growth),
     })
 }

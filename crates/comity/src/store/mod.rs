@@ -1,7 +1,8 @@
-//! What a node keeps on disk: the inbox, ids that must be remembered, the digest, its own settings.
-//! One SQLite file, one connection, one writer. It decides nothing: records come from the rules,
+//! What a node keeps on disk: the inbox, ids that must be remembered, the digest, its own settings; and, in files of
+//! its own, the journal. One SQLite file, one connection, one writer. It decides nothing: records come from the rules,
 //! and the rules hear when they are safe.
 
+pub mod journal;
 mod schema;
 mod stored;
 #[cfg(test)]

@@ -1,0 +1,154 @@
+//! What the journal does on this disk: durable entries a second beside the disk's own syncs, and how long a million
+//! entries take to be opened, verified, exported, and one of them to be proved.
+
+use crate::figures::{self, Latency, Measuring};
+use crate::server::Folder;
+use comity::journal::{self, Journal, Limits};
+use comity_core::identity::key::KeyPair;
+use comity_core::journal::{Draft, EntryKind};
+use comity_core::time::Timestamp;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long writers write for one figure.
+const WRITING: Duration = Duration::from_secs(5);
+
+/// How many entries the journal has when it is read.
+const ENTRIES: u64 = 1_000_000;
+
+/// How many writers fill it up to that: as many as one group has room for.
+const FILLING: u64 = 1024;
+
+/// How many entries are proved.
+const PROOFS: u64 = 1000;
+
+/// Measures, and prints a line for each figure.
+pub(crate) fn run() -> Result<(), String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(said)?;
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path()).map_err(said)?;
+    runtime.block_on(measure(&folder.path().join("journal")))
+}
+
+async fn measure(folder: &Path) -> Result<(), String> {
+    let key = KeyPair::from_seed([7; 32]);
+    // All of it is wanted: nothing is dropped.
+    let limits = Limits { keep: u64::MAX, ..Limits::default() };
+    let (journal, _) = Journal::open(folder, key.clone(), limits).map_err(said)?;
+    for writers in [1, 64] {
+        println!("{:<42}{:>12.3} ms", "one sync of the disk by itself", figures::sync_ms()?);
+        let before = journal.figures();
+        let measuring = Measuring::begin(None);
+        let end = Instant::now() + WRITING;
+        let count = write(&journal, writers, move |_| Instant::now() < end).await?;
+        let rate = measuring.end(usize::try_from(count).map_err(said)?);
+        let group = count as f64 / (journal.figures().groups - before.groups) as f64;
+        println!(
+            "{:<42}{:>12.0} entries/s, {group:.1} in a group, {:.1} us of processor each",
+            format!("durable entries, {writers} writers (goal with 64: 20000)"),
+            rate.per_second,
+            rate.client_us
+        );
+    }
+    let left = ENTRIES.saturating_sub(journal.range().end);
+    let began = Instant::now();
+    write(&journal, FILLING, move |number| number < left / FILLING).await?;
+    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), left as f64 / seconds(began));
+    let figures = journal.figures();
+    println!(
+        "{:<42}{:>12} entries, {} MB in {} segments",
+        "now",
+        figures.size,
+        figures.bytes / 1_000_000,
+        figures.segments
+    );
+    let (head, journal) = (journal.head(), reopened(journal, folder, key, limits).await?);
+    let mut times = Vec::new();
+    for number in 0..PROOFS {
+        let began = Instant::now();
+        let proof = journal.prove(number * 7919 % figures.size).map_err(said)?;
+        times.push(began.elapsed());
+        proof.check().map_err(said)?;
+    }
+    let times = Latency::from_times(times);
+    println!(
+        "{:<42}{:>12.0} us, 99 of 100 below {:.0} us",
+        "a proof of one entry",
+        times.micros(0.5),
+        times.micros(0.99)
+    );
+    let began = Instant::now();
+    journal.export(&mut std::io::sink()).map_err(said)?;
+    println!("{:<42}{:>12.0} MB/s", "exporting to nowhere", figures.bytes as f64 / 1e6 / seconds(began));
+    journal.close().await;
+    let measuring = Measuring::begin(None);
+    let began = Instant::now();
+    let report = journal::verify(folder, None, head).map_err(said)?;
+    let cpu = measuring.end(1).client_us / 1e6;
+    println!("{:<42}{:>12.2} s ({cpu:.2} s of processor; goal: below 10 s)", "verifying all of it", seconds(began));
+    report.flaw.map_or(Ok(()), |flaw| Err(flaw.to_string()))
+}
+
+/// Closes the journal and opens it again, with what it kept beside its segments and without.
+async fn reopened(journal: Journal, folder: &Path, key: KeyPair, limits: Limits) -> Result<Journal, String> {
+    journal.close().await;
+    let began = Instant::now();
+    let (journal, _) = Journal::open(folder, key.clone(), limits).map_err(said)?;
+    println!("{:<42}{:>12.1} ms", "opening it", seconds(began) * 1e3);
+    journal.close().await;
+    for item in std::fs::read_dir(folder).map_err(said)? {
+        let path = item.map_err(said)?.path();
+        if path.extension().is_some_and(|extension| extension == "tiles") {
+            std::fs::remove_file(path).map_err(said)?;
+        }
+    }
+    let began = Instant::now();
+    let (journal, _) = Journal::open(folder, key, limits).map_err(said)?;
+    println!("{:<42}{:>12.1} ms", "opening it without its caches", seconds(began) * 1e3);
+    Ok(journal)
+}
+
+/// Lets so many writers append, each as long as `goes_on` says of its count; how many entries.
+async fn write(
+    journal: &Journal,
+    writers: u64,
+    goes_on: impl Fn(u64) -> bool + Copy + Send + 'static,
+) -> Result<u64, String> {
+    let tasks: Vec<_> = (0..writers)
+        .map(|writer| {
+            let journal = journal.clone();
+            tokio::spawn(async move {
+                let mut count = 0;
+                while goes_on(count) {
+                    journal.append(draft(writer, count)?).await.map_err(said)?;
+                    count += 1;
+                }
+                Ok::<_, String>(count)
+            })
+        })
+        .collect();
+    let mut all = 0;
+    for task in tasks {
+        all += task.await.map_err(said)??;
+    }
+    Ok(all)
+}
+
+/// A message of the usual size: about 500 bytes of the journal.
+fn draft(writer: u64, number: u64) -> Result<Draft, String> {
+    let data = json!({"message_type": "task_progress", "from_short": "12D3KooW", "priority": "medium",
+        "from_peer": "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq",
+        "timestamp": "2023-11-14T22:13:20.123Z", "topic": "CHORUS/coordination/v1",
+        "data": {"task_id": number, "progress": 0.5, "agent_id": writer}});
+    let Value::Object(data) = data else { return Err("an object".to_owned()) };
+    Draft::new(EntryKind::TaskProgress, Timestamp::from_millis(1_700_000_000_000 + number), data).map_err(said)
+}
+
+fn seconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64()
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
