@@ -1,0 +1,96 @@
+//! What must hold for any text: made of pieces of secrets, lookalikes and signs by a seed.
+
+use super::drawn::{Dice, drawn};
+use super::super::rule::Find;
+use super::*;
+use std::time::Instant;
+
+const PIECES: &[&str] = &[
+    "password", "token", "secret=", "\"", "'", "`", "\\", "\\n", "\n", " ", ": ", "=", "==", "->", "is ", "{", "}", "[", "]", "(", ")", "<", ">", "</",
+    "://", "@", ":", "/", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "eyJ", "ghp_", "sk-", "[REDACTED]", "${", "%3D", "é", "→", "😀",
+    "insert into", "values", "api_key", "Authorization: ", "Bearer ", "Basic ", "Cookie: ", "|", "&", "?", ";", ",", "--", "-p", "curl ", "xxxx", "****",
+    "hunter2", "the ", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", "a=b", "12345678", "key", "value", "name", "''", "\"\"", "\u{1b}[31m", "\r\n",
+];
+
+fn piece(dice: &mut Dice) -> String {
+    match dice.below(8) {
+        0 => dice.letters(1 + dice.0 as usize % 40),
+        1 => {
+            let rules: Vec<_> = rules::all().collect();
+            let rule = rules[dice.below(rules.len())];
+            let start = rule.starts[dice.below(rule.starts.len())];
+            match rule.find {
+                Find::After(tail) => format!("{start}{}", drawn(tail, dice).replace(['«', '»'], "")),
+                _ => rule.example.replace('@', &dice.letters(20)),
+            }
+        }
+        _ => dice.pick(PIECES).to_owned(),
+    }
+}
+
+#[test]
+fn redacting_again_changes_nothing_and_no_secret_is_left() {
+    let redactor = redactor();
+    for seed in 0..4000 {
+        let mut dice = Dice(seed);
+        let text: String = (0..1 + dice.below(14)).map(|_| piece(&mut dice)).collect();
+        let mut found = Vec::new();
+        let out = redactor.text(&text, &mut found).into_owned();
+        let mut again = Vec::new();
+        assert_eq!(redactor.text(&out, &mut again), out, "seed {seed}: {text:?}");
+        let mut end = 0;
+        for finding in &found {
+            let Place::Text(range) = &finding.place else { panic!("seed {seed}") };
+            assert!(range.start >= end, "seed {seed}: places overlap");
+            end = range.end;
+            let secret = &text[range.clone()];
+            assert_eq!(finding.hash, audit_hash(&KEY, secret), "seed {seed}");
+            let telling = secret.len() >= ECHO_MIN && value::strength(secret) >= value::Strength::Numbered;
+            assert!(!telling || !out.contains(secret) || MARK.contains(secret), "seed {seed}: {secret:?} in {out:?}");
+        }
+        assert_eq!(out.matches(MARK).count() - found.len(), kept_marks(&text, &found), "seed {seed}: {text:?}: {out:?}");
+    }
+}
+
+/// How many marks stood in the text before, outside of what was found.
+fn kept_marks(text: &str, found: &[Finding]) -> usize {
+    let inside = |at: usize| found.iter().any(|finding| matches!(&finding.place, Place::Text(range) if range.start < at + MARK.len() && at < range.end));
+    text.match_indices(MARK).filter(|(at, _)| !inside(*at)).count()
+}
+
+#[test]
+fn hostile_texts_cost_linear_time() {
+    const SHORT: usize = 32 * 1024;
+    let redactor = redactor();
+    let cost = |text: &str| {
+        let mut found = Vec::new();
+        redactor.text(text, &mut found);
+        let began = Instant::now();
+        redactor.text(text, &mut found);
+        began.elapsed()
+    };
+    for unit in [
+        "password=", "pwd=\"", "pwd='\"", "token: ", "eyJ", "-eyJ", ".eyJ", "://", "://a:b", "x://a:b@", "-----BEGIN PRIVATE KEY-----", "-----BEGIN", "insert into (", "insert into t(a,'",
+        "ghp_", "sk-", "-sk-", "/sk-", ".s.", "secret: |\n ", "cookie: ", "cookie: a=b;", "curl ", "curl -", "\"d\":\"", "basic ", "bearer ", "<pwd a=", "passwordpassword", "keykeykey ",
+        "pwd=pwd(", "key is ", "password for ", "a", "\\", "\"", "pass\\\"", "pwd=\\\\\\\"", "[REDACTED]", "password=hunter2 ", "echo ", "xoxb-", "AAAAAAAAAAAAAAAAAAAAA", "name\",\"value", "token\n",
+    ] {
+        let long = cost(&unit.repeat(8 * SHORT / unit.len()));
+        assert!(long.as_secs() < 8, "{unit:?}: {long:?}");
+        let short = cost(&unit.repeat(SHORT / unit.len())).max(std::time::Duration::from_millis(2));
+        let ratio = long.as_secs_f64() / short.as_secs_f64();
+        println!("{unit:?}: {long:?} for 256 KiB, {ratio:.1} times 32 KiB");
+        assert!(ratio < 30.0, "{unit:?}: 8 times the text, {ratio:.1} times the time ({short:?} to {long:?})");
+    }
+}
+
+#[test]
+fn a_text_of_any_length_is_redacted_to_its_end() {
+    let mut text = "word ".repeat(200_000);
+    text.push_str("password=hunter22");
+    let mut found = Vec::new();
+    let out = redactor().text(&text, &mut found).into_owned();
+    assert!(out.ends_with("password=[REDACTED]"));
+    let long = format!("glpat-{}", Dice(9).letters(250)) + " and token=" + &Dice(10).letters(20_000) + " end";
+    let mut found = Vec::new();
+    assert_eq!(redactor().text(&long, &mut found), "[REDACTED] and token=[REDACTED] end");
+}
