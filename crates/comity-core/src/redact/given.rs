@@ -55,16 +55,18 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     let end = name_end(bytes, hit.start)?;
     let (link, at) = link(bytes, end)?;
     let start = name_start(bytes, hit.start)?;
-    let (noun, start) = named(text, start, end)?;
     let (link, at) = match link {
         Link::Tag if !is_element(bytes, start) => return None,
         Link::Space if bytes[..start].ends_with(b"-") => (Link::Flag, at),
+        // The usual case by far, in prose: another word.
         Link::Space => match said(text, at) {
             Some(at) => (Link::Said, at),
+            None if goes_on_in_words(bytes, at) && !verdict::is_netrc(text, start) => return None,
             None => (Link::Space, at),
         },
         other => (other, at),
     };
+    let (noun, start) = named(text, start, end)?;
     let mut passed = None;
     for value in values(text, start, link, at) {
         if let Some(range) = verdict::secret(text, noun, link, start..end, &value) {
@@ -221,8 +223,12 @@ fn value_named_so(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
 fn attributes(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
     const HEAD_MAX: usize = 200;
     let head = &bytes[at..bytes.len().min(at + HEAD_MAX)];
+    let name = head.iter().take_while(|byte| is_name(**byte) || **byte == b':').count();
+    if name == 0 || head.get(name) != Some(&b'=') {
+        return None;
+    }
     let end = head.iter().position(|byte| matches!(byte, b'<' | b'>' | b'\n'))?;
-    (head[end] == b'>' && head.contains(&b'=')).then_some((Link::Tag, at + end + 1))
+    (head[end] == b'>').then_some((Link::Tag, at + end + 1))
 }
 
 /// Whether the name that begins here is an element's: `<name` or `<x:name`.
@@ -252,7 +258,8 @@ fn said(text: &str, at: usize) -> Option<usize> {
         let says = matches!(word, "is" | "was" | "are" | "is:" | "ist" | "lautet" | "equals" | "be") || word == "to" && (index == 0 || matches!(before, "set" | "changed" | "reset" | "updated"));
         if says && next < rest.len() {
             let skipped = ["now ", "currently ", "set to ", "still ", "just "].iter().find(|glue| rest[next..].starts_with(**glue));
-            return Some(at + next + skipped.map_or(0, |glue| glue.len()));
+            let value = at + next + skipped.map_or(0, |glue| glue.len());
+            return (!goes_on_in_words(text.as_bytes(), value)).then_some(value);
         }
         if word.ends_with(':') {
             return Some(at + next);
@@ -260,6 +267,13 @@ fn said(text: &str, at: usize) -> Option<usize> {
         (length, before) = (next, word);
     }
     None
+}
+
+/// Whether a word of small letters stands here, and nothing else before the next space.
+fn goes_on_in_words(bytes: &[u8], at: usize) -> bool {
+    const WORD_MAX: usize = 32;
+    let length = bytes[at..].iter().take(WORD_MAX).take_while(|byte| byte.is_ascii_lowercase()).count();
+    length > 0 && bytes.get(at + length).is_none_or(|byte| matches!(byte, b' ' | b',' | b'.' | b'\n' | b')' | b';' | b':'))
 }
 
 /// The values given: one, or those of a list.
@@ -353,6 +367,7 @@ fn quote_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 /// A value without quotes.
 fn bare(text: &str, start: usize, link: Link, at: usize, query: bool) -> Option<Value> {
     let bytes = text.as_bytes();
+    const REST_MAX: usize = 200;
     let own_line = begins_line(bytes, start);
     let ends = |byte: u8| match byte {
         b'"' | b'\'' | b'`' | b'<' | b'>' => true,
@@ -373,8 +388,8 @@ fn bare(text: &str, start: usize, link: Link, at: usize, query: bool) -> Option<
     while end > at && matches!(bytes[end - 1], b',' | b';' | b'.' | b')' | b']' | b'}' | b':') {
         end -= 1;
     }
-    let line = bytes[end..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - end).min(200);
-    let rest = bytes[end..end + line].trim_ascii();
+    let rest = &bytes[end..bytes.len().min(end + REST_MAX)];
+    let rest = rest.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
     let own_line = own_line && (rest.is_empty() || rest.starts_with(b"#") || rest.starts_with(b"\\n"));
     let next = bytes.get(end).copied().unwrap_or(0);
     (end > at).then_some(Value { range: at..end, quoted: false, own_line, query, next })

@@ -16,15 +16,13 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
         Noun::Pin => return pin(whole, link).then(|| found.range.clone()),
         _ => {}
     }
-    if value::is_stand_in(whole) || is_public(whole) || is_place(whole, noun) {
+    // The cheap questions first: most values are plain words.
+    let fits = if found.quoted { quoted(noun, link, whole) } else { bare(text, noun, link, name, found) };
+    if !fits || value::is_stand_in(whole) || is_public(whole) || is_place(whole, noun) {
         return None;
     }
-    let fits = if found.quoted {
-        quoted(text, noun, link, whole)
-    } else {
-        !value::is_code(&text[found.range.start..code_end(text, found)]) && !value::is_variable(whole) && bare(text, noun, link, name, found)
-    };
-    fits.then(|| found.range.clone())
+    let code = !found.quoted && (value::is_code(&text[found.range.start..code_end(text, found)]) || value::is_variable(whole));
+    (!code).then(|| found.range.clone())
 }
 
 /// The value with the bracket behind it, which tells a call from a word.
@@ -32,8 +30,7 @@ fn code_end(text: &str, found: &Value) -> usize {
     found.range.end + usize::from(matches!(found.next, b'(' | b'[' | b'{') && found.range.end < text.len())
 }
 
-fn quoted(text: &str, noun: Noun, link: Link, whole: &str) -> bool {
-    let _ = text;
+fn quoted(noun: Noun, link: Link, whole: &str) -> bool {
     if value::is_sentence(whole) {
         return false;
     }
@@ -102,7 +99,7 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
 }
 
 /// Whether the line is of a `.netrc`.
-fn is_netrc(text: &str, start: usize) -> bool {
+pub(super) fn is_netrc(text: &str, start: usize) -> bool {
     const BEFORE_MAX: usize = 160;
     let before = &text.as_bytes()[start.saturating_sub(BEFORE_MAX)..start];
     let has = |word: &[u8]| before.windows(word.len()).any(|window| window == word);
