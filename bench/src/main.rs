@@ -1,7 +1,7 @@
 //! Measurements, one subcommand each: `messages` (beside nats-server and mosquitto), `memory` (what a
 //! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
 //! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
-//! `rules` (what a message costs in the rules alone).
+//! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
 mod discovery;
@@ -13,6 +13,7 @@ mod mosquitto;
 mod nats;
 mod node;
 mod progress;
+mod redact;
 mod rules;
 mod server;
 mod table;
@@ -25,13 +26,14 @@ fn main() -> std::process::ExitCode {
             rules::run();
             Ok(())
         }
+        Some("redact") => redact::run(),
         Some("discovery") => discovery::run(),
         Some("files") => files::run(),
         Some("mqtt") => announced::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
         Some("webrtc") => webrtc::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files".to_owned()),
+        _ => Err("usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -10,7 +10,11 @@ const USER_MAX: usize = 1024;
 /// The password in the address whose `://` ends at `from`.
 pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
-    let ends = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_control() || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\');
+    let ends = |byte: &u8| {
+        byte.is_ascii_whitespace()
+            || byte.is_ascii_control()
+            || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\')
+    };
     let window = &bytes[from..bytes.len().min(from + USER_MAX)];
     let length = window.iter().position(ends).unwrap_or(window.len());
     let run = without_next(&window[..length]);
@@ -20,7 +24,9 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     let at = match run[..host].iter().rposition(|byte| *byte == b'@') {
         Some(at) => at,
         // A password with `/` or `#` in it; where digits stand up to there, they are a port.
-        None if colon + 1 < host && !run[colon + 1..host].iter().all(u8::is_ascii_digit) => run.iter().rposition(|byte| *byte == b'@')?,
+        None if colon + 1 < host && !run[colon + 1..host].iter().all(u8::is_ascii_digit) => {
+            run.iter().rposition(|byte| *byte == b'@')?
+        }
         None => return None,
     };
     let range = from + colon + 1..from + at;
@@ -32,7 +38,8 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
 fn without_next(run: &[u8]) -> &[u8] {
     let next = run.windows(3).position(|three| three == b"://");
     let Some(next) = next else { return run };
-    let scheme = run[..next].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-')).count();
+    let scheme =
+        run[..next].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-')).count();
     &run[..(next - scheme).saturating_sub(1)]
 }
 
@@ -56,7 +63,9 @@ pub(super) fn password_before(text: &str, at: usize) -> Option<Range<usize>> {
         from += 1;
     }
     let before = text.get(from..at)?;
-    let start = before.rfind(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '`' | '=')).map_or(0, |index| index + 1);
+    let start = before
+        .rfind(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '`' | '='))
+        .map_or(0, |index| index + 1);
     let user = &before[start..];
     let colon = user.rfind("://").map_or(0, |scheme| scheme + 3);
     let colon = colon + user[colon..].find(':')?;
@@ -65,7 +74,8 @@ pub(super) fn password_before(text: &str, at: usize) -> Option<Range<usize>> {
 }
 
 fn is_password(whole: &str) -> bool {
-    !whole.is_empty() && !value::is_stand_in(whole) && !whole.starts_with(['{', '$', '<', '%', '(']) || is_encoded(whole)
+    !whole.is_empty() && !value::is_stand_in(whole) && !whole.starts_with(['{', '$', '<', '%', '('])
+        || is_encoded(whole)
 }
 
 /// Whether it begins with an encoded sign, and so is a password and no template.

@@ -51,7 +51,8 @@ fn body_length(rest: &[u8]) -> usize {
         let word = line.trim_ascii();
         at += line.len();
         let ends_line = line.ends_with(b"\n") || at == rest.len();
-        let short_last = end > 0 && ends_line && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
+        let short_last =
+            end > 0 && ends_line && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
         if word.len() >= LINE_MIN || word.ends_with(b":") || end == 0 {
             end = at - (line.len() - line.trim_ascii_end().len());
         } else {

@@ -8,7 +8,9 @@ const LENGTH: usize = 6;
 /// Whether the token behind its prefix ends with its checksum.
 pub(super) fn holds(token: &str) -> bool {
     let Some((_, body)) = token.split_once('_') else { return false };
-    let Some((drawn, sum)) = body.len().checked_sub(LENGTH).and_then(|at| body.split_at_checked(at)) else { return false };
+    let Some((drawn, sum)) = body.len().checked_sub(LENGTH).and_then(|at| body.split_at_checked(at)) else {
+        return false;
+    };
     of(drawn).as_slice() == sum.as_bytes()
 }
 

@@ -15,7 +15,8 @@ pub(super) fn secrets(text: &str, from: usize, mut found: impl FnMut(Noun, Range
     const TABLE_MAX: usize = 200;
     const NAMES_MAX: usize = 4096;
     let bytes = &text.as_bytes()[..text.len().min(from + STATEMENT_MAX)];
-    let open = from + bytes[from..bytes.len().min(from + TABLE_MAX)].iter().position(|byte| matches!(byte, b'(' | b';'))?;
+    let open =
+        from + bytes[from..bytes.len().min(from + TABLE_MAX)].iter().position(|byte| matches!(byte, b'(' | b';'))?;
     let (names, after) = list(&bytes[..bytes.len().min(open + NAMES_MAX)], open)?;
     let nouns: Vec<Option<Noun>> = names.iter().map(|name| text.get(name.clone()).and_then(field::noun)).collect();
     if nouns.iter().all(Option::is_none) {
@@ -31,7 +32,8 @@ pub(super) fn secrets(text: &str, from: usize, mut found: impl FnMut(Noun, Range
         let Some((values, after)) = list(bytes, at) else { return Some(at) };
         for (range, noun) in values.into_iter().zip(&nouns) {
             let Some((noun, whole)) = noun.zip(text.get(range.clone())) else { continue };
-            let quoted = range.start > 0 && bytes[range.start - 1] == b'\'' || bytes[range.start.saturating_sub(1)] == b'"';
+            let quoted =
+                range.start > 0 && bytes[range.start - 1] == b'\'' || bytes[range.start.saturating_sub(1)] == b'"';
             let strong = noun == Noun::Password || value::strength(whole) >= Strength::Mixed;
             if quoted && strong && !value::is_stand_in(whole) {
                 found(noun, range);
@@ -52,11 +54,8 @@ fn list(bytes: &[u8], open: usize) -> Option<(Vec<Range<usize>>, usize)> {
     let mut depth = 0_usize;
     for (index, byte) in bytes.iter().enumerate().skip(open + 1) {
         match *byte {
-            byte if quote != 0 => {
-                if byte == quote {
-                    quote = 0;
-                }
-            }
+            byte if byte == quote => quote = 0,
+            _ if quote != 0 => {}
             b'\'' | b'"' | b'`' => quote = *byte,
             b'(' => depth += 1,
             b')' if depth > 0 => depth -= 1,

@@ -130,7 +130,11 @@ fn check(rule: &CustomRule, index: usize) -> Result<(), BadRule> {
     };
     const NAMED: &str = "up to 64 small letters, digits and hyphens";
     if !named(&rule.name) {
-        let rule = if rule.name.is_empty() { format!("number {}", index + 1) } else { rule.name.chars().take(NAME_MAX).collect() };
+        let rule = if rule.name.is_empty() {
+            format!("number {}", index + 1)
+        } else {
+            rule.name.chars().take(NAME_MAX).collect()
+        };
         return Err(BadRule::Field { rule, field: "name", wanted: NAMED });
     }
     if rule.tags.len() > TAGS_MAX {

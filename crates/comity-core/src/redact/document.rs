@@ -24,7 +24,9 @@ impl Exempt {
         let mut exempt = Self::default();
         for field in fields {
             match field.strip_prefix('/') {
-                Some(pointer) => exempt.pointers.push(pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()),
+                Some(pointer) => exempt
+                    .pointers
+                    .push(pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()),
                 None => {
                     exempt.names.insert(field.to_owned());
                 }
@@ -36,7 +38,8 @@ impl Exempt {
     fn has(&self, path: &[String]) -> bool {
         path.last().is_some_and(|name| self.names.contains(name))
             || self.pointers.iter().any(|pointer| {
-                pointer.len() == path.len() && pointer.iter().zip(path).all(|(wanted, part)| wanted == "*" || wanted == part)
+                pointer.len() == path.len()
+                    && pointer.iter().zip(path).all(|(wanted, part)| wanted == "*" || wanted == part)
             })
     }
 }
@@ -112,9 +115,14 @@ impl Walk<'_> {
                 _ => None,
             },
             Value::Array(items) => {
-                let changed: Vec<_> = items.iter().enumerate().map(|(index, item)| self.below(index.to_string(), |walk| walk.value(item, above))).collect();
+                let changed: Vec<_> = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| self.below(index.to_string(), |walk| walk.value(item, above)))
+                    .collect();
                 changed.iter().any(Option::is_some).then(|| {
-                    let kept = changed.into_iter().zip(items).map(|(changed, item)| changed.unwrap_or_else(|| item.clone()));
+                    let kept =
+                        changed.into_iter().zip(items).map(|(changed, item)| changed.unwrap_or_else(|| item.clone()));
                     Value::Array(kept.collect())
                 })
             }
@@ -144,7 +152,9 @@ impl Walk<'_> {
                 None => match (paired.filter(|_| PAIR_VALUES.contains(&key.as_str())), above) {
                     (Some(noun), _) => Above::Secret(noun),
                     (None, Above::Nothing) => Above::Nothing,
-                    (None, Above::Secret(noun) | Above::Below(noun)) if PAIR_VALUES.contains(&key.as_str()) => Above::Secret(noun),
+                    (None, Above::Secret(noun) | Above::Below(noun)) if PAIR_VALUES.contains(&key.as_str()) => {
+                        Above::Secret(noun)
+                    }
                     (None, Above::Secret(noun) | Above::Below(noun)) => Above::Below(noun),
                 },
             };
@@ -180,7 +190,9 @@ impl Walk<'_> {
     fn string(&mut self, text: &str, above: Above) -> Option<Value> {
         match above {
             Above::Secret(noun) if is_secret(noun, text) => return self.whole(&Value::String(text.to_owned()), noun),
-            Above::Below(noun) if value::strength(text) >= Strength::Mixed && !text.contains(' ') && is_secret(noun, text) => {
+            Above::Below(noun)
+                if value::strength(text) >= Strength::Mixed && !text.contains(' ') && is_secret(noun, text) =>
+            {
                 return self.whole(&Value::String(text.to_owned()), noun);
             }
             _ => {}
@@ -293,14 +305,23 @@ impl Again<'_, '_> {
                 Some(Value::String(spans::render(&changed, &more)))
             }
             Value::Array(items) => {
-                let changed: Vec<_> = items.iter().enumerate().map(|(index, item)| self.below(index.to_string(), item)).collect();
+                let changed: Vec<_> =
+                    items.iter().enumerate().map(|(index, item)| self.below(index.to_string(), item)).collect();
                 let kept = |(changed, item): (Option<Value>, &Value)| changed.unwrap_or_else(|| item.clone());
-                changed.iter().any(Option::is_some).then(|| Value::Array(changed.into_iter().zip(items).map(kept).collect()))
+                changed
+                    .iter()
+                    .any(Option::is_some)
+                    .then(|| Value::Array(changed.into_iter().zip(items).map(kept).collect()))
             }
             Value::Object(map) => {
                 let changed: Vec<_> = map.iter().map(|(key, value)| self.below(key.clone(), value)).collect();
-                let kept = |(changed, (key, value)): (Option<Value>, (&String, &Value))| (key.clone(), changed.unwrap_or_else(|| value.clone()));
-                changed.iter().any(Option::is_some).then(|| Value::Object(changed.into_iter().zip(map).map(kept).collect()))
+                let kept = |(changed, (key, value)): (Option<Value>, (&String, &Value))| {
+                    (key.clone(), changed.unwrap_or_else(|| value.clone()))
+                };
+                changed
+                    .iter()
+                    .any(Option::is_some)
+                    .then(|| Value::Object(changed.into_iter().zip(map).map(kept).collect()))
             }
             _ => None,
         }

@@ -60,5 +60,8 @@ impl<'t> Echo<'t> {
 
 /// Whether a secret is known for one wherever it stands.
 fn is_telling(secret: &str) -> bool {
-    secret.len() >= ECHO_MIN && value::strength(secret) >= Strength::Numbered && !super::MARK.contains(secret)
+    let strength = value::strength(secret);
+    let told = strength == Strength::Random
+        || strength >= Strength::Numbered && secret.bytes().any(|byte| !byte.is_ascii_alphabetic());
+    secret.len() >= ECHO_MIN && told && !super::MARK.contains(secret)
 }

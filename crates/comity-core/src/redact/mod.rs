@@ -5,16 +5,23 @@
 //! secret. It is linear in the text, of whatever length: nothing is cut, and a caller that bounds its messages
 //! (256 KiB on every wire) bounds this too. What was found is looked for again, at most [`PASSES_MAX`] times.
 
+/// A list of words, which is read as one and stays so.
+macro_rules! words {
+    ($($word:literal)*) => { &[$($word),*] };
+}
+
 mod address;
 mod audit;
 mod block;
 mod checksum;
+mod code;
 mod columns;
 mod custom;
 mod document;
 mod echo;
 mod field;
 mod given;
+mod read;
 mod rule;
 mod rules;
 mod seek;
@@ -123,7 +130,11 @@ impl Redactor {
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
-        found.extend(spans.iter().map(|span| self.finding(span.rule, Place::Text(span.range.clone()), &text[span.range.clone()])));
+        found.extend(
+            spans
+                .iter()
+                .map(|span| self.finding(span.rule, Place::Text(span.range.clone()), &text[span.range.clone()])),
+        );
         Cow::Owned(spans::render(text, &spans))
     }
 

@@ -159,9 +159,11 @@ impl Compiled {
     /// A token that begins before what it is known by.
     fn around(&self, text: &str, hit: Range<usize>, (least, most): (usize, usize)) -> Option<Range<usize>> {
         let bytes = text.as_bytes();
-        let before = bytes[..hit.start].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let before =
+            bytes[..hit.start].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let start = hit.start - before;
-        let unescaped = (least + 1..=most + 1).find(|length| before >= *length && is_escape_end(bytes, hit.start + 1 - length));
+        let unescaped =
+            (least + 1..=most + 1).find(|length| before >= *length && is_escape_end(bytes, hit.start + 1 - length));
         let start = unescaped.map_or(start, |length| hit.start + 1 - length);
         if !(least..=most).contains(&(hit.start - start)) || !is_start(bytes, start) {
             return None;
@@ -187,7 +189,9 @@ impl Compiled {
         // A token longer than the pattern's reach is taken to its end.
         if range.end == at + REACH_MAX {
             range.end += bytes[range.end..].iter().take_while(|byte| is_token(**byte)).count();
-        } else if tail.pattern.captures_len() == 1 && bytes.get(range.end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        } else if tail.pattern.captures_len() == 1
+            && bytes.get(range.end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        {
             return None;
         }
         while range.end > range.start && bytes[range.end - 1] == b'.' {
@@ -252,7 +256,9 @@ pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
 
 /// Whether a token may begin here: behind nothing that could be of it.
 fn is_start(bytes: &[u8], at: usize) -> bool {
-    at == 0 || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'-')) || is_escape_end(bytes, at)
+    at == 0
+        || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'-'))
+        || is_escape_end(bytes, at)
 }
 
 /// Whether an escape ends here: `\n` in a string that stands as text, `%3D`, `\u003d`, a terminal's colour.
@@ -263,7 +269,11 @@ pub(super) fn is_escape_end(bytes: &[u8], at: usize) -> bool {
         [.., b'%', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
         [.., b'\\', b'u', b'0', b'0', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
         [.., b'm'] => {
-            let numbers = before[..before.len() - 1].iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+            let numbers = before[..before.len() - 1]
+                .iter()
+                .rev()
+                .take_while(|byte| byte.is_ascii_digit() || **byte == b';')
+                .count();
             before[..before.len() - 1 - numbers].ends_with(b"[")
         }
         _ => false,
@@ -288,5 +298,8 @@ fn is_basic(whole: &str) -> bool {
     let Ok(decoded) = STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)) else { return false };
     let Ok(text) = std::str::from_utf8(&decoded) else { return false };
     let printable = !text.chars().any(char::is_control);
-    printable && text.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !value::is_mask(password) && !value::is_template(password))
+    printable
+        && text.split_once(':').is_some_and(|(_, password)| {
+            !password.is_empty() && !value::is_mask(password) && !value::is_template(password)
+        })
 }

@@ -1,8 +1,10 @@
 //! Whether the value of a named field is a secret, by the field's name, by what links it to the name, and
 //! by its own look. Strict where a name means much (`password = "x"`), careful where prose or code may be meant.
 
+use super::code;
 use super::field::Noun;
-use super::given::{Link, Value};
+use super::given::Link;
+use super::read::Value;
 use super::value::{self, Strength};
 use std::ops::Range;
 
@@ -21,7 +23,8 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
     if !fits || value::is_stand_in(whole) || is_public(whole) || is_place(whole, noun) {
         return None;
     }
-    let code = !found.quoted && (value::is_code(&text[found.range.start..code_end(text, found)]) || value::is_variable(whole));
+    let code =
+        !found.quoted && (code::is_code(&text[found.range.start..code_end(text, found)]) || code::is_variable(whole));
     (!code).then(|| found.range.clone())
 }
 
@@ -31,13 +34,14 @@ fn code_end(text: &str, found: &Value) -> usize {
 }
 
 fn quoted(noun: Noun, link: Link, whole: &str) -> bool {
-    if value::is_sentence(whole) {
+    if code::is_sentence(whole) {
         return false;
     }
     let strength = value::strength(whole);
     match link {
-        Link::Compare | Link::Beside | Link::Cell => strength >= Strength::Numbered && enough(noun, strength, whole),
         Link::Space | Link::Said if whole.len() < 4 => false,
+        Link::Compare | Link::Beside if whole.contains(' ') && noun != Noun::Password => false,
+        Link::Compare | Link::Beside | Link::Cell => strength >= Strength::Numbered && enough(noun, strength, whole),
         _ => enough(noun, strength, whole),
     }
 }
@@ -46,7 +50,9 @@ fn quoted(noun: Noun, link: Link, whole: &str) -> bool {
 fn enough(noun: Noun, strength: Strength, whole: &str) -> bool {
     match noun {
         Noun::Password => true,
-        Noun::SomeKey => strength >= Strength::Random && !whole.contains(' ') && has_both(whole),
+        Noun::SomeKey => {
+            strength >= Strength::Random && !whole.contains(' ') && !whole.starts_with("0x") && has_both(whole)
+        }
         _ if strength == Strength::Numbered => whole.len() >= 6 && !whole.contains(['-', '_', '.', '/', ' ', ':', ',']),
         _ => strength >= Strength::Mixed,
     }
@@ -60,8 +66,17 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
     let whole = &text[found.range.clone()];
     let strength = value::strength(whole);
     let number = whole.bytes().all(|byte| byte.is_ascii_digit());
-    if noun == Noun::Password && number && matches!(link, Link::Tight | Link::Loose | Link::Colon | Link::Flag | Link::Default) {
+    if noun == Noun::Password
+        && number
+        && matches!(link, Link::Tight | Link::Loose | Link::Colon | Link::Flag | Link::Default)
+    {
         return whole.len() >= 4;
+    }
+    if is_type(text, link, found) {
+        return false;
+    }
+    if link == Link::Said && noun != Noun::Password && (whole.len() < 8 || !has_both(whole)) {
+        return false;
     }
     if strength > Strength::Numbered || strength == Strength::Numbered && whole.len() >= 5 {
         return enough(noun, strength, whole) && (link != Link::Space || beside(text, noun, strength, name, found));
@@ -91,11 +106,23 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
     if is_netrc(text, name.start) {
         return true;
     }
+    if text[..name.start].ends_with('/') || is_uuid(whole) {
+        return false;
+    }
     let ends = matches!(found.next, 0 | b'\n' | b'.' | b',' | b'\r');
     let inner = whole.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let mixed = strength >= Strength::Mixed && whole.bytes().any(|byte| byte.is_ascii_digit()) && !whole.contains('=');
     mixed && inner.bytes().any(|byte| byte.is_ascii_digit() || b"!@#$%&*".contains(&byte))
-        || ends && !whole.starts_with(|letter: char| letter.is_ascii_uppercase()) && !whole.contains(['-', '(', '=', '/', '.'])
+        || ends
+            && !whole.starts_with(|letter: char| letter.is_ascii_uppercase())
+            && !whole.contains(['-', '(', '=', '/', '.'])
+}
+
+fn is_uuid(whole: &str) -> bool {
+    let parts = [8, 4, 4, 4, 12];
+    whole.len() == 36
+        && whole.split('-').map(str::len).eq(parts)
+        && whole.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Whether the line is of a `.netrc`.
@@ -113,25 +140,44 @@ fn ends_command(text: &str, at: usize) -> bool {
     rest.starts_with('\n') || line.is_empty() || line.starts_with(['-', '|', '&', ';', '\\', '>', '#', '"', '\'', '`'])
 }
 
+/// `name: CString,`, `&IceCreds`, `LPCWSTR)`: what a program declares.
+fn is_type(text: &str, link: Link, found: &Value) -> bool {
+    let whole = &text[found.range.clone()];
+    let bare = whole.trim_start_matches(['&', '*']);
+    let named = bare.starts_with(|letter: char| letter.is_ascii_uppercase())
+        && bare.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let shouted = bare.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        && bare.contains('_');
+    let after = text[found.range.end..].trim_start_matches(' ');
+    let declares = after.starts_with([',', ')', ';', '=', '{', '>', '|', '<']);
+    link != Link::Flag && (named || shouted) && !found.query && (declares || bare.len() < whole.len())
+}
+
 /// `CharArray`: of several words, as types are.
 fn is_compound(whole: &str) -> bool {
     let humps = whole.bytes().filter(u8::is_ascii_uppercase).count();
-    whole.starts_with(|letter: char| letter.is_ascii_uppercase()) && humps > 1 && whole.bytes().all(|byte| byte.is_ascii_alphabetic())
+    whole.starts_with(|letter: char| letter.is_ascii_uppercase())
+        && humps > 1
+        && whole.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// What is meant to be known, whatever its name: public keys, digests, node ids, certificates.
 fn is_public(whole: &str) -> bool {
-    const STARTS: &[&str] = &[
-        "ed25519:", "ssh-rsa ", "ssh-ed25519 ", "ecdsa-sha2-", "sk-ssh-ed25519", "sha256:", "sha512:", "sha1:", "md5:", "sha256-", "sha384-",
-        "sha512-", "SHA256:", "-----BEGIN", "12D3KooW", "did:", "age1", "urn:", "npub1", "pk_live_", "pk_test_", "data:image",
-    ];
+    const STARTS: &[&str] = words! {
+        "ed25519:" "ssh-rsa " "ssh-ed25519 " "ecdsa-sha2-" "sk-ssh-ed25519" "sha256:" "sha512:" "sha1:" "md5:"
+        "sha256-" "sha384-" "sha512-" "SHA256:" "-----BEGIN" "12D3KooW" "did:" "age1" "urn:" "npub1" "pk_live_"
+        "pk_test_" "data:image"
+    };
     STARTS.iter().any(|start| whole.starts_with(start))
 }
 
 /// A path, a file's name, an address: where something is.
 fn is_place(whole: &str, noun: Noun) -> bool {
-    const ENDS: &[&str] = &[".pem", ".key", ".json", ".txt", ".yaml", ".yml", ".env", ".crt", ".toml", ".conf", ".ini", ".js", ".ts", ".py", ".rs", ".go", ".html"];
-    if whole.contains("://") {
+    const ENDS: &[&str] = words! {
+        ".pem" ".key" ".json" ".txt" ".yaml" ".yml" ".env" ".crt" ".toml" ".conf" ".ini" ".js" ".ts" ".py" ".rs"
+        ".go" ".html"
+    };
+    if whole.contains("://") || whole.contains(":/") && noun != Noun::Password || whole.starts_with("--") {
         return true;
     }
     let strength = value::strength(whole);
@@ -148,14 +194,16 @@ fn credential(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     let rest = text.get(range.end..)?;
     let scheme = text.get(range.clone())?;
     if !found.quoted && rest.starts_with(' ') && scheme.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-') {
-        let next = rest[1..].find(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '`' | ',' | '\\'));
+        let next =
+            rest[1..].find(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '`' | ',' | '\\'));
         range = range.end + 1..range.end + 1 + next.unwrap_or(rest.len() - 1);
     } else if let Some((scheme, credential)) = scheme.split_once(' ') {
         range = range.start + scheme.len() + 1..range.start + scheme.len() + 1 + credential.len();
     }
     let whole = text.get(range.clone())?;
     let fits = whole.len() >= 8 && !whole.contains(' ') && value::strength(whole) >= Strength::Mixed;
-    (fits && !value::is_stand_in(whole) && !value::is_code(whole) && !is_public(whole) && !whole.contains("://")).then_some(range)
+    (fits && !value::is_stand_in(whole) && !code::is_code(whole) && !is_public(whole) && !whole.contains("://"))
+        .then_some(range)
 }
 
 /// The first value of a cookie's list that a machine drew; the others are found by their own names.
@@ -195,7 +243,8 @@ fn seed(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     }
     let whole = text.get(range.clone())?;
     let words = whole.split_ascii_whitespace();
-    let wordy = words.clone().count() >= WORDS_MIN && words.into_iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let wordy = words.clone().count() >= WORDS_MIN
+        && words.into_iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
     let drawn = matches!(link, Link::Colon | Link::Tight | Link::Loose) && value::strength(whole) >= Strength::Random;
     (wordy || drawn && !value::is_stand_in(whole)).then_some(range)
 }

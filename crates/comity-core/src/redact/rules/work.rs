@@ -35,9 +35,28 @@ pub(super) const RULES: &[Rule] = &[
     token("vault-service-token", Critical, VAULT, &["hvs."], r"[\w-]{20,}").random(),
     token("vault-batch-token", High, VAULT, &["hvb.", "hvr."], r"[\w-]{20,}").random(),
     token("vault-legacy-token", Critical, VAULT, &["s."], r"[A-Za-z0-9]{24}").random(),
-    token("doppler-token", Critical, VAULT, &["dp.pt.", "dp.st.", "dp.ct.", "dp.sa.", "dp.scim.", "dp.audit."], r"(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{36,44}").random(),
+    token(
+        "doppler-token",
+        Critical,
+        VAULT,
+        &["dp.pt.", "dp.st.", "dp.ct.", "dp.sa.", "dp.scim.", "dp.audit."],
+        r"(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{36,44}",
+    )
+    .random(),
     token("infisical-token", Critical, VAULT, &["st."], r"[a-f0-9]{24}\.[a-f0-9]{32}\.[a-f0-9]{32}"),
     token("onepassword-service-token", Critical, VAULT, &["ops_eyJ"], r"[\w+/=-]{100,}"),
-    token("onepassword-secret-key", Critical, VAULT, &["A3-"], r"[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}"),
-    token("bitwarden-access-token", Critical, VAULT, &["0."], r"[a-f0-9]{8}-[a-f0-9-]{27}\.[A-Za-z0-9]{30}:[A-Za-z0-9+/=]{20,}"),
+    token(
+        "onepassword-secret-key",
+        Critical,
+        VAULT,
+        &["A3-"],
+        r"[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}",
+    ),
+    token(
+        "bitwarden-access-token",
+        Critical,
+        VAULT,
+        &["0."],
+        r"[a-f0-9]{8}-[a-f0-9-]{27}\.[A-Za-z0-9]{30}:[A-Za-z0-9+/=]{20,}",
+    ),
 ];

@@ -21,7 +21,11 @@ fn value(pointer: &str) -> Place {
 
 #[test]
 fn nothing_is_copied_where_nothing_is_found() {
-    check(json!({"a": [1, "b", {"c": null}], "token": null, "password": "", "max_tokens": 5, "secret": "${X}", "auth": true}), json!({"a": [1, "b", {"c": null}], "token": null, "password": "", "max_tokens": 5, "secret": "${X}", "auth": true}), &[]);
+    check(
+        json!({"a": [1, "b", {"c": null}], "token": null, "password": "", "max_tokens": 5, "secret": "${X}", "auth": true}),
+        json!({"a": [1, "b", {"c": null}], "token": null, "password": "", "max_tokens": 5, "secret": "${X}", "auth": true}),
+        &[],
+    );
 }
 
 #[test]
@@ -29,15 +33,30 @@ fn a_secret_field_goes_whatever_it_holds() {
     check(
         json!({"a": {"password": "x", "pin": 4821, "tokens": 7}, "api_keys": ["one", 2, ["three"]], "secret": 12.5}),
         json!({"a": {"password": MARK, "pin": MARK, "tokens": 7}, "api_keys": [MARK, MARK, [MARK]], "secret": MARK}),
-        &[value("/a/password"), value("/a/pin"), value("/api_keys/0"), value("/api_keys/1"), value("/api_keys/2/0"), value("/secret")],
+        &[
+            value("/a/password"),
+            value("/a/pin"),
+            value("/api_keys/0"),
+            value("/api_keys/1"),
+            value("/api_keys/2/0"),
+            value("/secret"),
+        ],
     );
     check(
         json!({"password": {"value": "swordfish", "kind": "text", "salt": "kd93kdK3"}}),
         json!({"password": {"value": MARK, "kind": "text", "salt": MARK}}),
         &[value("/password/value"), value("/password/salt")],
     );
-    check(json!({"env": [{"name": "DB_PASSWORD", "value": "x1"}]}), json!({"env": [{"name": "DB_PASSWORD", "value": MARK}]}), &[value("/env/0/value")]);
-    check(json!({"kty": "OKP", "x": "11qYAYKxCrfVS", "d": "nWGxne"}), json!({"kty": "OKP", "x": "11qYAYKxCrfVS", "d": MARK}), &[value("/d")]);
+    check(
+        json!({"env": [{"name": "DB_PASSWORD", "value": "x1"}]}),
+        json!({"env": [{"name": "DB_PASSWORD", "value": MARK}]}),
+        &[value("/env/0/value")],
+    );
+    check(
+        json!({"kty": "OKP", "x": "11qYAYKxCrfVS", "d": "nWGxne"}),
+        json!({"kty": "OKP", "x": "11qYAYKxCrfVS", "d": MARK}),
+        &[value("/d")],
+    );
 }
 
 #[test]
@@ -50,7 +69,9 @@ fn free_text_and_keys_are_looked_into() {
     );
     let other = format!("ghp_{}", drawn::Dice(6).letters(36));
     let mut found = Vec::new();
-    let out = redactor().json(&json!({"by": {token.clone(): 1, other.clone(): {"password": "a/b"}, MARK: 3}}), &mut found).unwrap();
+    let out = redactor()
+        .json(&json!({"by": {token.clone(): 1, other.clone(): {"password": "a/b"}, MARK: 3}}), &mut found)
+        .unwrap();
     assert_eq!(out, json!({"by": {"[REDACTED] 2": 1, "[REDACTED] 3": {"password": MARK}, MARK: 3}}));
     assert_eq!(found[0].place, Place::Key("/by/[REDACTED] 2".into()));
     assert_eq!(found[2].place, value("/by/[REDACTED] 3/password"));
@@ -72,10 +93,16 @@ fn typed_fields_stay_on_the_wire_and_go_from_the_journal() {
     let fields = || Exempt::new(["sig", "/grant/token", "/ice/*/pwd", "/n~1m"]);
     let mut found = Vec::new();
     let wire = redactor().typed_json(&document, &Typed::Kept(fields()), &mut found).unwrap();
-    assert_eq!(wire, json!({"grant": {"token": "abc"}, "ice": [{"pwd": "k3k3"}, {"pwd": "k4k4"}], "sig": "c2ln", "password": MARK, "n/m": "u"}));
+    assert_eq!(
+        wire,
+        json!({"grant": {"token": "abc"}, "ice": [{"pwd": "k3k3"}, {"pwd": "k4k4"}], "sig": "c2ln", "password": MARK, "n/m": "u"})
+    );
     assert_eq!(found.len(), 1);
     let journal = redactor().typed_json(&document, &Typed::Taken(fields()), &mut found).unwrap();
-    assert_eq!(journal, json!({"grant": {"token": MARK}, "ice": [{"pwd": MARK}, {"pwd": MARK}], "sig": MARK, "password": MARK, "n/m": MARK}));
+    assert_eq!(
+        journal,
+        json!({"grant": {"token": MARK}, "ice": [{"pwd": MARK}, {"pwd": MARK}], "sig": MARK, "password": MARK, "n/m": MARK})
+    );
     assert_eq!(redactor().typed_json(&journal, &Typed::Taken(fields()), &mut found), None);
 }
 

@@ -59,7 +59,11 @@ fn draw(hir: &Hir, dice: &mut Dice, out: &mut Vec<u8>) {
 fn draw_class(class: &Class, dice: &mut Dice) -> u8 {
     let Class::Bytes(class) = class else { panic!("patterns are of bytes") };
     // What is read on a line, and neither separates nor masks.
-    let visible: Vec<u8> = class.iter().flat_map(|range| range.start()..=range.end()).filter(|byte| byte.is_ascii_alphanumeric()).collect();
+    let visible: Vec<u8> = class
+        .iter()
+        .flat_map(|range| range.start()..=range.end())
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .collect();
     let any: Vec<u8> = class.iter().flat_map(|range| range.start()..=range.end()).filter(u8::is_ascii).collect();
     let from = if visible.is_empty() { any } else { visible };
     from[dice.below(from.len())]

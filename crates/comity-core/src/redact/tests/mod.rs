@@ -97,7 +97,10 @@ fn a_record_carries_the_labels() {
 fn a_secret_goes_wherever_it_stands_unless_it_is_a_plain_word() {
     let mut found = Vec::new();
     let redactor = redactor();
-    assert_eq!(redactor.text("password=Tr0ub4dor&3\nrun -x Tr0ub4dor&3 now", &mut found), "password=[REDACTED]\nrun -x [REDACTED] now");
+    assert_eq!(
+        redactor.text("password=Tr0ub4dor&3\nrun -x Tr0ub4dor&3 now", &mut found),
+        "password=[REDACTED]\nrun -x [REDACTED] now"
+    );
     assert_eq!(found.len(), 2);
     let text = "postgres://postgres:postgres@db/postgres";
     assert_eq!(redactor.text(text, &mut found), "postgres://postgres:[REDACTED]@db/postgres");
@@ -105,13 +108,22 @@ fn a_secret_goes_wherever_it_stands_unless_it_is_a_plain_word() {
 
 #[test]
 fn configured_rules_find_what_the_built_in_ones_do_not() {
-    let rule = |name: &str, pattern: &str| CustomRule { name: name.into(), severity: Severity::Low, tags: vec!["acme".into()], pattern: pattern.into() };
-    let config = Config { custom: vec![rule("acme-badge", r"badge (\d{6})"), rule("acme-word", "zwölf[a-z]{1,9}")], ..Config::new(KEY) };
+    let rule = |name: &str, pattern: &str| CustomRule {
+        name: name.into(),
+        severity: Severity::Low,
+        tags: vec!["acme".into()],
+        pattern: pattern.into(),
+    };
+    let config = Config {
+        custom: vec![rule("acme-badge", r"badge (\d{6})"), rule("acme-word", "zwölf[a-z]{1,9}")],
+        ..Config::new(KEY)
+    };
     let redactor = Redactor::new(&config).unwrap();
     let mut found = Vec::new();
     assert_eq!(redactor.text("my badge 123456, zwölfte", &mut found), "my badge [REDACTED], [REDACTED]");
     assert_eq!(found.iter().map(|finding| finding.rule.name.as_str()).collect::<Vec<_>>(), ["acme-badge", "acme-word"]);
-    let refused = |rule: CustomRule| Redactor::new(&Config { custom: vec![rule], ..Config::new(KEY) }).unwrap_err().to_string();
+    let refused =
+        |rule: CustomRule| Redactor::new(&Config { custom: vec![rule], ..Config::new(KEY) }).unwrap_err().to_string();
     for (bad, says) in [
         (rule("Acme!", "abcdef"), "rule `Acme!` of redaction: `name` must be"),
         (rule("", "abcdef"), "rule `number 1` of redaction: `name`"),
@@ -126,7 +138,10 @@ fn configured_rules_find_what_the_built_in_ones_do_not() {
         assert!(error.contains(says), "{error}");
     }
     let many = vec![rule("a", "abcdef"); CUSTOM_MAX + 1];
-    assert_eq!(Redactor::new(&Config { custom: many, ..Config::new(KEY) }).unwrap_err(), BadRule::TooMany { count: CUSTOM_MAX + 1 });
+    assert_eq!(
+        Redactor::new(&Config { custom: many, ..Config::new(KEY) }).unwrap_err(),
+        BadRule::TooMany { count: CUSTOM_MAX + 1 }
+    );
 }
 
 #[test]

@@ -139,8 +139,17 @@ fn addresses_and_connection_strings() {
 
 #[test]
 fn keys_in_blocks() {
-    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\nVJTUt9Us8cKjMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDu";
-    for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "DSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK"] {
+    let body =
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\nVJTUt9Us8cKjMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDu";
+    for label in [
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "DSA PRIVATE KEY",
+        "PGP PRIVATE KEY BLOCK",
+    ] {
         let block = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----");
         let escaped = block.replace('\n', "\\n");
         let one_line = block.replace('\n', " ");
@@ -183,7 +192,20 @@ fn simple_prose() {
 fn where_tokens_begin() {
     let mut dice = drawn::Dice(3);
     let token = |dice: &mut drawn::Dice| format!("ghp_{}", dice.letters(36));
-    for around in ["a\\n@\\nb", "x=@", "x=%22@%22", "(@)", "\u{1b}[31m@\u{1b}[0m", "\"@\"", "u003d \\u003d@", "https://@@github.com/a", "é@é", "@.", "[@]", "see:@,"] {
+    for around in [
+        "a\\n@\\nb",
+        "x=@",
+        "x=%22@%22",
+        "(@)",
+        "\u{1b}[31m@\u{1b}[0m",
+        "\"@\"",
+        "u003d \\u003d@",
+        "https://@@github.com/a",
+        "é@é",
+        "@.",
+        "[@]",
+        "see:@,",
+    ] {
         let text = around.replacen('@', &format!("«{}»", token(&mut dice)), 1);
         check_secrets(&[&text]);
     }

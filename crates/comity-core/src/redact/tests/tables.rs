@@ -12,8 +12,13 @@ fn made(rule: &Rule, start: &str, dice: &mut Dice) -> String {
     let basic = |dice: &mut Dice| base64::engine::general_purpose::STANDARD.encode(format!("bob:{}", dice.letters(9)));
     match rule.find {
         Find::After(tail) => {
-            let text = if rule.check == Check::Basic { format!("«{}»", basic(dice)) } else { drawn(&format!("(?:{tail})"), dice) };
-            let text = if rule.check == Check::Basic && tail.starts_with(r"\s") { format!(": \"{text}\"") } else { text };
+            let text = if rule.check == Check::Basic {
+                format!("«{}»", basic(dice))
+            } else {
+                drawn(&format!("(?:{tail})"), dice)
+            };
+            let text =
+                if rule.check == Check::Basic && tail.starts_with(r"\s") { format!(": \"{text}\"") } else { text };
             let text = if text.contains('«') { format!("{start}{text}") } else { format!("«{start}{text}»") };
             match rule.check {
                 Check::Near(word) => format!("{word} {text}"),
@@ -22,12 +27,18 @@ fn made(rule: &Rule, start: &str, dice: &mut Dice) -> String {
         }
         Find::Around((least, _), tail) => {
             let digits = rule.name == "telegram-bot-token";
-            let before: String = if digits { (0..least).map(|_| char::from(b'1' + dice.below(9) as u8)).collect() } else { dice.letters(least) };
+            let before: String = if digits {
+                (0..least).map(|_| char::from(b'1' + dice.below(9) as u8)).collect()
+            } else {
+                dice.letters(least)
+            };
             format!("«{before}{start}{}»", drawn(tail, dice))
         }
         Find::Block => rule.example.replace('@', &format!("«{}»", dice.letters(64))),
-        Find::Field(super::super::field::Noun::Seed) => rule.example.replace('@', "«alpha bravo carol delta early fancy grape house igloo jolly karma lemon»"),
-        Find::Field(super::super::field::Noun::Pin) => rule.example.replace("482913", "«482913»"),
+        Find::Field(field::Noun::Seed) => {
+            rule.example.replace('@', "«alpha bravo carol delta early fancy grape house igloo jolly karma lemon»")
+        }
+        Find::Field(field::Noun::Pin) => rule.example.replace("482913", "«482913»"),
         _ => rule.example.replacen('@', &format!("«{}»", dice.letters(24)), 1),
     }
 }
@@ -38,13 +49,19 @@ fn every_rule_finds_what_is_made_from_its_data() {
     let mut dice = Dice(1);
     let mut failed = Vec::new();
     for rule in rules::all() {
-        for start in rule.starts.iter().filter(|_| !matches!(rule.find, Find::Field(_))).chain(matches!(rule.find, Find::Field(_)).then_some(&rule.starts[0])) {
+        for start in rule
+            .starts
+            .iter()
+            .filter(|_| !matches!(rule.find, Find::Field(_)))
+            .chain(matches!(rule.find, Find::Field(_)).then_some(&rule.starts[0]))
+        {
             let mut good = 0;
             let mut last = String::new();
             for _ in 0..8 {
                 let text = format!("so {} then", made(rule, start, &mut dice));
                 // What is drawn may be what documentation prints; most is not.
-                let checked = check_secret(&redactor, &text).or_else(|error| if error.starts_with("too much") { Ok(vec![]) } else { Err(error) });
+                let checked = check_secret(&redactor, &text)
+                    .or_else(|error| if error.starts_with("too much") { Ok(vec![]) } else { Err(error) });
                 match checked {
                     Ok(_) => good += 1,
                     Err(error) => last = error,
@@ -64,7 +81,11 @@ fn the_tables_are_sound() {
     for rule in rules::all() {
         assert!(names.insert(rule.name), "{} twice", rule.name);
         assert!(!rule.starts.is_empty() && !rule.tags.is_empty(), "{}", rule.name);
-        assert!(rule.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), "{}", rule.name);
+        assert!(
+            rule.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+            "{}",
+            rule.name
+        );
         if let Find::After(tail) | Find::Around(_, tail) = rule.find {
             let compiled = regex::bytes::RegexBuilder::new(&format!(r"\A(?:{tail})")).unicode(false).build();
             assert!(compiled.is_ok(), "{}: {compiled:?}", rule.name);
