@@ -48,7 +48,7 @@ const OTHER_TOKENS: &[&str] = words! {
 
 /// What stands before `key` where it is a secret.
 const SECRET_KEYS: &[&str] = words! {
-    "api" "access" "secret" "encryption" "encrypt" "decryption" "signing" "master" "auth" "account" "shared"
+    "api" "wifi" "wlan" "access" "secret" "encryption" "encrypt" "decryption" "signing" "master" "auth" "account" "shared"
     "storage" "service" "ssh" "deploy" "license" "session" "hmac" "aes" "crypto" "consumer" "subscription" "admin"
     "webhook" "write" "ingest" "ingestion" "integration" "developer" "jwt" "cookie" "symmetric" "sas" "root"
     "function" "live" "server" "app" "application" "client" "rest" "bot" "openai" "anthropic" "claude" "stripe"
@@ -118,6 +118,7 @@ fn of_last(last: &str, before: &str, more: &str, alone: bool) -> Option<Noun> {
         "otp" | "totp" if alone => Some(Noun::Pin),
         "code" if matches!(before, "otp" | "2fa" | "mfa" | "totp" | "time") => Some(Noun::Pin),
         "psk" | "jwt" => Some(Noun::Named),
+        "base" if before == "key" && more == "secret" => Some(Noun::ApiKey),
         _ => of_joined(last),
     }
 }

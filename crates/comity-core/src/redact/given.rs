@@ -62,6 +62,10 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     if bytes[..start].ends_with(b"::") {
         return None;
     }
+    // "Pass" is a verb too, and `pass("…")` a call.
+    if matches!(link, Link::Space | Link::Said | Link::Beside) && bytes[start..end].eq_ignore_ascii_case(b"pass") {
+        return None;
+    }
     let (noun, start) = named(text, start, end)?;
     let mut passed = None;
     for value in values(text, start, link, at) {

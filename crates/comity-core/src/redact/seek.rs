@@ -87,15 +87,25 @@ impl Seeker {
     pub(super) fn spans(&self, text: &str) -> Vec<Span> {
         let mut walk = Walk::default();
         for hit in self.automaton.find_overlapping_iter(text) {
-            // What lies in what was just found is found.
-            if walk.spans.last().is_some_and(|last| last.range.start <= hit.start() && hit.end() <= last.range.end) {
+            // What lies in what was just found is found; only what a field's name found may have a better name.
+            let within =
+                walk.spans.last().filter(|last| last.range.start <= hit.start() && hit.end() <= last.range.end);
+            let by_field = within.map(|last| self.is_field(last.rule));
+            if by_field == Some(false) {
                 continue;
             }
             for rule in &self.uses[hit.pattern().as_usize()] {
-                self.go_on(text, usize::from(*rule), hit.range(), &mut walk);
+                let rule = usize::from(*rule);
+                if by_field.is_none() || !self.is_field(rule) {
+                    self.go_on(text, rule, hit.range(), &mut walk);
+                }
             }
         }
         walk.spans
+    }
+
+    fn is_field(&self, rule: usize) -> bool {
+        matches!(self.rules[rule].rule.find, Find::Field(_))
     }
 
     fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {

@@ -70,7 +70,7 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
         && number
         && matches!(link, Link::Tight | Link::Loose | Link::Colon | Link::Flag | Link::Default)
     {
-        return whole.len() >= 4;
+        return whole.len() >= 4 && !(link == Link::Loose && found.next == b',');
     }
     if is_type(text, link, found) {
         return false;
@@ -144,6 +144,7 @@ fn ends_command(text: &str, at: usize) -> bool {
 fn is_type(text: &str, link: Link, found: &Value) -> bool {
     let whole = &text[found.range.clone()];
     let bare = whole.trim_start_matches(['&', '*']);
+    let bare = bare.strip_suffix("64").or(bare.strip_suffix("32")).or(bare.strip_suffix('2')).unwrap_or(bare);
     let named = bare.starts_with(|letter: char| letter.is_ascii_uppercase())
         && bare.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     let shouted = bare.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
@@ -201,7 +202,10 @@ fn credential(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
         range = range.start + scheme.len() + 1..range.start + scheme.len() + 1 + credential.len();
     }
     let whole = text.get(range.clone())?;
-    let fits = whole.len() >= 8 && !whole.contains(' ') && value::strength(whole) >= Strength::Mixed;
+    let fits = whole.len() >= 8
+        && !whole.starts_with('&')
+        && !whole.contains(' ')
+        && value::strength(whole) >= Strength::Mixed;
     (fits && !value::is_stand_in(whole) && !code::is_code(whole) && !is_public(whole) && !whole.contains("://"))
         .then_some(range)
 }

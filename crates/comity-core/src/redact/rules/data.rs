@@ -1,7 +1,7 @@
 //! Rules for databases and where data stands: tokens of the hosted ones, passwords in addresses and commands.
 
 use crate::redact::rule::Severity::{Critical, High, Medium};
-use crate::redact::rule::{Find, Rule, after, special, token};
+use crate::redact::rule::{Check, Find, Rule, after, special, token};
 
 const DATABASE: &[&str] = &["database"];
 const PASSWORD: &[&str] = &["password"];
@@ -42,12 +42,15 @@ pub(super) const RULES: &[Rule] = &[
         Find::Columns,
         "INSERT INTO users (id, password) VALUES (1, '@')",
     ),
+    // Oracle's form, without quotes: in capitals only, for "identified by" is English too.
+    token("sql-identified-by-bare", Critical, PASSWORD, &["IDENTIFIED BY "], r#"([^\s"'`;:]{3,200})"#)
+        .check(Check::Chosen),
     after(
         "sql-identified-by",
         Critical,
         PASSWORD,
         &["identified by", "identified with"],
-        r#"\s+(?:\w{1,40}\s+(?:by|as)\s+)?(?:password\s+|values\s+)?(?:\\?["']([^"'\\\s]{1,200})|([^\s"'`;:]{1,200}))"#,
+        r#"\s+(?:\w{1,40}\s+(?:by|as)\s+)?(?:password\s+|values\s+)?\\?["']([^"'\\\s]{1,200})"#,
     ),
     after(
         "curl-user",
@@ -107,6 +110,13 @@ pub(super) const RULES: &[Rule] = &[
         SHELL,
         &["smbclient", "rpcclient"],
         r#"(?:\s[^\n|;]{0,300}?)?\s-U\s?["']?[^\s%"']{1,100}%([^\s"'$]{2,100})"#,
+    ),
+    after(
+        "net-user-argument",
+        High,
+        SHELL,
+        &["net user "],
+        r#"[\w.-]{1,60}\s+["']?([^\s"'/*][^\s"']{3,100})["']?\s+/"#,
     ),
     after(
         "net-use-argument",

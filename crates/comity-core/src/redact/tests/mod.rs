@@ -83,6 +83,13 @@ fn a_finding_says_the_rule_the_place_and_the_keyed_hash() {
 }
 
 #[test]
+fn a_secret_is_named_by_the_rule_that_says_most() {
+    let mut found = Vec::new();
+    redactor().text(&format!("GH_TOKEN=ghp_{}", drawn::Dice(8).letters(36)), &mut found);
+    assert_eq!(found.iter().map(|finding| finding.rule.name.as_str()).collect::<Vec<_>>(), ["github-personal-token"]);
+}
+
+#[test]
 fn a_record_carries_the_labels() {
     let mut found = Vec::new();
     redactor().text("password: hunter22", &mut found);

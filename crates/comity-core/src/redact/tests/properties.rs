@@ -133,14 +133,17 @@ fn kept_marks(text: &str, found: &[Finding]) -> usize {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "what is measured is the time that it takes")]
 fn hostile_texts_cost_linear_time() {
-    const SHORT: usize = 8 * 1024;
+    const SHORT: usize = 4 * 1024;
+    const TIMES: usize = 16;
     let redactor = redactor();
+    // The machine does other things too: of three the least.
     let cost = |text: &str| {
-        let mut found = Vec::new();
-        redactor.text(text, &mut found);
-        let began = Instant::now();
-        redactor.text(text, &mut found);
-        began.elapsed()
+        let rounds = (0..3).map(|_| {
+            let began = Instant::now();
+            redactor.text(text, &mut Vec::new());
+            began.elapsed().as_secs_f64()
+        });
+        rounds.fold(f64::MAX, f64::min)
     };
     for unit in [
         "password=",
@@ -189,11 +192,11 @@ fn hostile_texts_cost_linear_time() {
         "name\",\"value",
         "token\n",
     ] {
-        let long = cost(&unit.repeat(8 * SHORT / unit.len()));
-        let short = cost(&unit.repeat(SHORT / unit.len())).max(std::time::Duration::from_millis(4));
-        let ratio = long.as_secs_f64() / short.as_secs_f64();
-        println!("{unit:?}: {long:?} for 64 KiB, {ratio:.1} times 8 KiB");
-        assert!(ratio < 30.0, "{unit:?}: 8 times the text, {ratio:.1} times the time ({short:?} to {long:?})");
+        let long = cost(&unit.repeat(TIMES * SHORT / unit.len()));
+        let short = cost(&unit.repeat(SHORT / unit.len())).max(0.001);
+        // Linear is 16, quadratic 256.
+        let ratio = long / short;
+        assert!(ratio < 100.0, "{unit:?}: {TIMES} times the text, {ratio:.1} times the time ({short} s to {long} s)");
     }
 }
 

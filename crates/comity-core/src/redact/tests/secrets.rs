@@ -68,6 +68,8 @@ fn names_in_data_formats() {
         "**Password:** «hunter2»",
         "Passwort: «geheim99»",
         "PIN: «4821»",
+        "wifi key: «sunshine42»",
+        "secret_key_base: «3eb6db5a9026c547c72708438d496d942e976b252138db7e4e0ee5edd7539457»",
     ]);
 }
 
@@ -90,6 +92,7 @@ fn commands_and_code() {
         "echo 'bob:«hunter2»' | chpasswd",
         "openssl rsa -passin pass:«hunter2» -in key.pem",
         "machine example.org login bob password «hunter2»",
+        "net user bob «Hunter2!!» /add",
         "net use Z: \\\\srv\\share /user:bob «hunter2x»",
         "password = \"«hunter2»\"",
         "const password = '«hunter2»';",
@@ -107,6 +110,7 @@ fn commands_and_code() {
         "define('DB_PASSWORD', '«hunter2»');",
         "ALTER USER app WITH PASSWORD '«hunter2»';",
         "CREATE USER 'bob'@'%' IDENTIFIED BY '«hunter2»';",
+        "CREATE USER app IDENTIFIED BY «hunter2»;",
         "SET PASSWORD FOR 'bob' = PASSWORD('«hunter2»');",
         "INSERT INTO users (name, password, age) VALUES ('bob', '«hunter2»', 3), ('eve', '«swordfish»', 4);",
         "UPDATE users SET password = '«hunter2»' WHERE id = 1",
