@@ -28,7 +28,9 @@ pub(crate) fn run() -> Result<(), String> {
         let seconds = best(|| clean(&redactor, &text));
         println!("{:<24} {:>7.0} MB/s", format!("clean {what}"), text.len() as f64 / 1e6 / seconds);
     }
-    let message = cut(prose, MESSAGE);
+    // Pieces are cut anywhere: of ASCII that is between letters.
+    let ascii: String = prose.chars().filter(char::is_ascii).collect();
+    let message = &ascii[..MESSAGE];
     let secrets = [
         "password = \"hunter22x\"".to_owned(),
         format!("token ghp_{}", drawn(36, 1)),
@@ -37,7 +39,7 @@ pub(crate) fn run() -> Result<(), String> {
     let room = MESSAGE - secrets.iter().map(|secret| secret.len() + 2).sum::<usize>();
     let part = room / secrets.len();
     let pieces =
-        secrets.iter().enumerate().map(|(index, secret)| format!("{} {secret}\n", cut(&prose[index * part..], part)));
+        secrets.iter().enumerate().map(|(index, secret)| format!("{} {secret}\n", &ascii[index * part..][..part]));
     let hiding: String = pieces.collect();
     for (what, text) in [("clean", message), ("with 3 secrets", hiding.as_str())] {
         let found = count(&redactor, text);
@@ -69,10 +71,6 @@ fn best(mut work: impl FnMut() -> bool) -> f64 {
 
 fn filled(text: &str) -> String {
     text.repeat(TEXT_MIN / text.len() + 1)
-}
-
-fn cut(text: &str, length: usize) -> &str {
-    (0..=length.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 fn json() -> String {

@@ -300,8 +300,12 @@ impl Again<'_, '_> {
                     self.found.push(self.redactor.finding(*rule, place, &text[range.clone()]));
                 }
                 let changed = spans::render(text, &spans);
-                let mut more = self.redactor.spans(&changed);
-                spans::merge(&mut more);
+                // What is gone may have hidden another; its place is told without bytes, for those are of no text there was.
+                let more = self.redactor.spans(&changed);
+                for Span { range, rule } in &more {
+                    let place = Place::Value(pointer(&self.path));
+                    self.found.push(self.redactor.finding(*rule, place, &changed[range.clone()]));
+                }
                 Some(Value::String(spans::render(&changed, &more)))
             }
             Value::Array(items) => {
