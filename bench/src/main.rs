@@ -2,7 +2,7 @@
 //! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
 //! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
 //! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
-//! `rules` (what a message costs in the rules alone).
+//! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
 mod discovery;
@@ -15,6 +15,7 @@ mod mosquitto;
 mod nats;
 mod node;
 mod progress;
+mod redact;
 mod rules;
 mod server;
 mod table;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
             rules::run();
             Ok(())
         }
+        Some("redact") => redact::run(),
         Some("discovery") => discovery::run(),
         Some("files") => files::run(),
         Some("journal") => journal::run(),
@@ -34,7 +36,7 @@ fn main() -> std::process::ExitCode {
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
         Some("webrtc") => webrtc::run(),
-        _ => Err("usage: comity-bench rules|messages|memory|discovery|mqtt|webrtc|files|journal".to_owned()),
+        _ => Err("usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal".to_owned()),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

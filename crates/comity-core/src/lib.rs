@@ -21,6 +21,7 @@ pub mod node;
 pub mod outbound;
 pub mod payload;
 pub mod peers;
+pub mod redact;
 pub mod request;
 pub mod seen;
 pub mod throttle;

@@ -1,0 +1,101 @@
+//! Rules for keys themselves, and for what carries a proof in a header: these come first, for they say most.
+
+use crate::redact::rule::Severity::{Critical, High, Low, Medium};
+use crate::redact::rule::{Check, Find, Rule, after, special, token};
+
+const KEY: &[&str] = &["private-key"];
+const HEADER: &[&str] = &["authorization"];
+
+pub(super) const RULES: &[Rule] = &[
+    special(
+        "private-key-block",
+        Critical,
+        KEY,
+        &["-----BEGIN", "---- BEGIN"],
+        Find::Block,
+        "-----BEGIN RSA PRIVATE KEY-----\n@\n-----END RSA PRIVATE KEY-----",
+    ),
+    after(
+        "putty-private-key",
+        Critical,
+        KEY,
+        &["private-lines:"],
+        r"\s*\d{1,3}((?:(?:\r?\n|\\r|\\n)+[A-Za-z0-9+/=]{1,80})+)",
+    )
+    .check(Check::Printed),
+    token("age-secret-key", Critical, KEY, &["AGE-SECRET-KEY-1"], r"[02-9AC-HJ-NP-Z]{50,60}"),
+    token("age-plugin-identity", Medium, KEY, &["AGE-PLUGIN-"], r"[A-Z0-9]{2,20}-1[02-9AC-HJ-NP-Z]{20,}"),
+    token("minisign-secret-key", Critical, KEY, &["RWRTY0Iy"], r"[A-Za-z0-9+/=]{100,}"),
+    after("json-web-key", Critical, KEY, &["\"d\""], r#"\s{0,4}:\s{0,4}"([\w-]{22,})""#).check(Check::Near("\"kty\"")),
+    after("json-web-key-symmetric", Critical, KEY, &["\"k\""], r#"\s{0,4}:\s{0,4}"([\w-]{16,})""#)
+        .check(Check::Near("\"kty\"")),
+    special(
+        "json-web-token",
+        High,
+        &["jwt", "authorization"],
+        &["eyJ"],
+        Find::WebToken,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.@",
+    ),
+    token(
+        "paseto-token",
+        High,
+        HEADER,
+        &["v1.local.", "v2.local.", "v3.local.", "v4.local.", "v1.public.", "v2.public.", "v3.public.", "v4.public."],
+        r"[\w-]{40,}(?:\.[\w-]+)?",
+    ),
+    token("macaroon", High, HEADER, &["MDAx", "AgEU", "AgEL"], r"[A-Za-z0-9+/_=-]{60,}").random(),
+    token("openshift-token", High, HEADER, &["sha256~"], r"[\w-]{40,48}").random(),
+    after("basic-authorization", High, HEADER, &["basic "], r"([A-Za-z0-9+/_-]{6,}={0,2})").check(Check::Basic),
+    after("bearer-authorization", High, HEADER, &["bearer ", "bearer%20", "bearer+"], r"([A-Za-z0-9._~+/-]{8,}={0,2})")
+        .random(),
+    after(
+        "scheme-authorization",
+        High,
+        HEADER,
+        &[
+            "authorization: token ",
+            "authorization: bot ",
+            "authorization: apikey ",
+            "authorization: key ",
+            "authorization: genie",
+            "authorization: splunk ",
+            "authorization: api-token ",
+            "authorization: oauth ",
+            "authorization: negotiate ",
+            "authorization: ntlm ",
+            "authorization: key=",
+        ],
+        r"(?:key )?([A-Za-z0-9._~+/-]{8,}={0,2})",
+    ),
+    token("docker-config-auth", High, &["packages"], &["\"auth\""], r#"\s{0,4}:\s{0,4}"([A-Za-z0-9+/]{6,}={0,2})""#)
+        .check(Check::Basic),
+    after("npmrc-auth", High, &["packages"], &["_auth="], r#""?([A-Za-z0-9+/]{6,}={0,2})"#).check(Check::Basic),
+    after(
+        "session-cookie",
+        Medium,
+        &["cookie"],
+        &[
+            "phpsessid=",
+            "jsessionid=",
+            "sessionid=",
+            "connect.sid=",
+            "asp.net_sessionid=",
+            "_session=",
+            "laravel_session=",
+            ".aspxauth=",
+            "sessid=",
+            "wordpress_logged_in_",
+        ],
+        r"([\w%.+/:-]{16,}={0,2})",
+    )
+    .random(),
+    after("otp-seed", High, &["mfa"], &["otpauth://"], r#"[^\s"'<>]{1,300}?secret=([A-Za-z2-7]{8,})"#),
+    after(
+        "recovery-link",
+        Low,
+        &["link"],
+        &["reset_password_token=", "confirmation_token=", "magic_token=", "invite_token="],
+        r"([\w-]{8,})",
+    ),
+];

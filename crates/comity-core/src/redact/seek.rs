@@ -1,0 +1,315 @@
+//! One look at a text for all rules: an automaton finds where any of them may begin, and only there a rule
+//! goes on. Clean text costs the automaton's walk. Nothing here knows a vendor.
+//!
+//! Linear: a start is looked at by few rules, each of which reads at most [`REACH_MAX`] bytes, or what no other
+//! start reads again.
+
+use super::rule::{Check, Find, NEAR_BYTES, Rule};
+use super::spans::Span;
+use super::value::{self, Strength};
+use super::{address, block, checksum, columns, given, rules, webtoken};
+use crate::redact::field::Noun;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use regex::bytes::{Regex, RegexBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// How far a pattern reads behind its start, bytes. A longer token is taken to its end all the same.
+const REACH_MAX: usize = 2048;
+
+/// The table's rules and the automaton over their starts.
+pub(super) struct Seeker {
+    automaton: AhoCorasick,
+    /// Of each start, the rules that begin with it.
+    uses: Vec<Vec<u16>>,
+    rules: Vec<Compiled>,
+    fields: Vec<(Noun, usize)>,
+}
+
+/// A rule with its pattern, which is compiled when first needed: most never are.
+struct Compiled {
+    rule: &'static Rule,
+    tail: OnceLock<Option<Tail>>,
+}
+
+struct Tail {
+    pattern: Regex,
+    /// Fewest signs without space that it matches.
+    length_min: usize,
+}
+
+/// What one walk remembers.
+#[derive(Default)]
+struct Walk {
+    spans: Vec<Span>,
+    /// Fields before this were looked at as part of a long value.
+    fields_from: usize,
+    /// Statements before this likewise.
+    columns_from: usize,
+}
+
+impl Seeker {
+    /// The rules of the tables but those that are off.
+    pub(super) fn new(off: &BTreeSet<&str>) -> Self {
+        let mut starts: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        let mut compiled = Vec::new();
+        let mut fields = Vec::new();
+        for (index, rule) in rules::all().enumerate() {
+            compiled.push(Compiled { rule, tail: OnceLock::new() });
+            if off.contains(rule.name) {
+                continue;
+            }
+            if let Find::Field(noun) = rule.find {
+                fields.push((noun, index));
+            }
+            for start in rule.starts {
+                for spelling in spellings(start, rule.any_case) {
+                    let rules = starts.entry(spelling).or_default();
+                    let number = u16::try_from(index).unwrap_or(u16::MAX);
+                    if !rules.contains(&number) {
+                        rules.push(number);
+                    }
+                }
+            }
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(starts.keys())
+            .expect("a few hundred short starts are far from the automaton's limits");
+        Self { automaton, uses: starts.into_values().collect(), rules: compiled, fields }
+    }
+
+    /// What the rules find in a text, in no order.
+    pub(super) fn spans(&self, text: &str) -> Vec<Span> {
+        let mut walk = Walk::default();
+        for hit in self.automaton.find_overlapping_iter(text) {
+            // What lies in what was just found is found; only what a field's name found may have a better name.
+            let within =
+                walk.spans.last().filter(|last| last.range.start <= hit.start() && hit.end() <= last.range.end);
+            let by_field = within.map(|last| self.is_field(last.rule));
+            if by_field == Some(false) {
+                continue;
+            }
+            for rule in &self.uses[hit.pattern().as_usize()] {
+                let rule = usize::from(*rule);
+                if by_field.is_none() || !self.is_field(rule) {
+                    self.go_on(text, rule, hit.range(), &mut walk);
+                }
+            }
+        }
+        walk.spans
+    }
+
+    fn is_field(&self, rule: usize) -> bool {
+        matches!(self.rules[rule].rule.find, Find::Field(_))
+    }
+
+    fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {
+        let compiled = &self.rules[index];
+        let found = match compiled.rule.find {
+            Find::After(_) => compiled.after(text, hit),
+            Find::Around(before, _) => compiled.around(text, hit, before),
+            Find::Address => address::password(text, hit.end),
+            Find::Before => address::password_before(text, hit.start),
+            Find::Block => block::private_key(text, hit.start),
+            Find::WebToken => webtoken::token(text, hit.start),
+            Find::Field(_) => {
+                if hit.start >= walk.fields_from {
+                    let spans = &mut walk.spans;
+                    let passed = given::given(text, hit, |noun, range| self.push(spans, noun, range));
+                    walk.fields_from = passed.unwrap_or(walk.fields_from);
+                }
+                return;
+            }
+            Find::Columns => {
+                if hit.start >= walk.columns_from {
+                    let spans = &mut walk.spans;
+                    let passed = columns::secrets(text, hit.end, |noun, range| self.push(spans, noun, range));
+                    walk.columns_from = passed.unwrap_or(walk.columns_from);
+                }
+                return;
+            }
+        };
+        if let Some(range) = found {
+            walk.spans.push(Span { range, rule: index });
+        }
+    }
+
+    fn push(&self, spans: &mut Vec<Span>, noun: Noun, range: Range<usize>) {
+        if let Some(rule) = self.rule_of(noun) {
+            spans.push(Span { range, rule });
+        }
+    }
+
+    /// The rule for fields of a kind, unless it is off.
+    pub(super) fn rule_of(&self, noun: Noun) -> Option<usize> {
+        let wanted = match noun {
+            Noun::SomeKey => Noun::ApiKey,
+            other => other,
+        };
+        self.fields.iter().find(|(noun, _)| *noun == wanted).map(|(_, rule)| *rule)
+    }
+}
+
+impl Compiled {
+    /// A token, or what the pattern's group says is secret behind a word.
+    fn after(&self, text: &str, hit: Range<usize>) -> Option<Range<usize>> {
+        let bytes = text.as_bytes();
+        if !self.rule.any_case && bytes[hit.start].is_ascii_alphanumeric() && !is_start(bytes, hit.start) {
+            return None;
+        }
+        let range = self.tail_at(text, hit.start, hit.end)?;
+        self.passes(text, &range).then_some(range)
+    }
+
+    /// A token that begins before what it is known by.
+    fn around(&self, text: &str, hit: Range<usize>, (least, most): (usize, usize)) -> Option<Range<usize>> {
+        let bytes = text.as_bytes();
+        let before =
+            bytes[..hit.start].iter().rev().take(most + 1).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let start = hit.start - before;
+        let unescaped =
+            (least + 1..=most + 1).find(|length| before >= *length && is_escape_end(bytes, hit.start + 1 - length));
+        let start = unescaped.map_or(start, |length| hit.start + 1 - length);
+        if !(least..=most).contains(&(hit.start - start)) || !is_start(bytes, start) {
+            return None;
+        }
+        let range = self.tail_at(text, start, hit.end)?;
+        self.passes(text, &range).then_some(range)
+    }
+
+    /// Matches the pattern behind a start; the group's range, or all from `from` on.
+    fn tail_at(&self, text: &str, from: usize, at: usize) -> Option<Range<usize>> {
+        let bytes = text.as_bytes();
+        let tail = self.tail.get_or_init(|| Tail::new(self.rule)).as_ref()?;
+        let rest = &bytes[at..bytes.len().min(at + REACH_MAX)];
+        if rest.len() < tail.length_min || !rest[..tail.length_min].iter().all(u8::is_ascii_graphic) {
+            return None;
+        }
+        let mut range = if tail.pattern.captures_len() > 1 {
+            let group = tail.pattern.captures(rest)?.iter().skip(1).flatten().next()?.range();
+            at + group.start..at + group.end
+        } else {
+            from..at + tail.pattern.find(rest)?.end()
+        };
+        // A token longer than the pattern's reach is taken to its end.
+        if range.end == at + REACH_MAX {
+            range.end += bytes[range.end..].iter().take_while(|byte| is_token(**byte)).count();
+        } else if tail.pattern.captures_len() == 1
+            && bytes.get(range.end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        {
+            return None;
+        }
+        while range.end > range.start && bytes[range.end - 1] == b'.' {
+            range.end -= 1;
+        }
+        // A group may end within a letter, as bytes have none.
+        let end = (range.end..=text.len()).find(|end| text.is_char_boundary(*end))?;
+        text.is_char_boundary(range.start).then_some(range.start..end)
+    }
+
+    fn passes(&self, text: &str, range: &Range<usize>) -> bool {
+        let whole = &text[range.clone()];
+        match self.rule.check {
+            Check::Printed => !value::is_printed(whole),
+            Check::Random => is_drawn(whole),
+            Check::Chosen => !value::is_stand_in(whole),
+            Check::Checksum => checksum::holds(whole) || is_drawn(whole),
+            Check::Basic => is_basic(whole),
+            Check::Near(word) => {
+                let from = value::floor(text, range.start.saturating_sub(NEAR_BYTES));
+                let to = value::floor(text, range.end.saturating_add(NEAR_BYTES));
+                text[from..to].contains(word) && is_drawn(whole)
+            }
+        }
+    }
+}
+
+impl Tail {
+    /// The compiled pattern; `None` for a rule that has none, or whose pattern is wrong, which a test excludes.
+    fn new(rule: &Rule) -> Option<Self> {
+        let (Find::After(tail) | Find::Around(_, tail)) = rule.find else { return None };
+        let case = if rule.any_case { "(?i)" } else { "" };
+        let source = format!(r"{case}\A(?:{tail})");
+        let pattern = RegexBuilder::new(&source).unicode(false).build().ok()?;
+        let spaced = [r"\s", " ", r"\n", r"\W", "[^"].iter().any(|part| tail.contains(part));
+        let length_min = if spaced { 0 } else { length_min(&source) };
+        Some(Self { pattern, length_min })
+    }
+}
+
+fn length_min(pattern: &str) -> usize {
+    let parsed = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern);
+    parsed.ok().and_then(|parsed| parsed.properties().minimum_len()).unwrap_or(0)
+}
+
+/// The ways in which a word is written where case does not count: as it is, in capitals, with one or each first.
+pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
+    let mut all = BTreeSet::from([start.to_owned()]);
+    if any_case {
+        let mut first = start.to_owned();
+        let letter = start.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(0);
+        first[letter..=letter].make_ascii_uppercase();
+        let mut each = String::new();
+        for letter in start.chars() {
+            let begins = !each.ends_with(|before: char| before.is_ascii_alphabetic());
+            each.push(if begins { letter.to_ascii_uppercase() } else { letter });
+        }
+        all.extend([start.to_ascii_lowercase(), start.to_ascii_uppercase(), first, each]);
+    }
+    all
+}
+
+/// Whether a token may begin here: behind nothing that could be of it.
+fn is_start(bytes: &[u8], at: usize) -> bool {
+    at == 0
+        || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'-'))
+        || is_escape_end(bytes, at)
+}
+
+/// Whether an escape ends here: `\n` in a string that stands as text, `%3D`, `\u003d`, a terminal's colour.
+pub(super) fn is_escape_end(bytes: &[u8], at: usize) -> bool {
+    let before = &bytes[at.saturating_sub(12)..at];
+    match before {
+        [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f' | b'0'] => true,
+        [.., b'%', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        [.., b'\\', b'u', b'0', b'0', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
+        [.., b'm'] => {
+            let numbers = before[..before.len() - 1]
+                .iter()
+                .rev()
+                .take_while(|byte| byte.is_ascii_digit() || **byte == b';')
+                .count();
+            before[..before.len() - 1 - numbers].ends_with(b"[")
+        }
+        _ => false,
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'+' | b'=')
+}
+
+/// As a machine draws it.
+fn is_drawn(whole: &str) -> bool {
+    const ENTROPY_MIN: f32 = 3.0;
+    const SHORT_ENTROPY_MIN: f32 = 2.4;
+    let least = if whole.len() >= 20 { ENTROPY_MIN } else { SHORT_ENTROPY_MIN };
+    !value::is_printed(whole) && value::strength(whole) >= Strength::Mixed && value::entropy(whole) >= least
+}
+
+/// Base64 of a name, a colon and a password.
+fn is_basic(whole: &str) -> bool {
+    let bare = whole.trim_end_matches('=');
+    let Ok(decoded) = STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)) else { return false };
+    let Ok(text) = std::str::from_utf8(&decoded) else { return false };
+    let printable = !text.chars().any(char::is_control);
+    printable
+        && text.split_once(':').is_some_and(|(_, password)| {
+            !password.is_empty() && !value::is_mask(password) && !value::is_template(password)
+        })
+}
