@@ -94,40 +94,6 @@ impl EntryKind {
         }
     }
 
-    /// Which entry a pub/sub message of this `type` becomes; `None` when there is no such message.
-    pub fn of_message(message_type: &str) -> Option<Self> {
-        Some(match message_type {
-            "task_announcement" => Self::TaskAnnounced,
-            "task_claim" => Self::TaskClaimed,
-            "task_progress" => Self::TaskProgress,
-            "task_complete" => Self::TaskCompleted,
-            "capability_broadcast" => Self::CapabilityBroadcast,
-            "availability_broadcast" | "slurp_event_generated" | "slurp_event_ack" | "slurp_context_update" => {
-                Self::NetworkEvent
-            }
-            "meta_discussion"
-            | "task_help_request"
-            | "task_help_response"
-            | "coordination_request"
-            | "coordination_complete"
-            | "dependency_alert"
-            | "role_announcement"
-            | "expertise_request"
-            | "expertise_response"
-            | "status_update"
-            | "work_allocation"
-            | "role_collaboration"
-            | "mentorship_request"
-            | "mentorship_response"
-            | "project_update"
-            | "deliverable_ready" => Self::Collaboration,
-            "escalation_trigger" => Self::Escalation,
-            "feedback_event" | "context_usage" | "context_relevance" => Self::ContextFeedback,
-            "context_request" | "context_response" => Self::ContextRequest,
-            _ => return None,
-        })
-    }
-
     /// Its bit in a set of types.
     pub fn bit(self) -> u32 {
         1 << self as u32

@@ -443,10 +443,10 @@ fn the_journal_has_a_type_for_every_message() {
         (Kind::FeedbackEvent, "context_feedback"),
         (Kind::ContextRequest, "context_request"),
     ] {
-        assert_eq!(read(&example(kind)).unwrap().journal_type(), journal);
+        assert_eq!(read(&example(kind)).unwrap().entry_kind().name(), journal);
     }
     let ends = messages().into_iter().filter(|(kind, _)| *kind == Kind::TaskComplete);
-    let ends: Vec<_> = ends.map(|(_, message)| read(&message).unwrap().journal_type()).collect();
+    let ends: Vec<_> = ends.map(|(_, message)| read(&message).unwrap().entry_kind().name()).collect();
     assert_eq!(ends, ["task_completed", "task_failed"]);
 }
 
@@ -513,7 +513,7 @@ pub(crate) fn vectors() -> Value {
     let messages: Vec<_> = messages()
         .into_iter()
         .map(|(kind, message)| {
-            let journal = read(&message).unwrap().journal_type();
+            let journal = read(&message).unwrap().entry_kind().name();
             json!({"topic": topics.of_kind(kind).name(), "journal": journal, "verdicts": verdicts(kind, &message),
                 "message": message})
         })

@@ -245,6 +245,6 @@ mod tests {
         assert_eq!(HelpRequest::from_data(&said.to_data()), said);
         let answer = HelpResponse { issue_id: "17".to_owned(), can_help: true, capabilities: vec!["rust".to_owned()] };
         assert_eq!(HelpResponse::from_data(&answer.to_data()).as_ref(), Ok(&answer));
-        assert_eq!(Kind::TaskHelpResponse.journal_type(), "collaboration");
+        assert_eq!(Kind::TaskHelpResponse.entry_kind().name(), "collaboration");
     }
 }

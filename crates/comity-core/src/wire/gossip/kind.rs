@@ -6,6 +6,8 @@
 //! (`context_response` with `context_request`), and what tells how good or how used a context was, or that there is
 //! a new one, stands with `context_feedback`. The entry's `message_type` keeps them apart.
 
+use crate::journal::EntryKind;
+
 /// Which part of the design a type belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
@@ -23,7 +25,7 @@ pub enum Group {
 
 /// Makes the type and all that is looked up by it from one table.
 macro_rules! kinds {
-    ($($variant:ident, $name:literal, $group:ident, $journal:literal, $doc:literal;)*) => {
+    ($($variant:ident, $name:literal, $group:ident, $journal:ident, $doc:literal;)*) => {
         /// What a gossip message is.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
@@ -44,9 +46,9 @@ macro_rules! kinds {
                 match self { $(Self::$variant => Group::$group,)* }
             }
 
-            /// The type of its entries in the journal.
-            pub fn journal_type(self) -> &'static str {
-                match self { $(Self::$variant => $journal,)* }
+            /// What its entries in the journal are.
+            pub fn entry_kind(self) -> EntryKind {
+                match self { $(Self::$variant => EntryKind::$journal,)* }
             }
 
             /// The JSON Schema (2020-12) of its messages, as it is in the repository.
@@ -62,37 +64,37 @@ macro_rules! kinds {
 }
 
 kinds! {
-    TaskAnnouncement, "task_announcement", Coordination, "task_announced", "There is work to do.";
-    TaskClaim, "task_claim", Coordination, "task_claimed", "Somebody wants to do it.";
-    TaskProgress, "task_progress", Coordination, "task_progress", "How far it is, or who does it now.";
-    TaskComplete, "task_complete", Coordination, "task_completed", "It is over, done or failed.";
-    CapabilityBroadcast, "capability_broadcast", Coordination, "capability_broadcast", "What a node can do, said when it changes.";
-    AvailabilityBroadcast, "availability_broadcast", Coordination, "network_event", "How much a node has to do, said every 30 s.";
-    MetaDiscussion, "meta_discussion", Meta, "collaboration", "Talk about a task.";
-    TaskHelpRequest, "task_help_request", Meta, "collaboration", "Somebody is stuck.";
-    TaskHelpResponse, "task_help_response", Meta, "collaboration", "Whether a node can help.";
-    CoordinationRequest, "coordination_request", Meta, "collaboration", "Owners of tasks should talk.";
-    CoordinationComplete, "coordination_complete", Meta, "collaboration", "They have agreed.";
-    DependencyAlert, "dependency_alert", Meta, "collaboration", "One task depends on another.";
-    EscalationTrigger, "escalation_trigger", Meta, "escalation", "A person must decide.";
-    RoleAnnouncement, "role_announcement", Roles, "collaboration", "Which role a node has.";
-    ExpertiseRequest, "expertise_request", Roles, "collaboration", "Who knows about this?";
-    ExpertiseResponse, "expertise_response", Roles, "collaboration", "Somebody does.";
-    StatusUpdate, "status_update", Roles, "collaboration", "How it goes.";
-    WorkAllocation, "work_allocation", Roles, "collaboration", "A supervisor gives work to somebody.";
-    RoleCollaboration, "role_collaboration", Roles, "collaboration", "Roles work together on something.";
-    MentorshipRequest, "mentorship_request", Roles, "collaboration", "Somebody wants to be taught.";
-    MentorshipResponse, "mentorship_response", Roles, "collaboration", "Whether somebody teaches.";
-    ProjectUpdate, "project_update", Roles, "collaboration", "How a project is.";
-    DeliverableReady, "deliverable_ready", Roles, "collaboration", "A result can be fetched.";
-    FeedbackEvent, "feedback_event", Context, "context_feedback", "How good a context was.";
-    ContextRequest, "context_request", Context, "context_request", "A context is wanted.";
-    ContextResponse, "context_response", Context, "context_request", "Here it is.";
-    ContextUsage, "context_usage", Context, "context_feedback", "How a context was used.";
-    ContextRelevance, "context_relevance", Context, "context_feedback", "How relevant a context is to whom.";
-    SlurpEventGenerated, "slurp_event_generated", Slurp, "context_feedback", "A discussion made an event.";
-    SlurpEventAck, "slurp_event_ack", Slurp, "context_feedback", "An event was taken, or not.";
-    SlurpContextUpdate, "slurp_context_update", Slurp, "context_feedback", "A context changed by events.";
+    TaskAnnouncement, "task_announcement", Coordination, TaskAnnounced, "There is work to do.";
+    TaskClaim, "task_claim", Coordination, TaskClaimed, "Somebody wants to do it.";
+    TaskProgress, "task_progress", Coordination, TaskProgress, "How far it is, or who does it now.";
+    TaskComplete, "task_complete", Coordination, TaskCompleted, "It is over, done or failed.";
+    CapabilityBroadcast, "capability_broadcast", Coordination, CapabilityBroadcast, "What a node can do, said when it changes.";
+    AvailabilityBroadcast, "availability_broadcast", Coordination, NetworkEvent, "How much a node has to do, said every 30 s.";
+    MetaDiscussion, "meta_discussion", Meta, Collaboration, "Talk about a task.";
+    TaskHelpRequest, "task_help_request", Meta, Collaboration, "Somebody is stuck.";
+    TaskHelpResponse, "task_help_response", Meta, Collaboration, "Whether a node can help.";
+    CoordinationRequest, "coordination_request", Meta, Collaboration, "Owners of tasks should talk.";
+    CoordinationComplete, "coordination_complete", Meta, Collaboration, "They have agreed.";
+    DependencyAlert, "dependency_alert", Meta, Collaboration, "One task depends on another.";
+    EscalationTrigger, "escalation_trigger", Meta, Escalation, "A person must decide.";
+    RoleAnnouncement, "role_announcement", Roles, Collaboration, "Which role a node has.";
+    ExpertiseRequest, "expertise_request", Roles, Collaboration, "Who knows about this?";
+    ExpertiseResponse, "expertise_response", Roles, Collaboration, "Somebody does.";
+    StatusUpdate, "status_update", Roles, Collaboration, "How it goes.";
+    WorkAllocation, "work_allocation", Roles, Collaboration, "A supervisor gives work to somebody.";
+    RoleCollaboration, "role_collaboration", Roles, Collaboration, "Roles work together on something.";
+    MentorshipRequest, "mentorship_request", Roles, Collaboration, "Somebody wants to be taught.";
+    MentorshipResponse, "mentorship_response", Roles, Collaboration, "Whether somebody teaches.";
+    ProjectUpdate, "project_update", Roles, Collaboration, "How a project is.";
+    DeliverableReady, "deliverable_ready", Roles, Collaboration, "A result can be fetched.";
+    FeedbackEvent, "feedback_event", Context, ContextFeedback, "How good a context was.";
+    ContextRequest, "context_request", Context, ContextRequest, "A context is wanted.";
+    ContextResponse, "context_response", Context, ContextRequest, "Here it is.";
+    ContextUsage, "context_usage", Context, ContextFeedback, "How a context was used.";
+    ContextRelevance, "context_relevance", Context, ContextFeedback, "How relevant a context is to whom.";
+    SlurpEventGenerated, "slurp_event_generated", Slurp, ContextFeedback, "A discussion made an event.";
+    SlurpEventAck, "slurp_event_ack", Slurp, ContextFeedback, "An event was taken, or not.";
+    SlurpContextUpdate, "slurp_context_update", Slurp, ContextFeedback, "A context changed by events.";
 }
 
 impl Kind {

@@ -15,6 +15,7 @@ pub use kind::{ENVELOPE_SCHEMA, Group, Kind};
 pub use schema::{Violation, Wanted, check};
 
 use crate::id::Libp2pId;
+use crate::journal::EntryKind;
 use crate::limits;
 use crate::time::Timestamp;
 use crate::topic::{Topic, Topics, WrongTopic};
@@ -159,10 +160,10 @@ impl Envelope {
         Some(Self { hop_count, project_id, thread_id, priority: self.priority, ..Self::new(kind, from, at, data) })
     }
 
-    /// The type of its entry in the journal: that of its type, but for a task that failed.
-    pub fn journal_type(&self) -> &'static str {
+    /// What its entry in the journal is: what its type is there, but for a task that failed.
+    pub fn entry_kind(&self) -> EntryKind {
         let failed = self.data.get(task::STATUS).and_then(Value::as_str) == Some(task::FAILED);
-        if self.kind == Kind::TaskComplete && failed { "task_failed" } else { self.kind.journal_type() }
+        if self.kind == Kind::TaskComplete && failed { EntryKind::TaskFailed } else { self.kind.entry_kind() }
     }
 }
 
