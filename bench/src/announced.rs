@@ -15,6 +15,7 @@ use comity_core::wire::announce::{PREFIX, PeerInfo, sign_info};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::time::timeout;
 
 /// Peers that are announced.
 const PEERS: usize = 1_000;
@@ -153,7 +154,7 @@ fn receivers(broker: &Server) -> Result<Vec<Duration>, String> {
 /// that hears of a thousand does not connect to all of them.
 async fn killed() -> Result<(Vec<Duration>, Vec<Duration>), String> {
     let broker = Server::mosquitto()?;
-    let (url, listener) = (url(broker.address()), Retained::open(broker.address()).await?);
+    let (url, mut listener) = (url(broker.address()), Retained::open(broker.address()).await?);
     let resident = at("resident", &url).await?;
     let here = async || -> Option<PeerId> {
         let peers = resident.network.peers().await;
@@ -168,8 +169,9 @@ async fn killed() -> Result<(Vec<Duration>, Vec<Duration>), String> {
         let began = Instant::now();
         drop(victim);
         let gone = until(began, async || here().await.is_none());
-        let (gone, said) = tokio::join!(gone, async { will.await.map(|()| began.elapsed()) });
-        let (gone, said) = (gone?, said.map_err(|_| "no will came")?);
+        let said = async { timeout(PATIENCE, will).await.is_ok_and(|will| will.is_ok()).then(|| began.elapsed()) };
+        let (gone, said) = tokio::join!(gone, said);
+        let (gone, said) = (gone?, said.ok_or("no will came")?);
         after_will.push(gone.saturating_sub(said));
         after_kill.push(gone);
     }

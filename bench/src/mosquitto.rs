@@ -72,7 +72,7 @@ pub(crate) struct Retained {
     client: AsyncClient,
     polling: tokio::task::JoinHandle<()>,
     acknowledged: Arc<AtomicU64>,
-    published: u64,
+    asked: u64,
     /// A lock and no message: it is held for one step of a map.
     awaited: Arc<Mutex<HashMap<String, oneshot::Sender<()>>>>,
 }
@@ -94,7 +94,9 @@ impl Retained {
             // Err: the connection broke; whoever waits for a message notices.
             while let Ok(event) = events.poll().await {
                 match event {
-                    Event::Incoming(Incoming::PubAck(_)) => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                    Event::Incoming(Incoming::PubAck(_) | Incoming::SubAck(_)) => {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
                     Event::Incoming(Incoming::Publish(publish)) => {
                         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
                         is_ready(&mut heard.lock().expect("nobody panics with it").remove(&topic));
@@ -103,19 +105,19 @@ impl Retained {
                 }
             }
         });
-        Ok(Self { client, polling, acknowledged, published: 0, awaited })
+        Ok(Self { client, polling, acknowledged, asked: 0, awaited })
     }
 
     /// Publishes a message that the broker is to keep.
     pub(crate) async fn publish(&mut self, topic: &str, body: String) -> Result<(), String> {
-        self.published += 1;
+        self.asked += 1;
         let options = PublishOptions::new(QoS::AtLeastOnce).retained();
         self.client.publish(topic, body, options).await.map_err(|error| error.to_string())
     }
 
-    /// Waits until the broker has taken everything.
+    /// Waits until the broker has done everything.
     pub(crate) async fn settled(&self) -> Result<(), String> {
-        while self.acknowledged.load(Ordering::Relaxed) < self.published {
+        while self.acknowledged.load(Ordering::Relaxed) < self.asked {
             if self.polling.is_finished() {
                 return Err("the broker ended the connection".to_owned());
             }
@@ -125,10 +127,13 @@ impl Retained {
     }
 
     /// Comes when something is said on this topic.
-    pub(crate) async fn heard(&self, topic: &str) -> Result<oneshot::Receiver<()>, String> {
+    pub(crate) async fn heard(&mut self, topic: &str) -> Result<oneshot::Receiver<()>, String> {
         let (said, heard) = oneshot::channel();
         self.awaited.lock().expect("nobody panics with it").insert(topic.to_owned(), said);
+        self.asked += 1;
         self.client.subscribe(topic, QoS::AtLeastOnce).await.map_err(|error| error.to_string())?;
+        // What is said before the broker has taken the subscription is never heard.
+        self.settled().await?;
         Ok(heard)
     }
 }

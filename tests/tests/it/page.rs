@@ -152,20 +152,28 @@ fn relayed_by(host: &Host) -> Lines {
     turn
 }
 
+/// A node, and a page on its host that is linked with it.
+fn linked(host: &Host, folder: &Folder) -> (Node, Person) {
+    let node = Node::on(host, "ann", &["--no-mdns"]);
+    let person = Person::join(&node, host, folder, &[]);
+    is_linked(&node, &person.id(), "webrtc");
+    (node, person)
+}
+
+/// Takes its address from a host, or gives it back.
+fn address(host: &Host, change: &str) {
+    let address = format!("{}/24", host.address);
+    peers::output(host.command("ip").args(["addr", change, &address, "dev", "eth0"]));
+}
+
 #[test]
 fn a_page_whose_path_breaks_says_so_and_comes_back_as_the_same_peer() {
     let (lab, folder) = (Lab::bridge(1), Folder::new());
     let host = lab.host(1);
-    let node = Node::on(&host, "ann", &["--no-mdns"]);
-    let mut person = Person::join(&node, &host, &folder, &[]);
-    is_linked(&node, &person.id(), "webrtc");
-    let address = |change: &str| {
-        let address = format!("{}/24", host.address);
-        peers::output(host.command("ip").args(["addr", change, &address, "dev", "eth0"]));
-    };
-    address("del");
+    let (node, mut person) = linked(&host, &folder);
+    address(&host, "del");
     person.told(&json!({"state": "trying again"}));
-    address("add");
+    address(&host, "add");
     person.told(&json!({"state": "Joined."}));
     is_linked(&node, &person.id(), "webrtc");
     person.told(&json!({"say": "back again"}));
@@ -177,18 +185,12 @@ fn a_page_whose_path_breaks_says_so_and_comes_back_as_the_same_peer() {
 fn a_page_that_tries_to_come_back_keeps_its_key_and_stops_when_the_person_leaves() {
     let (lab, folder) = (Lab::bridge(1), Folder::new());
     let host = lab.host(1);
-    let node = Node::on(&host, "ann", &["--no-mdns"]);
-    let mut person = Person::join(&node, &host, &folder, &[]);
-    is_linked(&node, &person.id(), "webrtc");
+    let (node, mut person) = linked(&host, &folder);
     person.told(&json!({"tab": true}));
     person.told(&json!({"offers": "refuse"}));
-    let address = |change: &str| {
-        let address = format!("{}/24", host.address);
-        peers::output(host.command("ip").args(["addr", change, &address, "dev", "eth0"]));
-    };
-    address("del");
+    address(&host, "del");
     person.told(&json!({"state": "trying again"}));
-    address("add");
+    address(&host, "add");
     person.told(&json!({"state": "Failed to fetch; trying again"}));
     assert_eq!(person.told(&json!({"held": true})), json!({"held": false}), "another tab could join");
     person.told(&json!({"offers": "hold"}));
