@@ -48,7 +48,8 @@ impl Own {
         flags.extend(keys.iter().map(|(key, value)| set(key, value)));
         let sources = Sources { flags, ..Sources::default() };
         let (config, origins) = Config::read(&sources).map_err(|error| error.to_string())?;
-        let network = Network::run(home, config, origins).await.map_err(|error| error.to_string())?;
+        let redaction = Redaction::open(&home, &config).map_err(|error| error.to_string())?;
+        let network = Network::run(home, config, origins, redaction).await.map_err(|error| error.to_string())?;
         Ok(Self { network, _folder: folder })
     }
 

@@ -24,6 +24,7 @@ pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
 use comity_core::identity::trust::Admission;
+use comity_core::redact::{self, CustomRule, Severity};
 use ipnet::IpNet;
 use layers::Layers;
 use reading::Reading;
@@ -88,6 +89,8 @@ pub struct Config {
     pub control: Option<RangeInclusive<u16>>,
     /// What each MCP client may use: `all`, `none` or names of tools; `*` is everybody else.
     pub mcp_clients: BTreeMap<String, String>,
+    /// How secrets are taken out of what is said; `None` when they are not.
+    pub redaction: Option<Redaction>,
     /// Where traces go; `None`: nowhere.
     pub otlp: Option<Otlp>,
     /// What is written to standard error.
@@ -174,6 +177,29 @@ pub struct Inbox {
     pub items: usize,
     /// How long an item is kept.
     pub keep: Duration,
+}
+
+/// How secrets are taken out of what is said. The rules were tried: they are good.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Redaction {
+    /// Built-in rules that are not used.
+    pub off: Vec<String>,
+    /// Patterns besides them, by the name of their rule.
+    pub rules: BTreeMap<String, String>,
+}
+
+impl Redaction {
+    /// What the redactor must know of it.
+    pub(crate) fn rules(&self, audit_key: [u8; 32]) -> redact::Config {
+        let rule = |(name, pattern): (&String, &String)| CustomRule {
+            name: name.clone(),
+            severity: Severity::High,
+            tags: Vec::new(),
+            pattern: pattern.clone(),
+        };
+        let custom = self.rules.iter().map(rule).collect();
+        redact::Config { custom, off: self.off.clone(), ..redact::Config::new(audit_key) }
+    }
 }
 
 /// The metrics door.
@@ -309,6 +335,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
         stop_on_failure: written.metrics.stop_on_failure,
         control: written.control.http.then(|| written.control.port.map_or(CONTROL_PORTS, |port| port..=port)),
         mcp_clients: written.mcp.clients,
+        redaction: reading.redaction(written.redaction)?,
         otlp: reading.otlp(written.otlp.endpoint, written.otlp.token)?,
         log: Log {
             format: match written.log.format.as_str() {

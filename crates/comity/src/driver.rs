@@ -20,8 +20,10 @@ pub(crate) use run::{Driver, Setup};
 use crate::identity::Identity;
 use crate::link;
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use comity_core::envelope::{Message, Received};
 use comity_core::id::{LinkId, ListenerId, MessageId, PeerId};
+use comity_core::limits;
 use comity_core::node::{self, Answer, Ask, Input, ListenFilter, NodeView, Proof, Refusal};
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::compact::Unreadable;
@@ -118,6 +120,7 @@ pub(crate) struct Handle(Arc<Shared>);
 struct Shared {
     me: Identity,
     counters: Counters,
+    redaction: Redaction,
     clock: Clock,
     gate: Gate,
     ids: Ids,
@@ -137,9 +140,13 @@ struct Shared {
 }
 
 impl Handle {
-    /// Asks the node and waits for its answer; sealed messages in it come opened. A node that has
-    /// ended answers [`Refusal::Leaving`].
+    /// Asks the node and waits for its answer; sealed messages in it come opened. Secrets are taken out of what it is
+    /// to say. A node that has ended answers [`Refusal::Leaving`].
     pub(crate) async fn ask(&self, ask: Ask) -> Answer {
+        let ask = match self.0.redaction.ask(ask, self.now().wall) {
+            Ok(ask) => ask,
+            Err(_) => return Answer::Refused(Refusal::TooLarge { max: limits::PAYLOAD_JSON_MAX }),
+        };
         let answer = self.answered(|reply| Event::Ask { ask, reply }).await;
         self.0.me.open_answer(answer, &self.0.counters)
     }
@@ -248,6 +255,11 @@ impl Handle {
     /// What is counted outside the rules.
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// What takes secrets out of what this node says.
+    pub(crate) fn redaction(&self) -> &Redaction {
+        &self.0.redaction
     }
 
     /// What this node says first on every link; its `card` is what doors and discovery show. It

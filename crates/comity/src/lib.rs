@@ -15,9 +15,17 @@ pub(crate) mod identity;
 pub(crate) mod link;
 pub mod network;
 pub mod observe;
+pub mod redaction;
 #[cfg(test)]
 mod scratch;
 pub(crate) mod store;
+
+/// What is said on topics, and by whom it may be.
+pub mod gossip {
+    pub use crate::network::{Handling, OwnRole, Said, TopicError, Topics};
+    pub use comity_core::topic::Topic;
+    pub use comity_core::wire::gossip::{Group, Kind, Priority};
+}
 
 pub use comity_core::announced::AnnouncedPeer;
 pub use comity_core::card::Card;

@@ -23,13 +23,13 @@ pub use message::Message;
 pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
 pub use send::Sent;
-pub use topics::TopicError;
-pub(crate) use topics::{Said, Topics};
+pub use topics::{Handling, OwnRole, Said, TopicError, Topics};
 
 use crate::announcing::Discovery;
 use crate::config::{Config, Origin};
 use crate::driver::Handle;
 use crate::home::{Home, Place};
+use crate::redaction::Redaction;
 use assembly::Running;
 use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::inbox::Mode;
@@ -120,7 +120,8 @@ impl Network {
     pub async fn join(app: AppConfig) -> Result<Self, JoinError> {
         let place = assembly::place_of(&app.name)?;
         let (home, config, origins) = assembly::prepare(&place, &app)?;
-        assembly::assemble(home, config, origins, app.version).await
+        let redaction = Redaction::open(&home, &config)?;
+        assembly::assemble(home, config, (origins, redaction), app.version).await
     }
 
     /// Joins with a whole configuration: the usual data directory, or the next free one beside it.
@@ -132,16 +133,23 @@ impl Network {
         if let Some(notice) = notice {
             tracing::warn!("{notice}");
         }
-        Self::run(home, config, Vec::new()).await
+        let redaction = Redaction::open(&home, &config)?;
+        Self::run(home, config, Vec::new(), redaction).await
     }
 
     /// Runs a node in a data directory that is already open. `origins` says where each value of the
-    /// configuration came from, for whoever asks by the control door.
+    /// configuration came from, for whoever asks by the control door; `redaction` takes secrets out of what the node
+    /// says, see [`Redaction::open`].
     ///
     /// # Errors
     /// As [`Network::join`].
-    pub async fn run(home: Home, config: Config, origins: Vec<Origin>) -> Result<Self, JoinError> {
-        assembly::assemble(home, config, origins, String::new()).await
+    pub async fn run(
+        home: Home,
+        config: Config,
+        origins: Vec<Origin>,
+        redaction: Redaction,
+    ) -> Result<Self, JoinError> {
+        assembly::assemble(home, config, (origins, redaction), String::new()).await
     }
 
     /// The name people see.
@@ -199,6 +207,11 @@ impl Network {
     /// Discovery over MQTT; `None` when no broker is configured.
     pub fn discovery(&self) -> Option<&Discovery> {
         self.0.discovery.as_ref()
+    }
+
+    /// Topics of gossip; `None` when it is switched off.
+    pub fn topics(&self) -> Option<&Topics> {
+        self.0.topics.as_ref()
     }
 
     /// Names a peer by its address: it is dialled now, and again when it is lost, wherever it is.
@@ -283,6 +296,12 @@ impl Network {
             Answer::Fates(fates) => fates,
             _ => Vec::new(),
         }
+    }
+
+    /// What takes secrets out of all that this node says: an application may bring a redactor of its own
+    /// ([`Redaction::set`]).
+    pub fn redaction(&self) -> &Redaction {
+        self.0.handle.redaction()
     }
 
     /// Waits until a critical health check has failed too often, where `metrics.stop_on_failure` says

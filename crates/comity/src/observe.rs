@@ -12,13 +12,15 @@ pub(crate) use counters::{Counters, DialEnd, Direction, Door};
 pub(crate) use trace::{admitted, sent};
 
 use crate::config::{Log, LogFormat, Otlp};
+use crate::redaction::Redaction;
 use collector::Collector;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
@@ -72,13 +74,13 @@ pub enum ObserveError {
 }
 
 /// Starts the log of this process and, where one is configured, traces to a collector. For programs
-/// that are a node; an application that embeds one has its own log.
+/// that are a node; an application that embeds one has its own log. What the log says goes through `redaction`.
 ///
 /// Must be called inside the tokio runtime, which does the sending.
-pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str) -> Result<Observed, ObserveError> {
+pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str, redaction: &Redaction) -> Result<Observed, ObserveError> {
     let provider = otlp.map(|otlp| provider(otlp, name)).transpose()?;
     // A list and no `Option`: where that is `None`, every span of every library is made, for nobody.
-    let mut layers = vec![lines(log)?];
+    let mut layers = vec![lines(log, redaction)?];
     layers.extend(provider.as_ref().map(|provider| {
         // Whatever the log leaves out, a trace has every span of the node's own.
         let own = Targets::new().with_target("comity", LevelFilter::TRACE);
@@ -92,18 +94,47 @@ pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str) -> Result<Observed, Obs
     Ok(Observed(provider))
 }
 
-fn lines<S>(log: &Log) -> Result<Box<dyn Layer<S> + Send + Sync>, ObserveError>
+fn lines<S>(log: &Log, redaction: &Redaction) -> Result<Box<dyn Layer<S> + Send + Sync>, ObserveError>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     let variable = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
     let (from, text) = variable.as_deref().map_or(("log.filter", log.filter.as_str()), |text| (FILTER_VARIABLE, text));
     let filter = EnvFilter::try_new(text).map_err(|error| ObserveError::Filter { from, problem: error.to_string() })?;
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let redaction = redaction.clone();
+    let layer = fmt::layer().with_writer(move || Written(redaction.clone()));
     Ok(match log.format {
-        LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
+}
+
+/// Standard error, without secrets. Each line comes in one piece.
+struct Written(Redaction);
+
+impl io::Write for Written {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        // Colours stand between a name and its value, so the text is looked at without them.
+        let plain = without_colours(&text);
+        match self.0.line(&plain) {
+            Cow::Borrowed(_) => io::stderr().write_all(line)?,
+            Cow::Owned(clean) => io::stderr().write_all(clean.as_bytes())?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The text without the escape sequences of colours.
+fn without_colours(text: &str) -> Cow<'_, str> {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default();
+    let rest: Vec<&str> = pieces.map(|piece| piece.split_once('m').map_or(piece, |(_, rest)| rest)).collect();
+    if rest.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(first.to_owned() + &rest.concat()) }
 }
 
 fn provider(otlp: &Otlp, name: &str) -> Result<SdkTracerProvider, ObserveError> {

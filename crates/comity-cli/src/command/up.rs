@@ -9,6 +9,7 @@ use crate::page::{Page, say};
 use comity::Network;
 use comity::home::Home;
 use comity::observe::{self, Observed};
+use comity::redaction::Redaction;
 use comity_client::Client;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -74,8 +75,9 @@ async fn start(everywhere: &Everywhere, flags: &Up) -> Result<(Network, Observed
     }
     let (config, origins) = read(&sources(everywhere, home.folder(), flags))?;
     let name = config.name.clone().unwrap_or_else(|| "comity".to_owned());
-    let observed = observe::start(&config.log, config.otlp.as_ref(), &name).map_err(failed)?;
-    let network = Network::run(home, config, origins).await.map_err(failed)?;
+    let redaction = Redaction::open(&home, &config).map_err(failed)?;
+    let observed = observe::start(&config.log, config.otlp.as_ref(), &name, &redaction).map_err(failed)?;
+    let network = Network::run(home, config, origins, redaction).await.map_err(failed)?;
     Ok((network, observed))
 }
 

@@ -43,8 +43,8 @@ impl KeyPair {
 
     /// Bytes that nobody tells without the secret, and from which it cannot be told: always the same for the same
     /// purpose, others for any other.
-    pub fn secret_for(&self, purpose: &str) -> [u8; 8] {
-        let mut bytes = [0; 8];
+    pub fn secret_for<const LENGTH: usize>(&self, purpose: &str) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
         let hkdf = Hkdf::<Sha256>::new(Some(b"comity/secret/1"), self.signing.as_bytes());
         hkdf.expand(purpose.as_bytes(), &mut bytes).expect("HKDF gives up to 8,160 bytes");
         bytes
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn what_is_secret_is_the_same_for_one_key_and_purpose_alone() {
         let key = KeyPair::from_seed([7; 32]);
-        assert_eq!(key.secret_for("a"), KeyPair::from_seed([7; 32]).secret_for("a"));
-        assert_ne!(key.secret_for("a"), key.secret_for("b"));
-        assert_ne!(key.secret_for("a"), KeyPair::from_seed([8; 32]).secret_for("a"));
+        assert_eq!(key.secret_for::<8>("a"), KeyPair::from_seed([7; 32]).secret_for("a"));
+        assert_ne!(key.secret_for::<8>("a"), key.secret_for("b"));
+        assert_ne!(key.secret_for::<8>("a"), KeyPair::from_seed([8; 32]).secret_for("a"));
     }
 
     #[test]

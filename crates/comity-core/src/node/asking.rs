@@ -40,6 +40,10 @@ impl Node {
                 let number = self.keep_settings();
                 self.done_when_safe(ticket, number);
             }
+            Ask::Keep { name, value } => {
+                let number = self.persist(Record::Setting { name, value });
+                self.done_when_safe(ticket, number);
+            }
             Ask::SetStatus(status) => self.set_status(ticket, status, now),
             Ask::Take { limit } => self.take_items(ticket, limit),
             Ask::Peek { after, limit } => {

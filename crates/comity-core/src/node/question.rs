@@ -54,6 +54,13 @@ pub enum Ask {
     Unsubscribe(Channel),
     /// Change the attention mode; [`Answer::Done`].
     SetMode(Mode),
+    /// Keep what a part of the body wants back after a restart, under this name; [`Answer::Done`].
+    Keep {
+        /// The name, none of the node's own settings.
+        name: &'static str,
+        /// What is kept.
+        value: Value,
+    },
     /// Say what this node is doing (`None`: nothing), to everybody; [`Answer::Done`].
     SetStatus(Option<Value>),
     /// Take the next messages out of the inbox: the oldest critical first, then the oldest;

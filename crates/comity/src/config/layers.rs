@@ -129,6 +129,7 @@ impl Layers {
             metrics: section!("metrics"),
             control: section!("control"),
             mcp: section!("mcp"),
+            redaction: section!("redaction"),
             otlp: section!("otlp"),
             log: section!("log"),
         })

@@ -2,12 +2,13 @@
 
 use super::layers::Layers;
 use super::told::{is_word, told};
-use super::written::{GossipKeys, LimitKeys, MqttKeys, WebrtcKeys};
+use super::written::{GossipKeys, LimitKeys, MqttKeys, RedactionKeys, WebrtcKeys};
 use super::{BadBroker, Broker, ConfigError, IceKind, IceServer, Limits, Login, Mqtt, Otlp, RelayCredentials};
-use super::{Dht, Gossip, Mdns, TlsFiles, Webrtc};
+use super::{Dht, Gossip, Mdns, Redaction, TlsFiles, Webrtc};
 use comity_core::channel::Channel;
 use comity_core::identity::trust::Admission;
 use comity_core::limits;
+use comity_core::redact::{BadRule, Redactor};
 use comity_core::wire::announce::Topics;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -192,6 +193,16 @@ impl Reading<'_> {
             meta: topic("gossip.meta", written.meta)?,
             context: topic("gossip.context", written.context)?,
         };
+        Ok(written.enabled.then_some(meant))
+    }
+
+    pub(super) fn redaction(&self, written: RedactionKeys) -> Result<Option<Redaction>, ConfigError> {
+        let meant = Redaction { off: written.off, rules: written.rules };
+        // Tried here, so that a wrong rule is told with the file it is in.
+        Redactor::new(&meant.rules([0; 32])).map_err(|bad| match &bad {
+            BadRule::Unknown { .. } => self.wrong("redaction.off", bad.to_string()),
+            _ => self.wrong("redaction.rules", bad.to_string()),
+        })?;
         Ok(written.enabled.then_some(meant))
     }
 

@@ -341,6 +341,18 @@ settings! {
         clients: BTreeMap<String, String> = BTreeMap::new(), "{ \"*\" = \"all\", guest = \"network_status network_peers\" }";
     }
 
+    /// Secrets are taken out of what leaves this node, of its journal and of its log.
+    section RedactionKeys "redaction" "redaction." {
+        /// Whether they are. Default: true. It costs about two microseconds for each KiB that is sent. Switched off, the
+        /// node says so in its log and in its health.
+        enabled: bool = true, "";
+        /// Built-in rules that are not used, by name. Default: none.
+        off: Vec<String> = Vec::new(), "[\"iban\"]";
+        /// Rules besides the built-in ones: names, and regular expressions without look-around. If one has a group, the
+        /// group is the secret. Default: none. Each costs a search of every text.
+        rules: BTreeMap<String, String> = BTreeMap::new(), "{ badge = \"badge ([0-9]{6})\" }";
+    }
+
     /// Traces for an OpenTelemetry collector.
     section OtlpKeys "otlp" "otlp." {
         /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
@@ -379,6 +391,7 @@ pub(super) struct Document {
     pub(super) metrics: MetricsKeys,
     pub(super) control: ControlKeys,
     pub(super) mcp: McpKeys,
+    pub(super) redaction: RedactionKeys,
     pub(super) otlp: OtlpKeys,
     pub(super) log: LogKeys,
 }

@@ -30,7 +30,7 @@ mod page;
 pub(crate) mod problem;
 mod rpc;
 pub(crate) mod session;
-mod shown;
+pub(crate) mod shown;
 mod signal;
 
 #[cfg(test)]
@@ -107,7 +107,9 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
     let router = router.with_state(door.clone()).merge(links.router());
     let router = if links.serves_webrtc() { router.merge(signals(door, links.clone(), false)) } else { router };
     let router = router.layer(Extension(links)).layer(DefaultBodyLimit::max(body_max));
-    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
+    guards::guard(closed(router), names)
+        .layer(middleware::from_fn_with_state(counted.0.clone(), problem::redact))
+        .layer(middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// How connections by WebRTC are asked for: of the network door, and of the control door by its page. Either way it
@@ -133,7 +135,9 @@ pub(crate) fn metrics(handle: Handle, checks: Checks, names: Names) -> Router {
         .route("/health/checks", get(health::history))
         .with_state(checks);
     let router = Router::new().route("/metrics", get(metrics::metrics)).with_state(handle).merge(health);
-    guards::guard(closed(router), names).layer(middleware::from_fn_with_state(counted, metrics::count))
+    guards::guard(closed(router), names)
+        .layer(middleware::from_fn_with_state(counted.0.clone(), problem::redact))
+        .layer(middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// The router with a problem for every other path and method.

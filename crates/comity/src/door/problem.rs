@@ -3,16 +3,24 @@
 //! See "Errors" in `protocols/identity.md`.
 
 use super::shown;
+use crate::driver::Handle;
+use crate::redaction::labels;
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use comity_core::identity::signature::BadSignature;
 use comity_core::node::Refusal;
 use comity_core::payload::BadPayload;
+use comity_core::redact::Typed;
 use comity_core::wire::json::{BadMessage, BadMessageReason};
 use comity_core::wire::strict::BadJsonReason;
 use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -24,6 +32,9 @@ const PROOF_SCHEME: HeaderValue = HeaderValue::from_static("Comity");
 
 /// Longest `detail`, and longest `pointer`, in characters: both may quote what the caller wrote.
 const TEXT_MAX: usize = 256;
+
+/// Largest problem document, bytes: two texts, and some names.
+const DOCUMENT_MAX: usize = 16 * 1024;
 
 /// How long to wait when something is full: about a commit of the store, or a digest's worth of
 /// queues.
@@ -127,6 +138,31 @@ pub(crate) struct ProblemFields {
     /// When to try again, in seconds; as in the `Retry-After` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+}
+
+/// Takes secrets out of problem documents: they may quote what the caller wrote.
+pub(super) async fn redact(State(handle): State<Handle>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.headers().get(CONTENT_TYPE) != Some(&PROBLEM_JSON) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let problem = match to_bytes(body, DOCUMENT_MAX).await {
+        Ok(document) => document,
+        // Ours are far smaller.
+        Err(_) => return parts.status.into_response(),
+    };
+    let Ok(value) = serde_json::from_slice::<Value>(&problem) else {
+        return Response::from_parts(parts, problem.into());
+    };
+    let labels = || labels("problem", "", "");
+    match handle.redaction().document(&value, &Typed::default(), labels, handle.now().wall) {
+        Cow::Borrowed(_) => Response::from_parts(parts, problem.into()),
+        Cow::Owned(clean) => {
+            parts.headers.remove(CONTENT_LENGTH);
+            Response::from_parts(parts, clean.to_string().into())
+        }
+    }
 }
 
 impl Problem {

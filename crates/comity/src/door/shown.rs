@@ -12,7 +12,7 @@ const STATUS_TEXT_MAX: usize = 1024;
 const DETAILS_MAX: usize = 4096;
 
 /// A peer's text, cleaned and cut to so many characters.
-pub(super) fn text(text: &str, chars_max: usize) -> String {
+pub(crate) fn text(text: &str, chars_max: usize) -> String {
     let cut = text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end]);
     clean(cut)
 }

@@ -13,6 +13,7 @@ use crate::driver::{Clock, Driver, Setup};
 use crate::identity::{About, Identity};
 use crate::link::{Caller, Ice, Links, Tls};
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl};
@@ -102,6 +103,7 @@ impl Home {
             me,
             clock,
             counters: Counters::new("1.2.3"),
+            redaction: Redaction::with(None),
             doors: vec![SocketAddr::from(([127, 0, 0, 1], 8400))],
             interfaces: Vec::new(),
             stop: stop.clone(),

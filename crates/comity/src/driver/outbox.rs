@@ -2,6 +2,7 @@
 //! driver takes whole; one event tells it that there is something to take.
 
 use super::{Event, Handle};
+use comity_core::limits;
 use comity_core::node::{Refusal, Send};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,12 +32,14 @@ enum Obstacle {
 }
 
 impl Outbox {
-    /// Puts in a message once there is room. A caller that gives up meanwhile has sent nothing.
+    /// Puts in a message, without the secrets in it, once there is room. A caller that gives up meanwhile has sent nothing.
     /// Err: the driver has ended, and nobody takes anything out any more.
     pub(crate) async fn put(&self, send: Send, handle: &Handle) -> Result<(), Refusal> {
         if handle.0.events.is_closed() {
             return Err(Refusal::Leaving);
         }
+        let send = handle.0.redaction.send(send, handle.now().wall);
+        let send = send.map_err(|_| Refusal::TooLarge { max: limits::PAYLOAD_JSON_MAX })?;
         let (mut send, mut event) = (Some(send), None);
         while let Err(obstacle) = self.offer(&mut send, event.take()) {
             match obstacle {

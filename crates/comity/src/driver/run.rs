@@ -8,6 +8,7 @@ use crate::driver::ids::Ids;
 use crate::identity::Identity;
 use crate::link;
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use comity_core::card;
 use comity_core::channel::Channel;
 use comity_core::channel::WELL_KNOWN;
@@ -52,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     /// What is counted outside the rules.
     pub(crate) counters: Counters,
+    /// What takes secrets out of what it says.
+    pub(crate) redaction: Redaction,
     /// Where the network door listens.
     pub(crate) doors: Vec<SocketAddr>,
     /// The addresses of this machine.
@@ -83,7 +86,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// A driver that does not run yet, and the handle to it. What is told meanwhile waits.
     pub(crate) fn new(setup: Setup) -> (Self, Handle) {
-        let Setup { me, mut node, clock, counters, doors, interfaces, stop } = setup;
+        let Setup { me, mut node, clock, counters, redaction, doors, interfaces, stop } = setup;
         let now = clock.now();
         let addresses: Vec<IpAddr> = interfaces.iter().map(IpNet::addr).collect();
         node.handle(Input::Interfaces(interfaces), now);
@@ -94,6 +97,7 @@ impl Driver {
         let shared = Arc::new(Shared {
             me,
             counters,
+            redaction,
             clock,
             gate: Gate::new(),
             ids: Ids::new(),

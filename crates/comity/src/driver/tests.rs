@@ -4,6 +4,7 @@ use super::{Clock, Driver, Event, Handle, Setup};
 use crate::identity::{About, Identity};
 use crate::link::{Ice, Links, Tls};
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl, Via};
 use comity_core::id::PeerId;
@@ -28,7 +29,8 @@ fn start() -> Handle {
     config.throttle.sender = config.throttle.address;
     let node = Node::new(config, Restored::default(), clock.now());
     let counters = Counters::new("1");
-    let setup = Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop };
+    let redaction = Redaction::with(None);
+    let setup = Setup { me, node, clock, counters, redaction, doors: Vec::new(), interfaces: Vec::new(), stop };
     let (driver, handle) = Driver::new(setup);
     let (records, mut taken) = mpsc::channel(16);
     let reports = handle.clone();

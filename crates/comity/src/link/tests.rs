@@ -11,6 +11,7 @@ use super::*;
 use crate::driver::{Clock, Driver, Event, Setup};
 use crate::identity::{About, Identity};
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use axum::extract::Extension;
 use axum::routing::{get, post};
 use comity_core::card::{self, Card};
@@ -135,8 +136,16 @@ fn handle(key: &KeyPair) -> (Handle, mpsc::Receiver<Event>, NodeView) {
     let me = Identity::start(key.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
     let node = Node::new(Config::new(key.node(), name, me.boot(), 1), Restored::default(), clock.now());
     let (stop, view) = (CancellationToken::new(), node.view(clock.now()));
-    let setup =
-        Setup { me, node, clock, counters: Counters::new("0"), doors: Vec::new(), interfaces: Vec::new(), stop };
+    let setup = Setup {
+        me,
+        node,
+        clock,
+        counters: Counters::new("0"),
+        redaction: Redaction::with(None),
+        doors: Vec::new(),
+        interfaces: Vec::new(),
+        stop,
+    };
     let (driver, handle) = Driver::new(setup);
     (handle, driver.into_events(), view)
 }

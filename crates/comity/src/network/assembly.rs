@@ -16,6 +16,7 @@ use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
@@ -195,23 +196,26 @@ impl Ports {
 pub(super) async fn assemble(
     home: Home,
     config: Config,
-    origins: Vec<Origin>,
+    (origins, redaction): (Vec<Origin>, Redaction),
     version: String,
 ) -> Result<Network, JoinError> {
     let clock = Clock::start();
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
+    let topics = restored.settings.iter().find(|(name, _)| name == topics::KEPT).map(|(_, kept)| kept.clone());
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
+    redaction.counted_by(counters.clone());
     let interfaces = ground::interfaces();
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
         me,
         clock,
         counters: counters.clone(),
+        redaction,
         doors: ports.network.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
         interfaces: interfaces.clone(),
         stop: stop.clone(),
@@ -220,7 +224,7 @@ pub(super) async fn assemble(
     let own = ports.own();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let (topics, gossip) = gossip(&handle, &config, &network, own, &interfaces).await?;
+    let (topics, gossip) = gossip(&handle, &config, &network, own, topics.as_ref()).await?;
     let surroundings = control::Around { links: &links, topics: topics.clone() };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
@@ -278,16 +282,16 @@ async fn gossip(
     config: &Config,
     network: &[TcpListener],
     private: Vec<SocketAddr>,
-    interfaces: &[IpNet],
+    kept: Option<&serde_json::Value>,
 ) -> Result<(Option<Topics>, Option<mpsc::Sender<link::gossip::Accepted>>), JoinError> {
     let Some(settings) = config.gossip.clone() else {
         handle.inform(Input::Source { source: Source::Gossip, health: SourceHealth::Off }).await;
         return Ok((None, None));
     };
     let doors = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let place = link::gossip::Place::new(doors, interfaces, private);
+    let place = link::gossip::Place::new(doors, &ground::interfaces(), private);
     let (hand, accepted) = link::gossip::door();
-    let topics = Topics::start(handle, settings, place, accepted).await.map_err(JoinError::Gossip)?;
+    let topics = Topics::start(handle, settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;
     Ok((Some(topics), Some(hand)))
 }
 

@@ -9,6 +9,7 @@ use comity_core::channel::BadChannel;
 use comity_core::identity::seal::CannotSeal;
 use comity_core::node::{Answer, Refusal};
 use comity_core::payload::BadPayload;
+use comity_core::redact::BadRule;
 use std::io;
 use std::net::SocketAddr;
 
@@ -67,6 +68,9 @@ pub enum JoinError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A rule of redaction.
+    #[error(transparent)]
+    Redaction(#[from] BadRule),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,5 +1,6 @@
 //! A message as an application is handed it: what it says, and how far that can be trusted.
 
+use super::topics;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Priority, Received, Via};
 use comity_core::id::{MessageId, NodeId, PeerId};
@@ -84,6 +85,11 @@ impl Message {
     /// What it says. Read from the wire form each time: keep the value if it is needed twice.
     pub fn payload(&self) -> Value {
         self.received.message.payload.to_value()
+    }
+
+    /// The bytes of a message on a topic, as they were published.
+    pub fn raw(&self) -> Vec<u8> {
+        topics::raw(&self.received.message.payload)
     }
 
     /// Whether it is sealed and this node cannot open it; its payload then reads `{"sealed":"…"}`.

@@ -127,6 +127,10 @@ impl Network {
 pub struct Messages(Listener);
 
 impl Messages {
+    pub(super) fn new(listener: Listener) -> Self {
+        Self(listener)
+    }
+
     /// The next message; `None` when the node has ended.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await.map(Message::new)

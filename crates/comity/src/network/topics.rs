@@ -1,35 +1,41 @@
-//! The topics of a running node: which it listens to, what it says there, and what becomes of what it hears. What comes
-//! is judged here and handed to the rules as every other message is; where it may be said, and for whom it is, is
-//! decided in `comity_core::topic` and `comity_core::audience`. See `protocols/pubsub.md`.
+//! The topics of a running node: which it listens to, in which role, and what it says there. Where something may be
+//! said, and for whom it is, is decided in `comity_core::topic` and `comity_core::audience`. See `protocols/pubsub.md`.
 
+mod hearing;
+mod operations;
+mod roles;
+mod said;
+
+pub(crate) use hearing::{PROTOCOL, raw};
+pub use operations::Handling;
+pub use roles::OwnRole;
+pub use said::Said;
+
+use super::Error;
 use crate::config;
 use crate::driver::Handle;
-use crate::link::gossip::{self, Gossip, Heard, Met, Told, Verdict};
-use comity_core::audience::{self, Role};
+use crate::link::gossip::{self, Gossip};
+use crate::redaction::labels;
+use comity_core::audience::Role;
 use comity_core::channel::Channel;
-use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
-use comity_core::id::{Libp2pId, MessageId};
-use comity_core::node::{Answer, Event, Input, Proof, Refusal, SourceHealth};
-use comity_core::payload::Payload;
-use comity_core::peers::{PeerView, Source};
+use comity_core::id::Libp2pId;
+use comity_core::node::{Answer, Ask, Input, Refusal, SourceHealth};
+use comity_core::peers::Source;
+use comity_core::redact::{Exempt, Typed};
 use comity_core::time::Timestamp;
 use comity_core::topic::{BadTopic, Topic, Topics as Names};
-use comity_core::wire::gossip::{self as wire, BadGossip, Envelope, Fault};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use comity_core::wire::gossip::{self as wire, BadGossip, Envelope};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use uuid::Uuid;
-
-/// Messages that are with the rules at once; more wait in the queue of what was heard.
-const AT_ONCE: usize = 256;
 
 /// Topics that a node listens to, at most: others refuse more of one peer.
 const TOPICS_MAX: usize = 256;
+
+/// The name of the setting in which topics and role are kept across restarts.
+pub(super) const KEPT: &str = "topics";
 
 /// Why a topic cannot be joined, or a message not be published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +49,9 @@ pub enum TopicError {
     /// A raw message wants a topic that was joined.
     #[error("this node does not listen to {0}: join it first")]
     NotJoined(Topic),
+    /// What is said in a role wants one.
+    #[error("this node has no role: set one first")]
+    NoRole,
     /// The message is not as its type or its topic wants it.
     #[error(transparent)]
     Message(#[from] BadGossip),
@@ -55,54 +64,71 @@ pub enum TopicError {
     /// The connections take no more for now.
     #[error("it could not be published: {0}")]
     Link(String),
+    /// It was done, and would be forgotten in a restart.
+    #[error("it holds until this node ends, and no longer: {0}")]
+    NotKept(Refusal),
 }
 
 /// The topics of a node. Cloning shares them.
 #[derive(Clone)]
-pub(crate) struct Topics(Arc<Shared>);
+pub struct Topics(Arc<Shared>);
 
 struct Shared {
     handle: Handle,
     gossip: Gossip,
     names: Names,
     me: Libp2pId,
-    // A lock and not a message: doors and what is heard look in for a moment each.
-    joined: Mutex<BTreeSet<Topic>>,
-    role: Mutex<Role>,
+    /// A lock and not a message: doors and what is heard look in for a moment each.
+    state: Mutex<State>,
+    /// Likewise; it is taken when a program sets a handler.
+    handlers: Mutex<Vec<(Topic, Handling)>>,
+}
+
+struct State {
+    /// Those that every node joins, and those that somebody joined.
+    joined: BTreeSet<Topic>,
+    /// Those that belong to the role.
+    of_role: BTreeSet<Topic>,
+    role: Option<OwnRole>,
+    /// The same, as it is compared.
+    audience: Role,
 }
 
 impl std::fmt::Debug for Topics {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_tuple("Topics").field(&self.joined()).finish()
+        out.debug_tuple("Topics").field(&self.list()).finish()
     }
 }
 
 impl Topics {
-    /// Starts gossip in the background, on the topics that every node joins. `accepted` is what the one port takes.
+    /// Starts gossip in the background, on the topics that every node joins and those that were joined before the last
+    /// restart. `accepted` is what the one port takes; `kept` is what [`KEPT`] names.
     pub(super) async fn start(
         handle: &Handle,
         config: config::Gossip,
         place: gossip::Place,
         accepted: mpsc::Receiver<gossip::Accepted>,
+        kept: Option<&Value>,
     ) -> io::Result<Self> {
         let names = Names::new(&config.coordination, &config.meta, &config.context).map_err(io::Error::other)?;
         let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted)?;
         let me = handle.me().node();
-        let role = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
+        let audience = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
+        let state = State { joined: BTreeSet::new(), of_role: BTreeSet::new(), role: None, audience };
         let topics = Self(Arc::new(Shared {
             handle: handle.clone(),
             gossip,
             me: me.into(),
-            joined: Mutex::default(),
-            role: Mutex::new(role),
+            state: Mutex::new(state),
+            handlers: Mutex::default(),
             names,
         }));
         let stop = handle.stop().clone();
         tokio::spawn(async move { stop.run_until_cancelled(running).await });
-        for topic in [topics.0.names.coordination(), topics.0.names.meta(), topics.0.names.context()] {
-            // Err: the name was checked with the configuration.
-            let _ = topics.join(topic.name()).await;
+        for topic in topics.static_topics() {
+            topics.listen(topic).await;
         }
+        topics.restore(kept).await;
         let (stop, hearing, offering) = (handle.stop().clone(), topics.clone(), topics.clone());
         tokio::spawn(async move { stop.run_until_cancelled(hearing.hear(told)).await });
         let stop = handle.stop().clone();
@@ -111,219 +137,172 @@ impl Topics {
         Ok(topics)
     }
 
-    /// Listens to a topic; `false` when it did already.
-    pub(crate) async fn join(&self, name: &str) -> Result<bool, TopicError> {
+    /// The names of the three topics that every node joins.
+    pub fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    /// Listens to a topic, also after restarts; `false` when it did already.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub async fn join(&self, name: &str) -> Result<bool, TopicError> {
         let topic = read(name)?;
         {
-            let mut joined = self.joined();
-            if joined.contains(&topic) {
+            let state = self.state();
+            if state.joined.contains(&topic) {
                 return Ok(false);
             }
-            if joined.len() >= TOPICS_MAX {
+            if state.joined.len() + state.of_role.len() >= TOPICS_MAX {
                 return Err(TopicError::TooMany);
             }
-            joined.insert(topic.clone());
         }
-        self.0.gossip.join(topic.name().to_owned()).await;
+        self.listen(topic).await;
+        self.keep().await?;
         Ok(true)
     }
 
-    /// Listens no more; `false` when it did not.
-    pub(crate) async fn leave(&self, name: &str) -> Result<bool, TopicError> {
+    /// Listens no more, and frees all that the topic held; `false` when it did not. The three topics that every node
+    /// joins, and those of its role, are joined again when it starts.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub async fn leave(&self, name: &str) -> Result<bool, TopicError> {
         let topic = read(name)?;
-        let was = self.joined().remove(&topic);
+        let was = {
+            let mut state = self.state();
+            state.joined.remove(&topic) | state.of_role.remove(&topic)
+        };
         if was {
+            self.0.handlers().retain(|(handled, _)| *handled != topic);
             self.0.gossip.leave(topic.name().to_owned()).await;
+            self.keep().await?;
         }
         Ok(was)
     }
 
     /// The topics that are listened to, by name.
-    pub(crate) fn list(&self) -> Vec<Topic> {
-        self.joined().iter().cloned().collect()
+    pub fn list(&self) -> Vec<Topic> {
+        let state = self.state();
+        state.joined.union(&state.of_role).cloned().collect()
     }
 
-    /// Publishes a message of one of the 31 types.
-    pub(crate) async fn publish(&self, name: &str, said: Said) -> Result<(), TopicError> {
+    /// Publishes a message of one of the 31 types on a topic that takes them. Secrets are taken out of what it says.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub async fn publish_to(&self, name: &str, said: Said) -> Result<(), TopicError> {
         let topic = read(name)?;
-        let now = self.0.handle.now().wall;
-        let envelope = Envelope {
-            from_role: said.from_role,
-            to_roles: said.to_roles,
-            required_expertise: said.required_expertise,
-            project_id: said.project_id,
-            priority: said.priority,
-            thread_id: said.thread_id,
-            ..Envelope::new(said.kind, self.0.me.clone(), now, said.data)
-        };
-        let text = wire::encode(&envelope, &self.0.names, &topic)?;
-        self.say(topic, text).await
+        let envelope = said.envelope(self.0.me.clone(), self.now());
+        self.publish(topic, envelope).await
     }
 
-    /// Publishes bytes as they are, on a topic that was joined.
-    pub(crate) async fn publish_raw(&self, name: &str, data: Vec<u8>) -> Result<(), TopicError> {
+    /// Publishes bytes as they are, but for secrets in what is text, on a topic that was joined.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub async fn publish_raw(&self, name: &str, data: Vec<u8>) -> Result<(), TopicError> {
         let topic = read(name)?;
-        if !self.joined().contains(&topic) {
+        if !self.listens_to(&topic) {
             return Err(TopicError::NotJoined(topic));
         }
         if data.len() > wire::MESSAGE_MAX {
             return Err(TopicError::TooLarge);
         }
-        self.say(topic, data).await
+        self.say(&topic, self.redacted(&topic, data)).await
     }
 
-    async fn say(&self, topic: Topic, data: Vec<u8>) -> Result<(), TopicError> {
+    /// Publishes a message that is ready but for its secrets.
+    pub(crate) async fn publish(&self, topic: Topic, mut envelope: Envelope) -> Result<(), TopicError> {
+        let data = Value::Object(std::mem::take(&mut envelope.data));
+        let labels = || labels("gossip", topic.name(), envelope.kind.name());
+        let clean = self.0.handle.redaction().document(&data, &own_fields(envelope.kind), labels, self.now());
+        envelope.data = object(clean.into_owned());
+        let text = wire::encode(&envelope, &self.0.names, &topic)?;
+        self.say(&topic, text).await
+    }
+
+    /// The bytes without secrets: what is JSON as such, what is text as such, anything else as it is.
+    fn redacted(&self, topic: &Topic, data: Vec<u8>) -> Vec<u8> {
+        let redaction = self.0.handle.redaction();
+        let labels = || labels("gossip", topic.name(), "raw");
+        if let Ok(value) = serde_json::from_slice::<Value>(&data) {
+            let clean = redaction.document(&value, &Typed::default(), labels, self.now());
+            return if *clean == value { data } else { clean.to_string().into_bytes() };
+        }
+        match String::from_utf8(data) {
+            Ok(text) => redaction.text(&text, labels, self.now()).into_owned().into_bytes(),
+            Err(none) => none.into_bytes(),
+        }
+    }
+
+    async fn say(&self, topic: &Topic, data: Vec<u8>) -> Result<(), TopicError> {
         match self.0.gossip.publish(topic.name().to_owned(), data).await {
             Ok(()) => Ok(()),
-            Err(gossip::NotPublished::Nobody) => Err(TopicError::Nobody(topic)),
+            Err(gossip::NotPublished::Nobody) => Err(TopicError::Nobody(topic.clone())),
             Err(gossip::NotPublished::TooLarge) => Err(TopicError::TooLarge),
             Err(other) => Err(TopicError::Link(other.to_string())),
         }
     }
 
-    fn joined(&self) -> MutexGuard<'_, BTreeSet<Topic>> {
-        self.0.joined.lock().unwrap_or_else(PoisonError::into_inner)
+    fn static_topics(&self) -> [Topic; 3] {
+        let names = &self.0.names;
+        [names.coordination(), names.meta(), names.context()].map(Clone::clone)
     }
 
-    /// Takes what comes, in order, and says of each message whether it is passed on once the rules have decided.
-    async fn hear(&self, mut told: mpsc::Receiver<Told>) {
-        let mut deciding = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                next = told.recv(), if deciding.len() < AT_ONCE => match next {
-                    Some(Told::Heard(heard)) => {
-                        let mut decision = Box::pin(self.decide(heard));
-                        // It reaches the rules before what comes after it.
-                        if futures_util::poll!(&mut decision).is_pending() {
-                            deciding.push(decision);
-                        }
-                    }
-                    Some(Told::Met(Met { node, remote, dialed })) => {
-                        self.0.handle.inform(Input::Met { key: node, remote, dialed }).await;
-                    }
-                    Some(Told::Parted(key)) => self.0.handle.inform(Input::Parted { key }).await,
-                    None => return,
-                },
-                Some(()) = deciding.next() => {}
-            }
-        }
+    async fn listen(&self, topic: Topic) {
+        self.0.gossip.join(topic.name().to_owned()).await;
+        self.state().joined.insert(topic);
     }
 
-    async fn decide(&self, heard: Heard) {
-        let verdict = self.judged(&heard).await;
-        self.0.gossip.judge(&heard, verdict).await;
+    fn listens_to(&self, topic: &Topic) -> bool {
+        let state = self.state();
+        state.joined.contains(topic) || state.of_role.contains(topic)
     }
 
-    async fn judged(&self, heard: &Heard) -> Verdict {
-        // libp2p lets nothing else through.
-        let Ok(topic) = Topic::new(&heard.topic) else { return Verdict::NotNow };
-        if !self.joined().contains(&topic) {
-            return Verdict::NotNow;
-        }
-        let message = match self.message(heard, &topic) {
-            Ok(Some(message)) => message,
-            // It is for others, who get it from here.
-            Ok(None) => return Verdict::Good,
-            Err(bad) => {
-                tracing::debug!(author = %heard.author, topic = heard.topic, %bad, "a message of a topic is no good");
-                self.0.handle.counters().turned_away("gossip");
-                return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
-            }
+    /// Keeps topics and role across restarts.
+    async fn keep(&self) -> Result<(), TopicError> {
+        let value = {
+            let (state, always) = (self.state(), self.static_topics());
+            let joined: Vec<&str> =
+                state.joined.iter().filter(|topic| !always.contains(topic)).map(Topic::name).collect();
+            json!({ "joined": joined, "role": state.role.as_ref().map(OwnRole::to_value) })
         };
-        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: Some(heard.author) };
-        match self.0.handle.arrive(message, proof).await {
-            Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => Verdict::NotNow,
-            // Others may have room for it.
-            _ => Verdict::Good,
+        match self.0.handle.ask(Ask::Keep { name: KEPT, value }).await {
+            Answer::Done => Ok(()),
+            other => match super::error::unexpected(other) {
+                Error::Refused(refusal) => Err(TopicError::NotKept(refusal)),
+                _ => Err(TopicError::NotKept(Refusal::Leaving)),
+            },
         }
     }
 
-    /// The message for this node's own listeners; `None` when it is not for them.
-    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
-        let raw =
-            matches!(self.0.names.read(topic), comity_core::topic::About::Room(_) | comity_core::topic::About::Custom);
-        let author = Libp2pId::from(heard.author);
-        let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
-            Ok(envelope) => Some(envelope),
-            // Rooms and topics of one's own take anything.
-            Err(_) if raw => None,
-            Err(bad) => return Err(bad),
-        };
-        let role = self.0.role.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
-            return Ok(None);
+    /// Takes up what was kept. What cannot be read is left out: a later version may have written it.
+    async fn restore(&self, kept: Option<&Value>) {
+        let Some(kept) = kept else { return };
+        let joined = kept["joined"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for topic in joined.filter_map(|name| read(name).ok()).take(TOPICS_MAX) {
+            self.listen(topic).await;
         }
-        Ok(self.received(heard, topic, envelope.as_ref()))
+        if let Some(role) = OwnRole::of_value(&kept["role"]) {
+            // Err: its names were good when it was kept.
+            let _ = self.take_role(Some(role)).await;
+        }
     }
 
-    fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
-        let thread = envelope.and_then(|envelope| envelope.thread_id.clone());
-        let more = thread.map(|thread| Box::new(More { thread: Some(thread), ..More::default() }));
-        Some(Message {
-            id: Some(id_of(heard)),
-            from: heard.author.peer(),
-            to: Address::Broadcast,
-            kind: Kind::Extended,
-            channel: Channel::new(topic.name()).ok()?,
-            priority: priority(envelope),
-            timestamp: envelope.map_or_else(|| self.now(), |envelope| envelope.timestamp),
-            ttl: Ttl::MAX,
-            reply_to: None,
-            payload: payload(&heard.data)?,
-            more,
-        })
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
         self.0.handle.now().wall
     }
-
-    /// Names to libp2p whoever was found otherwise and has proven its key.
-    async fn offer_peers(&self) {
-        let mut events = self.0.handle.peer_events();
-        for peer in &self.0.handle.look().await.peers {
-            self.offer(peer).await;
-        }
-        loop {
-            match events.recv().await.as_deref() {
-                Ok(Event::PeerJoined(peer) | Event::PeerUpdated(peer)) => self.offer(peer).await,
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => {
-                    for peer in &self.0.handle.look().await.peers {
-                        self.offer(peer).await;
-                    }
-                }
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
-    async fn offer(&self, peer: &PeerView) {
-        let speaks = |card: &comity_core::card::Card| card.protocols.iter().any(|protocol| protocol == PROTOCOL);
-        if let Some(key) = peer.key
-            && peer.presence.is_here()
-            && peer.card.as_deref().is_some_and(speaks)
-            && !peer.addresses.is_empty()
-        {
-            self.0.gossip.offer(key, peer.addresses.clone()).await;
-        }
-    }
 }
 
-/// What a card calls a node that speaks libp2p at its port.
-pub(crate) const PROTOCOL: &str = "libp2p";
-
-/// What somebody wants to say on a topic.
-#[derive(Debug, Clone)]
-pub(crate) struct Said {
-    pub(crate) kind: wire::Kind,
-    pub(crate) data: serde_json::Map<String, serde_json::Value>,
-    pub(crate) from_role: Option<String>,
-    pub(crate) to_roles: Vec<String>,
-    pub(crate) required_expertise: Vec<String>,
-    pub(crate) project_id: Option<String>,
-    pub(crate) priority: Option<wire::Priority>,
-    pub(crate) thread_id: Option<String>,
+impl Shared {
+    fn handlers(&self) -> MutexGuard<'_, Vec<(Topic, Handling)>> {
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A topic as a node has it: a channel's name, too, under which its messages are watched.
@@ -332,29 +311,15 @@ fn read(name: &str) -> Result<Topic, TopicError> {
     Channel::new(name).map(|_| topic).map_err(|_| TopicError::Name(BadTopic::Topic))
 }
 
-/// Author and number of a message, which it signed: whoever brings it again brings the same id.
-fn id_of(heard: &Heard) -> MessageId {
-    let mut name = heard.author.as_bytes().to_vec();
-    name.extend(heard.sequence.to_be_bytes());
-    MessageId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &name))
+/// Fields that look like secrets and are Comity's own: who does a task, and who signed that.
+fn own_fields(kind: wire::Kind) -> Typed {
+    let of_tasks = ["/sig", "/announcer", "/claimant", "/assigned_to"];
+    Typed::Kept(if kind.group() == wire::Group::Coordination { Exempt::new(of_tasks) } else { Exempt::default() })
 }
 
-fn priority(envelope: Option<&Envelope>) -> Priority {
-    match envelope.and_then(|envelope| envelope.priority) {
-        Some(wire::Priority::Urgent) => Priority::Critical,
-        Some(wire::Priority::Low) => Priority::Background,
-        Some(wire::Priority::Medium | wire::Priority::High) | None => Priority::Normal,
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
     }
-}
-
-/// What is shown of a message: its JSON; a text that is none as a text, and other bytes in base64url.
-fn payload(data: &[u8]) -> Option<Payload> {
-    if let Ok(json) = Payload::from_json(data.to_vec()) {
-        return Some(json);
-    }
-    let text = match std::str::from_utf8(data) {
-        Ok(text) => serde_json::json!({ "text": text }),
-        Err(_) => serde_json::json!({ "base64": comity_core::id::encode_base64(data) }),
-    };
-    Payload::from_value(&text).ok()
 }

@@ -110,6 +110,7 @@ struct Seldom {
     records: Counter,
     commit_seconds: Histogram,
     failures: Family<Label, Counter>,
+    redacted: Family<Labels, Counter>,
     checks: Family<Label, Gauge>,
 }
 
@@ -190,6 +191,11 @@ impl Counters {
     /// A connection was refused or cut, for a cause of the port's own list.
     pub(crate) fn turned_away(&self, cause: &'static str) {
         self.0.seldom.turned_away.get_or_create(&[("cause", cause)]).inc();
+    }
+
+    /// A secret of this severity was taken out of what was said, or of the log.
+    pub(crate) fn redacted(&self, place: &'static str, severity: &'static str) {
+        self.0.seldom.redacted.get_or_create(&[("place", place), ("severity", severity)]).inc();
     }
 
     /// A dial ended.
@@ -310,6 +316,7 @@ impl Seldom {
             records: Counter::default(),
             commit_seconds: Histogram::new(SECONDS),
             failures: Family::default(),
+            redacted: Family::default(),
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
@@ -327,6 +334,8 @@ impl Seldom {
         registry.register("system_store_records", "Records that are safe on disk", this.records.clone());
         let help = "How long the disk took to make a group of records safe";
         registry.register_with_unit("system_store_commit", help, Unit::Seconds, this.commit_seconds.clone());
+        let help = "Secrets taken out of what was said or logged";
+        registry.register("redaction_findings", help, this.redacted.clone());
         registry.register("errors_failures", "Failures that should not happen", this.failures.clone());
         registry.register("health_check_passing", "Whether a health check passes", this.checks.clone());
         this

@@ -3,6 +3,7 @@
 use crate::world::{Scratch, acquainted, address, config, eventually, introduce, soon, start, two};
 use comity::home::{Home, HomeError};
 use comity::network::{Error, PeerChange};
+use comity::redaction::Redaction;
 use comity::{AppConfig, Network, Presence, Refusal, Source, Trust};
 use std::time::Duration;
 
@@ -108,7 +109,8 @@ async fn a_node_with_the_same_key_is_refused() {
     std::fs::create_dir(scratch.path().join("twin")).expect("a directory");
     std::fs::copy(scratch.path().join("one/node.key"), scratch.path().join("twin/node.key")).expect("a copy");
     let home = Home::lock(&scratch.path().join("twin")).expect("the directory is free");
-    let twin = Network::run(home, config("twin"), Vec::new()).await.expect("the node starts");
+    let redaction = Redaction::with(None);
+    let twin = Network::run(home, config("twin"), Vec::new(), redaction).await.expect("the node starts");
     twin.add_peer(address(&one)).await.expect("the peer is taken up");
     let found = soon(twin.twin()).await;
     assert_eq!(found, Some(address(&one)));

@@ -2,6 +2,7 @@
 
 use comity::config::{Config, Flag, Sources};
 use comity::home::Home;
+use comity::redaction::Redaction;
 use comity::{Network, PeerId, Presence, Reach, Trust};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,9 @@ pub(crate) async fn start(folder: &Path, name: &str) -> Network {
 /// The same with some values of its own in its configuration.
 pub(crate) async fn start_with(folder: &Path, name: &str, values: &[(&'static str, &str)]) -> Network {
     let home = Home::lock(&folder.join(name)).expect("the directory is free");
-    Network::run(home, config_with(name, values), Vec::new()).await.expect("the node starts")
+    let config = config_with(name, values);
+    let redaction = Redaction::open(&home, &config).expect("the rules are good");
+    Network::run(home, config, Vec::new(), redaction).await.expect("the node starts")
 }
 
 /// Where the node can be reached.

@@ -58,7 +58,10 @@ impl From<TopicError> for Denied {
         let sentence = error.to_string();
         match error {
             TopicError::Name(_) => Self::field("/topic", sentence),
-            TopicError::TooMany | TopicError::NotJoined(_) => Self::new(StatusCode::CONFLICT, "conflict", sentence),
+            TopicError::NotKept(refusal) => Self { detail: sentence, ..refusal.into() },
+            TopicError::TooMany | TopicError::NotJoined(_) | TopicError::NoRole => {
+                Self::new(StatusCode::CONFLICT, "conflict", sentence)
+            }
             TopicError::Message(_) => Self::field("/payload", sentence),
             TopicError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
             TopicError::Nobody(_) | TopicError::Link(_) => {

@@ -196,7 +196,7 @@ impl Desk {
             priority: wanted.priority.map(|Named(priority)| priority),
             thread_id: wanted.thread,
         };
-        Ok(topics.publish(&wanted.topic, said).await?)
+        Ok(topics.publish_to(&wanted.topic, said).await?)
     }
 
     fn gossip(&self) -> Result<&Topics, Denied> {

@@ -7,7 +7,7 @@ use super::{BODY_MAX, Surroundings, routes, socket_routes};
 use crate::config::{Config, Origin};
 use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
-use crate::door::{self, guards, metrics, page};
+use crate::door::{self, guards, metrics, page, problem};
 use crate::driver::Handle;
 use crate::link::{self, Limits, Links};
 use crate::network::Topics;
@@ -131,7 +131,9 @@ pub(crate) async fn open(
 /// The same routes, with every request counted.
 fn counted(router: Router, handle: &Handle) -> Router {
     let counted = (handle.clone(), observe::Door::Control);
-    router.layer(axum::middleware::from_fn_with_state(counted, metrics::count))
+    router
+        .layer(axum::middleware::from_fn_with_state(handle.clone(), problem::redact))
+        .layer(axum::middleware::from_fn_with_state(counted, metrics::count))
 }
 
 /// A listener on loopback, at the first free of these ports. IPv4 only, so that there is one URL.

@@ -28,6 +28,7 @@ pub(crate) fn first_checks(handle: &Handle, data_dir: PathBuf, store: watch::Rec
         stored,
         of_node(handle, "driver", "the node's rules answer", Weight::Critical, driver),
         of_node(handle, "discovery", "the sources of discovery that are switched on work", Weight::Minor, discovery),
+        of_node(handle, "redaction", "secrets are taken out of what is said and logged", Weight::Minor, redaction),
         of_node(handle, "clock", "the clock agrees with the peers' clocks", Weight::Minor, clock),
         Check::active("disk", "the data directory has room", Weight::Minor, move || {
             let data_dir = data_dir.clone();
@@ -82,6 +83,11 @@ async fn discovery(handle: Handle) -> Verdict {
     });
     let failed: Vec<_> = failed.collect();
     if failed.is_empty() { Verdict::Healthy } else { Verdict::Degraded(failed.join("; ")) }
+}
+
+async fn redaction(handle: Handle) -> Verdict {
+    let off = || Verdict::Degraded("secrets are not taken out: redaction is switched off".to_owned());
+    if handle.redaction().is_on() { Verdict::Healthy } else { off() }
 }
 
 async fn clock(handle: Handle) -> Verdict {

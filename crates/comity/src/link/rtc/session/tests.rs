@@ -6,6 +6,7 @@ use crate::driver::{Clock, Driver, Setup};
 use crate::identity::{About, Identity};
 use crate::link::Tls;
 use crate::observe::Counters;
+use crate::redaction::Redaction;
 use comity_core::identity::key::KeyPair;
 use comity_core::node::{Config, Node, Restored};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ fn session() -> (Session, mpsc::Receiver<(comity_core::id::PeerId, Vec<u8>)>) {
     let me = Identity::start(own.clone(), About { name: name.clone(), ..About::default() }, clock.now().wall);
     let node = Node::new(Config::new(own.node(), name, me.boot(), 1), Restored::default(), clock.now());
     let (stop, counters) = (CancellationToken::new(), Counters::new("0"));
-    let setup = Setup { me, node, clock, counters, doors: Vec::new(), interfaces: Vec::new(), stop };
+    let redaction = Redaction::with(None);
+    let setup = Setup { me, node, clock, counters, redaction, doors: Vec::new(), interfaces: Vec::new(), stop };
     let (_, handle) = Driver::new(setup);
     let links = Links::new(handle, Tls::new(&own, None).expect("TLS of a good key"), Some(Ice::default()));
     let agent = Agent::new(Arc::new(Ice::default())).expect("sockets");
