@@ -88,6 +88,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Topic,
     },
+    /// The node's role among others: what is addressed to it on topics reaches this node
+    Role {
+        /// What to do.
+        #[command(subcommand)]
+        command: Role,
+    },
+    /// Listen to projects, each of which is coordinated on a topic of its own
+    Project {
+        /// What to do.
+        #[command(subcommand)]
+        command: Project,
+    },
+    /// Listen to the room of an issue, or say something there
+    ///
+    /// The node listens to it from then on, also after restarts. Without a payload what is said there is shown until
+    /// SIGINT or SIGTERM.
+    Room(Room),
     /// Send files and folders to a peer, where `comity receive` takes them
     ///
     /// Every file is checked by its SHA-256, and stands under its name over there only when it is whole. When the
@@ -298,6 +315,9 @@ pub(crate) struct Send {
     /// The conversation that it belongs to
     #[arg(long, value_name = "THREAD")]
     pub(crate) thread: Option<String>,
+    /// Say it in the node's role (`comity role set`)
+    #[arg(long)]
+    pub(crate) as_role: bool,
     /// For how many seconds it may be delivered, at most 3600 [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) ttl: Option<u64>,
@@ -324,6 +344,59 @@ pub(crate) enum Topic {
     },
     /// List the topics that the node listens to
     List,
+}
+
+/// What to do about the node's role.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Take a role, in place of the one that the node has
+    ///
+    /// It is kept across restarts. Topics spell "Senior Developer" as `senior_developer`, and compare it so.
+    Set {
+        /// The role, as in `Senior Developer`
+        role: String,
+        /// What this node knows about; may be repeated
+        #[arg(long, value_name = "WHAT")]
+        expertise: Vec<String>,
+        /// The role that it reports to
+        #[arg(long, value_name = "ROLE")]
+        reports_to: Option<String>,
+    },
+    /// Give the role up
+    Clear,
+    /// Show the role, and the topics that the node listens to
+    Show,
+}
+
+/// What to do about projects.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Project {
+    /// Listen to a project
+    Join {
+        /// Its id
+        project: String,
+    },
+    /// Listen to a project no more
+    Leave {
+        /// Its id
+        project: String,
+    },
+    /// List the projects that the node listens to
+    List,
+}
+
+/// Arguments of `comity room`.
+#[derive(Debug, Args)]
+pub(crate) struct Room {
+    /// The issue's id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) issue: String,
+    /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) payload: Option<String>,
+    /// Listen to it no more
+    #[arg(long, conflicts_with = "payload")]
+    pub(crate) leave: bool,
 }
 
 /// A value of one of two closed lists, as what it is for has its own.

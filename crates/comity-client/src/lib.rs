@@ -174,6 +174,19 @@ impl Client {
         exchange::delete(self, path::TOPICS, &control::Topic { topic: topic.to_owned() }, ANSWER_WITHIN).await
     }
 
+    /// The node's role, and what it listens to.
+    pub async fn role(&self) -> Result<control::OwnRole, Error> {
+        self.get(path::ROLE).await
+    }
+
+    /// Has the node take a role, in place of the one it has; `None` gives that up.
+    pub async fn set_role(&self, role: Option<&control::Role>) -> Result<control::OwnRole, Error> {
+        match role {
+            Some(role) => self.put(path::ROLE, role).await,
+            None => exchange::delete(self, path::ROLE, &control::Done {}, ANSWER_WITHIN).await,
+        }
+    }
+
     /// Says something on a topic.
     pub async fn publish(&self, said: &control::Publish) -> Result<(), Error> {
         self.post(path::PUBLISH, said).await.map(done)

@@ -15,6 +15,15 @@ pub(crate) async fn run(client: &Client, wanted: Send, page: &mut Page) -> Resul
     if wanted.target.contains('/') && !is_peer().await? {
         return publish(client, wanted, page).await;
     }
+    let for_topics = [
+        (wanted.as_role, "--as-role"),
+        (!wanted.to_roles.is_empty(), "--to-role"),
+        (!wanted.expertise.is_empty(), "--expertise"),
+        (wanted.project.is_some(), "--project"),
+    ];
+    if let Some((_, flag)) = for_topics.iter().find(|(given, _)| *given) {
+        return Err(Failure::Usage(format!("{flag} is for topics, and {} is none", wanted.target)));
+    }
     let send = control::Send {
         payload: payload::read(&wanted.payload)?,
         target: wanted.target,
@@ -84,7 +93,7 @@ async fn publish(client: &Client, wanted: Send, page: &mut Page) -> Result<(), F
         topic: wanted.target,
         kind,
         priority: priority.map(Named),
-        from_role: None,
+        as_role: wanted.as_role,
         to_roles: wanted.to_roles,
         required_expertise: wanted.expertise,
         project: wanted.project,

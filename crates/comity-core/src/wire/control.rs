@@ -13,7 +13,7 @@ pub use node::{
     KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
 };
 
-pub use topic::{Publish, Topic, Topics};
+pub use topic::{OwnRole, Publish, Role, Topic, Topics};
 
 use crate::envelope::Kind;
 use crate::id::PeerId;
@@ -86,6 +86,9 @@ pub mod path {
     /// `GET`: the topics that the node listens to, [`super::Topics`]. `POST`, `DELETE` [`super::Topic`]: listens to one
     /// more, or to one less; [`super::Topics`].
     pub const TOPICS: &str = "/control/topics";
+    /// `GET`: the node's role, [`super::OwnRole`]. `PUT` [`super::Role`]: takes one. `DELETE` [`super::Done`]: gives it
+    /// up. Both answer as `GET`.
+    pub const ROLE: &str = "/control/role";
     /// `POST` [`super::Publish`]: [`super::Done`].
     pub const PUBLISH: &str = "/control/topics/messages";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].

@@ -86,6 +86,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::SETTINGS, get(settings))
         .route(path::ICE, get(ice))
         .route(path::TOPICS, get(topics).post(join).delete(leave))
+        .route(path::ROLE, get(role).put(take_role).delete(give_role_up))
         .route(path::PUBLISH, post(publish))
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
@@ -131,6 +132,18 @@ async fn join(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> R
 
 async fn leave(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> Reply<control::Topics> {
     desk.leave(&wanted.topic).await.map(Json)
+}
+
+async fn role(State(desk): State<Desk>) -> Reply<control::OwnRole> {
+    desk.role().map(Json)
+}
+
+async fn take_role(State(desk): State<Desk>, Body(wanted): Body<control::Role>) -> Reply<control::OwnRole> {
+    desk.set_role(Some(wanted)).await.map(Json)
+}
+
+async fn give_role_up(State(desk): State<Desk>, Body(_): Body<control::Done>) -> Reply<control::OwnRole> {
+    desk.set_role(None).await.map(Json)
 }
 
 async fn publish(State(desk): State<Desk>, Body(wanted): Body<control::Publish>) -> Reply<control::Done> {

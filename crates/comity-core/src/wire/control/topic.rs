@@ -20,6 +20,29 @@ pub struct Topics {
     pub topics: Vec<String>,
 }
 
+/// The role of a node among others, in its owner's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// The role, as in `Senior Developer`.
+    pub role: String,
+    /// What the node knows about.
+    #[serde(default)]
+    pub expertise: Vec<String>,
+    /// Whom it reports to: a role, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports_to: Option<String>,
+}
+
+/// Which role a node has, and what it therefore listens to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRole {
+    /// The role, if it has one.
+    pub role: Option<Role>,
+    /// All topics that the node listens to, by name.
+    pub topics: Vec<String>,
+}
+
 /// Something to be said on a topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,9 +57,9 @@ pub struct Publish {
     /// How urgent it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Named<Priority>>,
-    /// The role in which it is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_role: Option<String>,
+    /// Whether it is said in the node's role.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_role: bool,
     /// The roles that it is for; all, when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_roles: Vec<String>,

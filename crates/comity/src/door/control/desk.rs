@@ -5,7 +5,7 @@ use super::denied::{Denied, channel};
 use super::target::{self, Target};
 use super::{Surroundings, checkup};
 use crate::driver::Handle;
-use crate::network::{Said, Topics};
+use crate::network::{OwnRole, Said, TopicError, Topics};
 use crate::observe;
 use axum::http::StatusCode;
 use comity_core::channel::Channel;
@@ -173,6 +173,23 @@ impl Desk {
         self.topics()
     }
 
+    /// The node's role, and all that it listens to.
+    pub(crate) fn role(&self) -> Result<control::OwnRole, Denied> {
+        let role = self.gossip()?.role();
+        let role = role.map(|OwnRole { role, expertise, reports_to }| control::Role { role, expertise, reports_to });
+        Ok(control::OwnRole { role, topics: self.topics()?.topics })
+    }
+
+    /// Takes a role, or gives the one up that the node has.
+    pub(crate) async fn set_role(&self, wanted: Option<control::Role>) -> Result<control::OwnRole, Denied> {
+        let topics = self.gossip()?;
+        match wanted {
+            Some(role) => topics.join_roles(&role.role, &role.expertise, role.reports_to.as_deref()).await?,
+            None => topics.leave_roles().await?,
+        }
+        self.role()
+    }
+
     /// Says something on a topic.
     pub(crate) async fn publish(&self, wanted: control::Publish) -> Result<(), Denied> {
         let topics = self.gossip()?;
@@ -189,7 +206,7 @@ impl Desk {
         let said = Said {
             kind,
             data,
-            from_role: wanted.from_role,
+            from_role: if wanted.as_role { Some(topics.role().ok_or(TopicError::NoRole)?.role) } else { None },
             to_roles: wanted.to_roles,
             required_expertise: wanted.required_expertise,
             project_id: wanted.project,
