@@ -115,17 +115,22 @@ struct Written(Redaction);
 impl io::Write for Written {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        // Colours stand between a name and its value, so the text is looked at without them.
-        let plain = without_colours(&text);
-        match self.0.line(&plain) {
-            Cow::Borrowed(_) => io::stderr().write_all(line)?,
-            Cow::Owned(clean) => io::stderr().write_all(clean.as_bytes())?,
-        }
+        io::stderr().write_all(without_secrets(&text, &self.0).as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// The line as it came, or, if there is a secret in it, without that and without colours: these stand between a name
+/// and its value, so that it is looked at without them.
+fn without_secrets<'t>(line: &'t str, redaction: &Redaction) -> Cow<'t, str> {
+    let plain = without_colours(line);
+    match redaction.line(&plain) {
+        Cow::Borrowed(_) => Cow::Borrowed(line),
+        Cow::Owned(clean) => Cow::Owned(clean),
     }
 }
 

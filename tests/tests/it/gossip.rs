@@ -63,7 +63,7 @@ fn a_topic_of_ones_own_is_heard_by_those_who_joined_it_until_they_leave() {
     }
     let mut watching = carl.follow(&["watch", topic]);
     publish(&ann, &[topic, "hello"]);
-    assert_eq!(said(&mut watching, "hello")["payload"]["text"], "hello");
+    assert_eq!(said(&mut watching, "hello")["payload"], "hello");
     bob.says(&["topic", "leave", topic]);
     assert!(!bob.says(&["topic", "list"]).contains(topic));
 }

@@ -365,17 +365,17 @@ impl Node {
 
     /// Sends an admitted message where attention wants it.
     fn place(&mut self, received: Arc<Received>, bringer: Bringer, now: Now) -> Result<Option<FateKind>, Refusal> {
+        let handlers = self.handlers_for(&received);
+        if !handlers.is_empty() {
+            return Ok(Some(self.hand_to(&handlers, &received, now)));
+        }
         match self.mode.place(received.message.priority) {
             Place::AtOnce => {
                 let listeners: Vec<ListenerId> = self.listeners_for(&received.message);
                 if listeners.is_empty() {
                     return self.store(&received, bringer);
                 }
-                for listener in listeners {
-                    self.effects.push(Effect::Deliver { listener, received: received.clone() });
-                }
-                self.note_in(&received, FateKind::Delivered, now.wall);
-                Ok(Some(FateKind::Delivered))
+                Ok(Some(self.hand_to(&listeners, &received, now)))
             }
             Place::Inbox => self.store(&received, bringer),
             Place::Digest => {
@@ -386,12 +386,28 @@ impl Node {
         }
     }
 
+    fn hand_to(&mut self, listeners: &[ListenerId], received: &Arc<Received>, now: Now) -> FateKind {
+        for listener in listeners {
+            self.effects.push(Effect::Deliver { listener: *listener, received: received.clone() });
+        }
+        self.note_in(received, FateKind::Delivered, now.wall);
+        FateKind::Delivered
+    }
+
+    /// The programs that deal with what is heard on its topic.
+    fn handlers_for(&self, received: &Received) -> Vec<ListenerId> {
+        let channel = &received.message.channel;
+        let handles = |filter: &ListenFilter| matches!(filter, ListenFilter::Topic(topic) if topic == channel);
+        let of_gossip = self.listeners.iter().filter(|_| received.via == Via::Gossip);
+        of_gossip.filter(|(_, filter)| handles(filter)).map(|(id, _)| *id).collect()
+    }
+
     fn listeners_for(&self, message: &Message) -> Vec<ListenerId> {
         let wants = |filter: &ListenFilter| match filter {
             ListenFilter::All => true,
             ListenFilter::Channel(channel) => *channel == message.channel,
             ListenFilter::Peer(peer) => *peer == message.from,
-            ListenFilter::Queries => false,
+            ListenFilter::Topic(_) | ListenFilter::Queries => false,
         };
         self.listeners.iter().filter(|(_, filter)| wants(filter)).map(|(id, _)| *id).collect()
     }

@@ -138,6 +138,8 @@ pub enum ListenFilter {
     Channel(Channel),
     /// The same, of one peer.
     Peer(PeerId),
+    /// All that is heard on a topic of gossip, whatever the attention mode: a program deals with it.
+    Topic(Channel),
     /// Queries, which this listener will answer with [`Ask::Respond`].
     Queries,
 }

@@ -2,6 +2,7 @@
 
 use super::trace::{follow, traceparent};
 use super::*;
+use comity_core::redact::{self, Redactor};
 use opentelemetry::trace::TraceContextExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -80,6 +81,20 @@ async fn traces_are_posted_to_the_collector_with_its_token() {
     assert!(request.contains("authorization: bearer hush"), "{request}");
     assert!(request.contains("content-type: application/x-protobuf"), "{request}");
     assert!(request.contains(&format!("host: {address}")), "{request}");
+}
+
+#[test]
+fn a_line_is_written_without_secrets_and_without_them_as_it_came() {
+    let redaction = Redaction::with(Some(Redactor::new(&redact::Config::new([1; 32])).expect("the built-in rules")));
+    let secret = "glpat-Zk3xQ9vW7tR2mN8pL4bY";
+    let clean = "\u{1b}[2m10:00\u{1b}[0m \u{1b}[32mINFO\u{1b}[0m peer \u{1b}[3mname\u{1b}[0m=ann\n";
+    assert_eq!(without_secrets(clean, &redaction), clean);
+    let told =
+        format!("\u{1b}[2m10:00\u{1b}[0m \u{1b}[3mpassword\u{1b}[0m\u{1b}[2m=\u{1b}[0m\"hunter2-Xq9\" {secret}\n");
+    let line = without_secrets(&told, &redaction).into_owned();
+    assert_eq!(line, "10:00 password=\"[REDACTED]\" [REDACTED]\n");
+    let json = format!("{{\"level\":\"INFO\",\"reason\":\"use {secret}\"}}\n");
+    assert_eq!(without_secrets(&json, &redaction), "{\"level\":\"INFO\",\"reason\":\"use [REDACTED]\"}\n");
 }
 
 #[test]

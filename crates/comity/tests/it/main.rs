@@ -5,4 +5,5 @@ mod attention;
 mod brokered;
 mod meeting;
 mod talking;
+mod topics;
 mod world;

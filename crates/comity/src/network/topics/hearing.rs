@@ -7,7 +7,7 @@ use crate::link::gossip::{Heard, Met, Told, Verdict};
 use comity_core::audience;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
-use comity_core::id::{Libp2pId, MessageId};
+use comity_core::id::{Libp2pId, MessageId, decode_base64, encode_base64};
 use comity_core::node::{Answer, Event, Input, Proof, Refusal};
 use comity_core::payload::Payload;
 use comity_core::peers::PeerView;
@@ -15,13 +15,13 @@ use comity_core::topic::{About, Topic};
 use comity_core::wire::gossip::{self as wire, BadGossip, Envelope, Fault};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Under which name a message is shown that is text and no JSON, and one that is neither.
-const TEXT: &str = "text";
+/// Under which name a message is shown that is neither JSON nor text.
 const BASE64: &str = "base64";
 
 /// Messages that are with the rules at once; more wait in the queue of what was heard.
@@ -159,32 +159,70 @@ fn id_of(heard: &Heard) -> MessageId {
 }
 
 fn priority(envelope: Option<&Envelope>) -> Priority {
-    match envelope.and_then(|envelope| envelope.priority) {
-        Some(wire::Priority::Urgent) => Priority::Critical,
-        Some(wire::Priority::Low) => Priority::Background,
-        Some(wire::Priority::Medium | wire::Priority::High) | None => Priority::Normal,
+    // What nodes say of themselves, time and again, interrupts nobody and fills no inbox.
+    let is_chatter = |kind| {
+        use wire::Kind::{AvailabilityBroadcast, CapabilityBroadcast, TaskClaim, TaskProgress};
+        matches!(kind, AvailabilityBroadcast | CapabilityBroadcast | TaskClaim | TaskProgress)
+    };
+    match envelope.map(|envelope| (envelope.priority, envelope.kind)) {
+        Some((Some(wire::Priority::Urgent), _)) => Priority::Critical,
+        Some((Some(wire::Priority::Low), _)) => Priority::Background,
+        Some((None, kind)) if is_chatter(kind) => Priority::Background,
+        Some((Some(wire::Priority::Medium | wire::Priority::High) | None, _)) | None => Priority::Normal,
     }
 }
 
 /// What was published, of what is shown of it.
 pub(crate) fn raw(shown: &Payload) -> Vec<u8> {
-    let value = shown.to_value();
-    let wrapped = |name: &str| value.as_object().filter(|members| members.len() == 1)?.get(name)?.as_str();
-    if let Some(text) = wrapped(TEXT) {
-        return text.as_bytes().to_vec();
+    match shown.to_value() {
+        Value::String(text) => text.into_bytes(),
+        value => of_base64(&value).unwrap_or_else(|| shown.bytes().to_vec()),
     }
-    let bytes = wrapped(BASE64).and_then(|text| comity_core::id::decode_base64(text));
-    bytes.unwrap_or_else(|| shown.bytes().to_vec())
 }
 
-/// What is shown of a message: its JSON; a text that is none as a text, and other bytes in base64url.
+fn of_base64(shown: &Value) -> Option<Vec<u8>> {
+    let members = shown.as_object().filter(|members| members.len() == 1)?;
+    decode_base64(members.get(BASE64)?.as_str()?)
+}
+
+/// What is shown of a message: its JSON; a text that is none as a string, and other bytes in base64url. JSON that would
+/// be taken for one of these two is shown as the text it is.
 fn payload(data: &[u8]) -> Option<Payload> {
     if let Ok(json) = Payload::from_json(data.to_vec()) {
-        return Some(json);
+        let value = json.to_value();
+        if !value.is_string() && of_base64(&value).is_none() {
+            return Some(json);
+        }
     }
-    let text = match std::str::from_utf8(data) {
-        Ok(text) => serde_json::json!({ TEXT: text }),
-        Err(_) => serde_json::json!({ BASE64: comity_core::id::encode_base64(data) }),
+    let shown = match std::str::from_utf8(data) {
+        Ok(text) => Value::from(text),
+        Err(_) => json!({ BASE64: encode_base64(data) }),
     };
-    Payload::from_value(&text).ok()
+    Payload::from_value(&shown).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_published_is_given_back_as_it_was() {
+        let published: [&[u8]; 9] = [
+            b"plain words",
+            b"{\"n\": 1}",
+            b"\"a JSON string\"",
+            b"{\"text\":\"x\"}",
+            b"{\"base64\":\"AQID\"}",
+            b"{\"base64\":\"no!\"}",
+            b"12",
+            &[0xff, 0, 1],
+            b"",
+        ];
+        for data in published {
+            let shown = payload(data).expect("it can be shown");
+            assert_eq!(raw(&shown), data, "{}", shown.to_value());
+        }
+        assert_eq!(payload(b"plain words").expect("a text").to_value(), "plain words");
+        assert_eq!(payload(&[0xff]).expect("bytes").to_value(), json!({ "base64": "_w" }));
+    }
 }

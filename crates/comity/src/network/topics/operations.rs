@@ -79,7 +79,8 @@ impl Topics {
         self.publish_raw(topic, payload).await
     }
 
-    /// What is heard on a topic from now on, which is joined. [`Message::raw`] is what was published.
+    /// What is heard on a topic from now on, which is joined, whatever the attention mode. [`Message::raw`] is what was
+    /// published.
     ///
     /// # Errors
     /// As [`Topics::join`].
@@ -146,7 +147,7 @@ impl Topics {
 
     async fn listen_to(&self, topic: &Topic) -> Messages {
         let filter = match Channel::new(topic.name()) {
-            Ok(channel) => ListenFilter::Channel(channel),
+            Ok(channel) => ListenFilter::Topic(channel),
             // What is joined is a channel, too.
             Err(_) => ListenFilter::All,
         };
