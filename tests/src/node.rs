@@ -48,6 +48,7 @@ enum Place {
     Host(Host),
     Disk(Disk),
     Files(u32),
+    Logged(PathBuf),
 }
 
 impl Node {
@@ -69,6 +70,13 @@ impl Node {
     /// A node on loopback whose data directory is this disk, mounted on this folder.
     pub fn on_disk(disk: Disk, folder: Folder, name: &str) -> Self {
         Self::alone_in(Place::Disk(disk), folder, name, &[], &[])
+    }
+
+    /// A node on loopback that logs this into the file `log` of a folder.
+    pub fn logged(name: &str, words: &[&str], filter: &str) -> (Self, Folder) {
+        let folder = Folder::new();
+        let place = Place::Logged(folder.path().join("log"));
+        (Self::alone_in(place, Folder::new(), name, words, &[("COMITY_LOG", filter)]), folder)
     }
 
     fn alone_in(place: Place, folder: Folder, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
@@ -101,6 +109,11 @@ impl Node {
             Place::Here => command,
             Place::Host(host) => host.run(&command),
             Place::Disk(disk) => disk.run(&command),
+            Place::Logged(log) => {
+                let mut redirected = Command::new("sh");
+                redirected.args(["-c", r#"log=$1; shift; exec "$@" 2>>"$log""#, "sh"]).arg(log);
+                crate::lab::wrapped(redirected, &command)
+            }
             Place::Files(files) => {
                 let mut limited = Command::new("prlimit");
                 limited.arg(format!("--nofile={files}:{files}"));
@@ -157,7 +170,7 @@ impl Node {
     pub fn figure(&self, name: &str) -> f64 {
         let mut curl = match &self.place {
             Place::Host(host) => host.command("curl"),
-            Place::Here | Place::Disk(_) | Place::Files(_) => Command::new("curl"),
+            Place::Here | Place::Disk(_) | Place::Files(_) | Place::Logged(_) => Command::new("curl"),
         };
         curl.args(["--silent", "--show-error", "--fail", &format!("{}/metrics", self.metrics_url())]);
         let metrics = crate::peers::output(&mut curl);
@@ -203,7 +216,7 @@ impl Node {
         command.arg("--data-dir").arg(self.folder.path());
         match &self.place {
             Place::Disk(disk) => disk.run(&command),
-            Place::Here | Place::Host(_) | Place::Files(_) => command,
+            Place::Here | Place::Host(_) | Place::Files(_) | Place::Logged(_) => command,
         }
     }
 
@@ -211,7 +224,9 @@ impl Node {
     pub fn disk(&self) -> &Disk {
         match &self.place {
             Place::Disk(disk) => disk,
-            Place::Here | Place::Host(_) | Place::Files(_) => panic!("{} has no disk of its own", self.name),
+            Place::Here | Place::Host(_) | Place::Files(_) | Place::Logged(_) => {
+                panic!("{} has no disk of its own", self.name)
+            }
         }
     }
 

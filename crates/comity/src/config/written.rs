@@ -368,9 +368,12 @@ settings! {
         /// `text` for people or `json` for programs. Default: `text`.
         format: String = "text".to_owned(), "";
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
-        /// Default: `info`, without what the libraries of MCP, MQTT, STUN and TURN say of every call. `debug` writes several
-        /// lines for each message.
-        filter: String = "info,mqtt5=warn,rmcp=warn,stun_proto=off,turn_client_proto=off".to_owned(), "";
+        /// Default: `info`, without what the libraries of MCP, MQTT, libp2p, STUN and TURN say of every call. `debug` writes
+        /// several lines for each message.
+        filter: String = concat!(
+            "info,libp2p_kad=error,libp2p_mdns=warn,libp2p_swarm=warn,mqtt5=warn,rmcp=warn,stun_proto=off,",
+            "turn_client_proto=off"
+        ).to_owned(), "";
     }
 }
 
