@@ -18,6 +18,10 @@ pub(crate) async fn run(client: &Client, wanted: Topic, page: &mut Page) -> Resu
     }
     match said {
         Some(said) => page.line(&clean(&said)),
-        None => listed.topics.iter().try_for_each(|topic| page.line(&clean(topic))),
+        None => {
+            listed.topics.iter().try_for_each(|topic| page.line(&clean(topic)))?;
+            page.line("other libp2p programs reach this node at:")?;
+            listed.addresses.iter().try_for_each(|address| page.line(&format!("  {}", clean(address))))
+        }
     }
 }

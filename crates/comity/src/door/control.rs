@@ -122,7 +122,7 @@ async fn send(State(desk): State<Desk>, Body(wanted): Body<control::Send>) -> Re
 }
 
 async fn topics(State(desk): State<Desk>) -> Reply<control::Topics> {
-    desk.topics().map(Json)
+    desk.topics().await.map(Json)
 }
 
 async fn join(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> Reply<control::Topics> {

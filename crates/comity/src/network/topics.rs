@@ -86,7 +86,8 @@ impl Topics {
         accepted: mpsc::Receiver<gossip::Accepted>,
     ) -> io::Result<Self> {
         let names = Names::new(&config.coordination, &config.meta, &config.context).map_err(io::Error::other)?;
-        let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted)?;
+        let (gossip, told, running) =
+            Gossip::start(handle.me().keys(), config, place, accepted, handle.counters().clone())?;
         let me = handle.me().node();
         let role = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
         let topics = Self(Arc::new(Shared {
@@ -141,6 +142,16 @@ impl Topics {
     /// The topics that are listened to, by name.
     pub(crate) fn list(&self) -> Vec<Topic> {
         self.joined().iter().cloned().collect()
+    }
+
+    /// This node's PeerId.
+    pub(crate) fn me(&self) -> &Libp2pId {
+        &self.0.me
+    }
+
+    /// Where others reach this node by libp2p.
+    pub(crate) async fn addresses(&self) -> Vec<String> {
+        self.0.gossip.addresses().await
     }
 
     /// Publishes a message of one of the 31 types.
@@ -221,39 +232,53 @@ impl Topics {
             return Verdict::NotNow;
         }
         let message = match self.message(heard, &topic) {
-            Ok(Some(message)) => message,
-            // It is for others, who get it from here.
-            Ok(None) => return Verdict::Good,
+            Ok(Meant::ForUs(message)) => *message,
+            // Others get it from here, unless somebody says again what was said long ago.
+            Ok(Meant::ForOthers(written)) => {
+                return if self.is_current(written) { Verdict::Good } else { Verdict::NotNow };
+            }
             Err(bad) => {
                 tracing::debug!(author = %heard.author, topic = heard.topic, %bad, "a message of a topic is no good");
-                self.0.handle.counters().turned_away("gossip");
+                self.0.handle.counters().dropped(bad.cause(), 1);
                 return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
             }
         };
-        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: Some(heard.author) };
+        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: heard.author.node() };
         match self.0.handle.arrive(message, proof).await {
-            Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => Verdict::NotNow,
+            // Who passes on what was said before, keeps it going round for ever.
+            Answer::Refused(
+                Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired | Refusal::Duplicate,
+            ) => Verdict::NotNow,
             // Others may have room for it.
             _ => Verdict::Good,
         }
     }
 
-    /// The message for this node's own listeners; `None` when it is not for them.
-    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
+    /// Whether this was written within the time for which messages are remembered.
+    fn is_current(&self, written: Timestamp) -> bool {
+        let now = self.now();
+        let away = written.since(now).max(now.since(written));
+        away <= Ttl::MAX.duration()
+    }
+
+    /// For whom a message is.
+    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Meant, BadGossip> {
         let raw =
             matches!(self.0.names.read(topic), comity_core::topic::About::Room(_) | comity_core::topic::About::Custom);
-        let author = Libp2pId::from(heard.author);
-        let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
+        let envelope = match wire::decode(&heard.data, &heard.author, &self.0.names, topic) {
             Ok(envelope) => Some(envelope),
+            Err(bad @ BadGossip::TooLarge { .. }) => return Err(bad),
             // Rooms and topics of one's own take anything.
             Err(_) if raw => None,
             Err(bad) => return Err(bad),
         };
         let role = self.0.role.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let written = envelope.as_ref().map_or_else(|| self.now(), |envelope| envelope.timestamp);
         if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
-            return Ok(None);
+            return Ok(Meant::ForOthers(written));
         }
-        Ok(self.received(heard, topic, envelope.as_ref()))
+        let message = self.received(heard, topic, envelope.as_ref());
+        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new(message))))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
@@ -313,6 +338,14 @@ impl Topics {
 /// What a card calls a node that speaks libp2p at its port.
 pub(crate) const PROTOCOL: &str = "libp2p";
 
+/// For whom a message is.
+enum Meant {
+    /// For this node's own listeners.
+    ForUs(Box<Message>),
+    /// For others; and when it was written.
+    ForOthers(Timestamp),
+}
+
 /// What somebody wants to say on a topic.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
@@ -334,7 +367,7 @@ fn read(name: &str) -> Result<Topic, TopicError> {
 
 /// Author and number of a message, which it signed: whoever brings it again brings the same id.
 fn id_of(heard: &Heard) -> MessageId {
-    let mut name = heard.author.as_bytes().to_vec();
+    let mut name = heard.author.to_bytes();
     name.extend(heard.sequence.to_be_bytes());
     MessageId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &name))
 }

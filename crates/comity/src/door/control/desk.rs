@@ -156,21 +156,25 @@ impl Desk {
     }
 
     /// The topics that the node listens to.
-    pub(crate) fn topics(&self) -> Result<control::Topics, Denied> {
-        let listed = self.gossip()?.list();
-        Ok(control::Topics { topics: listed.iter().map(|topic| topic.name().to_owned()).collect() })
+    pub(crate) async fn topics(&self) -> Result<control::Topics, Denied> {
+        let topics = self.gossip()?;
+        Ok(control::Topics {
+            topics: topics.list().iter().map(|topic| topic.name().to_owned()).collect(),
+            peer_id: topics.me().to_string(),
+            addresses: topics.addresses().await,
+        })
     }
 
     /// Listens to one topic more.
     pub(crate) async fn join(&self, topic: &str) -> Result<control::Topics, Denied> {
         self.gossip()?.join(topic).await?;
-        self.topics()
+        self.topics().await
     }
 
     /// Listens to one topic less.
     pub(crate) async fn leave(&self, topic: &str) -> Result<control::Topics, Denied> {
         self.gossip()?.leave(topic).await?;
-        self.topics()
+        self.topics().await
     }
 
     /// Says something on a topic.

@@ -3,18 +3,19 @@
 
 use super::parts::{self, Parts, PartsEvent};
 use super::reach::Reach;
-use super::transport::{address_of, socket_of};
+use super::transport::{address_of, place_of, socket_of};
 use super::{Heard, Met, NotPublished, Order, Place, Told, Verdict};
 use crate::config::{Bootstrap, Gossip as Config};
-use comity_core::id::NodeId;
+use crate::observe::Counters;
+use comity_core::id::{Libp2pId, NodeId};
 use futures_util::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,12 @@ const FROM_ONE_ADDRESS_MAX: usize = 3;
 /// How often nodes to start from and relays are dialled that are not connected.
 const AGAIN_EVERY: Duration = Duration::from_secs(30);
 
+/// How often the peers are looked over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a peer's score is lowered to that does what no program does by mistake.
+const CONDEMNED: f64 = -10.0;
+
 /// Messages that are being judged, at most; what comes on top is neither taken nor passed on.
 const JUDGED_MAX: usize = 1024;
 
@@ -44,6 +51,7 @@ pub(super) struct Runner {
     far: HashMap<ConnectionId, IpAddr>,
     /// Messages that are being judged: who brought them.
     judged: HashMap<gossipsub::MessageId, PeerId>,
+    counters: Counters,
 }
 
 impl Runner {
@@ -51,10 +59,10 @@ impl Runner {
         swarm: Swarm<Parts>,
         config: Config,
         reach: Arc<Reach>,
-        orders: mpsc::Receiver<Order>,
-        told: mpsc::Sender<Told>,
+        (orders, told): (mpsc::Receiver<Order>, mpsc::Sender<Told>),
+        counters: Counters,
     ) -> Self {
-        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
+        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new(), counters }
     }
 
     /// Listens by TCP and by QUIC, and runs until nobody orders any more.
@@ -64,7 +72,10 @@ impl Runner {
             self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
         }
         let mut again = interval(AGAIN_EVERY);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK_EVERY);
+        for ticks in [&mut again, &mut look] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.take(event),
@@ -73,6 +84,7 @@ impl Runner {
                     None => return,
                 },
                 _ = again.tick() => self.start_from(),
+                _ = look.tick() => self.look_over(),
             }
         }
     }
@@ -103,8 +115,8 @@ impl Runner {
     }
 
     fn permit(&self, address: &Multiaddr) {
-        if let Some((socket, _)) = socket_of(address) {
-            self.reach.permit(socket);
+        if let Some(place) = place_of(address) {
+            self.reach.permit(place);
         }
     }
 
@@ -144,7 +156,38 @@ impl Runner {
                 addresses.iter().for_each(|address| self.reach.permit(*address));
                 self.meet(peer, addresses.into_iter().map(address_of).collect());
             }
+            // Err: nobody waits for it.
+            Order::Locate(reply) => drop(reply.send(self.addresses())),
         }
+    }
+
+    /// Where this node is reached: where it listens, by relays too, and what others have confirmed.
+    fn addresses(&self) -> Vec<String> {
+        let me = *self.swarm.local_peer_id();
+        let all: BTreeSet<_> = self.swarm.listeners().chain(self.swarm.external_addresses()).collect();
+        all.into_iter().map(|address| address.clone().with_p2p(me).unwrap_or_else(|same| same).to_string()).collect()
+    }
+
+    /// Parts with those that have too many topics or too low a score. They are refused until the score is forgotten.
+    fn look_over(&mut self) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let flooding = gossip.all_peers().filter(|(_, topics)| topics.len() > parts::TOPICS_OF_ONE_MAX);
+        for peer in flooding.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            tracing::warn!(%peer, "a peer subscribes to more topics than one may, and is not listened to for a while");
+            self.counters.turned_away("gossip_topics");
+            gossip.set_application_score(&peer, CONDEMNED);
+        }
+        let condemned = self.swarm.connected_peers().copied().filter(|peer| self.is_condemned(peer));
+        for peer in condemned.collect::<Vec<_>>() {
+            tracing::info!(%peer, "a peer brought too much that is refused, and is not listened to for a while");
+            self.counters.turned_away("gossip_score");
+            // Err: it is gone.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn is_condemned(&self, peer: &PeerId) -> bool {
+        self.swarm.behaviour().gossip.peer_score(peer).is_some_and(|score| score <= parts::SCORE_MIN)
     }
 
     fn judge(&mut self, message: &gossipsub::MessageId, verdict: Verdict) {
@@ -172,13 +215,21 @@ impl Runner {
                 found.into_iter().for_each(|(peer, address)| all.entry(peer).or_default().push(address));
                 all.into_iter().for_each(|(peer, addresses)| self.meet(peer, addresses));
             }
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
-                self.count(connection_id, &endpoint);
-                if num_established.get() == 1 {
-                    let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
-                    let dialed = endpoint.is_dialer();
-                    self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, remote, dialed })));
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                if self.is_condemned(&peer_id) {
+                    self.counters.turned_away("gossip_score");
+                    self.swarm.close_connection(connection_id);
+                    return;
                 }
+                self.count(connection_id, &endpoint);
+                // Of each connection, and not of the first only: both may have dialled at once, and each reached the other.
+                let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
+                let dialed = endpoint.is_dialer();
+                self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, remote, dialed })));
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                let full = matches!(error, ListenError::Denied { .. });
+                self.counters.turned_away(if full { "gossip_full" } else { "gossip_handshake" });
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.far.remove(&connection_id);
@@ -198,6 +249,7 @@ impl Runner {
     fn count(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let Some(ip) = ip_of(endpoint.get_remote_address()).filter(|ip| !is_local(*ip)) else { return };
         if self.far.values().filter(|other| **other == ip).count() >= FROM_ONE_ADDRESS_MAX {
+            self.counters.turned_away("gossip_address");
             self.swarm.close_connection(connection);
             return;
         }
@@ -205,7 +257,7 @@ impl Runner {
     }
 
     fn hear(&mut self, bringer: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
-        let author = message.source.as_ref().and_then(node_of);
+        let author = message.source.and_then(|source| Libp2pId::from_bytes(&source.to_bytes()).ok());
         let room = self.judged.len() < JUDGED_MAX;
         self.judged.insert(id.clone(), bringer);
         let (Some(author), Some(sequence), true) = (author, message.sequence_number, room) else {

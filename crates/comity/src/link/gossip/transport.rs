@@ -6,7 +6,7 @@ use super::super::wire::Wire;
 use super::reach::Reach;
 use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, quic};
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 use std::io;
@@ -102,6 +102,67 @@ impl Transport for OnePort {
             // Err: the port is closed, as the node ends.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+type QuicDialing =
+    Pin<Box<dyn Future<Output = Result<<quic::tokio::Transport as Transport>::Output, quic::Error>> + Send>>;
+
+/// QUIC, which dials where the node does.
+pub(super) struct Quic {
+    inner: quic::tokio::Transport,
+    reach: Arc<Reach>,
+}
+
+impl Quic {
+    pub(super) fn new(config: quic::Config, reach: Arc<Reach>) -> Self {
+        Self { inner: quic::tokio::Transport::new(config), reach }
+    }
+}
+
+impl Transport for Quic {
+    type Output = <quic::tokio::Transport as Transport>::Output;
+    type Error = quic::Error;
+    type ListenerUpgrade = <quic::tokio::Transport as Transport>::ListenerUpgrade;
+    type Dial = QuicDialing;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<quic::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<QuicDialing, TransportError<quic::Error>> {
+        let dialing = self.inner.dial(address.clone(), options)?;
+        let Some(place) = place_of(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
+        let reach = Arc::clone(&self.reach);
+        Ok(Box::pin(async move {
+            let _turn = reach.dial(place).await?;
+            dialing.await
+        }))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, quic::Error>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// The place that an address begins with, by TCP or by UDP.
+pub(super) fn place_of(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
     }
 }
 
