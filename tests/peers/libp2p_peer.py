@@ -28,9 +28,12 @@ def tell(**value):
     print(json.dumps(value), flush=True)
 
 
-async def hear(topic, subscription):
+async def hear(topic, subscription, me):
     while True:
         message = await subscription.get()
+        # It hears itself, too.
+        if message.from_id == me.to_bytes():
+            continue
         tell(event="message", at="py", topic=topic, type="signed" if message.signature else "unsigned",
              signature=len(message.signature), **{"from": str(ID(message.from_id))}, text=message.data.decode())
 
@@ -38,7 +41,7 @@ async def hear(topic, subscription):
 async def obey(order, host, pubsub, nursery):
     match order:
         case {"join": topic}:
-            nursery.start_soon(hear, topic, await pubsub.subscribe(topic))
+            nursery.start_soon(hear, topic, await pubsub.subscribe(topic), host.get_id())
         case {"dial": address}:
             await host.connect(info_from_p2p_addr(multiaddr.Multiaddr(address)))
         case {"heard_by": topic}:

@@ -44,15 +44,31 @@ const FOR: [&str; 2] = ["to_roles", "required_expertise"];
 fn for_all(message: &Value) -> Value {
     let mut message = message.clone();
     let members = message.as_object_mut().expect("an object");
-    FOR.map(|name| members.shift_remove(name));
+    members.retain(|name, _| !FOR.contains(&name.as_str()));
     message
 }
 
-/// The next message that this node was told, as `comity inbox --follow` shows it.
-fn told(inbox: &mut Lines, what: &str) -> Value {
-    inbox.wait_for(what, PATIENCE, |line| {
-        let item: Value = serde_json::from_str(line).expect("one JSON object a line");
-        Some(item["message"].clone()).filter(Value::is_object)
+/// What is written where everybody who watches a node sees it.
+const PROBE: &str = "interop/probe";
+
+/// Watches all that comes to a node from now on: what a peer of this program says there is seen already.
+fn watching(node: &Node, js: &mut Foreign) -> Lines {
+    node.says(&["topic", "join", PROBE]);
+    joined(js, PROBE, PROBE, &Located::of(node));
+    let mut watching = node.follow(&["watch"]);
+    until("sight", PATIENCE, || {
+        js.does(&json!({"as": PROBE, "publish": PROBE, "text": "do you see this?"}));
+        watching.next(Duration::from_millis(200))
+    });
+    js.does(&json!({"as": PROBE, "stop": true}));
+    watching
+}
+
+/// The next message that this node was told, as `comity watch` shows it.
+fn told(watching: &mut Lines, what: &str) -> Value {
+    watching.wait_for(what, PATIENCE, |line| {
+        let message: Value = serde_json::from_str(line).expect("one JSON object a line");
+        (message["channel"] != PROBE).then_some(message)
     })
 }
 
@@ -93,7 +109,7 @@ fn all_types_of_messages_go_between_a_node_and_js_libp2p_both_ways() {
     let authors = [COORDINATION, META, CONTEXT].map(|topic| (topic, joined(&mut js, topic, topic, &at)));
     let author = |topic: &str| authors.iter().find(|(of, _)| *of == topic).expect("one of the three").1.clone();
 
-    let mut inbox = node.follow(&["inbox", "--follow"]);
+    let mut seen = watching(&node, &mut js);
     for (topic, message) in examples() {
         let said = of(&author(&topic), &message);
         if FOR.iter().any(|name| said[name].is_array()) {
@@ -102,12 +118,12 @@ fn all_types_of_messages_go_between_a_node_and_js_libp2p_both_ways() {
         }
         let said = for_all(&said);
         js.does(&json!({"as": topic, "publish": topic, "text": said.to_string()}));
-        let heard = told(&mut inbox, &said["type"].to_string());
+        let heard = told(&mut seen, &said["type"].to_string());
         assert_eq!(heard["payload"], said, "{heard}");
         let marks = ["channel", "via", "trust"].map(|name| text(&heard[name]));
         assert_eq!(marks, [&topic, "gossip", "verified"], "{heard}");
     }
-    assert_eq!(inbox.during(TWICE), [""; 0], "each comes once");
+    assert_eq!(seen.during(TWICE), [""; 0], "each comes once");
 
     for (topic, message) in examples() {
         let words = words(&topic, &message);
@@ -137,9 +153,9 @@ fn a_node_starts_from_js_libp2p_and_is_reached_by_quic_and_large_messages_pass()
         node.says(&["topic", "join", topic]);
         js.sees("listening", &Located::of(node).peer_id, topic);
     }
-    let mut told_there = other.follow(&["inbox", "--follow"]);
+    let mut seen_there = watching(&other, &mut js);
     publishes(&node, &[topic, "from a node, through js, to a node"]);
-    assert_eq!(told(&mut told_there, "what was passed on")["payload"]["text"], "from a node, through js, to a node");
+    assert_eq!(told(&mut seen_there, "what was passed on")["payload"]["text"], "from a node, through js, to a node");
     js.hears("listening", topic);
 
     js.makes("quic");
@@ -151,14 +167,13 @@ fn a_node_starts_from_js_libp2p_and_is_reached_by_quic_and_large_messages_pass()
     js.hears("listening", topic);
 
     // As large as may be, and the next one right behind it.
-    let mut inbox = node.follow(&["inbox", "--follow"]);
+    let mut seen = watching(&node, &mut js);
+    let large = |letter: &str| Value::from(letter.repeat(256 * 1024 - 2));
     for letter in ["a", "b", "c"] {
-        js.does(&json!({"as": "quic", "publish": topic, "text": letter.repeat(256 * 1024 - 2)}));
+        js.does(&json!({"as": "quic", "publish": topic, "text": large(letter).to_string()}));
     }
     for letter in ["a", "b", "c"] {
-        let large =
-            inbox.wait_for("large message", PATIENCE, |line| line.contains(&letter.repeat(1000)).then(|| line.len()));
-        assert!(large > 256 * 1024 - 2, "{large}");
+        assert!(told(&mut seen, "large message")["payload"] == large(letter), "{letter}");
     }
 }
 
@@ -172,7 +187,7 @@ fn js_and_python_hear_each_other_through_a_node_between_them() {
     python.does(&json!({"join": COORDINATION}));
     python.does(&json!({"dial": at.tcp}));
     python.does(&json!({"heard_by": COORDINATION}));
-    let mut inbox = node.follow(&["inbox", "--follow"]);
+    let mut seen = watching(&node, &mut js);
     let few = examples().into_iter().filter(|(topic, _)| topic == COORDINATION).map(|(_, message)| for_all(&message));
     for message in few.step_by(3) {
         let said = of(&js_id, &message);
@@ -183,7 +198,7 @@ fn js_and_python_hear_each_other_through_a_node_between_them() {
             (&heard["from"], &heard["type"], text(&heard["text"])),
             (&js_id.clone().into(), &"signed".into(), said.to_string())
         );
-        assert_eq!(told(&mut inbox, "message of js")["payload"], said);
+        assert_eq!(told(&mut seen, "message of js")["payload"], said);
 
         let said = of(&python_id, &message);
         python.does(&json!({"publish": COORDINATION, "text": said.to_string()}));
@@ -192,7 +207,7 @@ fn js_and_python_hear_each_other_through_a_node_between_them() {
             (&heard["from"], &heard["type"], text(&heard["text"])),
             (&python_id.clone().into(), &"signed".into(), said.to_string())
         );
-        assert_eq!(told(&mut inbox, "message of py")["payload"], said);
+        assert_eq!(told(&mut seen, "message of py")["payload"], said);
 
         publishes(&node, &words(COORDINATION, &message)[1..].iter().map(String::as_str).collect::<Vec<_>>());
         for heard in
@@ -201,7 +216,7 @@ fn js_and_python_hear_each_other_through_a_node_between_them() {
             assert_eq!(heard["from"], at.peer_id);
         }
     }
-    assert_eq!(inbox.during(TWICE), [""; 0], "each comes once");
+    assert_eq!(seen.during(TWICE), [""; 0], "each comes once");
 }
 
 #[test]
@@ -210,7 +225,7 @@ fn authors_with_other_kinds_of_keys_are_heard_and_passed_on_and_not_called_verif
     let at = Located::of(&node);
     let mut js = Foreign::javascript();
     joined(&mut js, "reader", COORDINATION, &at);
-    let mut inbox = node.follow(&["inbox", "--follow"]);
+    let mut seen = watching(&node, &mut js);
     for kind in ["RSA", "secp256k1"] {
         let id = text(&js.does(&json!({"make": kind, "key": kind}))["peer_id"]);
         js.does(&json!({"as": kind, "join": COORDINATION}));
@@ -220,7 +235,7 @@ fn authors_with_other_kinds_of_keys_are_heard_and_passed_on_and_not_called_verif
             json!({"type": "task_claim", "from": id, "timestamp": now(), "data": {"task_id": 15, "agent_id": kind}});
         js.does(&json!({"as": kind, "publish": COORDINATION, "text": said.to_string()}));
         assert_eq!(js.hears("reader", COORDINATION)["from"], id, "passed on");
-        let heard = told(&mut inbox, kind);
+        let heard = told(&mut seen, kind);
         assert_eq!((&heard["payload"], &heard["trust"]), (&said, &"unverified".into()), "{heard}");
     }
 }
