@@ -25,6 +25,7 @@ mod openapi;
 mod page;
 mod readme;
 mod reference;
+mod relays;
 mod rpc;
 mod shown;
 mod talk;

@@ -16,7 +16,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -71,6 +71,9 @@ impl Runner {
         for socket in &place.bound {
             self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
         }
+        if self.config.relay {
+            self.offer_to_relay(place);
+        }
         let mut again = interval(AGAIN_EVERY);
         let mut look = interval(LOOK_EVERY);
         for ticks in [&mut again, &mut look] {
@@ -92,6 +95,15 @@ impl Runner {
     fn listen(&mut self, address: Multiaddr) {
         if let Err(failure) = self.swarm.listen_on(address.clone()) {
             tracing::warn!(%address, %failure, "gossip does not listen there");
+        }
+    }
+
+    /// A relay tells those whom it serves where it is reached, and serves nobody as long as it does not know that itself.
+    /// Whoever set it up as one says that it is reached where it listens.
+    fn offer_to_relay(&mut self, place: &Place) {
+        let anywhere = |socket: &&SocketAddr| !matches!(socket.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        for socket in place.reached.iter().filter(anywhere) {
+            self.swarm.add_external_address(address_of(*socket));
         }
     }
 

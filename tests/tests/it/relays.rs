@@ -1,0 +1,51 @@
+//! Nodes that cannot reach each other, and one between them that passes their connections on (circuit relay).
+
+use comity_tests::lab::Lab;
+use comity_tests::libp2p::Located;
+use comity_tests::lines::Lines;
+use comity_tests::node::{Node, text};
+use comity_tests::{PATIENCE, until};
+use serde_json::Value;
+
+/// The relay does not listen to it.
+const TOPIC: &str = "relays/only-the-ends";
+
+/// Where a node is reached by a relay.
+fn by_relay(node: &Node) -> String {
+    until("address by the relay", PATIENCE, || {
+        let said = node.json(&["topic", "list"]);
+        let mut all = said["addresses"].as_array().into_iter().flatten().map(text);
+        all.find(|address| address.contains("/p2p-circuit"))
+    })
+}
+
+fn hears(watching: &mut Lines, words: &str) -> Value {
+    watching.wait_for(words, PATIENCE, |line| {
+        let message: Value = serde_json::from_str(line).expect("one JSON object a line");
+        (message["payload"]["text"] == words).then_some(message)
+    })
+}
+
+#[test]
+fn two_that_cannot_reach_each_other_hear_each_other_through_a_relay_that_does_not_listen() {
+    let lab = Lab::bridge(3);
+    lab.part(1, 3);
+    let bob = Node::on_with(&lab.host(2), "bob", &["--no-mdns"], &[("COMITY_GOSSIP_RELAY", "true")]);
+    let relay = Located::of(&bob).tcp;
+    let carl = Node::on_with(&lab.host(3), "carl", &["--no-mdns"], &[("COMITY_GOSSIP_RELAYS", &relay)]);
+    let start = by_relay(&carl);
+    println!("{start}");
+    let ann = Node::on_with(&lab.host(1), "ann", &["--no-mdns"], &[("COMITY_GOSSIP_BOOTSTRAP", &start)]);
+    for node in [&ann, &carl] {
+        node.says(&["topic", "join", TOPIC]);
+    }
+    let [mut at_ann, mut at_carl] = [&ann, &carl].map(|node| node.follow(&["watch", TOPIC]));
+    for (from, to, words) in [(&ann, &mut at_carl, "from ann"), (&carl, &mut at_ann, "from carl")] {
+        until("listener", PATIENCE, || from.run(&["send", TOPIC, words]).status.success().then_some(()));
+        let heard = hears(to, words);
+        assert_eq!((&heard["from"], &heard["trust"]), (&from.id().into(), &"verified".into()), "{heard}");
+    }
+    assert!(!bob.says(&["topic", "list"]).contains(TOPIC), "the relay does not listen");
+    println!("{}", ann.says(&["peers"]));
+    println!("{}", carl.says(&["peers"]));
+}
