@@ -14,7 +14,7 @@ use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, mdns};
+use libp2p::{Multiaddr, PeerId, dcutr, identify, mdns};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(super) struct Runner {
     told: mpsc::Sender<Told>,
     /// Where connections come from, if not from the local network.
     far: HashMap<ConnectionId, IpAddr>,
+    /// Connections by a relay.
+    relayed: HashMap<ConnectionId, PeerId>,
     /// Messages that are being judged: who brought them.
     judged: HashMap<gossipsub::MessageId, PeerId>,
     counters: Counters,
@@ -62,7 +64,8 @@ impl Runner {
         (orders, told): (mpsc::Receiver<Order>, mpsc::Sender<Told>),
         counters: Counters,
     ) -> Self {
-        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new(), counters }
+        let (far, relayed, judged) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { swarm, config, reach, orders, told, far, relayed, judged, counters }
     }
 
     /// Listens by TCP and by QUIC, and runs until nobody orders any more.
@@ -222,6 +225,9 @@ impl Runner {
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.identified(peer_id, &info);
             }
+            SwarmEvent::Behaviour(PartsEvent::Punching(dcutr::Event { remote_peer_id, result: Ok(_) })) => {
+                self.leave_relay(remote_peer_id);
+            }
             SwarmEvent::Behaviour(PartsEvent::Mdns(mdns::Event::Discovered(found))) => {
                 let mut all: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
                 found.into_iter().for_each(|(peer, address)| all.entry(peer).or_default().push(address));
@@ -234,6 +240,9 @@ impl Runner {
                     return;
                 }
                 self.count(connection_id, &endpoint);
+                if endpoint.is_relayed() {
+                    self.relayed.insert(connection_id, peer_id);
+                }
                 // Of each connection, and not of the first only: both may have dialled at once, and each reached the other.
                 let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
                 let dialed = endpoint.is_dialer();
@@ -245,6 +254,7 @@ impl Runner {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.far.remove(&connection_id);
+                self.relayed.remove(&connection_id);
                 if num_established == 0 {
                     self.tell(node_of(&peer_id).map(Told::Parted));
                 }
@@ -254,6 +264,15 @@ impl Runner {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "gossip lost a listener"),
             _ => {}
+        }
+    }
+
+    /// A direct way was found: what goes by the relay from now on would burden it for nothing.
+    fn leave_relay(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "gossip goes directly from now on");
+        let relayed = self.relayed.iter().filter(|(_, other)| **other == peer).map(|(connection, _)| *connection);
+        for connection in relayed.collect::<Vec<_>>() {
+            self.swarm.close_connection(connection);
         }
     }
 
