@@ -1,7 +1,8 @@
 // libp2p_liar.mjs: libp2p peers that break the rules of GossipSub. The connections are js-libp2p's, so that the liar is let
 // in; what goes through them is made here. It does what the lines of its standard input say, and answers each with
 // {"done":NUMBER,…}: {"make":NAME}, and of those it made {"as":NAME, …} one of "dial":ADDRESS, "say":TEXT on "topic":TOPIC
-// ("forge":true: with a signature of nothing, "of":NAME: as another's, "number":NUMBER: its sequence number), "again":true,
+// ("forge":true: with a signature of nothing, "of":NAME: as another's, "number":NUMBER: its sequence number), "again":NAME (what
+// that one said last, as it was),
 // "subscribe":TOPIC, "topics":COUNT, "graft":TOPIC ("times":COUNT), "frame":BYTES, "state":true; and {"half":COUNT,"port":PORT}: connections
 // that begin as libp2p's and go no further. {"event":"gone","at":NAME} says that it was thrown out.
 import { connect } from 'node:net';
@@ -75,10 +76,12 @@ async function obey(order) {
   } else if (order.subscribe) {
     await send(liar, rpc({ subscriptions: [{ subscribe: true, topic: order.subscribe }] }));
   } else if (order.say !== undefined) {
-    liar.last = rpc({ messages: [await message(liar, order)] });
-    await send(liar, liar.last);
+    for (let time = 0; time < times; time += 1) {
+      liar.last = rpc({ messages: [await message(liar, order)] });
+      await send(liar, liar.last);
+    }
   } else if (order.again) {
-    for (let time = 0; time < times; time += 1) await send(liar, liar.last);
+    for (let time = 0; time < times; time += 1) await send(liar, made.get(order.again).last);
   } else if (order.topics) {
     for (let first = 0; first < order.topics; first += 500) {
       const names = Array.from({ length: 500 }, (_, one) => `flood/${first + one}`);

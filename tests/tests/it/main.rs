@@ -29,4 +29,5 @@ mod relays;
 mod rpc;
 mod shown;
 mod talk;
+mod topic_liars;
 mod traces;

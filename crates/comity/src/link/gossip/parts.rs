@@ -58,8 +58,12 @@ pub(super) const TOPICS_OF_ONE_MAX: usize = 256;
 /// The most that is held until it is noticed that a peer has too many: more than a frame can name.
 const TOPICS_HELD_MAX: usize = 8192;
 
-/// The score at which nothing is taken from a peer any more, nor any connection.
-pub(super) const SCORE_MIN: f64 = -80.0;
+/// The score at which nothing is taken from a peer any more.
+const SCORE_HEARD_MIN: f64 = -80.0;
+
+/// The score at which a peer is thrown out and not let in. It is the higher one: a score falls no further once nothing
+/// is taken, and has risen a little before it is looked at.
+pub(super) const SCORE_MIN: f64 = -60.0;
 
 /// How long the score of a peer that is gone is kept, so that it cannot begin anew.
 const SCORE_KEPT: Duration = Duration::from_secs(600);
@@ -201,11 +205,12 @@ fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
         ip_colocation_factor_weight: 0.0,
         // Two programs that differ by a moment about when a graft is due again do no harm.
         behaviour_penalty_threshold: 6.0,
+        behaviour_penalty_decay: FORGOTTEN,
         retain_score: SCORE_KEPT,
         ..PeerScoreParams::default()
     };
     let thresholds = PeerScoreThresholds {
-        graylist_threshold: SCORE_MIN,
+        graylist_threshold: SCORE_HEARD_MIN,
         accept_px_threshold: PRAISE_MAX,
         opportunistic_graft_threshold: PRAISE_MAX / 2.0,
         ..PeerScoreThresholds::default()
@@ -213,6 +218,9 @@ fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
     gossip.with_peer_score(scoring, thresholds).map_err(|_| "peers cannot be scored")?;
     Ok(gossip)
 }
+
+/// What is left after a second of what a peer did wrong: half of it is forgotten in a minute.
+const FORGOTTEN: f64 = 0.9885;
 
 /// The most that a peer gains by being there and by bringing messages, over all topics. It must not buy many lies.
 const PRAISE_MAX: f64 = 5.0;
@@ -231,9 +239,8 @@ pub(super) fn scored() -> TopicScoreParams {
         first_message_deliveries_cap: 30.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        // Half of it is forgotten in a minute.
         invalid_message_deliveries_weight: -1.0,
-        invalid_message_deliveries_decay: 0.9885,
+        invalid_message_deliveries_decay: FORGOTTEN,
         ..TopicScoreParams::default()
     }
 }
