@@ -1,12 +1,12 @@
 //! Nodes that cannot reach each other, and one between them that passes their connections on (circuit relay).
 
 use comity_tests::lab::Lab;
-use comity_tests::libp2p::Located;
+use comity_tests::libp2p::{Foreign, Located};
 use comity_tests::lines::Lines;
 use comity_tests::nat::{Kind, Net};
 use comity_tests::node::{Node, text};
 use comity_tests::{PATIENCE, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The relay does not listen to it.
@@ -70,4 +70,22 @@ fn two_behind_nats_find_a_direct_way_by_the_relay_and_go_on_without_it() {
         ann.run(&["send", TOPIC, "without it"]);
         at_carl.during(Duration::from_millis(300)).iter().any(|line| line.contains("without it")).then_some(())
     });
+}
+
+#[test]
+fn js_libp2p_is_reached_through_a_node_that_relays() {
+    let node = Node::alone_with("ann", &[("COMITY_GOSSIP_RELAY", "true")]);
+    let at = Located::of(&node);
+    let mut js = Foreign::javascript();
+    let hidden = js.makes("hidden");
+    js.does(&json!({"as": "hidden", "join": TOPIC}));
+    let reserved = js.does(&json!({"as": "hidden", "reserve": at.tcp}));
+    let mut addresses = reserved["addresses"].as_array().into_iter().flatten().map(text);
+    let circuit = addresses.find(|address| address.contains("/p2p-circuit")).unwrap_or_else(|| panic!("{reserved}"));
+    js.makes("caller");
+    js.does(&json!({"as": "caller", "join": TOPIC}));
+    js.does(&json!({"as": "caller", "dial": circuit}));
+    js.sees("caller", &hidden, TOPIC);
+    js.does(&json!({"as": "caller", "publish": TOPIC, "text": "through the node"}));
+    assert_eq!(js.hears("hidden", TOPIC)["text"], "through the node");
 }

@@ -209,8 +209,8 @@ impl Topics {
                             deciding.push(decision);
                         }
                     }
-                    Some(Told::Met(Met { node, remote, dialed })) => {
-                        self.0.handle.inform(Input::Met { key: node, remote, dialed }).await;
+                    Some(Told::Met(Met { node, reached_at, dialed })) => {
+                        self.0.handle.inform(Input::Met { key: node, remote: reached_at, dialed }).await;
                     }
                     Some(Told::Parted(key)) => self.0.handle.inform(Input::Parted { key }).await,
                     None => return,

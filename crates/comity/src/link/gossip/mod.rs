@@ -76,9 +76,9 @@ pub(crate) struct Heard {
 pub(crate) struct Met {
     /// Who.
     pub(crate) node: NodeId,
-    /// The other end; `None` when it is not by TCP.
-    pub(crate) remote: Option<SocketAddr>,
-    /// Whether this node dialled it there.
+    /// Where this node reached a node of its own kind by TCP; `None` until that is known, and of all others.
+    pub(crate) reached_at: Option<SocketAddr>,
+    /// Whether this node dialled.
     pub(crate) dialed: bool,
 }
 

@@ -81,7 +81,7 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/comity/kad/1.0.0");
 
 /// What identify calls this network.
-const NETWORK: &str = "comity/1";
+pub(super) const NETWORK: &str = "comity/1";
 
 /// How long a relayed connection may last, and what it may carry: enough for gossip until hole punching has worked.
 const CIRCUIT_TIME: Duration = Duration::from_secs(3600);

@@ -49,6 +49,8 @@ pub(super) struct Runner {
     told: mpsc::Sender<Told>,
     /// Where connections come from, if not from the local network.
     far: HashMap<ConnectionId, IpAddr>,
+    /// Where this node dialled by TCP, until the other side says what it is.
+    dialed: HashMap<ConnectionId, SocketAddr>,
     /// Connections by a relay.
     relayed: HashMap<ConnectionId, PeerId>,
     /// Messages that are being judged: who brought them.
@@ -64,8 +66,8 @@ impl Runner {
         (orders, told): (mpsc::Receiver<Order>, mpsc::Sender<Told>),
         counters: Counters,
     ) -> Self {
-        let (far, relayed, judged) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { swarm, config, reach, orders, told, far, relayed, judged, counters }
+        let (far, dialed, relayed, judged) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        Self { swarm, config, reach, orders, told, far, dialed, relayed, judged, counters }
     }
 
     /// Listens by TCP and by QUIC, and runs until nobody orders any more.
@@ -222,8 +224,8 @@ impl Runner {
                 message_id,
                 message,
             })) => self.hear(propagation_source, message_id, message),
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
-                self.identified(peer_id, &info);
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
+                self.identified(connection_id, peer_id, &info);
             }
             SwarmEvent::Behaviour(PartsEvent::Punching(dcutr::Event { remote_peer_id, result: Ok(_) })) => {
                 self.leave_relay(remote_peer_id);
@@ -244,9 +246,11 @@ impl Runner {
                     self.relayed.insert(connection_id, peer_id);
                 }
                 // Of each connection, and not of the first only: both may have dialled at once, and each reached the other.
-                let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
                 let dialed = endpoint.is_dialer();
-                self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, remote, dialed })));
+                if let Some((place, _)) = socket_of(endpoint.get_remote_address()).filter(|_| dialed) {
+                    self.dialed.insert(connection_id, place);
+                }
+                self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, reached_at: None, dialed })));
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 let full = matches!(error, ListenError::Denied { .. });
@@ -255,6 +259,7 @@ impl Runner {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.far.remove(&connection_id);
                 self.relayed.remove(&connection_id);
+                self.dialed.remove(&connection_id);
                 if num_established == 0 {
                     self.tell(node_of(&peer_id).map(Told::Parted));
                 }
@@ -301,7 +306,12 @@ impl Runner {
         }
     }
 
-    fn identified(&mut self, peer: PeerId, info: &identify::Info) {
+    fn identified(&mut self, connection: ConnectionId, peer: PeerId, info: &identify::Info) {
+        // Other programs that speak libp2p have no more than that there.
+        if let Some(place) = self.dialed.remove(&connection).filter(|_| info.protocol_version == parts::NETWORK) {
+            let met = |node| Told::Met(Met { node, reached_at: Some(place), dialed: true });
+            self.tell(node_of(&peer).map(met));
+        }
         let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
         if info.protocols.iter().any(|protocol| kad.protocol_names().contains(protocol)) {
             for address in info.listen_addrs.iter().filter(|address| ip_of(address).is_some_and(|ip| !ip.is_loopback()))

@@ -1,5 +1,5 @@
-//! How libp2p reaches other nodes by TCP: it dials as any other link does, and what it accepts came by the node's one
-//! port, whose first byte told. It knows nothing of Noise, yamux and gossip. Source: the `Transport` trait of
+//! How libp2p reaches other nodes, by TCP and by QUIC: it dials as any other link does, and what it accepts by TCP came
+//! by the node's one port, whose first byte told. It knows nothing of Noise, yamux and gossip. Source: the `Transport` trait of
 //! libp2p-core, and `specs/connections` of libp2p.
 
 use super::super::wire::Wire;
