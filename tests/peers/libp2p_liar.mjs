@@ -1,10 +1,10 @@
 // libp2p_liar.mjs: libp2p peers that break the rules of GossipSub. The connections are js-libp2p's, so that the liar is let
 // in; what goes through them is made here. It does what the lines of its standard input say, and answers each with
-// {"done":NUMBER,…}: {"make":NAME}, and of those it made {"as":NAME, …} one of "dial":ADDRESS, "say":TEXT on "topic":TOPIC
-// ("forge":true: with a signature of nothing, "of":NAME: as another's, "number":NUMBER: its sequence number), "again":NAME (what
-// that one said last, as it was),
-// "subscribe":TOPIC, "topics":COUNT, "graft":TOPIC ("times":COUNT), "frame":BYTES, "state":true; and {"half":COUNT,"port":PORT}: connections
-// that begin as libp2p's and go no further. {"event":"gone","at":NAME} says that it was thrown out.
+// {"done":NUMBER,…}: {"make":NAME}, and of those it made {"as":NAME, …} one of "dial":ADDRESS, "subscribe":TOPIC,
+// "say":TEXT on "topic":TOPIC ("forge":true: with a signature of nothing, "of":NAME: as another's, "number":NUMBER: with that
+// sequence number), "again":NAME (what that one said last, as it was), "topics":COUNT, "graft":TOPIC, "frame":BYTES, some
+// of it "times":COUNT; {"half":COUNT,"port":PORT}: connections that begin as libp2p's and go no further;
+// {"crowd":COUNT,"dial":ADDRESS,"subscribe":TOPIC}: so many peers. {"event":"gone","at":NAME}: that one was thrown out.
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { noise } from '@chainsafe/libp2p-noise';
@@ -68,6 +68,7 @@ async function message(liar, { say, topic, forge, of, number }) {
 async function obey(order) {
   if (order.make) return make(order);
   if (order.half) return half(order);
+  if (order.crowd) return crowd(order);
   const liar = made.get(order.as);
   const times = order.times ?? 1;
   if (order.dial) {
@@ -106,6 +107,23 @@ async function half({ half: count, port }) {
     halves.push(socket);
   }
   return { open: halves.length };
+}
+
+// So many peers, each connected and listening.
+async function crowd({ crowd: count, dial, subscribe }) {
+  let inside = 0;
+  for (let one = 0; one < count; one += 1) {
+    const as = `crowd ${one}`;
+    await make({ make: as });
+    try {
+      await obey({ as, dial });
+      await obey({ as, subscribe });
+      inside += 1;
+    } catch {
+      // There was no room.
+    }
+  }
+  return { inside };
 }
 
 let number = 0;

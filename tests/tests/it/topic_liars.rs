@@ -199,3 +199,19 @@ fn connections_that_go_no_further_than_their_first_byte_keep_nobody_out_for_long
     assert!(scene.node.turned_away("gossip_handshake") >= 1.0, "those that did not go on were cut");
     scene.goes_on();
 }
+
+#[test]
+fn a_crowd_that_takes_all_places_keeps_those_out_who_come_and_not_those_whom_the_node_dials() {
+    let mut scene = Scene::set();
+    let taken = scene.liars.does(&json!({"crowd": 110, "dial": scene.at.tcp, "subscribe": TOPIC}));
+    assert!(taken["inside"].as_u64().is_some_and(|inside| (90..110).contains(&inside)), "{taken}");
+    assert!(scene.node.turned_away("gossip_full") >= 1.0);
+    let bob = Node::alone("bob", &["--peer", &scene.node.url()]);
+    let mut at_bob = bob.follow(&["watch", TOPIC]);
+    until("message to bob", PATIENCE, || {
+        scene.js.does(&json!({"as": "honest", "publish": TOPIC, "text": claim(&scene.honest, "to bob")}));
+        at_bob.next(Duration::from_millis(500)).filter(|line| line.contains("to bob"))
+    });
+    scene.shown();
+    scene.goes_on();
+}

@@ -31,6 +31,9 @@ use tokio::sync::mpsc;
 /// Connections at most: the high watermark.
 const CONNECTIONS_MAX: u32 = 128;
 
+/// Of these, those that others made: what is left is for those whom this node dials, and no crowd can take it.
+const CONNECTIONS_IN_MAX: u32 = 96;
+
 /// Connections with one peer: a direct one beside that through a relay, and both sides may dial at once.
 const WITH_ONE_MAX: u32 = 3;
 
@@ -159,6 +162,7 @@ impl Parts {
     fn new(keys: &Keypair, me: PeerId, config: &Config, relays: relay::client::Behaviour) -> io::Result<Self> {
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(CONNECTIONS_MAX))
+            .with_max_established_incoming(Some(CONNECTIONS_IN_MAX))
             .with_max_established_per_peer(Some(WITH_ONE_MAX))
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX));

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Connections below which this node dials whoever it hears of: the low watermark.
-const CONNECTIONS_LOW: usize = 32;
+const CONNECTIONS_LOW: u32 = 32;
 
 /// Connections with one address from outside the local network.
 const FROM_ONE_ADDRESS_MAX: usize = 3;
@@ -145,7 +145,7 @@ impl Runner {
 
     /// Dials somebody it heard of, while there is room.
     fn meet(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if self.swarm.network_info().num_peers() < CONNECTIONS_LOW {
+        if self.swarm.network_info().num_peers() < CONNECTIONS_LOW as usize {
             self.dial(peer, addresses);
         }
     }
@@ -171,7 +171,11 @@ impl Runner {
             Order::Offer { node, addresses } => {
                 let Some(peer) = peer_of(node) else { return };
                 addresses.iter().for_each(|address| self.reach.permit(*address));
-                self.meet(peer, addresses.into_iter().map(address_of).collect());
+                // It proved its key to this node: no crowd of strangers takes its place.
+                let network = self.swarm.network_info();
+                if network.connection_counters().num_established_outgoing() < CONNECTIONS_LOW {
+                    self.dial(peer, addresses.into_iter().map(address_of).collect());
+                }
             }
             // Err: nobody waits for it.
             Order::Locate(reply) => drop(reply.send(self.addresses())),

@@ -187,3 +187,21 @@ pub(super) fn socket_of(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerI
     };
     parts.next().is_none().then_some((SocketAddr::new(ip, port), peer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use libp2p::identity::Keypair;
+
+    #[tokio::test]
+    async fn an_address_that_is_not_dialled_is_not_dialled_by_quic_either() {
+        let reach = Arc::new(Reach::new(false, Vec::new()));
+        let mut quic = Quic::new(quic::Config::new(&Keypair::generate_ed25519()), reach);
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let dialing = quic.dial("/ip4/127.0.0.1/udp/9/quic-v1".parse().expect("an address"), options);
+        let refused = dialing.expect("it is one of QUIC").await.err().expect("nobody may name loopback").to_string();
+        assert_eq!(refused, "an address that is not dialled");
+    }
+}
