@@ -12,6 +12,7 @@ pub mod folder;
 pub mod hostile;
 pub mod http;
 pub mod lab;
+pub mod libp2p;
 pub mod lines;
 pub mod mosquitto;
 pub mod nat;

@@ -18,7 +18,9 @@ pub(crate) async fn run(client: &Client, wanted: Topic, page: &mut Page) -> Resu
             if page.json {
                 return page.value(&listed);
             }
-            listed.topics.iter().try_for_each(|topic| page.line(&clean(topic)))
+            listed.topics.iter().try_for_each(|topic| page.line(&clean(topic)))?;
+            page.line("other libp2p programs reach this node at:")?;
+            listed.addresses.iter().try_for_each(|address| page.line(&format!("  {}", clean(address))))
         }
     }
 }

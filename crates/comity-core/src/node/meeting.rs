@@ -133,16 +133,19 @@ impl Node {
             .filter(|candidate| self.guard.permit(candidate, remote.map(|remote| remote.ip()), now.mono).is_ok());
         let (peer, proved) = self.book.proven(key, now);
         peer.touch(now);
-        peer.sources.insert(Source::Gossip);
+        let (id, was, reach) = (peer.id, peer.presence, peer.reach);
         peer.reach.outbound |= dialed;
         peer.reach.inbound |= !dialed;
+        let is_news = peer.sources.insert(Source::Gossip) | (peer.reach != reach);
         peer.add_candidates(permitted);
-        let id = peer.id;
         self.see_off(now);
         if proved.is_first {
             self.evict_claimants(id, proved.claimant, now);
         }
         self.set_presence(id, Presence::Online);
+        if was == Presence::Online && is_news {
+            self.emit_peer(id, Event::PeerUpdated);
+        }
     }
 
     /// The last connection for gossip with a node is gone.

@@ -370,10 +370,7 @@ settings! {
         /// What is written, as in `info` or `warn,comity::link=debug`; the variable COMITY_LOG is read first.
         /// Default: `info`, without what the libraries of MCP, MQTT, libp2p, STUN and TURN say of every call. `debug` writes
         /// several lines for each message.
-        filter: String = concat!(
-            "info,libp2p_kad=error,libp2p_mdns=warn,libp2p_swarm=warn,mqtt5=warn,rmcp=warn,stun_proto=off,",
-            "turn_client_proto=off"
-        ).to_owned(), "";
+        filter: String = "info,libp2p=error,mqtt5=warn,rmcp=warn,stun_proto=off,turn_client_proto=off".to_owned(), "";
     }
 }
 

@@ -123,7 +123,7 @@ async fn send(State(desk): State<Desk>, Body(wanted): Body<control::Send>) -> Re
 }
 
 async fn topics(State(desk): State<Desk>) -> Reply<control::Topics> {
-    desk.topics().map(Json)
+    desk.topics().await.map(Json)
 }
 
 async fn join(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> Reply<control::Topics> {
@@ -135,7 +135,7 @@ async fn leave(State(desk): State<Desk>, Body(wanted): Body<control::Topic>) -> 
 }
 
 async fn role(State(desk): State<Desk>) -> Reply<control::OwnRole> {
-    desk.role().map(Json)
+    desk.role().await.map(Json)
 }
 
 async fn take_role(State(desk): State<Desk>, Body(wanted): Body<control::Role>) -> Reply<control::OwnRole> {

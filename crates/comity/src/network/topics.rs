@@ -111,7 +111,8 @@ impl Topics {
         kept: Option<&Value>,
     ) -> io::Result<Self> {
         let names = Names::new(&config.coordination, &config.meta, &config.context).map_err(io::Error::other)?;
-        let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted)?;
+        let (gossip, told, running) =
+            Gossip::start(handle.me().keys(), config, place, accepted, handle.counters().clone())?;
         let me = handle.me().node();
         let audience = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
         let state = State { joined: BTreeSet::new(), of_role: BTreeSet::new(), role: None, audience };
@@ -185,6 +186,16 @@ impl Topics {
     pub fn list(&self) -> Vec<Topic> {
         let state = self.state();
         state.joined.union(&state.of_role).cloned().collect()
+    }
+
+    /// This node's PeerId.
+    pub fn me(&self) -> &Libp2pId {
+        &self.0.me
+    }
+
+    /// Where others reach this node by libp2p.
+    pub async fn addresses(&self) -> Vec<String> {
+        self.0.gossip.addresses().await
     }
 
     /// Publishes a message of one of the 31 types on a topic that takes them. Secrets are taken out of what it says.

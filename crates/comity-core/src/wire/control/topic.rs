@@ -18,6 +18,10 @@ pub struct Topic {
 pub struct Topics {
     /// By name.
     pub topics: Vec<String>,
+    /// The node's PeerId, as other libp2p programs write it.
+    pub peer_id: String,
+    /// Where they reach it: libp2p addresses that end with the PeerId.
+    pub addresses: Vec<String>,
 }
 
 /// The role of a node among others, in its owner's words.

@@ -127,6 +127,18 @@ impl Priority {
 }
 
 impl BadGossip {
+    /// What it is counted under.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "gossip_too_large",
+            Self::Json(_) => "gossip_json",
+            Self::UnknownKind { .. } => "gossip_unknown_type",
+            Self::Schema(_) => "gossip_schema",
+            Self::NotTheAuthor => "gossip_from",
+            Self::Topic(_) => "gossip_topic",
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         if matches!(self, Self::UnknownKind { .. }) { Fault::Version } else { Fault::Author }

@@ -156,28 +156,33 @@ impl Desk {
     }
 
     /// The topics that the node listens to.
-    pub(crate) fn topics(&self) -> Result<control::Topics, Denied> {
-        let listed = self.gossip()?.list();
-        Ok(control::Topics { topics: listed.iter().map(|topic| topic.name().to_owned()).collect() })
+    pub(crate) async fn topics(&self) -> Result<control::Topics, Denied> {
+        let topics = self.gossip()?;
+        Ok(control::Topics {
+            topics: topics.list().iter().map(|topic| topic.name().to_owned()).collect(),
+            peer_id: topics.me().to_string(),
+            addresses: topics.addresses().await,
+        })
     }
 
     /// Listens to one topic more.
     pub(crate) async fn join(&self, topic: &str) -> Result<control::Topics, Denied> {
         self.gossip()?.join(topic).await?;
-        self.topics()
+        self.topics().await
     }
 
     /// Listens to one topic less.
     pub(crate) async fn leave(&self, topic: &str) -> Result<control::Topics, Denied> {
         self.gossip()?.leave(topic).await?;
-        self.topics()
+        self.topics().await
     }
 
     /// The node's role, and all that it listens to.
-    pub(crate) fn role(&self) -> Result<control::OwnRole, Denied> {
+    pub(crate) async fn role(&self) -> Result<control::OwnRole, Denied> {
         let role = self.gossip()?.role();
         let role = role.map(|OwnRole { role, expertise, reports_to }| control::Role { role, expertise, reports_to });
-        Ok(control::OwnRole { role, topics: self.topics()?.topics })
+        let topics = self.topics().await?.topics;
+        Ok(control::OwnRole { role, topics })
     }
 
     /// Takes a role, or gives the one up that the node has.
@@ -187,7 +192,7 @@ impl Desk {
             Some(role) => topics.join_roles(&role.role, &role.expertise, role.reports_to.as_deref()).await?,
             None => topics.leave_roles().await?,
         }
-        self.role()
+        self.role().await
     }
 
     /// Says something on a topic.

@@ -3,6 +3,7 @@
 //! whether it is passed on, is decided above. See `protocols/pubsub.md`.
 
 mod parts;
+mod pong;
 mod reach;
 mod run;
 #[cfg(test)]
@@ -12,7 +13,8 @@ mod transport;
 pub(crate) use transport::{Accepted, door};
 
 use crate::config::Gossip as Config;
-use comity_core::id::NodeId;
+use crate::observe::Counters;
+use comity_core::id::{Libp2pId, NodeId};
 use comity_core::identity::key::KeyPair;
 use ipnet::IpNet;
 use libp2p::gossipsub;
@@ -41,6 +43,7 @@ enum Order {
     Publish { topic: String, data: Vec<u8>, reply: oneshot::Sender<Result<(), NotPublished>> },
     Judge { message: gossipsub::MessageId, verdict: Verdict },
     Offer { node: NodeId, addresses: Vec<SocketAddr> },
+    Locate(oneshot::Sender<Vec<String>>),
 }
 
 /// What libp2p tells.
@@ -58,8 +61,8 @@ pub(crate) enum Told {
 #[derive(Debug)]
 pub(crate) struct Heard {
     id: gossipsub::MessageId,
-    /// Who wrote and signed it.
-    pub(crate) author: NodeId,
+    /// Who wrote and signed it, with whichever kind of key.
+    pub(crate) author: Libp2pId,
     /// What its author counts it by.
     pub(crate) sequence: u64,
     /// On which topic.
@@ -73,9 +76,9 @@ pub(crate) struct Heard {
 pub(crate) struct Met {
     /// Who.
     pub(crate) node: NodeId,
-    /// The other end; `None` when it is not by TCP.
-    pub(crate) remote: Option<SocketAddr>,
-    /// Whether this node dialled it there.
+    /// Where this node reached a node of its own kind by TCP; `None` until that is known, and of all others.
+    pub(crate) reached_at: Option<SocketAddr>,
+    /// Whether this node dialled.
     pub(crate) dialed: bool,
 }
 
@@ -121,12 +124,13 @@ impl Gossip {
         config: Config,
         place: Place,
         accepted: mpsc::Receiver<Accepted>,
+        counters: Counters,
     ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
         let reach = Arc::new(Reach::new(place.is_on_loopback(), place.private.clone()));
         let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = mpsc::channel(TOLD_MAX);
-        let runner = Runner::new(swarm, config, reach, orders, tell);
+        let runner = Runner::new(swarm, config, reach, (orders, tell), counters);
         Ok((Self(order), told, async move { runner.run(&place).await }))
     }
 
@@ -155,6 +159,14 @@ impl Gossip {
     /// Names a node that was found otherwise, at addresses that the dial guard permits.
     pub(crate) async fn offer(&self, node: NodeId, addresses: Vec<SocketAddr>) {
         self.order(Order::Offer { node, addresses }).await;
+    }
+
+    /// Where others reach this node by libp2p, as they write it: with its PeerId, and by relays, too.
+    pub(crate) async fn addresses(&self) -> Vec<String> {
+        let (reply, located) = oneshot::channel();
+        self.order(Order::Locate(reply)).await;
+        // Err: the node is leaving, and is reached nowhere.
+        located.await.unwrap_or_default()
     }
 
     async fn order(&self, order: Order) {

@@ -2,12 +2,13 @@
 //! AutoNAT, circuit relay and hole punching. It decides nothing about messages. Source: "Operations" in
 //! `protocols/pubsub.md`, and libp2p's own specifications.
 
+use super::pong::Pong;
 use super::reach::Reach;
-use super::transport::{Accepted, OnePort};
+use super::transport::{Accepted, OnePort, Quic};
 use crate::config::{Dht, Gossip as Config};
-use comity_core::wire::gossip::MESSAGE_MAX;
 use futures_util::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{
@@ -30,17 +31,45 @@ use tokio::sync::mpsc;
 /// Connections at most: the high watermark.
 const CONNECTIONS_MAX: u32 = 128;
 
+/// Of these, those that others made: what is left is for those whom this node dials, and no crowd can take it.
+const CONNECTIONS_IN_MAX: u32 = 96;
+
 /// Connections with one peer: a direct one beside that through a relay, and both sides may dial at once.
 const WITH_ONE_MAX: u32 = 3;
 
-/// Connections whose handshake is not through.
-const PENDING_MAX: u32 = 64;
+/// Connections whose handshake is not through. The one port allows an address fewer, so that none takes all of them.
+const PENDING_MAX: u32 = 256;
 
-/// Largest frame between two nodes, bytes: the largest message with its author, number, topic, signature and key.
-const FRAME_MAX: usize = MESSAGE_MAX + 1024;
+/// How long a handshake may take: of who called, and of who was called, which waits for its turn first.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+const CALL_TIME: Duration = Duration::from_secs(30);
+
+/// Streams of one connection at once, whatever they are for. Each may hold 256 KiB that nobody has read yet.
+const STREAMS_MAX: u16 = 64;
+
+/// What QUIC holds unread of one connection, and of one of its streams, bytes.
+const UNREAD_MAX: u32 = 4 * 1024 * 1024;
+const UNREAD_STREAM_MAX: u32 = 1024 * 1024;
+
+/// Largest frame between two peers, bytes. Some answer with several messages in one frame, and what libp2p counts is
+/// all that it has read so far: as much as others take, which is four of the largest messages.
+const FRAME_MAX: usize = 1024 * 1024;
 
 /// Topics that a peer may subscribe to: each costs memory here for as long as it is connected.
-const TOPICS_OF_ONE_MAX: usize = 256;
+pub(super) const TOPICS_OF_ONE_MAX: usize = 256;
+
+/// The most that is held until it is noticed that a peer has too many: more than a frame can name.
+const TOPICS_HELD_MAX: usize = 8192;
+
+/// The score at which nothing is taken from a peer any more.
+const SCORE_HEARD_MIN: f64 = -80.0;
+
+/// The score at which a peer is thrown out and not let in. It is the higher one: a score falls no further once nothing
+/// is taken, and has risen a little before it is looked at.
+pub(super) const SCORE_MIN: f64 = -60.0;
+
+/// How long the score of a peer that is gone is kept, so that it cannot begin anew.
+const SCORE_KEPT: Duration = Duration::from_secs(600);
 
 /// Messages that wait for one peer, at most.
 const QUEUE_MAX: usize = 256;
@@ -55,7 +84,7 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/comity/kad/1.0.0");
 
 /// What identify calls this network.
-const NETWORK: &str = "comity/1";
+pub(super) const NETWORK: &str = "comity/1";
 
 /// How long a relayed connection may last, and what it may carry: enough for gossip until hole punching has worked.
 const CIRCUIT_TIME: Duration = Duration::from_secs(3600);
@@ -69,6 +98,8 @@ pub(super) struct Parts {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) gossip: Gossip,
     pub(super) identify: identify::Behaviour,
+    /// Before the part that pings, so that pings come to it.
+    pub(super) pong: Pong,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) kad: Toggle<kad::Behaviour<MemoryStore>>,
@@ -87,7 +118,8 @@ pub(super) fn swarm(
 ) -> io::Result<Swarm<Parts>> {
     let me = keys.public().to_peer_id();
     let (by_relay, relays) = relay::client::new(me);
-    let transport = transport(keys, OnePort::new(accepted, reach), by_relay)?;
+    let port = OnePort::new(accepted, Arc::clone(&reach));
+    let transport = transport(keys, port, quic(keys, reach), by_relay)?;
     let parts = Parts::new(keys, me, config, relays)?;
     let swarming = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIME);
     Ok(Swarm::new(transport, parts, me, swarming))
@@ -96,27 +128,41 @@ pub(super) fn swarm(
 fn transport(
     keys: &Keypair,
     port: OnePort,
+    quic: Quic,
     by_relay: relay::client::Transport,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let noise = || noise::Config::new(keys).map_err(io::Error::other);
-    let tcp = dns::tokio::Transport::system(port)?
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise()?)
-        .multiplex(yamux::Config::default());
-    let relayed = by_relay.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux::Config::default());
-    let quic = dns::tokio::Transport::system(quic::tokio::Transport::new(quic::Config::new(keys)))?;
-    let joined = relayed.or_transport(tcp).map(|either, _| match either {
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(STREAMS_MAX.into());
+    let tcp = port.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux.clone());
+    let relayed = by_relay.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux);
+    let direct = tcp.or_transport(quic).map(|either, _| match either {
         Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
         Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
     });
-    let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(joined.or_transport(quic).map(|either, _| either.into_inner()).boxed())
+    // Names are resolved around both: who resolves names takes any address, and would leave none to the next.
+    let direct = dns::tokio::Transport::system(direct)?;
+    let joined = relayed.or_transport(direct).map(|either, _| match either {
+        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+        Either::Right(direct) => direct,
+    });
+    let joined = TransportTimeout::with_outgoing_timeout(joined, CALL_TIME);
+    Ok(TransportTimeout::with_ingoing_timeout(joined, HANDSHAKE_TIME).boxed())
+}
+
+/// QUIC within the node's limits.
+fn quic(keys: &Keypair, reach: Arc<Reach>) -> Quic {
+    let mut config = quic::Config::new(keys);
+    config.max_concurrent_stream_limit = STREAMS_MAX.into();
+    (config.max_connection_data, config.max_stream_data) = (UNREAD_MAX, UNREAD_STREAM_MAX);
+    Quic::new(config, reach)
 }
 
 impl Parts {
     fn new(keys: &Keypair, me: PeerId, config: &Config, relays: relay::client::Behaviour) -> io::Result<Self> {
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(CONNECTIONS_MAX))
+            .with_max_established_incoming(Some(CONNECTIONS_IN_MAX))
             .with_max_established_per_peer(Some(WITH_ONE_MAX))
             .with_max_pending_incoming(Some(PENDING_MAX))
             .with_max_pending_outgoing(Some(PENDING_MAX));
@@ -127,6 +173,7 @@ impl Parts {
             limits: connection_limits::Behaviour::new(limits),
             gossip: gossip(keys).map_err(io::Error::other)?,
             identify: identify::Behaviour::new(identify),
+            pong: Pong,
             ping: ping::Behaviour::default(),
             mdns: mdns.into(),
             kad: kad(me, config.dht).into(),
@@ -152,22 +199,52 @@ fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
         .map_err(|_| "a setting of GossipSub is out of its range")?;
     let filter = MaxCountSubscriptionFilter {
         filter: AllowAllSubscriptionFilter {},
-        max_subscribed_topics: TOPICS_OF_ONE_MAX,
-        max_subscriptions_per_request: TOPICS_OF_ONE_MAX,
+        max_subscribed_topics: TOPICS_HELD_MAX,
+        max_subscriptions_per_request: TOPICS_HELD_MAX,
     };
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Signed(keys.clone()), config, filter)?;
-    // Many nodes of one house share an address: the limit of connections per address is the node's own.
-    let scoring = PeerScoreParams { ip_colocation_factor_weight: 0.0, ..PeerScoreParams::default() };
-    gossip.with_peer_score(scoring, PeerScoreThresholds::default()).map_err(|_| "peers cannot be scored")?;
+    let scoring = PeerScoreParams {
+        topic_score_cap: PRAISE_MAX,
+        // Many nodes of one house share an address: the limit of connections per address is the node's own.
+        ip_colocation_factor_weight: 0.0,
+        // Two programs that differ by a moment about when a graft is due again do no harm.
+        behaviour_penalty_threshold: 6.0,
+        behaviour_penalty_decay: FORGOTTEN,
+        retain_score: SCORE_KEPT,
+        ..PeerScoreParams::default()
+    };
+    let thresholds = PeerScoreThresholds {
+        graylist_threshold: SCORE_HEARD_MIN,
+        accept_px_threshold: PRAISE_MAX,
+        opportunistic_graft_threshold: PRAISE_MAX / 2.0,
+        ..PeerScoreThresholds::default()
+    };
+    gossip.with_peer_score(scoring, thresholds).map_err(|_| "peers cannot be scored")?;
     Ok(gossip)
 }
 
+/// What is left after a second of what a peer did wrong: half of it is forgotten in a minute.
+const FORGOTTEN: f64 = 0.9885;
+
+/// The most that a peer gains by being there and by bringing messages, over all topics. It must not buy many lies.
+const PRAISE_MAX: f64 = 5.0;
+
 /// How a topic counts in a peer's score. Topics are often quiet: that a peer brings little is no fault; that it brings
-/// what is refused is.
+/// what is refused is, by the square of how often: ten times within a minute or so, and it is heard no more. Who only
+/// passes on what others made up, as programs do that do not look into messages, has that much time to stop.
 pub(super) fn scored() -> TopicScoreParams {
     TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.01,
+        time_in_mesh_quantum: Duration::from_secs(1),
+        time_in_mesh_cap: 200.0,
+        first_message_deliveries_weight: 0.1,
+        first_message_deliveries_decay: 0.9,
+        first_message_deliveries_cap: 30.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -1.0,
+        invalid_message_deliveries_decay: FORGOTTEN,
         ..TopicScoreParams::default()
     }
 }

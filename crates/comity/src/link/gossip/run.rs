@@ -3,32 +3,39 @@
 
 use super::parts::{self, Parts, PartsEvent};
 use super::reach::Reach;
-use super::transport::{address_of, socket_of};
+use super::transport::{address_of, place_of, socket_of};
 use super::{Heard, Met, NotPublished, Order, Place, Told, Verdict};
 use crate::config::{Bootstrap, Gossip as Config};
-use comity_core::id::NodeId;
+use crate::observe::Counters;
+use comity_core::id::{Libp2pId, NodeId};
 use futures_util::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, mdns};
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, dcutr, identify, mdns};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Connections below which this node dials whoever it hears of: the low watermark.
-const CONNECTIONS_LOW: usize = 32;
+const CONNECTIONS_LOW: u32 = 32;
 
 /// Connections with one address from outside the local network.
 const FROM_ONE_ADDRESS_MAX: usize = 3;
 
 /// How often nodes to start from and relays are dialled that are not connected.
 const AGAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How often the peers are looked over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a peer's score is lowered to that does what no program does by mistake.
+const CONDEMNED: f64 = -10.0;
 
 /// Messages that are being judged, at most; what comes on top is neither taken nor passed on.
 const JUDGED_MAX: usize = 1024;
@@ -42,8 +49,13 @@ pub(super) struct Runner {
     told: mpsc::Sender<Told>,
     /// Where connections come from, if not from the local network.
     far: HashMap<ConnectionId, IpAddr>,
+    /// Where this node dialled by TCP, until the other side says what it is.
+    dialed: HashMap<ConnectionId, SocketAddr>,
+    /// Connections by a relay.
+    relayed: HashMap<ConnectionId, PeerId>,
     /// Messages that are being judged: who brought them.
     judged: HashMap<gossipsub::MessageId, PeerId>,
+    counters: Counters,
 }
 
 impl Runner {
@@ -51,10 +63,11 @@ impl Runner {
         swarm: Swarm<Parts>,
         config: Config,
         reach: Arc<Reach>,
-        orders: mpsc::Receiver<Order>,
-        told: mpsc::Sender<Told>,
+        (orders, told): (mpsc::Receiver<Order>, mpsc::Sender<Told>),
+        counters: Counters,
     ) -> Self {
-        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
+        let (far, dialed, relayed, judged) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        Self { swarm, config, reach, orders, told, far, dialed, relayed, judged, counters }
     }
 
     /// Listens by TCP and by QUIC, and runs until nobody orders any more.
@@ -63,8 +76,14 @@ impl Runner {
         for socket in &place.bound {
             self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
         }
+        if self.config.relay {
+            self.offer_to_relay(place);
+        }
         let mut again = interval(AGAIN_EVERY);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK_EVERY);
+        for ticks in [&mut again, &mut look] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.take(event),
@@ -73,6 +92,7 @@ impl Runner {
                     None => return,
                 },
                 _ = again.tick() => self.start_from(),
+                _ = look.tick() => self.look_over(),
             }
         }
     }
@@ -80,6 +100,15 @@ impl Runner {
     fn listen(&mut self, address: Multiaddr) {
         if let Err(failure) = self.swarm.listen_on(address.clone()) {
             tracing::warn!(%address, %failure, "gossip does not listen there");
+        }
+    }
+
+    /// A relay tells those whom it serves where it is reached, and serves nobody as long as it does not know that itself.
+    /// Whoever set it up as one says that it is reached where it listens.
+    fn offer_to_relay(&mut self, place: &Place) {
+        let anywhere = |socket: &&SocketAddr| !matches!(socket.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        for socket in place.reached.iter().filter(anywhere) {
+            self.swarm.add_external_address(address_of(*socket));
         }
     }
 
@@ -103,8 +132,8 @@ impl Runner {
     }
 
     fn permit(&self, address: &Multiaddr) {
-        if let Some((socket, _)) = socket_of(address) {
-            self.reach.permit(socket);
+        if let Some(place) = place_of(address) {
+            self.reach.permit(place);
         }
     }
 
@@ -116,7 +145,7 @@ impl Runner {
 
     /// Dials somebody it heard of, while there is room.
     fn meet(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if self.swarm.network_info().num_peers() < CONNECTIONS_LOW {
+        if self.swarm.network_info().num_peers() < CONNECTIONS_LOW as usize {
             self.dial(peer, addresses);
         }
     }
@@ -142,9 +171,44 @@ impl Runner {
             Order::Offer { node, addresses } => {
                 let Some(peer) = peer_of(node) else { return };
                 addresses.iter().for_each(|address| self.reach.permit(*address));
-                self.meet(peer, addresses.into_iter().map(address_of).collect());
+                // It proved its key to this node: no crowd of strangers takes its place.
+                let network = self.swarm.network_info();
+                if network.connection_counters().num_established_outgoing() < CONNECTIONS_LOW {
+                    self.dial(peer, addresses.into_iter().map(address_of).collect());
+                }
             }
+            // Err: nobody waits for it.
+            Order::Locate(reply) => drop(reply.send(self.addresses())),
         }
+    }
+
+    /// Where this node is reached: where it listens, by relays too, and what others have confirmed.
+    fn addresses(&self) -> Vec<String> {
+        let me = *self.swarm.local_peer_id();
+        let all: BTreeSet<_> = self.swarm.listeners().chain(self.swarm.external_addresses()).collect();
+        all.into_iter().map(|address| address.clone().with_p2p(me).unwrap_or_else(|same| same).to_string()).collect()
+    }
+
+    /// Parts with those that have too many topics or too low a score. They are refused until the score is forgotten.
+    fn look_over(&mut self) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let flooding = gossip.all_peers().filter(|(_, topics)| topics.len() > parts::TOPICS_OF_ONE_MAX);
+        for peer in flooding.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            tracing::warn!(%peer, "a peer subscribes to more topics than one may, and is not listened to for a while");
+            self.counters.turned_away("gossip_topics");
+            gossip.set_application_score(&peer, CONDEMNED);
+        }
+        let condemned = self.swarm.connected_peers().copied().filter(|peer| self.is_condemned(peer));
+        for peer in condemned.collect::<Vec<_>>() {
+            tracing::info!(%peer, "a peer brought too much that is refused, and is not listened to for a while");
+            self.counters.turned_away("gossip_score");
+            // Err: it is gone.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn is_condemned(&self, peer: &PeerId) -> bool {
+        self.swarm.behaviour().gossip.peer_score(peer).is_some_and(|score| score <= parts::SCORE_MIN)
     }
 
     fn judge(&mut self, message: &gossipsub::MessageId, verdict: Verdict) {
@@ -164,24 +228,42 @@ impl Runner {
                 message_id,
                 message,
             })) => self.hear(propagation_source, message_id, message),
-            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
-                self.identified(peer_id, &info);
+            SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
+                self.identified(connection_id, peer_id, &info);
+            }
+            SwarmEvent::Behaviour(PartsEvent::Punching(dcutr::Event { remote_peer_id, result: Ok(_) })) => {
+                self.leave_relay(remote_peer_id);
             }
             SwarmEvent::Behaviour(PartsEvent::Mdns(mdns::Event::Discovered(found))) => {
                 let mut all: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
                 found.into_iter().for_each(|(peer, address)| all.entry(peer).or_default().push(address));
                 all.into_iter().for_each(|(peer, addresses)| self.meet(peer, addresses));
             }
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
-                self.count(connection_id, &endpoint);
-                if num_established.get() == 1 {
-                    let remote = socket_of(endpoint.get_remote_address()).map(|(socket, _)| socket);
-                    let dialed = endpoint.is_dialer();
-                    self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, remote, dialed })));
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                if self.is_condemned(&peer_id) {
+                    self.counters.turned_away("gossip_score");
+                    self.swarm.close_connection(connection_id);
+                    return;
                 }
+                self.count(connection_id, &endpoint);
+                if endpoint.is_relayed() {
+                    self.relayed.insert(connection_id, peer_id);
+                }
+                // Of each connection, and not of the first only: both may have dialled at once, and each reached the other.
+                let dialed = endpoint.is_dialer();
+                if let Some((place, _)) = socket_of(endpoint.get_remote_address()).filter(|_| dialed) {
+                    self.dialed.insert(connection_id, place);
+                }
+                self.tell(node_of(&peer_id).map(|node| Told::Met(Met { node, reached_at: None, dialed })));
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                let full = matches!(error, ListenError::Denied { .. });
+                self.counters.turned_away(if full { "gossip_full" } else { "gossip_handshake" });
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.far.remove(&connection_id);
+                self.relayed.remove(&connection_id);
+                self.dialed.remove(&connection_id);
                 if num_established == 0 {
                     self.tell(node_of(&peer_id).map(Told::Parted));
                 }
@@ -194,10 +276,20 @@ impl Runner {
         }
     }
 
+    /// A direct way was found: what goes by the relay from now on would burden it for nothing.
+    fn leave_relay(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "gossip goes directly from now on");
+        let relayed = self.relayed.iter().filter(|(_, other)| **other == peer).map(|(connection, _)| *connection);
+        for connection in relayed.collect::<Vec<_>>() {
+            self.swarm.close_connection(connection);
+        }
+    }
+
     /// Refuses who has too many connections already.
     fn count(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let Some(ip) = ip_of(endpoint.get_remote_address()).filter(|ip| !is_local(*ip)) else { return };
         if self.far.values().filter(|other| **other == ip).count() >= FROM_ONE_ADDRESS_MAX {
+            self.counters.turned_away("gossip_address");
             self.swarm.close_connection(connection);
             return;
         }
@@ -205,7 +297,7 @@ impl Runner {
     }
 
     fn hear(&mut self, bringer: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
-        let author = message.source.as_ref().and_then(node_of);
+        let author = message.source.and_then(|source| Libp2pId::from_bytes(&source.to_bytes()).ok());
         let room = self.judged.len() < JUDGED_MAX;
         self.judged.insert(id.clone(), bringer);
         let (Some(author), Some(sequence), true) = (author, message.sequence_number, room) else {
@@ -218,7 +310,12 @@ impl Runner {
         }
     }
 
-    fn identified(&mut self, peer: PeerId, info: &identify::Info) {
+    fn identified(&mut self, connection: ConnectionId, peer: PeerId, info: &identify::Info) {
+        // Other programs that speak libp2p have no more than that there.
+        if let Some(place) = self.dialed.remove(&connection).filter(|_| info.protocol_version == parts::NETWORK) {
+            let met = |node| Told::Met(Met { node, reached_at: Some(place), dialed: true });
+            self.tell(node_of(&peer).map(met));
+        }
         let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
         if info.protocols.iter().any(|protocol| kad.protocol_names().contains(protocol)) {
             for address in info.listen_addrs.iter().filter(|address| ip_of(address).is_some_and(|ip| !ip.is_loopback()))

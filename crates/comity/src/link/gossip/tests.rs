@@ -37,7 +37,7 @@ impl Side {
         let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, ..config });
         let (hand, accepted) = door();
         let place = Place::new(vec![address], &[], Vec::new());
-        let started = Gossip::start(&keys, config.expect("on by default"), place, accepted);
+        let started = Gossip::start(&keys, config.expect("on by default"), place, accepted, Counters::new("test"));
         let (gossip, told, running) = started.expect("it starts");
         let stop = CancellationToken::new();
         let speaks = Speaks { tls: None, gossip: Some(hand) };
@@ -88,7 +88,7 @@ async fn what_one_says_the_other_hears_by_the_port_that_serves_http_too() {
     other.meets(&one).await;
     one.says("first").await;
     let heard = other.hears().await;
-    assert_eq!((heard.author, heard.topic.as_str(), heard.data.as_slice()), (one.node, TOPIC, &b"first"[..]));
+    assert_eq!((heard.author, heard.topic.as_str(), heard.data.as_slice()), (one.node.into(), TOPIC, &b"first"[..]));
     let mut http = TcpStream::connect(one.address).await.expect("it listens");
     http.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.expect("sent");
     let mut page = String::new();
@@ -113,5 +113,5 @@ async fn a_message_is_passed_on_when_it_was_judged_good_and_not_else() {
     let heard = middle.hears().await;
     middle.gossip.judge(&heard, Verdict::Good).await;
     let heard = other.hears().await;
-    assert_eq!((heard.author, heard.data.as_slice()), (one.node, &b"good"[..]));
+    assert_eq!((heard.author, heard.data.as_slice()), (one.node.into(), &b"good"[..]));
 }

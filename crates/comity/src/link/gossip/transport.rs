@@ -1,12 +1,12 @@
-//! How libp2p reaches other nodes by TCP: it dials as any other link does, and what it accepts came by the node's one
-//! port, whose first byte told. It knows nothing of Noise, yamux and gossip. Source: the `Transport` trait of
+//! How libp2p reaches other nodes, by TCP and by QUIC: it dials as any other link does, and what it accepts by TCP came
+//! by the node's one port, whose first byte told. It knows nothing of Noise, yamux and gossip. Source: the `Transport` trait of
 //! libp2p-core, and `specs/connections` of libp2p.
 
 use super::super::wire::Wire;
 use super::reach::Reach;
 use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, quic};
 use std::collections::VecDeque;
 use std::future::{Ready, ready};
 use std::io;
@@ -105,6 +105,67 @@ impl Transport for OnePort {
     }
 }
 
+type QuicDialing =
+    Pin<Box<dyn Future<Output = Result<<quic::tokio::Transport as Transport>::Output, quic::Error>> + Send>>;
+
+/// QUIC, which dials where the node does.
+pub(super) struct Quic {
+    inner: quic::tokio::Transport,
+    reach: Arc<Reach>,
+}
+
+impl Quic {
+    pub(super) fn new(config: quic::Config, reach: Arc<Reach>) -> Self {
+        Self { inner: quic::tokio::Transport::new(config), reach }
+    }
+}
+
+impl Transport for Quic {
+    type Output = <quic::tokio::Transport as Transport>::Output;
+    type Error = quic::Error;
+    type ListenerUpgrade = <quic::tokio::Transport as Transport>::ListenerUpgrade;
+    type Dial = QuicDialing;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<quic::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<QuicDialing, TransportError<quic::Error>> {
+        let dialing = self.inner.dial(address.clone(), options)?;
+        let Some(place) = place_of(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
+        let reach = Arc::clone(&self.reach);
+        Ok(Box::pin(async move {
+            let _turn = reach.dial(place).await?;
+            dialing.await
+        }))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, quic::Error>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// The place that an address begins with, by TCP or by UDP.
+pub(super) fn place_of(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
 /// An address as libp2p writes it.
 pub(super) fn address_of(socket: SocketAddr) -> Multiaddr {
     Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
@@ -125,4 +186,22 @@ pub(super) fn socket_of(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerI
         Some(_) => return None,
     };
     parts.next().is_none().then_some((SocketAddr::new(ip, port), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use libp2p::identity::Keypair;
+
+    #[tokio::test]
+    async fn an_address_that_is_not_dialled_is_not_dialled_by_quic_either() {
+        let reach = Arc::new(Reach::new(false, Vec::new()));
+        let mut quic = Quic::new(quic::Config::new(&Keypair::generate_ed25519()), reach);
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let dialing = quic.dial("/ip4/127.0.0.1/udp/9/quic-v1".parse().expect("an address"), options);
+        let refused = dialing.expect("it is one of QUIC").await.err().expect("nobody may name loopback").to_string();
+        assert_eq!(refused, "an address that is not dialled");
+    }
 }

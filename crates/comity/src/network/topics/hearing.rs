@@ -7,10 +7,11 @@ use crate::link::gossip::{Heard, Met, Told, Verdict};
 use comity_core::audience;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
-use comity_core::id::{Libp2pId, MessageId, decode_base64, encode_base64};
+use comity_core::id::{MessageId, decode_base64, encode_base64};
 use comity_core::node::{Answer, Event, Input, Proof, Refusal};
 use comity_core::payload::Payload;
 use comity_core::peers::PeerView;
+use comity_core::time::Timestamp;
 use comity_core::topic::{About, Topic};
 use comity_core::wire::gossip::{self as wire, BadGossip, Envelope, Fault};
 use futures_util::StreamExt;
@@ -30,6 +31,14 @@ const AT_ONCE: usize = 256;
 /// What a card calls a node that speaks libp2p at its port.
 pub(crate) const PROTOCOL: &str = "libp2p";
 
+/// For whom a message is.
+enum Meant {
+    /// For this node's own listeners.
+    ForUs(Box<Message>),
+    /// For others; and when it was written.
+    ForOthers(Timestamp),
+}
+
 impl Topics {
     /// Takes what comes, in order, and says of each message whether it is passed on once the rules have decided.
     pub(super) async fn hear(&self, mut told: mpsc::Receiver<Told>) {
@@ -44,8 +53,8 @@ impl Topics {
                             deciding.push(decision);
                         }
                     }
-                    Some(Told::Met(Met { node, remote, dialed })) => {
-                        self.0.handle.inform(Input::Met { key: node, remote, dialed }).await;
+                    Some(Told::Met(Met { node, reached_at, dialed })) => {
+                        self.0.handle.inform(Input::Met { key: node, remote: reached_at, dialed }).await;
                     }
                     Some(Told::Parted(key)) => self.0.handle.inform(Input::Parted { key }).await,
                     None => return,
@@ -67,38 +76,52 @@ impl Topics {
             return Verdict::NotNow;
         }
         let message = match self.message(heard, &topic) {
-            Ok(Some(message)) => message,
-            // It is for others, who get it from here.
-            Ok(None) => return Verdict::Good,
+            Ok(Meant::ForUs(message)) => *message,
+            // Others get it from here, unless somebody says again what was said long ago.
+            Ok(Meant::ForOthers(written)) => {
+                return if self.is_current(written) { Verdict::Good } else { Verdict::NotNow };
+            }
             Err(bad) => {
                 tracing::debug!(author = %heard.author, topic = heard.topic, %bad, "a message of a topic is no good");
-                self.0.handle.counters().turned_away("gossip");
+                self.0.handle.counters().dropped(bad.cause(), 1);
                 return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
             }
         };
-        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: Some(heard.author) };
+        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: heard.author.node() };
         match self.0.handle.arrive(message, proof).await {
-            Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => Verdict::NotNow,
+            // Who passes on what was said before, keeps it going round for ever.
+            Answer::Refused(
+                Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired | Refusal::Duplicate,
+            ) => Verdict::NotNow,
             // Others may have room for it.
             _ => Verdict::Good,
         }
     }
 
-    /// The message for this node's own listeners; `None` when it is not for them.
-    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
+    /// Whether this was written within the time for which messages are remembered.
+    fn is_current(&self, written: Timestamp) -> bool {
+        let now = self.now();
+        let away = written.since(now).max(now.since(written));
+        away <= Ttl::MAX.duration()
+    }
+
+    /// For whom a message is.
+    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Meant, BadGossip> {
         let raw = matches!(self.0.names.read(topic), About::Room(_) | About::Custom);
-        let author = Libp2pId::from(heard.author);
-        let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
+        let envelope = match wire::decode(&heard.data, &heard.author, &self.0.names, topic) {
             Ok(envelope) => Some(envelope),
+            Err(bad @ BadGossip::TooLarge { .. }) => return Err(bad),
             // Rooms and topics of one's own take anything.
             Err(_) if raw => None,
             Err(bad) => return Err(bad),
         };
         let role = self.state().audience.clone();
+        let written = envelope.as_ref().map_or_else(|| self.now(), |envelope| envelope.timestamp);
         if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
-            return Ok(None);
+            return Ok(Meant::ForOthers(written));
         }
-        Ok(self.received(heard, topic, envelope.as_ref()))
+        let message = self.received(heard, topic, envelope.as_ref());
+        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new(message))))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
@@ -153,7 +176,7 @@ impl Topics {
 
 /// Author and number of a message, which it signed: whoever brings it again brings the same id.
 fn id_of(heard: &Heard) -> MessageId {
-    let mut name = heard.author.as_bytes().to_vec();
+    let mut name = heard.author.to_bytes();
     name.extend(heard.sequence.to_be_bytes());
     MessageId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &name))
 }
