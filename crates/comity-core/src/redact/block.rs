@@ -17,7 +17,7 @@ pub(super) fn private_key(text: &str, start: usize) -> Option<Range<usize>> {
     let close = label.windows(4).position(|window| window == b"----")?;
     let label = &label[..close];
     let has = |word: &[u8]| label.windows(word.len()).any(|window| window == word);
-    if !has(b"PRIVATE") || !has(b"KEY") {
+    if !(has(b"PRIVATE") && has(b"KEY")) && !has(b"OpenVPN Static key") {
         return None;
     }
     let head = start + dashes + close;

@@ -17,6 +17,8 @@ pub(super) enum Noun {
     Seed,
     Pin,
     Named,
+    /// The secret half of a pair that is called an id: only a UUID is one.
+    SecretId,
 }
 
 /// Longest name of a field, bytes. What is longer is no name.
@@ -35,7 +37,9 @@ const NEUTRAL: &[&str] = words! {
 const PASSWORDS: &[&str] = words! {
     "password" "passwd" "passwort" "passphrase" "pwd" "passwords" "kennwort" "senha" "contrasena" "contraseña"
     "parola" "userpass" "dbpass" "rootpass" "adminpass" "mypass" "smtppass" "mailpass" "ftppass" "authpass"
-    "sshpass" "rootpw" "userpw" "dbpw" "adminpw" "passphrases"
+    "sshpass" "rootpw" "userpw" "dbpw" "adminpw" "passphrases" "storepass" "keypass" "srcstorepass" "deststorepass"
+    "wachtwoord" "hasło" "haslo" "heslo" "lösenord" "losenord" "passord" "adgangskode" "kodeord" "salasana" "jelszó"
+    "jelszo" "şifre" "sifre" "motdepasse" "mdp" "пароль" "clave" "bindpw" "psksecret"
 };
 
 /// What of a language's grammar or a list's paging is called a token.
@@ -81,6 +85,10 @@ pub(super) fn noun(name: &str) -> Option<Noun> {
     }
     let (last, before, more) =
         (part(at), if at + 1 < count { part(at + 1) } else { "" }, if at + 2 < count { part(at + 2) } else { "" });
+    // `NEXT_PUBLIC_…_KEY`: what a page shows to everybody.
+    if (at..count).any(|index| part(index) == "public") && matches!(last, "key" | "token") {
+        return None;
+    }
     let trimmed = last.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let last = if trimmed.is_empty() { last } else { trimmed };
     if last == "data" && before == "key" && more == "client" {
@@ -117,7 +125,14 @@ fn of_last(last: &str, before: &str, more: &str, alone: bool) -> Option<Noun> {
         }
         "otp" | "totp" if alone => Some(Noun::Pin),
         "code" if matches!(before, "otp" | "2fa" | "mfa" | "totp" | "time") => Some(Noun::Pin),
-        "psk" | "jwt" => Some(Noun::Named),
+        "psk" | "jwt" | "presharedkey" => Some(Noun::Named),
+        "seed" if matches!(before, "secret" | "private" | "signing" | "master" | "wallet" | "account" | "key") => {
+            Some(Noun::Seed)
+        }
+        "salt" if matches!(before, "auth" | "in" | "nonce") => Some(Noun::SomeKey),
+        "id" if before == "secret" && !matches!(more, "client" | "aws" | "arn") => Some(Noun::SecretId),
+        "phrase" if before == "pass" => Some(Noun::Password),
+        "passe" if before == "de" => Some(Noun::Password),
         "base" if before == "key" && more == "secret" => Some(Noun::ApiKey),
         _ => of_joined(last),
     }
@@ -152,7 +167,8 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
         "private" | "priv" | "privkey" => Some(Noun::PrivateKey),
         "public" | "pub" | "primary" | "foreign" | "partition" | "sort" | "cache" | "object" | "row" | "map"
         | "idempotency" | "routing" => None,
-        "access" if more == "public" => None,
+        "site" | "publishable" | "publish" | "measurement" | "tracking" | "anon" => None,
+        _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"
         | "socket" | "websocket" => None,
         _ if SECRET_KEYS.contains(&before) => Some(Noun::ApiKey),

@@ -7,7 +7,7 @@
 use super::rule::{Check, Find, NEAR_BYTES, Rule};
 use super::spans::Span;
 use super::value::{self, Strength};
-use super::{address, block, checksum, columns, given, rules, webtoken};
+use super::{address, block, checksum, code, codes, columns, given, grid, paired, rules, said, verdict, webtoken};
 use crate::redact::field::Noun;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
@@ -49,6 +49,10 @@ struct Walk {
     fields_from: usize,
     /// Statements before this likewise.
     columns_from: usize,
+    /// Lines of tables before this likewise.
+    grid_from: usize,
+    /// Lists of codes before this likewise.
+    codes_from: usize,
 }
 
 impl Seeker {
@@ -113,6 +117,7 @@ impl Seeker {
         let found = match compiled.rule.find {
             Find::After(_) => compiled.after(text, hit),
             Find::Around(before, _) => compiled.around(text, hit, before),
+            Find::Said(noun) => said::secret(text, noun, hit),
             Find::Address => address::password(text, hit.end),
             Find::Before => address::password_before(text, hit.start),
             Find::Block => block::private_key(text, hit.start),
@@ -125,6 +130,29 @@ impl Seeker {
                 }
                 return;
             }
+            Find::Paired => {
+                if let Some((noun, range)) = paired::secret(text, hit) {
+                    self.push(&mut walk.spans, noun, range);
+                }
+                return;
+            }
+            Find::Grid => {
+                if hit.start >= walk.grid_from {
+                    let spans = &mut walk.spans;
+                    let passed = grid::secrets(text, hit, |noun, range| self.push(spans, noun, range));
+                    walk.grid_from = passed.unwrap_or(walk.grid_from);
+                }
+                return;
+            }
+            Find::Codes => {
+                if hit.start >= walk.codes_from {
+                    let spans = &mut walk.spans;
+                    let passed = codes::recovery(text, hit.end, |range| spans.push(Span { range, rule: index }));
+                    walk.codes_from = passed.unwrap_or(walk.codes_from);
+                }
+                return;
+            }
+            Find::Seed => codes::seed(text, hit.end),
             Find::Columns => {
                 if hit.start >= walk.columns_from {
                     let spans = &mut walk.spans;
@@ -149,6 +177,7 @@ impl Seeker {
     pub(super) fn rule_of(&self, noun: Noun) -> Option<usize> {
         let wanted = match noun {
             Noun::SomeKey => Noun::ApiKey,
+            Noun::SecretId => Noun::Secret,
             other => other,
         };
         self.fields.iter().find(|(noun, _)| *noun == wanted).map(|(_, rule)| *rule)
@@ -219,6 +248,13 @@ impl Compiled {
             Check::Random => is_drawn(whole),
             Check::Chosen => !value::is_stand_in(whole),
             Check::Checksum => checksum::holds(whole) || is_drawn(whole),
+            Check::Strong => is_strong(whole),
+            Check::Drawn => {
+                is_drawn(whole)
+                    && value::strength(whole) == Strength::Random
+                    && has_digit(whole)
+                    && !verdict::is_public(whole)
+            }
             Check::Basic => is_basic(whole),
             Check::Near(word) => {
                 let from = value::floor(text, range.start.saturating_sub(NEAR_BYTES));
@@ -251,17 +287,21 @@ fn length_min(pattern: &str) -> usize {
 pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
     let mut all = BTreeSet::from([start.to_owned()]);
     if any_case {
-        let mut first = start.to_owned();
-        let letter = start.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(0);
-        first[letter..=letter].make_ascii_uppercase();
-        let mut each = String::new();
-        for letter in start.chars() {
-            let begins = !each.ends_with(|before: char| before.is_ascii_alphabetic());
-            each.push(if begins { letter.to_ascii_uppercase() } else { letter });
-        }
-        all.extend([start.to_ascii_lowercase(), start.to_ascii_uppercase(), first, each]);
+        all.extend([start.to_lowercase(), start.to_uppercase(), capitals(start, false), capitals(start, true)]);
     }
     all
+}
+
+/// The word with its first letter in upper case, or with the first of each word.
+fn capitals(start: &str, each: bool) -> String {
+    let mut written = String::new();
+    let mut begun = false;
+    for letter in start.chars() {
+        let begins = letter.is_alphabetic() && !written.ends_with(char::is_alphabetic) && (each || !begun);
+        begun |= begins;
+        if begins { written.extend(letter.to_uppercase()) } else { written.push(letter) }
+    }
+    written
 }
 
 /// Whether a token may begin here: behind nothing that could be of it.
@@ -300,6 +340,20 @@ fn is_drawn(whole: &str) -> bool {
     const SHORT_ENTROPY_MIN: f32 = 2.4;
     let least = if whole.len() >= 20 { ENTROPY_MIN } else { SHORT_ENTROPY_MIN };
     !value::is_printed(whole) && value::strength(whole) >= Strength::Mixed && value::entropy(whole) >= least
+}
+
+/// As people choose passwords where a word may stand too.
+fn is_strong(whole: &str) -> bool {
+    const LENGTH_MIN: usize = 5;
+    let strength = value::strength(whole);
+    let fits = strength >= Strength::Mixed
+        || strength == Strength::Numbered && whole.len() >= LENGTH_MIN
+        || value::is_passphrase(whole);
+    fits && !value::is_stand_in(whole) && !whole.contains("://") && !code::is_sentence(whole) && !whole.starts_with(['/', '.'])
+}
+
+fn has_digit(whole: &str) -> bool {
+    whole.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Base64 of a name, a colon and a password.

@@ -24,6 +24,14 @@ pub(super) const RULES: &[Rule] = &[
     )
     .check(Check::Printed),
     token("age-secret-key", Critical, KEY, &["AGE-SECRET-KEY-1"], r"[02-9AC-HJ-NP-Z]{50,60}"),
+    after("rails-master-key", Critical, KEY, &["master.key", "master_key", "credentials.yml.enc", ".key\n"], r#"[\s"'`:=>]{1,6}([a-f0-9]{32})(?:\W|\z)"#),
+    after(
+        "piped-private-key",
+        Critical,
+        KEY,
+        &["private-key <(echo ", "preshared-key <(echo "],
+        r#"["']?([A-Za-z0-9+/]{43}=)"#,
+    ),
     token("age-plugin-identity", Medium, KEY, &["AGE-PLUGIN-"], r"[A-Z0-9]{2,20}-1[02-9AC-HJ-NP-Z]{20,}"),
     token("minisign-secret-key", Critical, KEY, &["RWRTY0Iy"], r"[A-Za-z0-9+/=]{100,}"),
     after("json-web-key", Critical, KEY, &["\"d\""], r#"\s{0,4}:\s{0,4}"([\w-]{22,})""#).check(Check::Near("\"kty\"")),
@@ -88,6 +96,14 @@ pub(super) const RULES: &[Rule] = &[
             "wordpress_logged_in_",
         ],
         r"([\w%.+/:-]{16,}={0,2})",
+    )
+    .random(),
+    after(
+        "otp-key",
+        High,
+        &["mfa"],
+        &["authenticator", "2fa", "totp", "two-factor", "two factor", "setup key", "mfa", "otp"],
+        r#"[^\n]{0,80}?[\s"':=]{1,4}((?-i:[A-Z2-7]{16,64})|(?-i:[A-Z2-7]{4}(?:[ -][A-Z2-7]{4}){3,15})|(?-i:[a-z2-7]{4}(?: [a-z2-7]{4}){3,15}))(?:[^\w]|\z)"#,
     )
     .random(),
     after("otp-seed", High, &["mfa"], &["otpauth://"], r#"[^\s"'<>]{1,300}?secret=([A-Za-z2-7]{8,})"#),

@@ -1,12 +1,16 @@
 //! The kinds of secret that are known without configuration, from their vendors' published formats. A table
 //! in the language and no file beside it: the compiler reads it, a start-up does not, and a row can name a check.
 
+mod calls;
 mod cloud;
 mod code;
 mod data;
 mod fields;
 mod intelligence;
 mod keys;
+mod links;
+mod network;
+mod shell;
 mod speech;
 mod trade;
 mod watch;
@@ -24,7 +28,11 @@ pub(super) const TABLES: &[&[Rule]] = &[
     speech::RULES,
     work::RULES,
     watch::RULES,
+    links::RULES,
     data::RULES,
+    network::RULES,
+    shell::RULES,
+    calls::RULES,
     fields::RULES,
 ];
 
