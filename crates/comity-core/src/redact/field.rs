@@ -129,7 +129,10 @@ fn of_last(last: &str, before: &str, more: &str, alone: bool) -> Option<Noun> {
         "seed" if matches!(before, "secret" | "private" | "signing" | "master" | "wallet" | "account" | "key") => {
             Some(Noun::Seed)
         }
-        "salt" if matches!(before, "auth" | "in" | "nonce") => Some(Noun::SomeKey),
+        "salt" if matches!(before, "auth" | "in" | "nonce" | "token") => Some(Noun::SomeKey),
+        "pat" if !alone => Some(Noun::Token),
+        "skey" if !alone => Some(Noun::ApiKey),
+        "private" if matches!(before, "apikey" | "key") => Some(Noun::ApiKey),
         "id" if before == "secret" && !matches!(more, "client" | "aws" | "arn") => Some(Noun::SecretId),
         "phrase" if before == "pass" => Some(Noun::Password),
         "passe" if before == "de" => Some(Noun::Password),
@@ -171,7 +174,7 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
         _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"
         | "socket" | "websocket" => None,
-        _ if SECRET_KEYS.contains(&before) => Some(Noun::ApiKey),
+        _ if SECRET_KEYS.contains(&before) || more == "x" => Some(Noun::ApiKey),
         _ => Some(Noun::SomeKey),
     }
 }

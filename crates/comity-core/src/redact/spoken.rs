@@ -186,12 +186,20 @@ impl<'t> Candidate<'t> {
         fits.then(|| self.range.start..self.range.start + line.len())
     }
 
-    /// `zkmz goja xlql wxxs`: four times four letters, as Google and Apple hand them out.
+    /// `zkmz goja xlql wxxs`: four times four letters, as Google and Apple hand them out, or six as WordPress does.
     fn groups(&self) -> Option<Range<usize>> {
         const LENGTH: usize = 19;
         let whole = self.text.get(self.range.start..self.range.start + LENGTH)?;
         let next = self.text[self.range.start + LENGTH..].chars().next();
         let fours = |sign: char| whole.split(sign).count() == 4 && whole.split(sign).all(|four| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_lowercase()));
+        let six = self.text.get(self.range.start..self.range.start + LENGTH + 10).filter(|six| {
+            six.split(' ').count() == 6
+                && six.split(' ').all(|four| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+                && has_digit(six)
+        });
+        if six.is_some() {
+            return Some(self.range.start..self.range.start + LENGTH + 10);
+        }
         let words = whole.split([' ', '-']).filter(|four| value::wordlike(four)).count();
         ((fours(' ') || fours('-')) && words < 4 && !next.is_some_and(char::is_alphanumeric))
             .then(|| self.range.start..self.range.start + LENGTH)

@@ -214,7 +214,7 @@ fn is_compound(whole: &str) -> bool {
 /// What is meant to be known, whatever its name: public keys, digests, node ids, certificates.
 pub(super) fn is_public(whole: &str) -> bool {
     const STARTS: &[&str] = words! {
-        "ed25519:" "ssh-rsa " "ssh-ed25519 " "ecdsa-sha2-" "sk-ssh-ed25519" "pk.eyJ" "sb_publishable_" "phc_" "6Le" "G-" "GTM-" "xpub" "ypub" "zpub" "tpub" "pk-lf-" "public_" "pub_" "pub-c-" "client-" "sha256:" "sha512:" "sha1:" "md5:"
+        "ed25519:" "ssh-rsa " "ssh-ed25519 " "ecdsa-sha2-" "sk-ssh-ed25519" "pk.eyJ" "sb_publishable_" "phc_" "6Le" "G-" "GTM-" "xpub" "ypub" "zpub" "tpub" "pk-lf-" "public_" "pub_" "pub-c-" "sha256:" "sha512:" "sha1:" "md5:"
         "sha256-" "sha384-" "sha512-" "SHA256:" "-----BEGIN" "12D3KooW" "did:" "age1" "urn:" "npub1" "pk_live_"
         "pk_test_" "data:image"
     };

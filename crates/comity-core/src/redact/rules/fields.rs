@@ -49,8 +49,8 @@ pub(super) const RULES: &[Rule] = &[
         "password = \"@\"",
     ),
     special("secret-field", High, FIELD, &["secret"], Field(Noun::Secret), "client_secret: \"@\""),
-    special("token-field", High, FIELD, &["token"], Field(Noun::Token), "{\"access_token\": \"@\"}"),
-    special("api-key-field", High, FIELD, &["key"], Field(Noun::ApiKey), "API_KEY=@"),
+    special("token-field", High, FIELD, &["token", "_pat", "-pat"], Field(Noun::Token), "{\"access_token\": \"@\"}"),
+    special("api-key-field", High, FIELD, &["key", "_salt"], Field(Noun::ApiKey), "API_KEY=@"),
     special("private-key-field", Critical, FIELD, &["privkey"], Field(Noun::PrivateKey), "private_key = \"@\""),
     special("credential-field", High, FIELD, &["cred"], Field(Noun::Credential), "credential: '@'"),
     special(

@@ -11,6 +11,7 @@ mod keys;
 mod links;
 mod network;
 mod shell;
+mod smaller;
 mod speech;
 mod trade;
 mod watch;
@@ -28,6 +29,7 @@ pub(super) const TABLES: &[&[Rule]] = &[
     speech::RULES,
     work::RULES,
     watch::RULES,
+    smaller::RULES,
     links::RULES,
     data::RULES,
     network::RULES,
