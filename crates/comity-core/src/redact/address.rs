@@ -31,6 +31,12 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     };
     let range = from + colon + 1..from + at;
     let whole = text.get(range.clone())?;
+    // GitHub takes a token as the user, and a word for the password.
+    if matches!(whole, "x-oauth-basic" | "" | "x" | "X" | "api_token") {
+        let user = from..from + colon;
+        let token = value::strength(text.get(user.clone())?) == Strength::Random;
+        return token.then_some(user);
+    }
     (colon < at && is_password(whole)).then_some(range)
 }
 

@@ -80,13 +80,18 @@ pub(super) fn seed(text: &str, from: usize) -> Option<Range<usize>> {
     let window = text.get(from..value::floor(text, from + INTRODUCTION_MAX + LIST_MAX))?;
     let mut run: Option<Range<usize>> = None;
     let mut count = 0;
+    let mut end = from;
+    let mut says = false;
     for word in window.split(|letter: char| letter.is_whitespace() || ",;|[]\"'`".contains(letter)) {
         let start = from + (word.as_ptr() as usize - window.as_ptr() as usize);
         if word.is_empty() || is_number(word) {
             continue;
         }
+        let opens = says || text[end..start].contains([':', '=', '\n', '"', '\'', '`']) || start - from <= 1;
+        end = start + word.len();
+        says = word.ends_with([':', '=']) || matches!(word, "is" | "are" | "ist" | "lautet" | "es" | "est");
         let bare = word.trim_end_matches(['.', ',']).trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ')' | ':'));
-        if is_seed_word(bare) {
+        if is_seed_word(bare) && (opens || count > 0) {
             let end = start + word.trim_end_matches(['.', ',']).len();
             run = Some(run.map_or(start, |run| run.start)..end);
             count += 1;

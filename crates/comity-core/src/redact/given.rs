@@ -64,6 +64,10 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     if bytes[..start].ends_with(b"::") {
         return None;
     }
+    // `=== PASS: TestLogin2`: what a test says.
+    if link == Link::Colon && &bytes[start..end] == b"PASS" && bytes[..start].ends_with(b" ") {
+        return None;
+    }
     // "Pass" is a verb too, and `pass("…")` a call.
     if matches!(link, Link::Space | Link::Said | Link::Beside) && bytes[start..end].eq_ignore_ascii_case(b"pass") {
         return None;
@@ -212,7 +216,8 @@ fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
             Some((if quote.is_some() { Link::Labelled } else { Link::Tag }, after + 1))
         }
         [b'{', ..] if quote.is_some() && loose == Link::Loose => default(bytes, after),
-        [b'|', b'|', ..] | [b'?', b'?', ..] => Some((Link::Beside, after + 2)),
+        [b'|', b'|', ..] | [b'?', b'?', ..] | [b'<', b'-', ..] => Some((Link::Beside, after + 2)),
+        [b')', ..] if quote.is_some() => alternative(bytes, after + 1),
         [b'|', b' ', ..] => Some((Link::Cell, after + 1)),
         [b'(', ..] => Some((Link::Beside, after + 1)),
         [b',' | b'\n' | b'\r' | b' ' | b'\t', ..] | [] => value_named_so(bytes, after).or_else(|| {
@@ -227,6 +232,13 @@ fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
         }
         _ => None,
     }
+}
+
+/// `getenv("name") ?: "value"`: what stands in for it.
+fn alternative(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
+    let at = skip_blanks(bytes, at);
+    let signs: [&[u8]; 4] = [b"?:", b"??", b"||", b"or "];
+    signs.iter().find(|sign| bytes[at..].starts_with(sign)).map(|sign| (Link::Beside, at + sign.len()))
 }
 
 /// How long `[]` or `[32]` is, behind the name of an array.

@@ -29,7 +29,8 @@ pub(super) fn secrets(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun,
     let separator = separator(&bytes[head.clone()])?;
     let names = cells(bytes, head.clone(), separator);
     let named = |cell: &Range<usize>| text.get(cell.clone()).is_some_and(is_name);
-    if names.len() < 2 || names.len() > COLUMNS_MAX || !names.iter().all(named) {
+    let query = bytes[head.clone()].trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"select "));
+    if query || names.len() < 2 || names.len() > COLUMNS_MAX || !names.iter().all(named) {
         return Some(head.end);
     }
     let nouns: Vec<Option<Noun>> = names.iter().map(|name| text.get(name.clone()).and_then(field::noun)).collect();

@@ -48,6 +48,9 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     }
     let first = quoted(text, at).or_else(|| braced(text, link, at)).or_else(|| match link {
         Link::Beside | Link::Compare => None,
+        Link::Tag if bytes[at..].get(..6).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<value")) => {
+            element(text, skip_tags(bytes, at))
+        }
         Link::Tag => element(text, at),
         Link::Labelled => element(text, skip_tags(bytes, skip_space(bytes, at))),
         _ => bare(text, start, link, at, query),

@@ -15,6 +15,19 @@ const WORDS_MAX: usize = 16;
 /// How far before the noun its value may stand, bytes.
 const BEFORE_MAX: usize = 100;
 
+/// What is counted, measured or done, and is not the secret itself: "password length: 16".
+const ATTRIBUTES: &[&str] = words! {
+    "count" "length" "score" "age" "policy" "policies" "hash" "hashes" "hashing" "manager" "entropy" "field" "fields"
+    "list" "check" "strength" "expiry" "attempts" "attempt" "history" "size" "limit" "column" "id" "type" "name" "hint"
+    "reset" "rotation" "file" "path" "url" "lifetime" "ttl" "timeout" "format" "version" "protected" "requirements"
+    "layout" "header" "coverage" "review" "bucket" "storage" "validation" "input" "prompt" "cost" "cache" "authentication" "auth"
+};
+
+const NEGATIONS: &[&str] = words! {
+    "not" "never" "no" "without" "isn't" "wasn't" "mustn't" "nicht" "kein" "keine" "nie" "ne" "pas" "non" "não" "niet" "nie"
+    "не" "like"
+};
+
 /// What says that the value follows.
 const COPULAS: &[&str] = words! {
     "is" "was" "are" "be" "being" "equals" "reads" "ist" "lautet" "war" "lauten" "sind" "heißt" "es" "era" "son" "será"
@@ -29,13 +42,16 @@ const FILLERS: &[&str] = words! {
 };
 
 /// What stands between a value and the noun behind it: "X as the password".
-const AS: &[&str] = words! { "as" "is" "als" "como" "comme" "come" "jako" "som" "ist" "es" "est" "for" };
+const AS: &[&str] = words! { "as" "is" "als" "como" "comme" "come" "jako" "som" "ist" "es" "est" "for" "are" "that's" "thats" };
 
 /// The secret that a sentence names around the noun at `hit`.
 pub(super) fn secret(text: &str, noun: Noun, hit: Range<usize>) -> Option<Range<usize>> {
     let lead = text.get(hit.clone())?.len() - text.get(hit.clone())?.trim_start().len();
     let hit = hit.start + lead..hit.end;
     let end = noun_end(text, &hit)?;
+    if noun == Noun::Pin && end > hit.end {
+        return None;
+    }
     if noun == Noun::Pin && !spoken::is_of_a_lock(text, &hit) {
         return None;
     }
@@ -93,6 +109,9 @@ fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
         }
         let word = word(rest);
         let small = word.to_lowercase();
+        if step == 0 && ATTRIBUTES.contains(&small.trim_end_matches(':')) || NEGATIONS.contains(&small.as_str()) {
+            return None;
+        }
         if COPULAS.contains(&small.as_str()) || small.starts_with("'s") || small.starts_with("’s") {
             // "The password is generated for X: …": only a colon leads to the value then.
             let participle = text[at + word.len()..].trim_start().starts_with(|letter: char| letter.is_lowercase());
@@ -102,6 +121,12 @@ fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
             }
             at += word.len();
             continue;
+        }
+        if noun == Noun::Pin && step == 0 {
+            let code = Candidate::at(text, at)?.secret(noun);
+            if let Some(code) = code.filter(|code| spoken::ends_clause(&text[code.end..])) {
+                return Some(code);
+            }
         }
         if step < 3 && noun != Noun::Pin {
             let ends = step == 0 || spoken::ends_clause(&text[at + word.len()..]);

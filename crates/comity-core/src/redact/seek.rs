@@ -288,6 +288,8 @@ pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
     let mut all = BTreeSet::from([start.to_owned()]);
     if any_case {
         all.extend([start.to_lowercase(), start.to_uppercase(), capitals(start, false), capitals(start, true)]);
+        let (word, rest) = start.split_at(start.find(|letter: char| !letter.is_alphabetic()).unwrap_or(start.len()));
+        all.insert(word.to_uppercase() + rest);
     }
     all
 }

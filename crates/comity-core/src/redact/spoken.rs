@@ -112,7 +112,7 @@ impl<'t> Candidate<'t> {
             Noun::ApiKey => self.is_key(),
             _ => self.is_password()
                 && (self.quoted || whole.len() >= LENGTH_MIN)
-                && value::strength(whole) >= Strength::Mixed
+                && (value::strength(whole) >= Strength::Mixed || value::is_passphrase(whole))
                 && has_digit(whole)
                 && !is_hex(whole),
         }
@@ -122,7 +122,7 @@ impl<'t> Candidate<'t> {
     pub(super) fn is_before(&self, noun: Noun) -> bool {
         match noun {
             Noun::Pin => self.digits().is_some(),
-            Noun::Credential => false,
+            Noun::Credential => self.pair().is_some_and(|secret| value::strength(&self.text[secret]) >= Strength::Mixed),
             Noun::ApiKey => self.is_key(),
             _ => {
                 let strength = value::strength(self.whole());
@@ -268,7 +268,7 @@ pub(super) fn is_of_a_lock(text: &str, hit: &Range<usize>) -> bool {
     let behind = &behind[..behind.find(['\n', '.', ':']).unwrap_or(behind.len())];
     let named = |part: &str, count: usize, last: bool| {
         let lower = part.to_lowercase();
-        let words: Vec<&str> = lower.split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | '(' | ')')).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = lower.split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | '(' | ')' | '\'' | '’' | '-')).filter(|word| !word.is_empty()).collect();
         let taken = if last { &words[words.len().saturating_sub(count)..] } else { &words[..words.len().min(count)] };
         taken.iter().any(|word| LOCKS.contains(word))
     };

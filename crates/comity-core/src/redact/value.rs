@@ -185,7 +185,7 @@ pub(super) fn is_printed(value: &str) -> bool {
         return false;
     }
     let small = lower(value);
-    ["example", "your", "placeholder", "redacted", "changeme", "xxxx", "-here", "_here", "dummy", "replace"]
+    ["0123456789abcdef", "example", "your", "placeholder", "redacted", "changeme", "xxxx", "-here", "_here", "dummy", "replace"]
         .iter()
         .any(|word| small.contains(word))
 }
@@ -301,15 +301,20 @@ pub(super) fn is_passphrase(value: &str) -> bool {
     is_hyphenated(value) || is_numbered_words(value)
 }
 
-/// `Marble-Forest-56`: words and a number behind them.
-fn is_numbered_words(whole: &str) -> bool {
-    let Some((words, number)) = whole.rsplit_once(['-', '_', '.']) else { return false };
-    let worded = |word: &str| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let count = words.split(['-', '_', '.']).count();
-    (1..=5).contains(&number.len())
-        && number.bytes().all(|byte| byte.is_ascii_digit())
-        && words.split(['-', '_', '.']).all(worded)
-        && (count >= 2 || whole.starts_with(char::is_lowercase))
+/// `Marble-Forest-56`, `kestrel-91-lamp`: words and a number among them.
+fn is_numbered_words(value: &str) -> bool {
+    const LETTERS_MIN: usize = 4;
+    let (mut words, mut numbers) = (0, 0);
+    for part in value.split(['-', '_', '.']) {
+        if (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            numbers += 1;
+        } else if part.len() >= LETTERS_MIN && part.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            words += 1;
+        } else {
+            return false;
+        }
+    }
+    numbers == 1 && (words >= 2 || words == 1 && value.starts_with(char::is_lowercase))
 }
 
 /// `correct-horse-battery`: words that a generator of passphrases joined.

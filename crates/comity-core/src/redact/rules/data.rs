@@ -169,6 +169,13 @@ pub(super) const RULES: &[Rule] = &[
         r"[^\n|;]{0,200}?--token[ =]([a-z0-9]{6}\.[a-z0-9]{16})",
     ),
     token(
+        "argon2-hash",
+        Medium,
+        &["password", "hash"],
+        &["$argon2i$", "$argon2d$", "$argon2id$"],
+        r"(?:v=\d+\$)?[\w,=]+\$[A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{16,}",
+    ),
+    token(
         "password-hash",
         Medium,
         &["password", "hash"],
@@ -176,9 +183,6 @@ pub(super) const RULES: &[Rule] = &[
             "$2a$",
             "$2b$",
             "$2y$",
-            "$argon2i$",
-            "$argon2d$",
-            "$argon2id$",
             "$6$",
             "$5$",
             "$y$",

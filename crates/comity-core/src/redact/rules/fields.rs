@@ -16,18 +16,21 @@ const PASSWORDS: &[&str] = words! {
     "salasana" "jelszó" "jelszo" "parola" "parolă" "şifre" "sifre" "пароль" "пароля" "гасло"
     "парола" "лозинка" "lozinka" "geslo" "κωδικός" "パスワード" "密码" "密碼" "口令" "비밀번호"
     "암호" "كلمة المرور" "كلمة السر" "סיסמה" "סיסמא" "mật khẩu" "รหัสผ่าน" "पासवर्ड" "kata sandi" "wifi key"
-    "wi-fi key" "wlan key" "wpa key" "network key" "network security key" "wlan-schlüssel"
+    "wi-fi key" "wlan key" "wpa key" "network key" "network security key" "wlan-schlüssel" "WLAN-Schlüssel" "WiFi key" "WiFi-Key" "WLAN-Key" "p/w"
 };
 
 const LOGINS: &[&str] = words! {
     "creds" "credentials" "login" "logins" "zugangsdaten" "anmeldedaten" "logindaten" "credenciales" "accesos"
     "identifiants" "credenziali" "credenciais" "inloggegevens" "dane logowania" "log in with" "sign in with"
-    "user/pass" "user/password" "username/password" "user / password" "username / password" "логин/пароль"
+    "user/pass" "user/pw" "login/pw" "user/password" "username/password" "user / password" "username / password" "логин/пароль"
     "login/passwort" "账号密码" "账号" "帐号"
 };
 
+/// With capitals as they are: "pin" alone is in too many words.
+const PINS: &[&str] = words! { " pin" "\npin" "PIN" "Pin " "Pin:" " Pin" "PUK" "puk" "Puk" };
+
 const CODES: &[&str] = words! {
-    " pin" "\npin" "pin is" "PIN is" "PIN:" "pin code" "pin-code" "passcode" "code" "código" "codigo" "codice" "kode"
+    "pin code" "pin-code" "passcode" "code" "código" "codigo" "codice" "kode"
     "код" "otp" "einmalcode" "bestätigungscode" "sicherheitscode" "verifizierungscode" "türcode" "zugangscode"
     "one-time password" "验证码" "驗證碼" "認証コード" "인증번호" "clave" "wachtwoord"
 };
@@ -108,6 +111,7 @@ pub(super) const RULES: &[Rule] = &[
     special("spoken-password", High, SPEECH, PASSWORDS, Said(Noun::Password), "the password for it is @"),
     special("spoken-credentials", High, SPEECH, LOGINS, Said(Noun::Credential), "creds: bob / @"),
     special("spoken-code", Medium, SPEECH, CODES, Said(Noun::Pin), "the door PIN is 482913"),
+    Rule { any_case: false, ..special("spoken-pin", Medium, SPEECH, PINS, Said(Noun::Pin), "the PIN of the door: 482913") },
     special("spoken-key", High, SPEECH, KEYS, Said(Noun::ApiKey), "la clé API est @"),
     special("named-key-field", Medium, FIELD, &["psk", "jwt"], Field(Noun::Named), "psk=\"@\""),
 ];

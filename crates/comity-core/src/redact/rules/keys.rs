@@ -26,6 +26,15 @@ pub(super) const RULES: &[Rule] = &[
     token("age-secret-key", Critical, KEY, &["AGE-SECRET-KEY-1"], r"[02-9AC-HJ-NP-Z]{50,60}"),
     after("rails-master-key", Critical, KEY, &["master.key", "master_key", "credentials.yml.enc", ".key\n"], r#"[\s"'`:=>]{1,6}([a-f0-9]{32})(?:\W|\z)"#),
     after(
+        "disk-recovery-key",
+        Critical,
+        KEY,
+        &["recovery key", "recovery-key", "wiederherstellungsschlüssel", "bitlocker", "filevault", "clé de récupération", "recoverypassword"],
+        r"[^\n]{0,60}?[^\w-](\d{6}(?:-\d{6}){7}|[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5})(?:[^\w-]|\z)",
+    )
+    .check(Check::Printed),
+    after("lock-combination", Medium, KEY, &["combination is ", "combination: ", "combination to the ", "combination for the "], r"(?:[^\n\d]{1,40}?(?:is|:) )?(\d{1,2}[- ]\d{1,2}[- ]\d{1,2}|\d{3,8})(?:[^\w-]|\z)"),
+    after(
         "piped-private-key",
         Critical,
         KEY,

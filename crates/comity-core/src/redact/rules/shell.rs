@@ -9,7 +9,7 @@ const LOGIN: &[&str] = &["token", "shell"];
 /// What a command goes on with up to its flag, and the value of that.
 macro_rules! flag {
     ($flags:literal) => {
-        concat!(r#"(?:\.exe)?(?:[^\n|;]{0,300}?\s)?(?:"#, $flags, r#")["']?([^\s"'$<-][^\s"']{2,100})"#)
+        concat!(r#"(?:\.exe)?(?:[^\n|;]{0,300}?\s)?(?-i:"#, $flags, r#")["']?([^\s"'$<-][^\s"']{2,100})"#)
     };
 }
 
@@ -108,5 +108,18 @@ pub(super) const RULES: &[Rule] = &[
     token("ftp-pass", High, SHELL, &["PASS "], r#"([^\s"'$<:;,=]{5,100})\s*(?:\n|\\r|\z)"#).check(Check::Strong),
     token("smtp-auth-plain", High, SHELL, &["AUTH PLAIN ", "AUTHENTICATE PLAIN "], r"([A-Za-z0-9+/]{10,}={0,2})"),
     after("expect-send", High, SHELL, &["send -- ", "send \"", "send '"], r#"["']?([^\s"'$\\]{4,100})\\[rn]"#).check(Check::Strong),
+    after(
+        "named-login",
+        High,
+        SHELL,
+        &["ftp:", "sftp:", "ssh:", "vpn:", "rdp:", "imap:", "smtp:", "mysql:", "admin:", "portal:", "router:", "nas:", "db:", "database:", "account:", "access:"],
+        r"\s{1,3}[\w.@-]{2,60} / ([^\s/]{6,80})",
+    )
+    .check(Check::Strong),
+    after("encoded-password", High, SHELL, &["echo -n ", "printf "], r#"["']?([^\s"'$|%]{6,100})["']?\s*\|\s*base64"#).check(Check::Strong),
+    after("setup-password", High, SHELL, &["rootpw "], r#"--(?:plaintext|iscrypted)\s+["']?([^\s"']{4,200})"#),
+    after("cloud-init-password", High, SHELL, &["chpasswd:"], r#"[\s{]{0,20}(?:expire: \w+,?\s{0,20})?list:\s*[|>]?-?\s*["']?[\w.-]{1,40}:([^\s"'$]{4,100})"#),
+    after("network-manager-key", High, SHELL, &["wifi-sec.psk ", "wireless-security.psk ", "wifi-sec.wep-key0 ", "vpn.secrets "], r#"["']?(?:password=)?([^\s"'$<]{8,64})"#),
+    after("sql-variable", High, SHELL, &["declare @", "set @"], r#"\w{0,40}(?:pass|pwd|secret|token|key)\w{0,20}(?:\s+\w+(?:\(\w+\))?)?\s*:?=\s*N?'([^'\n]{3,200})'"#),
     after("rclone-obscured", High, SHELL, &["rclone obscure "], r#"["']?([^\s"'$-][^\s"']{2,100})"#),
 ];
