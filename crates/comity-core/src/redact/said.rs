@@ -49,6 +49,9 @@ pub(super) fn secret(text: &str, noun: Noun, hit: Range<usize>) -> Option<Range<
     let lead = text.get(hit.clone())?.len() - text.get(hit.clone())?.trim_start().len();
     let hit = hit.start + lead..hit.end;
     let end = noun_end(text, &hit)?;
+    if noun == Noun::Credential && text[..hit.start].ends_with('-') {
+        return None;
+    }
     if noun == Noun::Pin && end > hit.end {
         return None;
     }
@@ -87,6 +90,10 @@ fn noun_may_follow(text: &str, at: usize) -> bool {
 /// The value that follows: behind a colon, a copula, or at once.
 fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
     let stop = value::floor(text, end + REACH_MAX);
+    // `password=x` is a setting, and no sentence.
+    if text[end..].starts_with('=') && !text[end..].starts_with("= ") {
+        return None;
+    }
     let mut at = end;
     for step in 0..WORDS_MAX {
         at = skip(text, at, stop);

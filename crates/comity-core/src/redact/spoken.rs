@@ -64,6 +64,9 @@ impl<'t> Candidate<'t> {
         if let Some(inner) = quote(rest) {
             return Some(Self { text, range: at + inner.start..at + inner.end, quoted: true });
         }
+        if rest.starts_with(['"', '\'', '`']) {
+            return None;
+        }
         let window = &rest[..value::floor(rest, WORD_MAX)];
         let ends = |letter: char| {
             letter.is_whitespace() || matches!(letter, '、' | '。' | '，' | '；' | '）' | '」' | '"' | '`' | '<' | '>' | '|') || is_unspaced_letter(letter)
