@@ -1,6 +1,7 @@
 //! Passwords in addresses: `scheme://user:password@host`, and `user:password@tcp(host)` as Go's drivers write
 //! it. Only the password is the secret (RFC 3986, section 3.2.1); it may hold what should have been encoded.
 
+use super::steps;
 use super::value::{self, Strength};
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     };
     let window = &bytes[from..bytes.len().min(from + USER_MAX)];
     let length = window.iter().position(ends).unwrap_or(window.len());
+    steps::look(window.len());
     let run = without_next(&window[..length]);
     let host = run.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(run.len());
     let colon = run[..host].iter().position(|byte| *byte == b':');

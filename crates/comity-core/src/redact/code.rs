@@ -66,7 +66,10 @@ pub(super) fn is_code(value: &str) -> bool {
 fn is_word_of_code(word: &str) -> bool {
     match part_strength(word) {
         Strength::Words => true,
-        Strength::Numbered => !word.ends_with(|last: char| last.is_ascii_digit()) || !word[..word.len() - 1].ends_with(|before: char| before.is_ascii_digit()),
+        Strength::Numbered => {
+            !word.ends_with(|last: char| last.is_ascii_digit())
+                || !word[..word.len() - 1].ends_with(|before: char| before.is_ascii_digit())
+        }
         _ => false,
     }
 }

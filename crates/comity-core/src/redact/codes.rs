@@ -1,7 +1,7 @@
 //! Lists that are secrets: recovery codes behind their heading, and the words of a wallet (BIP 39), with numbers,
 //! commas or lines between them.
 
-use super::value;
+use super::{steps, value};
 use std::ops::Range;
 
 /// How far behind a heading a list begins, bytes.
@@ -32,11 +32,16 @@ pub(super) fn recovery(text: &str, from: usize, mut found: impl FnMut(Range<usiz
 
 /// The next code, past numbers of a list and what separates; and where to go on.
 fn code(text: &str, mut at: usize) -> Option<(Option<Range<usize>>, usize)> {
+    /// A code, and what separates it from the one before, bytes.
+    const CODE_WINDOW: usize = 128;
     loop {
-        let rest = text.get(at..)?;
-        let lead = rest.len() - rest.trim_start_matches(|letter: char| letter.is_whitespace() || ",;•*-–`\"'[]|".contains(letter)).len();
+        let rest = text.get(at..value::floor(text, at + CODE_WINDOW))?;
+        steps::look(rest.len());
+        let lead = rest.len()
+            - rest.trim_start_matches(|letter: char| letter.is_whitespace() || ",;•*-–`\"'[]|".contains(letter)).len();
         let rest = &rest[lead..];
-        let length = rest.find(|letter: char| letter.is_whitespace() || ",;`\"'[]|".contains(letter)).unwrap_or(rest.len());
+        let length =
+            rest.find(|letter: char| letter.is_whitespace() || ",;`\"'[]|".contains(letter)).unwrap_or(rest.len());
         let word = &rest[..length];
         let number = word.trim_end_matches(['.', ')', ':']);
         if length > 0 && word.len() <= 4 && number.bytes().all(|byte| byte.is_ascii_digit()) && number.len() < 4 {
@@ -56,7 +61,9 @@ fn code(text: &str, mut at: usize) -> Option<(Option<Range<usize>>, usize)> {
 
 /// `8832`, of `8832 1192`.
 fn is_half(word: &str) -> bool {
-    (3..=6).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric()) && word.bytes().any(|byte| byte.is_ascii_digit())
+    (3..=6).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// `a1b2c-d3e4f`, `83920184`, `ABCD1234EFGH`.
@@ -78,6 +85,7 @@ pub(super) fn seed(text: &str, from: usize) -> Option<Range<usize>> {
     const WORDS_MIN: usize = 12;
     const LIST_MAX: usize = 800;
     let window = text.get(from..value::floor(text, from + INTRODUCTION_MAX + LIST_MAX))?;
+    steps::look(window.len());
     let mut run: Option<Range<usize>> = None;
     let mut count = 0;
     let mut end = from;
@@ -90,7 +98,9 @@ pub(super) fn seed(text: &str, from: usize) -> Option<Range<usize>> {
         let opens = says || text[end..start].contains([':', '=', '\n', '"', '\'', '`']) || start - from <= 1;
         end = start + word.len();
         says = word.ends_with([':', '=']) || matches!(word, "is" | "are" | "ist" | "lautet" | "es" | "est");
-        let bare = word.trim_end_matches(['.', ',']).trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ')' | ':'));
+        let bare = word
+            .trim_end_matches(['.', ','])
+            .trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ')' | ':'));
         if is_seed_word(bare) && (opens || count > 0) {
             let end = start + word.trim_end_matches(['.', ',']).len();
             run = Some(run.map_or(start, |run| run.start)..end);
@@ -111,7 +121,8 @@ pub(super) fn seed(text: &str, from: usize) -> Option<Range<usize>> {
 }
 
 fn is_number(word: &str) -> bool {
-    word.len() <= 4 && word.trim_end_matches(['.', ')', ':']).bytes().all(|byte| byte.is_ascii_digit()) || matches!(word, "-" | "*" | "•")
+    word.len() <= 4 && word.trim_end_matches(['.', ')', ':']).bytes().all(|byte| byte.is_ascii_digit())
+        || matches!(word, "-" | "*" | "•")
 }
 
 /// Three to ten small letters, and none of the words that every sentence has and no wallet.

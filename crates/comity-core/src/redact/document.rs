@@ -63,7 +63,7 @@ impl Default for Typed {
 const KEY_PARTS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "k", "oth"];
 
 /// Names that a pair of name and value gives to them.
-const PAIR_NAMES: &[&str] = &["name", "key", "field", "header", "label", "variable", "k"];
+pub(super) const PAIR_NAMES: &[&str] = &["name", "key", "field", "header", "label", "variable", "k"];
 const PAIR_VALUES: &[&str] = &["value", "val", "v", "content", "default", "data"];
 
 /// What must be known of a place on the way down.

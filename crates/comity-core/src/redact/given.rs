@@ -98,7 +98,8 @@ fn closes_before_value(bytes: &[u8], start: usize, end: usize, link: Link, at: u
     let before = &bytes[start.saturating_sub(BEFORE_MAX)..start];
     let line = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let opened = before[line..].iter().filter(|byte| *byte == quote).count() % 2 == 1;
-    opened && bytes.get(at + 1).is_none_or(|next| matches!(next, b')' | b',' | b';' | b' ' | b'\n' | b']' | b'}' | b'<'))
+    opened
+        && bytes.get(at + 1).is_none_or(|next| matches!(next, b')' | b',' | b';' | b' ' | b'\n' | b']' | b'}' | b'<'))
 }
 
 /// The hit without the signs around it that only made it rarer.

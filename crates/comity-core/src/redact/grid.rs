@@ -2,6 +2,7 @@
 //! values separated by commas, semicolons or tabs (RFC 4180 without line breaks in values).
 
 use super::field::{self, Noun};
+use super::steps;
 use super::value::{self, Strength};
 use super::verdict;
 use std::ops::Range;
@@ -21,7 +22,8 @@ pub(super) fn secrets(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun,
         return None;
     }
     let from = hit.start.saturating_sub(LINE_MAX);
-    let start = bytes[from..hit.start].iter().rposition(|byte| *byte == b'\n').map_or(from, |newline| from + newline + 1);
+    let start =
+        bytes[from..hit.start].iter().rposition(|byte| *byte == b'\n').map_or(from, |newline| from + newline + 1);
     if start == from && from > 0 {
         return None;
     }
@@ -29,7 +31,8 @@ pub(super) fn secrets(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun,
     let separator = separator(&bytes[head.clone()])?;
     let names = cells(bytes, head.clone(), separator);
     let named = |cell: &Range<usize>| text.get(cell.clone()).is_some_and(is_name);
-    let query = bytes[head.clone()].trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"select "));
+    let query =
+        bytes[head.clone()].trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"select "));
     if query || names.len() < 2 || names.len() > COLUMNS_MAX || !names.iter().all(named) {
         return Some(head.end);
     }
@@ -61,11 +64,13 @@ fn may_end_a_cell(bytes: &[u8], at: usize) -> bool {
     let rest = &bytes[at.min(bytes.len())..];
     let name = rest.iter().take(NAME_MAX).take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
     let rest = &rest[name..];
-    let blanks = rest.iter().take(NAME_MAX).take_while(|byte| matches!(byte, b' ' | b'*' | b'"' | b'`' | b'\r')).count();
+    let blanks =
+        rest.iter().take(NAME_MAX).take_while(|byte| matches!(byte, b' ' | b'*' | b'"' | b'`' | b'\r')).count();
     matches!(rest.get(blanks), Some(b'|' | b',' | b';' | b'\t' | b'\n'))
 }
 
 fn line(bytes: &[u8], start: usize) -> Option<Range<usize>> {
+    steps::look(LINE_MAX.min(bytes.len().saturating_sub(start)));
     let window = bytes.get(start..bytes.len().min(start + LINE_MAX)).filter(|window| !window.is_empty())?;
     match window.iter().position(|byte| *byte == b'\n') {
         Some(length) => Some(start..start + length),
@@ -113,7 +118,8 @@ fn inner(bytes: &[u8], cell: Range<usize>) -> Range<usize> {
 
 fn is_name(cell: &str) -> bool {
     const NAME_MAX: usize = 40;
-    let letter = |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-' | '.' | '/' | '(' | ')' | '#');
+    let letter =
+        |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-' | '.' | '/' | '(' | ')' | '#');
     cell.len() <= NAME_MAX && cell.chars().all(letter) && cell.split(' ').count() <= 3
 }
 
@@ -127,7 +133,9 @@ fn is_secret(noun: Noun, whole: &str, separator: u8) -> bool {
     let strength = value::strength(whole);
     let strong = match noun {
         Noun::Password if separator == b'|' => strength >= Strength::Numbered || value::is_passphrase(whole),
-        Noun::Password => strength >= Strength::Numbered || whole.len() >= WORD_MIN && !whole.contains(['_', '-', '(', '.']),
+        Noun::Password => {
+            strength >= Strength::Numbered || whole.len() >= WORD_MIN && !whole.contains(['_', '-', '(', '.'])
+        }
         Noun::Pin => (4..=8).contains(&whole.len()) && whole.bytes().all(|byte| byte.is_ascii_digit()),
         Noun::SomeKey => strength == Strength::Random,
         Noun::Cookie | Noun::Authorization | Noun::SecretId => false,

@@ -2,6 +2,7 @@
 //! an element's text, a list, a block of YAML, or wrapped in a call.
 
 use super::given::Link;
+use super::steps;
 use super::value::{self, Strength};
 use std::ops::Range;
 
@@ -72,7 +73,13 @@ fn braced(text: &str, link: Link, at: usize) -> Option<Value> {
     let length = window.iter().position(|byte| *byte == b'}' || byte.is_ascii_whitespace())?;
     let range = at + 1..at + 1 + length;
     let drawn = value::strength(text.get(range.clone())?) >= Strength::Mixed && !window[..length].contains(&b'.');
-    (window[length] == b'}' && drawn).then_some(Value { range, quoted: true, own_line: false, query: false, next: b'}' })
+    (window[length] == b'}' && drawn).then_some(Value {
+        range,
+        quoted: true,
+        own_line: false,
+        query: false,
+        next: b'}',
+    })
 }
 
 /// A value in quotes, whose quotes may be escaped: it ends at the quote that is escaped as its first.
@@ -99,6 +106,7 @@ fn quoted(text: &str, at: usize) -> Option<Value> {
             b'\n' if !triple => break,
             byte if triple && byte == quote && !bytes[from + index..].starts_with(&[quote; 3]) => {}
             byte if byte == quote && closes(run, escapes) => {
+                steps::look(index);
                 let end = from + index - run.min(escapes);
                 if !triple && quote == b'\'' && run == 0 && end > from && bytes.get(from + index + 1) == Some(&quote) {
                     run = 0;
@@ -113,13 +121,17 @@ fn quoted(text: &str, at: usize) -> Option<Value> {
     }
     // Cut, or never closed: what stands up to the end of the line, if it is one word.
     let end = from + bytes[from..].iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len() - from);
+    let line = bytes[from..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - from);
+    steps::look(if triple { bytes.len() - from } else { line });
     let value = Value { range: from..end, quoted: true, own_line: false, query: false, next: 0 };
     (end > from && matches!(bytes.get(end), None | Some(b'\n' | b'\r'))).then_some(value)
 }
 
 /// Quotes as HTML, URLs and JSON write them where they cannot stand themselves.
-const ENCODED_QUOTES: &[&[u8]] =
-    &[b"&quot;", b"&#34;", b"&#x22;", b"&#39;", b"&#039;", b"&#x27;", b"&apos;", b"%22", b"%27", b"%5C%22", b"\\u0022", b"\\u0027", b"\\x22"];
+const ENCODED_QUOTES: &[&[u8]] = &[
+    b"&quot;", b"&#34;", b"&#x22;", b"&#39;", b"&#039;", b"&#x27;", b"&apos;", b"%22", b"%27", b"%5C%22", b"\\u0022",
+    b"\\u0027", b"\\x22",
+];
 
 /// How long the encoded quote here is.
 pub(super) fn encoded_quote(bytes: &[u8], at: usize) -> Option<usize> {
@@ -134,8 +146,15 @@ fn between_encoded(text: &str, at: usize, length: usize) -> Option<Value> {
     let bytes = text.as_bytes();
     let from = at + length;
     let window = &bytes[from..bytes.len().min(from + VALUE_MAX)];
+    steps::look(window.len());
     let end = from + window.windows(length).position(|part| part == &bytes[at..from])?;
-    (!bytes[from..end].contains(&b'\n')).then_some(Value { range: from..end, quoted: true, own_line: false, query: false, next: 0 })
+    (!bytes[from..end].contains(&b'\n')).then_some(Value {
+        range: from..end,
+        quoted: true,
+        own_line: false,
+        query: false,
+        next: 0,
+    })
 }
 
 /// Whether a quote behind so many backslashes closes a string that one behind `escapes` opened.
@@ -173,6 +192,7 @@ fn bare(text: &str, start: usize, link: Link, at: usize, query: bool) -> Option<
         }
         end += 1;
     }
+    steps::look(end - at);
     // What closes a sentence or a list is not of the value.
     while end > at && matches!(bytes[end - 1], b',' | b';' | b'.' | b')' | b']' | b'}' | b':') {
         end -= 1;
@@ -219,6 +239,7 @@ fn element(text: &str, at: usize) -> Option<Value> {
     let cdata = rest.starts_with(b"<![CDATA[");
     let from = if cdata { 9 } else { 0 };
     let end = rest[from..].iter().position(|byte| *byte == if cdata { b']' } else { b'<' })?;
+    steps::look(end);
     let inner = rest[from..from + end].trim_ascii();
     let lead = rest[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let range = at + from + lead..at + from + lead + inner.len();
@@ -248,6 +269,7 @@ fn block(text: &str, at: usize) -> Option<Value> {
         }
         end += line.len();
     }
+    steps::look(end - first);
     let range = first + indent..first + bytes[first..end].trim_ascii_end().len();
     let fits = indent > 0 && range.end > range.start && text.is_char_boundary(range.end);
     fits.then_some(Value { range, quoted: true, own_line: true, query: false, next: b'\n' })

@@ -3,7 +3,7 @@
 
 use super::field::Noun;
 use super::spoken::{self, Candidate};
-use super::value;
+use super::{steps, value};
 use std::ops::Range;
 
 /// How far behind the noun its value may stand, bytes.
@@ -42,13 +42,15 @@ const FILLERS: &[&str] = words! {
 };
 
 /// What stands between a value and the noun behind it: "X as the password".
-const AS: &[&str] = words! { "as" "is" "als" "como" "comme" "come" "jako" "som" "ist" "es" "est" "for" "are" "that's" "thats" };
+const AS: &[&str] =
+    words! { "as" "is" "als" "como" "comme" "come" "jako" "som" "ist" "es" "est" "for" "are" "that's" "thats" };
 
 /// The secret that a sentence names around the noun at `hit`.
 pub(super) fn secret(text: &str, noun: Noun, hit: Range<usize>) -> Option<Range<usize>> {
     let lead = text.get(hit.clone())?.len() - text.get(hit.clone())?.trim_start().len();
     let hit = hit.start + lead..hit.end;
     let end = noun_end(text, &hit)?;
+    steps::look(REACH_MAX + BEFORE_MAX);
     if noun == Noun::Credential && text[..hit.start].ends_with('-') {
         return None;
     }
@@ -69,7 +71,8 @@ fn noun_end(text: &str, hit: &Range<usize>) -> Option<usize> {
         return Some(hit.end);
     }
     let joined = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.' | '/' | '$' | '<' | '@' | '\\');
-    let compound = text[..hit.start].ends_with('-') && !text[..hit.start].ends_with("--") && noun_may_follow(text, hit.start);
+    let compound =
+        text[..hit.start].ends_with('-') && !text[..hit.start].ends_with("--") && noun_may_follow(text, hit.start);
     if text[..hit.start].ends_with(joined) || text[..hit.start].ends_with('-') && !compound {
         return None;
     }
@@ -234,7 +237,8 @@ fn skip(text: &str, at: usize, stop: usize) -> usize {
 
 /// Up to the next space.
 fn word(rest: &str) -> &str {
-    let end = rest.find(|letter: char| letter.is_whitespace() || matches!(letter, '：' | '，' | '。')).unwrap_or(rest.len());
+    let end =
+        rest.find(|letter: char| letter.is_whitespace() || matches!(letter, '：' | '，' | '。')).unwrap_or(rest.len());
     &rest[..end]
 }
 

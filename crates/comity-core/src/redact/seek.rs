@@ -7,7 +7,9 @@
 use super::rule::{Check, Find, NEAR_BYTES, Rule};
 use super::spans::Span;
 use super::value::{self, Strength};
-use super::{address, block, checksum, code, codes, columns, given, grid, paired, rules, said, verdict, webtoken};
+use super::{
+    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, steps, verdict, webtoken,
+};
 use crate::redact::field::Noun;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
@@ -20,13 +22,41 @@ use std::sync::OnceLock;
 /// How far a pattern reads behind its start, bytes. A longer token is taken to its end all the same.
 const REACH_MAX: usize = 2048;
 
+/// How much of a start the automaton looks for, bytes: more makes it larger than a processor's cache.
+const START_MAX: usize = 7;
+
 /// The table's rules and the automaton over their starts.
 pub(super) struct Seeker {
     automaton: AhoCorasick,
-    /// Of each start, the rules that begin with it.
-    uses: Vec<Vec<u16>>,
+    /// Of each start's beginning, the rules that begin with it.
+    uses: Vec<Vec<Use>>,
     rules: Vec<Compiled>,
     fields: Vec<(Noun, usize)>,
+}
+
+impl Walk {
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+/// A rule that begins with what the automaton found, and how its start goes on.
+#[derive(PartialEq, Eq)]
+struct Use {
+    rest: Box<[u8]>,
+    any_case: bool,
+    rule: u16,
+}
+
+impl Use {
+    /// The whole start, where the automaton found the beginning of it.
+    fn start(&self, bytes: &[u8], hit: Range<usize>) -> Option<Range<usize>> {
+        let end = hit.end + self.rest.len();
+        let behind = bytes.get(hit.end..end)?;
+        let same = if self.any_case { behind.eq_ignore_ascii_case(&self.rest) } else { behind == &*self.rest };
+        same.then_some(hit.start..end)
+    }
 }
 
 /// A rule with its pattern, which is compiled when first needed: most never are.
@@ -43,7 +73,7 @@ struct Tail {
 
 /// What one walk remembers.
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     spans: Vec<Span>,
     /// Fields before this were looked at as part of a long value.
     fields_from: usize,
@@ -51,6 +81,8 @@ struct Walk {
     columns_from: usize,
     /// Lines of tables before this likewise.
     grid_from: usize,
+    /// Values before names before this likewise.
+    paired_from: usize,
     /// Lists of codes before this likewise.
     codes_from: usize,
 }
@@ -58,7 +90,7 @@ struct Walk {
 impl Seeker {
     /// The rules of the tables but those that are off.
     pub(super) fn new(off: &BTreeSet<&str>) -> Self {
-        let mut starts: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        let mut starts: BTreeMap<Box<[u8]>, Vec<Use>> = BTreeMap::new();
         let mut compiled = Vec::new();
         let mut fields = Vec::new();
         for (index, rule) in rules::all().enumerate() {
@@ -71,10 +103,13 @@ impl Seeker {
             }
             for start in rule.starts {
                 for spelling in spellings(start, rule.any_case) {
-                    let rules = starts.entry(spelling).or_default();
-                    let number = u16::try_from(index).unwrap_or(u16::MAX);
-                    if !rules.contains(&number) {
-                        rules.push(number);
+                    let (begin, rest) = spelling.as_bytes().split_at(spelling.len().min(START_MAX));
+                    let rest = if rule.any_case { rest.to_ascii_lowercase() } else { rest.to_vec() };
+                    let rule_number = u16::try_from(index).unwrap_or(u16::MAX);
+                    let found = Use { rest: rest.into(), any_case: rule.any_case, rule: rule_number };
+                    let uses = starts.entry(begin.into()).or_default();
+                    if !uses.contains(&found) {
+                        uses.push(found);
                     }
                 }
             }
@@ -90,29 +125,32 @@ impl Seeker {
     /// What the rules find in a text, in no order.
     pub(super) fn spans(&self, text: &str) -> Vec<Span> {
         let mut walk = Walk::default();
-        for hit in self.automaton.find_overlapping_iter(text) {
+        for (start, rule) in self.starts(text.as_bytes()) {
             // What lies in what was just found is found; only what a field's name found may have a better name.
             let within =
-                walk.spans.last().filter(|last| last.range.start <= hit.start() && hit.end() <= last.range.end);
+                walk.spans.last().filter(|last| last.range.start <= start.start && start.end <= last.range.end);
             let by_field = within.map(|last| self.is_field(last.rule));
-            if by_field == Some(false) {
-                continue;
-            }
-            for rule in &self.uses[hit.pattern().as_usize()] {
-                let rule = usize::from(*rule);
-                if by_field.is_none() || !self.is_field(rule) {
-                    self.go_on(text, rule, hit.range(), &mut walk);
-                }
+            if by_field.is_none() || by_field == Some(true) && !self.is_field(rule) {
+                self.go_on(text, rule, start, &mut walk);
             }
         }
         walk.spans
+    }
+
+    /// Every start that stands in a text, and the rule that begins so.
+    pub(super) fn starts<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (Range<usize>, usize)> + 't {
+        self.automaton.find_overlapping_iter(text).flat_map(move |hit| {
+            let uses = &self.uses[hit.pattern().as_usize()];
+            uses.iter().filter_map(move |found| Some((found.start(text, hit.range())?, usize::from(found.rule))))
+        })
     }
 
     fn is_field(&self, rule: usize) -> bool {
         matches!(self.rules[rule].rule.find, Find::Field(_))
     }
 
-    fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {
+    /// Lets a rule go on where its start stands.
+    pub(super) fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {
         let compiled = &self.rules[index];
         let found = match compiled.rule.find {
             Find::After(_) => compiled.after(text, hit),
@@ -131,8 +169,10 @@ impl Seeker {
                 return;
             }
             Find::Paired => {
-                if let Some((noun, range)) = paired::secret(text, hit) {
-                    self.push(&mut walk.spans, noun, range);
+                if hit.start >= walk.paired_from {
+                    let spans = &mut walk.spans;
+                    let passed = paired::secret(text, hit, |noun, range| self.push(spans, noun, range));
+                    walk.paired_from = passed.unwrap_or(walk.paired_from);
                 }
                 return;
             }
@@ -216,6 +256,7 @@ impl Compiled {
         let bytes = text.as_bytes();
         let tail = self.tail.get_or_init(|| Tail::new(self.rule)).as_ref()?;
         let rest = &bytes[at..bytes.len().min(at + REACH_MAX)];
+        steps::look(rest.len());
         if rest.len() < tail.length_min || !rest[..tail.length_min].iter().all(u8::is_ascii_graphic) {
             return None;
         }
@@ -290,6 +331,7 @@ pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
         all.extend([start.to_lowercase(), start.to_uppercase(), capitals(start, false), capitals(start, true)]);
         let (word, rest) = start.split_at(start.find(|letter: char| !letter.is_alphabetic()).unwrap_or(start.len()));
         all.insert(word.to_uppercase() + rest);
+        all.extend([start.replace("api", "API"), capitals(start, false).replace("api", "API")]);
     }
     all
 }
@@ -351,7 +393,10 @@ fn is_strong(whole: &str) -> bool {
     let fits = strength >= Strength::Mixed
         || strength == Strength::Numbered && whole.len() >= LENGTH_MIN
         || value::is_passphrase(whole);
-    fits && !value::is_stand_in(whole) && !whole.contains("://") && !code::is_sentence(whole) && !whole.starts_with(['/', '.'])
+    fits && !value::is_stand_in(whole)
+        && !whole.contains("://")
+        && !code::is_sentence(whole)
+        && !whole.starts_with(['/', '.'])
 }
 
 fn has_digit(whole: &str) -> bool {

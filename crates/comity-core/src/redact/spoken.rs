@@ -47,7 +47,8 @@ pub(super) fn sign(rest: &str) -> Option<usize> {
 
 /// Whether a word is of a script that puts no spaces between words.
 pub(super) fn is_unspaced(word: &str) -> bool {
-    word.chars().any(|letter| matches!(letter, '\u{0e00}'..='\u{0e7f}' | '\u{3040}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}'))
+    word.chars()
+        .any(|letter| matches!(letter, '\u{0e00}'..='\u{0e7f}' | '\u{3040}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}'))
 }
 
 /// Whether nothing of the sentence follows directly.
@@ -69,7 +70,9 @@ impl<'t> Candidate<'t> {
         }
         let window = &rest[..value::floor(rest, WORD_MAX)];
         let ends = |letter: char| {
-            letter.is_whitespace() || matches!(letter, '、' | '。' | '，' | '；' | '）' | '」' | '"' | '`' | '<' | '>' | '|') || is_unspaced_letter(letter)
+            letter.is_whitespace()
+                || matches!(letter, '、' | '。' | '，' | '；' | '）' | '」' | '"' | '`' | '<' | '>' | '|')
+                || is_unspaced_letter(letter)
         };
         let word = &window[..window.find(ends).unwrap_or(window.len())];
         let word = word.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '\\']);
@@ -113,11 +116,13 @@ impl<'t> Candidate<'t> {
         match noun {
             Noun::Credential => self.pair().is_some(),
             Noun::ApiKey => self.is_key(),
-            _ => self.is_password()
-                && (self.quoted || whole.len() >= LENGTH_MIN)
-                && (value::strength(whole) >= Strength::Mixed || value::is_passphrase(whole))
-                && has_digit(whole)
-                && !is_hex(whole),
+            _ => {
+                self.is_password()
+                    && (self.quoted || whole.len() >= LENGTH_MIN)
+                    && (value::strength(whole) >= Strength::Mixed || value::is_passphrase(whole))
+                    && has_digit(whole)
+                    && !is_hex(whole)
+            }
         }
     }
 
@@ -125,7 +130,9 @@ impl<'t> Candidate<'t> {
     pub(super) fn is_before(&self, noun: Noun) -> bool {
         match noun {
             Noun::Pin => self.digits().is_some(),
-            Noun::Credential => self.pair().is_some_and(|secret| value::strength(&self.text[secret]) >= Strength::Mixed),
+            Noun::Credential => {
+                self.pair().is_some_and(|secret| value::strength(&self.text[secret]) >= Strength::Mixed)
+            }
             Noun::ApiKey => self.is_key(),
             _ => {
                 let strength = value::strength(self.whole());
@@ -168,8 +175,7 @@ impl<'t> Candidate<'t> {
         }
         let strength = value::strength(whole);
         let marked = has_digit(whole) || whole.bytes().skip(1).any(|byte| b"!@#$%^&*+?=".contains(&byte));
-        value::is_passphrase(whole)
-            || strength >= Strength::Numbered && marked && !is_measure(whole)
+        value::is_passphrase(whole) || strength >= Strength::Numbered && marked && !is_measure(whole)
     }
 
     /// Words of small letters to the end of the clause, none of which makes a sentence.
@@ -179,13 +185,15 @@ impl<'t> Candidate<'t> {
         if self.quoted {
             let whole = self.whole();
             let words = whole.split(' ').filter(|word| is_small_word(word)).count();
-            return (words >= WORDS_MIN && words == whole.split(' ').count() && self.is_possible()).then(|| self.range.clone());
+            return (words >= WORDS_MIN && words == whole.split(' ').count() && self.is_possible())
+                .then(|| self.range.clone());
         }
         let rest = &self.text[self.range.start..];
         let line = &rest[..value::floor(rest, LINE_MAX)];
         let line = &line[..line.find(['\n', '.', ',', ';', '(', '"']).unwrap_or(line.len())];
         let line = line.trim_end();
-        let fits = line.split(' ').all(is_small_word) && line.split(' ').count() >= WORDS_MIN && !code::is_sentence(line);
+        let fits =
+            line.split(' ').all(is_small_word) && line.split(' ').count() >= WORDS_MIN && !code::is_sentence(line);
         fits.then(|| self.range.start..self.range.start + line.len())
     }
 
@@ -194,7 +202,10 @@ impl<'t> Candidate<'t> {
         const LENGTH: usize = 19;
         let whole = self.text.get(self.range.start..self.range.start + LENGTH)?;
         let next = self.text[self.range.start + LENGTH..].chars().next();
-        let fours = |sign: char| whole.split(sign).count() == 4 && whole.split(sign).all(|four| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_lowercase()));
+        let fours = |sign: char| {
+            whole.split(sign).count() == 4
+                && whole.split(sign).all(|four| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_lowercase()))
+        };
         let six = self.text.get(self.range.start..self.range.start + LENGTH + 10).filter(|six| {
             six.split(' ').count() == 6
                 && six.split(' ').all(|four| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_alphanumeric()))
@@ -214,15 +225,22 @@ impl<'t> Candidate<'t> {
         let bytes = &self.text.as_bytes()[from..];
         let lead = usize::from(bytes.starts_with(b"G-")) * 2;
         let bytes = &bytes[lead..];
-        let run = |at: usize| bytes[at.min(bytes.len())..].iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
+        let run =
+            |at: usize| bytes[at.min(bytes.len())..].iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
         let first = run(0);
-        let halved = first == 3 && matches!(bytes.get(3), Some(b' ' | b'-')) && run(4) == 3 || first == 4 && matches!(bytes.get(4), Some(b' ' | b'-')) && run(5) == 4;
+        let halved = first == 3 && matches!(bytes.get(3), Some(b' ' | b'-')) && run(4) == 3
+            || first == 4 && matches!(bytes.get(4), Some(b' ' | b'-')) && run(5) == 4;
         let length = if halved { first * 2 + 1 } else { first };
         let next = bytes.get(length);
-        let goes_on = next.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b':' | b'%' | b'_'))
+        let goes_on = next
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b':' | b'%' | b'_'))
             || matches!(next, Some(b'.' | b',')) && bytes.get(length + 1).is_some_and(u8::is_ascii_digit);
-        let unit = std::str::from_utf8(&bytes[length.min(bytes.len())..bytes.len().min(length + 12)]).unwrap_or_default().trim_start();
-        let measured = ["digit", "char", "Ziffer", "attempt", "sec", "min", "ms", "times", "of "].iter().any(|word| unit.starts_with(word));
+        let unit = std::str::from_utf8(&bytes[length.min(bytes.len())..bytes.len().min(length + 12)])
+            .unwrap_or_default()
+            .trim_start();
+        let measured = ["digit", "char", "Ziffer", "attempt", "sec", "min", "ms", "times", "of "]
+            .iter()
+            .any(|word| unit.starts_with(word));
         ((4..=8).contains(&first) && !goes_on && !measured || halved).then_some(from..from + lead + length)
     }
 
@@ -236,12 +254,17 @@ impl<'t> Candidate<'t> {
         }
         if let Some(at) = whole.find([':', '/']).filter(|at| *at > 0 && at + 1 < whole.len()) {
             let inner = Self { text: self.text, range: self.range.start + at + 1..self.range.end, quoted: true };
-            let user = whole[..at].chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '@'));
-            return (user && strong(&inner) && value::strength(inner.whole()) >= Strength::Numbered).then_some(inner.range);
+            let user =
+                whole[..at].chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | '@'));
+            return (user && strong(&inner) && value::strength(inner.whole()) >= Strength::Numbered)
+                .then_some(inner.range);
         }
         let rest = &self.text[self.after()..];
         let sign = rest.trim_start_matches(BLANKS);
-        let separated = sign.strip_prefix(['/', ':', ',', '|']).or_else(|| sign.strip_prefix("and ")).or_else(|| sign.strip_prefix("y "))?;
+        let separated = sign
+            .strip_prefix(['/', ':', ',', '|'])
+            .or_else(|| sign.strip_prefix("and "))
+            .or_else(|| sign.strip_prefix("y "))?;
         let at = self.text.len() - separated.trim_start_matches(BLANKS).len();
         let second = Self::at(self.text, at)?;
         (strong(&second) && whole.len() > 1).then_some(second.range)
@@ -263,7 +286,8 @@ pub(super) fn is_of_a_lock(text: &str, hit: &Range<usize>) -> bool {
     if !matches!(small.trim_start(), "code" | "código" | "codigo" | "codice" | "код" | "kode") {
         return true;
     }
-    let from = (hit.start.saturating_sub(AROUND_MAX)..=hit.start).find(|at| text.is_char_boundary(*at)).unwrap_or(hit.start);
+    let from =
+        (hit.start.saturating_sub(AROUND_MAX)..=hit.start).find(|at| text.is_char_boundary(*at)).unwrap_or(hit.start);
     let before = &text[from..hit.start];
     let before = &before[before.rfind(['\n', '.']).map_or(0, |end| end + 1)..];
     let rest = &text[hit.end..];
@@ -271,7 +295,10 @@ pub(super) fn is_of_a_lock(text: &str, hit: &Range<usize>) -> bool {
     let behind = &behind[..behind.find(['\n', '.', ':']).unwrap_or(behind.len())];
     let named = |part: &str, count: usize, last: bool| {
         let lower = part.to_lowercase();
-        let words: Vec<&str> = lower.split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | '(' | ')' | '\'' | '’' | '-')).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = lower
+            .split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | '(' | ')' | '\'' | '’' | '-'))
+            .filter(|word| !word.is_empty())
+            .collect();
         let taken = if last { &words[words.len().saturating_sub(count)..] } else { &words[..words.len().min(count)] };
         taken.iter().any(|word| LOCKS.contains(word))
     };
@@ -291,13 +318,18 @@ fn is_hex(whole: &str) -> bool {
 }
 
 fn is_small_word(word: &str) -> bool {
-    word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_lowercase()) && !["ed", "ing", "ly"].iter().any(|end| word.len() > 4 && word.ends_with(end))
+    word.len() >= 3
+        && word.bytes().all(|byte| byte.is_ascii_lowercase())
+        && !["ed", "ing", "ly"].iter().any(|end| word.len() > 4 && word.ends_with(end))
 }
 
 /// `user=bob`: another setting.
 fn is_setting(whole: &str) -> bool {
     let Some((name, given)) = whole.split_once('=') else { return false };
-    !name.is_empty() && !given.is_empty() && given != "=" && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    !name.is_empty()
+        && !given.is_empty()
+        && given != "="
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
 }
 
 fn is_mail(whole: &str) -> bool {
@@ -316,8 +348,15 @@ fn is_file(whole: &str) -> bool {
 
 /// `30s`, `8px`, `2026-01-04`, `10:30`, `128bit`, `4-8`: how much or when.
 fn is_measure(whole: &str) -> bool {
-    let letters = whole.trim_start_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '-' | ':' | '.' | ',' | '+' | '/' | '%'));
-    letters.len() < whole.len() && (letters.len() <= 4 || letters.starts_with('T') && letters.contains(':') || letters.starts_with("-bit") || letters.starts_with("-char") || letters.starts_with("-digit"))
+    let letters = whole.trim_start_matches(|letter: char| {
+        letter.is_ascii_digit() || matches!(letter, '-' | ':' | '.' | ',' | '+' | '/' | '%')
+    });
+    letters.len() < whole.len()
+        && (letters.len() <= 4
+            || letters.starts_with('T') && letters.contains(':')
+            || letters.starts_with("-bit")
+            || letters.starts_with("-char")
+            || letters.starts_with("-digit"))
         && letters.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.' | b'+'))
         && !letters.bytes().skip(4).any(|byte| byte.is_ascii_uppercase() && byte != b'Z')
 }

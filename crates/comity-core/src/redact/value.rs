@@ -185,9 +185,21 @@ pub(super) fn is_printed(value: &str) -> bool {
         return false;
     }
     let small = lower(value);
-    ["0123456789abcdef", "example", "your", "placeholder", "redacted", "changeme", "xxxx", "-here", "_here", "dummy", "replace"]
-        .iter()
-        .any(|word| small.contains(word))
+    [
+        "0123456789abcdef",
+        "example",
+        "your",
+        "placeholder",
+        "redacted",
+        "changeme",
+        "xxxx",
+        "-here",
+        "_here",
+        "dummy",
+        "replace",
+    ]
+    .iter()
+    .any(|word| small.contains(word))
 }
 
 /// How much a value looks like a secret by itself.

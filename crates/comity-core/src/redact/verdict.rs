@@ -65,7 +65,9 @@ fn quoted(noun: Noun, link: Link, whole: &str) -> bool {
     match link {
         Link::Space | Link::Said if whole.len() < 4 => false,
         Link::Compare | Link::Beside if whole.contains(' ') && noun != Noun::Password && !is_noise(whole) => false,
-        Link::Compare | Link::Beside | Link::Cell | Link::Labelled => strength >= Strength::Numbered && enough(noun, strength, whole),
+        Link::Compare | Link::Beside | Link::Cell | Link::Labelled => {
+            strength >= Strength::Numbered && enough(noun, strength, whole)
+        }
         _ => enough(noun, strength, whole),
     }
 }
@@ -162,7 +164,9 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
 /// `v1.2.3-rc.1`: what follows the name of a package.
 pub(super) fn is_version(whole: &str) -> bool {
     let bare = whole.trim_start_matches(['v', '^', '~', '=']);
-    let numbers = bare.split(['.', '-', '+']).take_while(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbers = bare
+        .split(['.', '-', '+'])
+        .take_while(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     let dotted = bare.split(['-', '+']).next().unwrap_or_default().split('.').count();
     dotted >= 3 && numbers.count() >= 3
 }
@@ -238,7 +242,8 @@ fn is_place(whole: &str, noun: Noun) -> bool {
 /// `/home/bob/.ssh/id_ed25519`: two words between slashes.
 fn is_path(whole: &str) -> bool {
     let mut parts = whole.split('/').skip(1);
-    let worded = |part: Option<&str>| part.is_some_and(|part| part.len() > 1 && value::strength(part) <= Strength::Numbered);
+    let worded =
+        |part: Option<&str>| part.is_some_and(|part| part.len() > 1 && value::strength(part) <= Strength::Numbered);
     worded(parts.next()) && worded(parts.next())
 }
 
