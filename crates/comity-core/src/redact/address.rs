@@ -39,7 +39,11 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
         let token = value::strength(text.get(user.clone())?) == Strength::Random;
         return token.then_some(user);
     }
-    (colon < at && is_password(whole)).then_some(range)
+    // What every installation has on its own machine: `guest:guest@localhost`.
+    let host = &run[at + 1..];
+    let here = host.starts_with(b"localhost") || host.starts_with(b"127.0.0.1");
+    let default = here && run[..colon] == run[colon + 1..at] && value::strength(whole) == Strength::Words;
+    (colon < at && !default && is_password(whole)).then_some(range)
 }
 
 /// The run up to where another address begins in it, as in a list of them.

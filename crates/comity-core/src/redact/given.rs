@@ -68,6 +68,10 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     if link == Link::Colon && &bytes[start..end] == b"PASS" && bytes[..start].ends_with(b" ") {
         return None;
     }
+    // `is_valid_password("…")` asks, and gives nothing.
+    if link == Link::Beside && bytes.get(end) == Some(&b'(') && asks(&bytes[start..end]) {
+        return None;
+    }
     // "Pass" is a verb too, and `pass("…")` a call.
     if matches!(link, Link::Space | Link::Said | Link::Beside) && bytes[start..end].eq_ignore_ascii_case(b"pass") {
         return None;
@@ -85,6 +89,12 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
         }
     }
     passed
+}
+
+/// Whether a function of this name looks at what it is given.
+fn asks(name: &[u8]) -> bool {
+    const STARTS: [&[u8]; 9] = [b"is", b"valid", b"check", b"verif", b"has", b"test", b"assert", b"parse", b"contains"];
+    STARTS.iter().any(|start| name.get(..start.len()).is_some_and(|first| first.eq_ignore_ascii_case(start)))
 }
 
 /// Whether what looks like the value's opening quote closes the string in which the name stands: `input("Password: ")`.

@@ -288,11 +288,12 @@ fn argument(text: &str, call: &Value) -> Option<Value> {
     let inner = text.get(call.range.clone())?;
     let head = inner.strip_suffix('(')?;
     let made = ["::from", "::new", ".from"].iter().find_map(|made| head.strip_suffix(made));
-    let wraps = made.map_or(head.ends_with("String") || head.ends_with("Some"), |kind| {
-        ["String", "Buffer", "Secret", "Password", "Token", "Key", "Zeroizing", "Box", "Arc"]
-            .iter()
-            .any(|of| kind.contains(of))
-    });
+    let wraps =
+        made.map_or(head.ends_with("String") && !head.ends_with(".toString") || head.ends_with("Some"), |kind| {
+            ["String", "Buffer", "Secret", "Password", "Token", "Key", "Zeroizing", "Box", "Arc"]
+                .iter()
+                .any(|of| kind.contains(of))
+        });
     wraps.then(|| quoted(text, call.range.end)).flatten()
 }
 

@@ -186,7 +186,11 @@ fn linked(text: &str, noun: Noun, mut at: usize, link: Link) -> Option<Range<usi
     if rest.starts_with(['\n', '\r']) {
         return (link == Link::Sign).then(|| alone(text, noun, at, stop)).flatten();
     }
-    Candidate::at(text, at)?.linked_secret(noun)
+    let candidate = Candidate::at(text, at)?;
+    if noun == Noun::Credential && link == Link::Word && !candidate.is_before(noun) {
+        return None;
+    }
+    candidate.linked_secret(noun)
 }
 
 /// The value that has the next line for itself.

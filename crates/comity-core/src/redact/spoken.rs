@@ -114,7 +114,7 @@ impl<'t> Candidate<'t> {
         const LENGTH_MIN: usize = 8;
         let whole = self.whole();
         match noun {
-            Noun::Credential => self.pair().is_some(),
+            Noun::Credential => self.is_before(noun),
             Noun::ApiKey => self.is_key(),
             _ => {
                 self.is_password()
@@ -275,7 +275,7 @@ impl<'t> Candidate<'t> {
 pub(super) fn is_of_a_lock(text: &str, hit: &Range<usize>) -> bool {
     const LOCKS: &[&str] = words! {
         "door" "gate" "alarm" "entry" "access" "unlock" "lock" "verification" "security" "login" "sign-in" "signin"
-        "auth" "authentication" "authenticator" "one-time" "onetime" "sms" "2fa" "mfa" "otp" "garage" "safe" "keypad"
+        "auth" "authentication" "authenticator" "time" "onetime" "sms" "2fa" "mfa" "otp" "garage" "safe" "keypad"
         "pairing" "passcode" "wifi" "bestätigungs" "sicherheits" "verificación" "acceso" "puerta" "vérification"
         "sécurité" "accès" "porte" "verificação" "accesso" "verifica" "confirmation" "backup" "recovery" "puk" "building"
         "elevator" "lockbox" "locker" "parking" "secret" "device" "portal" "тревоги" "подтверждения" "доступа"

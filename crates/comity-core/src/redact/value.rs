@@ -114,7 +114,8 @@ pub(super) fn is_template(value: &str) -> bool {
         let inner = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         return inner.contains(['{', '.', ' ', '"', ':']) || strength(inner) < Strength::Mixed;
     }
-    if is_variable_of_a_shell(value) || is_yaml_tag(value) {
+    let filled = ["%(", "%{", "%env(", "$__"].iter().any(|open| value.starts_with(open));
+    if filled || is_variable_of_a_shell(value) || is_yaml_tag(value) {
         return true;
     }
     if value.contains("${") || value.contains("{{") || value.contains("$(") || value.contains("<%") {

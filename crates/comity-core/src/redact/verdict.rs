@@ -22,6 +22,9 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
     if is_of_an_address(text, name.start) || is_template_around(text, name.start, link) {
         return None;
     }
+    if let Some(phrase) = phrase(text, noun, link, found) {
+        return Some(phrase);
+    }
     // The cheap questions first: most values are plain words.
     let fits = if found.quoted { quoted(noun, link, whole) } else { bare(text, noun, link, name, found) };
     if !fits || value::is_stand_in(whole) || is_public(whole) || is_place(whole, noun) {
@@ -30,6 +33,21 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
     let code =
         !found.quoted && (code::is_code(&text[found.range.start..code_end(text, found)]) || code::is_variable(whole));
     (!code).then(|| found.range.clone())
+}
+
+/// `PASSWORD=correct horse battery staple`: small words to the end of the line, none of which makes a sentence.
+fn phrase(text: &str, noun: Noun, link: Link, found: &Value) -> Option<Range<usize>> {
+    const WORDS_MIN: usize = 4;
+    const LINE_MAX: usize = 120;
+    let linked = matches!(link, Link::Tight | Link::Colon | Link::Loose);
+    if noun != Noun::Password || found.quoted || found.next != b' ' || !linked {
+        return None;
+    }
+    let rest = text.get(found.range.start..value::floor(text, found.range.start + LINE_MAX))?;
+    let line = rest.split('\n').next()?.trim_end();
+    let small = |word: &str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let fits = line.split(' ').all(small) && line.split(' ').count() >= WORDS_MIN && !code::is_sentence(line);
+    fits.then(|| found.range.start..found.range.start + line.len())
 }
 
 /// Whether the name is a part of an ARN: what follows it is another name.

@@ -16,13 +16,13 @@ const PASSWORDS: &[&str] = words! {
     "salasana" "jelszó" "jelszo" "parola" "parolă" "şifre" "sifre" "пароль" "пароля" "гасло"
     "парола" "лозинка" "lozinka" "geslo" "κωδικός" "パスワード" "密码" "密碼" "口令" "비밀번호"
     "암호" "كلمة المرور" "كلمة السر" "סיסמה" "סיסמא" "mật khẩu" "รหัสผ่าน" "पासवर्ड" "kata sandi" "wifi key"
-    "wi-fi key" "wlan key" "wpa key" "network key" "network security key" "wlan-schlüssel" "WLAN-Schlüssel" "WiFi key" "WiFi-Key" "WLAN-Key" "p/w"
+    "wi-fi key" "wlan key" "wpa key" "network key" "network security key" "wlan-schlüssel" "WLAN-Schlüssel" "WiFi key" "WiFi-Key" "WLAN-Key" "p/w" "guest wifi" "wifi" "wi-fi" "WiFi" "Wi-Fi" "wpa" "vpn psk"
 };
 
 const LOGINS: &[&str] = words! {
     "creds" "credentials" "login" "logins" "zugangsdaten" "anmeldedaten" "logindaten" "credenciales" "accesos"
     "identifiants" "credenziali" "credenciais" "inloggegevens" "dane logowania" "log in with" "sign in with"
-    "user/pass" "user/pw" "login/pw" "user/password" "username/password" "user / password" "username / password" "логин/пароль"
+    "user/pass" "user/pw" "wlan" "login/pw" "user/password" "username/password" "user / password" "username / password" "логин/пароль"
     "login/passwort" "账号密码" "账号" "帐号"
 };
 
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         FIELD,
         &[
             "pass", "pwd", "kennwort", "senha", "contrase", "parola", "_pw", "\"pw", "'pw", " pw", "rootpw", "pw:",
-            "pw=",
+            "pw=", "$pw",
         ],
         Field(Noun::Password),
         "password = \"@\"",

@@ -21,6 +21,13 @@ macro_rules! behind {
 }
 
 pub(super) const RULES: &[Rule] = &[
+    after("mail-and-password", High, SHELL, &[".com:", ".org:", ".net:", ".de:", ".io:", ".example:", ".com|", ".org|", ".net|"], r#"([^\s:/"'<>|,;()]{6,60})(?:\s|\z)"#).check(Check::Strong),
+    after("user-and-host", High, SHELL, &["admin:", "root:", "administrator:", "postgres:", "ubuntu:", "pi:"], r#"([^\s@/:"'$<{]{5,60})@[\w-]{1,60}[.\w]{0,60}"#).check(Check::Strong),
+    after("admin-and-password", High, SHELL, &["admin / ", "root / ", "administrator / "], r"([^\s/|]{6,60})(?:\s|\z)").check(Check::Strong),
+    after("stored-password", High, SHELL, &["consul kv put ", "etcdctl put ", "redis-cli set "], r#"["']?\S{0,100}(?:pass|secret|token|key|pwd)\S{0,20}\s+["']?([^\s"'$<@-][^\s"']{4,200})"#).check(Check::Strong),
+    after("net-user-password", High, SHELL, &["net user "], r#"[\w.-]{1,60}\s+["']?([^\s"'/*][^\s"']{3,100})["']?\s*(?:\n|\z)"#).check(Check::Strong),
+    after("prompted-password", High, SHELL, &["kinit ", "cryptsetup ", "ssh-add ", "gpg ", "passwd ", "openssl "], r#"[^\n|;]{0,80}?<<<\s*["']?([^\s"'$]{4,200})"#),
+    after("card-check-number", Medium, SHELL, &["cvv", "cvc", "cvv2", "cvc2"], r#"["']?\s{0,2}(?:[:=]|is)?\s{1,2}["']?(\d{3,4})(?:[^\w.,/-]|[.,]?\s|\z)"#),
     after(
         "database-shell-argument",
         High,

@@ -3,6 +3,7 @@
 
 mod documents;
 mod drawn;
+mod families;
 mod lookalikes;
 mod properties;
 mod secrets;
