@@ -18,7 +18,8 @@ pub(super) fn private_key(text: &str, start: usize) -> Option<Range<usize>> {
     let close = label.windows(4).position(|window| window == b"----")?;
     let label = &label[..close];
     let has = |word: &[u8]| label.windows(word.len()).any(|window| window == word);
-    if !(has(b"PRIVATE") && has(b"KEY")) && !has(b"OpenVPN Static key") {
+    let is_private = has(b"PRIVATE") && has(b"KEY") || has(b"OpenVPN Static key");
+    if !is_private {
         return None;
     }
     let head = start + dashes + close;

@@ -346,7 +346,8 @@ fn is_hyphenated(value: &str) -> bool {
         let small = letters.len() >= LETTERS_MIN
             && letters.bytes().skip(1).all(|byte| byte.is_ascii_lowercase())
             && letters.as_bytes()[0].is_ascii_alphabetic();
-        if !small && !(words > 0 && letters.is_empty()) || GLUE.contains(&letters) {
+        let number = words > 0 && letters.is_empty();
+        if !(small || number) || GLUE.contains(&letters) {
             return false;
         }
         words += usize::from(small);
