@@ -257,7 +257,7 @@ fn is_place(whole: &str, noun: Noun) -> bool {
         || strength < Strength::Random && ENDS.iter().any(|end| whole.ends_with(end)) && noun != Noun::Password
 }
 
-/// `/home/bob/.ssh/id_ed25519`: two words between slashes.
+/// `/Users/bob/.ssh/id_ed25519`: two words between slashes.
 fn is_path(whole: &str) -> bool {
     let mut parts = whole.split('/').skip(1);
     let worded =
