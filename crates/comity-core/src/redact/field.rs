@@ -68,9 +68,47 @@ const NEVER: &[&str] = words! {
     "firstpass" "secondpass"
 };
 
+/// With what else the last part of such a name ends, besides what the lists above say.
+const LASTS: &[&str] = words! {
+    "pass" "pw" "passcode" "secret" "secrets" "token" "tokens" "key" "keys" "credential" "credentials" "creds" "cred"
+    "authorization" "auth" "cookie" "mnemonic" "phrase" "pin" "otp" "totp" "code" "psk" "jwt" "seed" "salt" "pat"
+    "skey" "private" "id" "passe" "base" "data" "seedphrase" "presharedkey" "passphrase" "passwd" "passwort" "pwd"
+};
+
+/// Of each letter, the letters that stand behind it at the end of such a part: most names end otherwise.
+const ENDINGS: [u32; 26] = {
+    let mut endings = [0; 26];
+    let lists = [NEUTRAL, PASSWORDS, LASTS];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut word = 0;
+        while word < lists[list].len() {
+            let bytes = lists[list][word].as_bytes();
+            if let [.., before @ b'a'..=b'z', last @ b'a'..=b'z'] = bytes {
+                endings[(*before - b'a') as usize] |= 1 << (*last - b'a');
+            }
+            word += 1;
+        }
+        list += 1;
+    }
+    endings
+};
+
+/// Whether a name may be one of a secret, by its last two letters; true where it has none.
+fn may_be_secret(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let end = bytes.iter().rposition(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+    let Some(end @ 1..) = end else { return true };
+    let (before, last) = (bytes[end - 1].to_ascii_lowercase(), bytes[end].to_ascii_lowercase());
+    if !before.is_ascii_lowercase() || !last.is_ascii_lowercase() {
+        return true;
+    }
+    ENDINGS[usize::from(before - b'a')] & (1 << (last - b'a')) != 0
+}
+
 /// What a field of this name holds, if that is secret.
 pub(super) fn noun(name: &str) -> Option<Noun> {
-    if name.len() > NAME_MAX {
+    if name.len() > NAME_MAX || !may_be_secret(name) {
         return None;
     }
     let mut small = [0; NAME_MAX];
