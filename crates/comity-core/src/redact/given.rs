@@ -43,6 +43,14 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     let bytes = text.as_bytes();
     let hit = core(bytes, hit)?;
     let end = name_end(bytes, hit.start)?;
+    // `"key": …` alone says nothing, and is in every other document.
+    if end - hit.start <= 4
+        && bytes.get(end) == Some(&b'"')
+        && bytes[..hit.start].ends_with(b"\"")
+        && bytes[hit.start] == b'k'
+    {
+        return None;
+    }
     let (link, at) = link(bytes, end)?;
     let start = name_start(bytes, hit.start)?;
     let (link, at) = match link {

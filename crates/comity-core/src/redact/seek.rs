@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 const REACH_MAX: usize = 2048;
 
 /// How much of a start the automaton looks for, bytes: more makes it larger than a processor's cache.
-const START_MAX: usize = 7;
+const START_MAX: usize = 5;
 
 /// The table's rules and the automaton over their starts.
 pub(super) struct Seeker {
@@ -46,6 +46,8 @@ impl Walk {
 struct Use {
     rest: Box<[u8]>,
     any_case: bool,
+    /// Whether it is a token that begins with a letter, and so behind none.
+    apart: bool,
     rule: u16,
 }
 
@@ -106,7 +108,9 @@ impl Seeker {
                     let (begin, rest) = spelling.as_bytes().split_at(spelling.len().min(START_MAX));
                     let rest = if rule.any_case { rest.to_ascii_lowercase() } else { rest.to_vec() };
                     let rule_number = u16::try_from(index).unwrap_or(u16::MAX);
-                    let found = Use { rest: rest.into(), any_case: rule.any_case, rule: rule_number };
+                    let apart =
+                        !rule.any_case && matches!(rule.find, Find::After(_)) && begin[0].is_ascii_alphanumeric();
+                    let found = Use { rest: rest.into(), any_case: rule.any_case, apart, rule: rule_number };
                     let uses = starts.entry(begin.into()).or_default();
                     if !uses.contains(&found) {
                         uses.push(found);
@@ -140,8 +144,9 @@ impl Seeker {
     /// Every start that stands in a text, and the rule that begins so.
     pub(super) fn starts<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (Range<usize>, usize)> + 't {
         self.automaton.find_overlapping_iter(text).flat_map(move |hit| {
-            let uses = &self.uses[hit.pattern().as_usize()];
-            uses.iter().filter_map(move |found| Some((found.start(text, hit.range())?, usize::from(found.rule))))
+            let begins = is_start(text, hit.start());
+            let uses = self.uses[hit.pattern().as_usize()].iter().filter(move |found| begins || !found.apart);
+            uses.filter_map(move |found| Some((found.start(text, hit.range())?, usize::from(found.rule))))
         })
     }
 
@@ -227,10 +232,6 @@ impl Seeker {
 impl Compiled {
     /// A token, or what the pattern's group says is secret behind a word.
     fn after(&self, text: &str, hit: Range<usize>) -> Option<Range<usize>> {
-        let bytes = text.as_bytes();
-        if !self.rule.any_case && bytes[hit.start].is_ascii_alphanumeric() && !is_start(bytes, hit.start) {
-            return None;
-        }
         let range = self.tail_at(text, hit.start, hit.end)?;
         self.passes(text, &range).then_some(range)
     }
