@@ -1,6 +1,7 @@
 //! Passwords in addresses: `scheme://user:password@host`, and `user:password@tcp(host)` as Go's drivers write
 //! it. Only the password is the secret (RFC 3986, section 3.2.1); it may hold what should have been encoded.
 
+use super::steps;
 use super::value::{self, Strength};
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     };
     let window = &bytes[from..bytes.len().min(from + USER_MAX)];
     let length = window.iter().position(ends).unwrap_or(window.len());
+    steps::look(window.len());
     let run = without_next(&window[..length]);
     let host = run.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(run.len());
     let colon = run[..host].iter().position(|byte| *byte == b':');
@@ -31,7 +33,17 @@ pub(super) fn password(text: &str, from: usize) -> Option<Range<usize>> {
     };
     let range = from + colon + 1..from + at;
     let whole = text.get(range.clone())?;
-    (colon < at && is_password(whole)).then_some(range)
+    // GitHub takes a token as the user, and a word for the password.
+    if matches!(whole, "x-oauth-basic" | "" | "x" | "X" | "api_token") {
+        let user = from..from + colon;
+        let token = value::strength(text.get(user.clone())?) == Strength::Random;
+        return token.then_some(user);
+    }
+    // What every installation has on its own machine: `guest:guest@localhost`.
+    let host = &run[at + 1..];
+    let here = host.starts_with(b"localhost") || host.starts_with(b"127.0.0.1");
+    let default = here && run[..colon] == run[colon + 1..at] && value::strength(whole) == Strength::Words;
+    (colon < at && !default && is_password(whole)).then_some(range)
 }
 
 /// The run up to where another address begins in it, as in a list of them.

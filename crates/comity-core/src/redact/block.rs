@@ -1,6 +1,7 @@
 //! Private keys in blocks (RFC 7468, RFC 4716, OpenPGP, OpenSSH): from `-----BEGIN` to `-----END`, in lines of
 //! their own, with `\n` as text, or on one line. A block that was cut is as secret as a whole one.
 
+use super::steps;
 use std::ops::Range;
 
 /// Longest label of a block, bytes.
@@ -17,7 +18,8 @@ pub(super) fn private_key(text: &str, start: usize) -> Option<Range<usize>> {
     let close = label.windows(4).position(|window| window == b"----")?;
     let label = &label[..close];
     let has = |word: &[u8]| label.windows(word.len()).any(|window| window == word);
-    if !has(b"PRIVATE") || !has(b"KEY") {
+    let is_private = has(b"PRIVATE") && has(b"KEY") || has(b"OpenVPN Static key");
+    if !is_private {
         return None;
     }
     let head = start + dashes + close;
@@ -25,6 +27,7 @@ pub(super) fn private_key(text: &str, start: usize) -> Option<Range<usize>> {
     // The next dashes end this block or begin another: every byte is looked at once for all blocks.
     let rest = &bytes[body..];
     let next = rest.windows(4).position(|window| window == b"----");
+    steps::look(next.unwrap_or(rest.len()));
     let closed = next.filter(|next| {
         let tail = &rest[*next..rest.len().min(next + 12)];
         tail.windows(3).any(|window| window == b"END")

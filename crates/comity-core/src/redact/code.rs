@@ -54,9 +54,21 @@ pub(super) fn is_code(value: &str) -> bool {
             let call = value.find(['(', '[']).unwrap_or(value.len());
             let parts = value[..call].trim_end_matches(['?', '!', ';', ',', ')']).split(['.', '?']);
             parts.filter(|part| !part.is_empty()).all(|part| {
-                (call < value.len() || part.split('_').all(|word| part_strength(word) <= Strength::Numbered))
+                (call < value.len() || part.split('_').all(is_word_of_code))
                     && part.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
             })
+        }
+        _ => false,
+    }
+}
+
+/// A word, or one with a digit behind it: two and more are of a password.
+fn is_word_of_code(word: &str) -> bool {
+    match part_strength(word) {
+        Strength::Words => true,
+        Strength::Numbered => {
+            !word.ends_with(|last: char| last.is_ascii_digit())
+                || !word[..word.len() - 1].ends_with(|before: char| before.is_ascii_digit())
         }
         _ => false,
     }
@@ -82,7 +94,9 @@ pub(super) fn is_sentence(value: &str) -> bool {
         "please" "enter" "new" "old" "forgot" "reset" "change" "confirm" "invalid" "required" "incorrect" "wrong"
         "password" "passwords" "token" "secret" "key" "characters" "should" "can" "this" "that" "from" "has" "have"
         "does" "do" "no" "by" "on" "it" "if" "will" "cannot" "use" "used" "my" "our" "their" "i" "we" "e.g." "min"
-        "max" "least" "der" "die" "das" "und" "ist" "ihr" "dein"
+        "max" "least" "der" "die" "das" "und" "ist" "ihr" "dein" "le" "la" "les" "el" "los" "las" "il" "lo" "un"
+        "una" "une" "de" "du" "des" "del" "della" "do" "da" "van" "het" "een" "och" "att" "och" "w" "na" "nie" "no"
+        "see" "ask" "per" "via" "into" "only" "who" "whom" "but" "so" "than" "then" "too" "very" "just" "about"
     };
     value.contains(' ')
         && value.split(' ').any(|word| {

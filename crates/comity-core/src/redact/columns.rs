@@ -2,6 +2,7 @@
 //! a secret's. No SQL is parsed beyond lists and strings.
 
 use super::field::{self, Noun};
+use super::steps;
 use super::value::{self, Strength};
 use std::ops::Range;
 
@@ -17,7 +18,16 @@ pub(super) fn secrets(text: &str, from: usize, mut found: impl FnMut(Noun, Range
     let bytes = &text.as_bytes()[..text.len().min(from + STATEMENT_MAX)];
     let open =
         from + bytes[from..bytes.len().min(from + TABLE_MAX)].iter().position(|byte| matches!(byte, b'(' | b';'))?;
-    let (names, after) = list(&bytes[..bytes.len().min(open + NAMES_MAX)], open)?;
+    let window = &bytes[..bytes.len().min(open + NAMES_MAX)];
+    steps::look(window.len() - open);
+    let named = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || *byte >= 0x80 || b"_,.\"`[]@$-".contains(byte)
+    };
+    let close = window.get(open + 1..)?.iter().position(|byte| !named(byte)).map(|length| open + 1 + length);
+    if close.is_none_or(|close| window[close] != b')') {
+        return Some(close.unwrap_or(window.len()));
+    }
+    let (names, after) = list(window, open)?;
     let nouns: Vec<Option<Noun>> = names.iter().map(|name| text.get(name.clone()).and_then(field::noun)).collect();
     if nouns.iter().all(Option::is_none) {
         return Some(after);
@@ -30,6 +40,7 @@ pub(super) fn secrets(text: &str, from: usize, mut found: impl FnMut(Noun, Range
     loop {
         at += bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b',').count();
         let Some((values, after)) = list(bytes, at) else { return Some(at) };
+        steps::look(after - at);
         for (range, noun) in values.into_iter().zip(&nouns) {
             let Some((noun, whole)) = noun.zip(text.get(range.clone())) else { continue };
             let quoted =

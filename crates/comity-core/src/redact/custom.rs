@@ -69,8 +69,16 @@ pub enum BadRule {
         why: String,
     },
     /// A rule that is to be off does not exist.
-    #[error("redaction: `off` names `{rule}`, which is no rule")]
+    #[error("redaction: `off` names `{rule}`, which is no built-in rule; the nearest is `{nearest}`")]
     Unknown {
+        /// What was written.
+        rule: String,
+        /// The name that is most like it.
+        nearest: &'static str,
+    },
+    /// A rule of the configuration is to be off.
+    #[error("redaction: `off` names `{rule}`, which is a rule of the configuration: leave it out there")]
+    Own {
         /// What was written.
         rule: String,
     },
@@ -101,6 +109,11 @@ impl Custom {
         Ok(Self { patterns })
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// What the rules find in a text, with the number of each.
     pub(super) fn find(&self, text: &str, mut found: impl FnMut(Range<usize>, usize)) {
         for (index, pattern) in self.patterns.iter().enumerate() {
@@ -114,6 +127,33 @@ impl Custom {
             }
         }
     }
+}
+
+/// Checks that each name is of a built-in rule.
+pub(super) fn check_off(off: &BTreeSet<&str>, own: &[CustomRule]) -> Result<(), BadRule> {
+    let unknown = off.iter().find(|name| !rules::all().any(|rule| rule.name == **name));
+    let Some(unknown) = unknown else { return Ok(()) };
+    let rule: String = unknown.chars().take(NAME_MAX).collect();
+    if own.iter().any(|own| own.name == **unknown) {
+        return Err(BadRule::Own { rule });
+    }
+    let nearest = rules::all().map(|known| known.name).min_by_key(|known| distance(known, &rule)).unwrap_or_default();
+    Err(BadRule::Unknown { rule, nearest })
+}
+
+/// How many letters differ (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, byte) in one.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (at, second) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(byte != second);
+            diagonal = row[at + 1];
+            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
 }
 
 fn whole_letters(text: &str, range: Range<usize>) -> Range<usize> {
@@ -153,7 +193,7 @@ fn compile(rule: &CustomRule) -> Result<Regex, BadRule> {
     const LENGTH_MIN: usize = 4;
     let wrong = |why: String| BadRule::Pattern { rule: rule.name.clone(), why };
     let parsed = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build().parse(&rule.pattern);
-    let parsed = parsed.map_err(|error| wrong(error.to_string()))?;
+    let parsed = parsed.map_err(|error| wrong(said(&error)))?;
     let length = parsed.properties();
     if length.minimum_len().unwrap_or(0) < LENGTH_MIN {
         return Err(field(rule, "pattern", "one that matches no less than 4 bytes"));
@@ -163,7 +203,19 @@ fn compile(rule: &CustomRule) -> Result<Regex, BadRule> {
         return Err(field(rule, "pattern", wanted));
     }
     let compiled = RegexBuilder::new(&rule.pattern).unicode(false).size_limit(COMPILED_MAX).build();
-    compiled.map_err(|error| wrong(error.to_string()))
+    compiled.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => field(rule, "pattern", "one that compiles to no more than 1 MiB"),
+        other => wrong(other.to_string()),
+    })
+}
+
+/// What is wrong with a pattern, and where, in one line.
+fn said(error: &regex_syntax::Error) -> String {
+    match error {
+        regex_syntax::Error::Parse(error) => format!("{}, at byte {}", error.kind(), error.span().start.offset),
+        regex_syntax::Error::Translate(error) => format!("{}, at byte {}", error.kind(), error.span().start.offset),
+        other => other.to_string(),
+    }
 }
 
 fn field(rule: &CustomRule, field: &'static str, wanted: &'static str) -> BadRule {

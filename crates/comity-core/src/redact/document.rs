@@ -63,7 +63,7 @@ impl Default for Typed {
 const KEY_PARTS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "k", "oth"];
 
 /// Names that a pair of name and value gives to them.
-const PAIR_NAMES: &[&str] = &["name", "key", "field", "header", "label", "variable", "k"];
+pub(super) const PAIR_NAMES: &[&str] = &["name", "key", "field", "header", "label", "variable", "k"];
 const PAIR_VALUES: &[&str] = &["value", "val", "v", "content", "default", "data"];
 
 /// What must be known of a place on the way down.
@@ -235,7 +235,7 @@ fn is_secret(noun: Noun, text: &str) -> bool {
     }
     match noun {
         Noun::SomeKey => value::strength(text) >= Strength::Random && !text.contains(' '),
-        Noun::Authorization => value::strength(text) >= Strength::Mixed,
+        Noun::Authorization | Noun::SecretId => value::strength(text) >= Strength::Mixed,
         Noun::Pin => (4..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
         _ => true,
     }
@@ -243,7 +243,7 @@ fn is_secret(noun: Noun, text: &str) -> bool {
 
 fn is_secret_number(noun: Noun, number: &str) -> bool {
     match noun {
-        Noun::SomeKey | Noun::Authorization | Noun::Cookie => false,
+        Noun::SomeKey | Noun::Authorization | Noun::Cookie | Noun::SecretId => false,
         Noun::Pin => (4..=8).contains(&number.len()),
         _ => true,
     }

@@ -17,6 +17,8 @@ pub(super) enum Noun {
     Seed,
     Pin,
     Named,
+    /// The secret half of a pair that is called an id: only a UUID is one.
+    SecretId,
 }
 
 /// Longest name of a field, bytes. What is longer is no name.
@@ -35,7 +37,9 @@ const NEUTRAL: &[&str] = words! {
 const PASSWORDS: &[&str] = words! {
     "password" "passwd" "passwort" "passphrase" "pwd" "passwords" "kennwort" "senha" "contrasena" "contraseña"
     "parola" "userpass" "dbpass" "rootpass" "adminpass" "mypass" "smtppass" "mailpass" "ftppass" "authpass"
-    "sshpass" "rootpw" "userpw" "dbpw" "adminpw" "passphrases"
+    "sshpass" "rootpw" "userpw" "dbpw" "adminpw" "passphrases" "storepass" "keypass" "srcstorepass" "deststorepass"
+    "wachtwoord" "hasło" "haslo" "heslo" "lösenord" "losenord" "passord" "adgangskode" "kodeord" "salasana" "jelszó"
+    "jelszo" "şifre" "sifre" "motdepasse" "mdp" "пароль" "clave" "bindpw" "psksecret"
 };
 
 /// What of a language's grammar or a list's paging is called a token.
@@ -64,9 +68,47 @@ const NEVER: &[&str] = words! {
     "firstpass" "secondpass"
 };
 
+/// With what else the last part of such a name ends, besides what the lists above say.
+const LASTS: &[&str] = words! {
+    "pass" "pw" "passcode" "secret" "secrets" "token" "tokens" "key" "keys" "credential" "credentials" "creds" "cred"
+    "authorization" "auth" "cookie" "mnemonic" "phrase" "pin" "otp" "totp" "code" "psk" "jwt" "seed" "salt" "pat"
+    "skey" "private" "id" "passe" "base" "data" "seedphrase" "presharedkey" "passphrase" "passwd" "passwort" "pwd"
+};
+
+/// Of each letter, the letters that stand behind it at the end of such a part: most names end otherwise.
+const ENDINGS: [u32; 26] = {
+    let mut endings = [0; 26];
+    let lists = [NEUTRAL, PASSWORDS, LASTS];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut word = 0;
+        while word < lists[list].len() {
+            let bytes = lists[list][word].as_bytes();
+            if let [.., before @ b'a'..=b'z', last @ b'a'..=b'z'] = bytes {
+                endings[(*before - b'a') as usize] |= 1 << (*last - b'a');
+            }
+            word += 1;
+        }
+        list += 1;
+    }
+    endings
+};
+
+/// Whether a name may be one of a secret, by its last two letters; true where it has none.
+fn may_be_secret(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let end = bytes.iter().rposition(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+    let Some(end @ 1..) = end else { return true };
+    let (before, last) = (bytes[end - 1].to_ascii_lowercase(), bytes[end].to_ascii_lowercase());
+    if !before.is_ascii_lowercase() || !last.is_ascii_lowercase() {
+        return true;
+    }
+    ENDINGS[usize::from(before - b'a')] & (1 << (last - b'a')) != 0
+}
+
 /// What a field of this name holds, if that is secret.
 pub(super) fn noun(name: &str) -> Option<Noun> {
-    if name.len() > NAME_MAX {
+    if name.len() > NAME_MAX || !may_be_secret(name) {
         return None;
     }
     let mut small = [0; NAME_MAX];
@@ -81,6 +123,10 @@ pub(super) fn noun(name: &str) -> Option<Noun> {
     }
     let (last, before, more) =
         (part(at), if at + 1 < count { part(at + 1) } else { "" }, if at + 2 < count { part(at + 2) } else { "" });
+    // `NEXT_PUBLIC_…_KEY`: what a page shows to everybody.
+    if (at..count).any(|index| part(index) == "public") && matches!(last, "key" | "token") {
+        return None;
+    }
     let trimmed = last.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let last = if trimmed.is_empty() { last } else { trimmed };
     if last == "data" && before == "key" && more == "client" {
@@ -117,7 +163,17 @@ fn of_last(last: &str, before: &str, more: &str, alone: bool) -> Option<Noun> {
         }
         "otp" | "totp" if alone => Some(Noun::Pin),
         "code" if matches!(before, "otp" | "2fa" | "mfa" | "totp" | "time") => Some(Noun::Pin),
-        "psk" | "jwt" => Some(Noun::Named),
+        "psk" | "jwt" | "presharedkey" => Some(Noun::Named),
+        "seed" if matches!(before, "secret" | "private" | "signing" | "master" | "wallet" | "account" | "key") => {
+            Some(Noun::Seed)
+        }
+        "salt" if matches!(before, "auth" | "in" | "nonce" | "token") => Some(Noun::SomeKey),
+        "pat" if !alone => Some(Noun::Token),
+        "skey" if !alone => Some(Noun::ApiKey),
+        "private" if matches!(before, "apikey" | "key") => Some(Noun::ApiKey),
+        "id" if before == "secret" && !matches!(more, "client" | "aws" | "arn") => Some(Noun::SecretId),
+        "phrase" if before == "pass" => Some(Noun::Password),
+        "passe" if before == "de" => Some(Noun::Password),
         "base" if before == "key" && more == "secret" => Some(Noun::ApiKey),
         _ => of_joined(last),
     }
@@ -152,10 +208,11 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
         "private" | "priv" | "privkey" => Some(Noun::PrivateKey),
         "public" | "pub" | "primary" | "foreign" | "partition" | "sort" | "cache" | "object" | "row" | "map"
         | "idempotency" | "routing" => None,
-        "access" if more == "public" => None,
+        "site" | "publishable" | "publish" | "measurement" | "tracking" | "anon" => None,
+        _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"
         | "socket" | "websocket" => None,
-        _ if SECRET_KEYS.contains(&before) => Some(Noun::ApiKey),
+        _ if SECRET_KEYS.contains(&before) || more == "x" => Some(Noun::ApiKey),
         _ => Some(Noun::SomeKey),
     }
 }

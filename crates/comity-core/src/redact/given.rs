@@ -3,7 +3,7 @@
 //! XML, SQL and simple prose. Whether the value is a secret, `verdict.rs` says.
 
 use super::field::{self, NAME_MAX, Noun};
-use super::read::{quote_at, skip_blanks, skip_tags, values};
+use super::read::{encoded_quote, quote_at, skip_blanks, skip_tags, values};
 use super::verdict;
 use std::ops::Range;
 
@@ -20,6 +20,8 @@ pub(super) enum Link {
     Compare,
     /// `<name>`.
     Tag,
+    /// `<property name="name">`.
+    Labelled,
     /// `("name", "value")`, `name("value")`, `name || "value"`.
     Beside,
     /// The next cell of a table.
@@ -41,6 +43,14 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     let bytes = text.as_bytes();
     let hit = core(bytes, hit)?;
     let end = name_end(bytes, hit.start)?;
+    // `"key": …` alone says nothing, and is in every other document.
+    if end - hit.start <= 4
+        && bytes.get(end) == Some(&b'"')
+        && bytes[..hit.start].ends_with(b"\"")
+        && bytes[hit.start] == b'k'
+    {
+        return None;
+    }
     let (link, at) = link(bytes, end)?;
     let start = name_start(bytes, hit.start)?;
     let (link, at) = match link {
@@ -62,12 +72,23 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     if bytes[..start].ends_with(b"::") {
         return None;
     }
+    // `=== PASS: TestLogin2`: what a test says.
+    if link == Link::Colon && &bytes[start..end] == b"PASS" && bytes[..start].ends_with(b" ") {
+        return None;
+    }
+    // `is_valid_password("…")` asks, and gives nothing.
+    if link == Link::Beside && bytes.get(end) == Some(&b'(') && asks(&bytes[start..end]) {
+        return None;
+    }
     // "Pass" is a verb too, and `pass("…")` a call.
     if matches!(link, Link::Space | Link::Said | Link::Beside) && bytes[start..end].eq_ignore_ascii_case(b"pass") {
         return None;
     }
     let (noun, start) = named(text, start, end)?;
     let mut passed = None;
+    if closes_before_value(bytes, start, end, link, at) {
+        return None;
+    }
     for value in values(text, start, link, at) {
         if let Some(range) = verdict::secret(text, noun, link, start..end, &value) {
             found(noun, range);
@@ -76,6 +97,27 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
         }
     }
     passed
+}
+
+/// Whether a function of this name looks at what it is given.
+fn asks(name: &[u8]) -> bool {
+    const STARTS: [&[u8]; 9] = [b"is", b"valid", b"check", b"verif", b"has", b"test", b"assert", b"parse", b"contains"];
+    STARTS.iter().any(|start| name.get(..start.len()).is_some_and(|first| first.eq_ignore_ascii_case(start)))
+}
+
+/// Whether what looks like the value's opening quote closes the string in which the name stands: `input("Password: ")`.
+fn closes_before_value(bytes: &[u8], start: usize, end: usize, link: Link, at: usize) -> bool {
+    const BEFORE_MAX: usize = 120;
+    let at = skip_blanks(bytes, at);
+    let Some(quote) = bytes.get(at).filter(|byte| matches!(byte, b'"' | b'\'' | b'`')) else { return false };
+    if link != Link::Colon && link != Link::Said || bytes.get(end) == Some(quote) {
+        return false;
+    }
+    let before = &bytes[start.saturating_sub(BEFORE_MAX)..start];
+    let line = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let opened = before[line..].iter().filter(|byte| *byte == quote).count() % 2 == 1;
+    opened
+        && bytes.get(at + 1).is_none_or(|next| matches!(next, b')' | b',' | b';' | b' ' | b'\n' | b']' | b'}' | b'<'))
 }
 
 /// The hit without the signs around it that only made it rarer.
@@ -150,10 +192,12 @@ fn named(text: &str, start: usize, end: usize) -> Option<(Noun, usize)> {
 
 /// What links the name that ends at `at` to a value, and where that begins.
 fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
-    let quote = quote_at(bytes, at);
+    let encoded = encoded_quote(bytes, at);
+    let quote = encoded.map(|length| (0, at + length)).or_else(|| quote_at(bytes, at));
     if let Some((_, after)) = quote {
         at = after;
     }
+    at += array(&bytes[at..]);
     while bytes.get(at).is_some_and(|byte| b"]?!*".contains(byte))
         && !bytes[at..].starts_with(b"??")
         && !bytes[at..].starts_with(b"!=")
@@ -187,8 +231,12 @@ fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
         [b'%', b'3', b'd' | b'D', ..] | [0xe2, 0x86, 0x92, ..] => Some((Link::Tight, after + 3)),
         [b'%', b'3', b'a' | b'A', ..] => Some((Link::Colon, after + 3)),
         [b'\\', b'u', b'0', b'0', b'3', b'd' | b'D', ..] => Some((Link::Tight, after + 6)),
-        [b'>', ..] if loose == Link::Tight => Some((Link::Tag, after + 1)),
-        [b'|', b'|', ..] | [b'?', b'?', ..] => Some((Link::Beside, after + 2)),
+        [b'>', ..] if loose == Link::Tight => {
+            Some((if quote.is_some() { Link::Labelled } else { Link::Tag }, after + 1))
+        }
+        [b'{', ..] if quote.is_some() && loose == Link::Loose => default(bytes, after),
+        [b'|', b'|', ..] | [b'?', b'?', ..] | [b'<', b'-', ..] => Some((Link::Beside, after + 2)),
+        [b')', ..] if quote.is_some() => alternative(bytes, after + 1),
         [b'|', b' ', ..] => Some((Link::Cell, after + 1)),
         [b'(', ..] => Some((Link::Beside, after + 1)),
         [b',' | b'\n' | b'\r' | b' ' | b'\t', ..] | [] => value_named_so(bytes, after).or_else(|| {
@@ -196,10 +244,37 @@ fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
             pair.then_some((Link::Beside, after + 1))
         }),
         _ if after > tight => {
-            value_named_so(bytes, after).or_else(|| attributes(bytes, after)).or(Some((Link::Space, after)))
+            let element = |(_, at)| (if quote.is_some() { Link::Labelled } else { Link::Tag }, at);
+            value_named_so(bytes, after)
+                .or_else(|| attributes(bytes, after).map(element))
+                .or(Some((Link::Space, after)))
         }
         _ => None,
     }
+}
+
+/// `getenv("name") ?: "value"`: what stands in for it.
+fn alternative(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
+    let at = skip_blanks(bytes, at);
+    let signs: [&[u8]; 4] = [b"?:", b"??", b"||", b"or "];
+    signs.iter().find(|sign| bytes[at..].starts_with(sign)).map(|sign| (Link::Beside, at + sign.len()))
+}
+
+/// How long `[]` or `[32]` is, behind the name of an array.
+fn array(rest: &[u8]) -> usize {
+    const DIGITS_MAX: usize = 6;
+    let digits = rest.iter().skip(1).take(DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+    if rest.first() == Some(&b'[') && rest.get(1 + digits) == Some(&b']') { digits + 2 } else { 0 }
+}
+
+/// `variable "name" { … default = "value" }`, as Terraform declares it.
+fn default(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
+    const BLOCK_MAX: usize = 300;
+    let block = &bytes[at..bytes.len().min(at + BLOCK_MAX)];
+    let block = block.split(|byte| *byte == b'}').next()?;
+    let word = block.windows(8).position(|window| window == b"default ")?;
+    let equals = skip_blanks(bytes, at + word + 8);
+    (bytes.get(equals) == Some(&b'=')).then_some((Link::Loose, equals + 1))
 }
 
 /// `name: X` and on the next line `value: Y`; `name="X" value="Y"`; `"name": "X", "value": "Y"`.
@@ -242,7 +317,9 @@ fn attributes(bytes: &[u8], at: usize) -> Option<(Link, usize)> {
 fn is_element(bytes: &[u8], start: usize) -> bool {
     let before = &bytes[start.saturating_sub(20)..start];
     let prefix = before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b':').count();
-    before.len() > prefix && before[before.len() - prefix - 1] == b'<' && (prefix == 0 || bytes[start - 1] == b':')
+    let Some(open) = before.len().checked_sub(prefix + 1).filter(|open| before[*open] == b'<') else { return false };
+    let template = open > 0 && matches!(before[open - 1], b':' | b'@');
+    !template && (prefix == 0 || bytes[start - 1] == b':')
 }
 
 /// "password for the router is": where the value begins.
@@ -291,7 +368,7 @@ fn said(text: &str, at: usize) -> Option<usize> {
             return (!goes_on_in_words(text.as_bytes(), value)).then_some(value);
         }
         if word.ends_with(':') {
-            return Some(at + next);
+            return (next < rest.len()).then_some(at + next);
         }
         (length, before) = (next, word);
     }

@@ -15,17 +15,24 @@ mod audit;
 mod block;
 mod checksum;
 mod code;
+mod codes;
 mod columns;
 mod custom;
 mod document;
 mod echo;
 mod field;
 mod given;
+mod grid;
+mod paired;
 mod read;
 mod rule;
 mod rules;
+mod said;
 mod seek;
 mod spans;
+mod spare;
+mod spoken;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -101,9 +108,7 @@ impl Redactor {
     /// Reads the rules.
     pub fn new(config: &Config) -> Result<Self, BadRule> {
         let off: BTreeSet<&str> = config.off.iter().map(String::as_str).collect();
-        if let Some(unknown) = off.iter().find(|name| !rules::all().any(|rule| rule.name == **name)) {
-            return Err(BadRule::Unknown { rule: (*unknown).to_owned() });
-        }
+        custom::check_off(&off, &config.custom)?;
         let named = |rule: &rule::Rule| RuleName {
             name: rule.name.to_owned(),
             severity: rule.severity,
@@ -144,7 +149,13 @@ impl Redactor {
         self.typed_json(document, &Typed::default(), found)
     }
 
-    /// The same, where the caller knows what some fields hold: they stay, or go, whatever is in them.
+    /// True where [`Self::json`] certainly finds nothing in the document that this JSON text is, told without parsing
+    /// it. False says nothing: not every text is told, such as one with `\u` escapes. What is no JSON may be either.
+    pub fn spares_json(&self, text: &[u8]) -> bool {
+        self.custom.is_empty() && spare::spares(&self.seeker, text)
+    }
+
+    /// The same as [`Self::json`], where the caller knows what some fields hold: they stay, or go, whatever is in them.
     pub fn typed_json(&self, document: &Value, typed: &Typed, found: &mut Vec<Finding>) -> Option<Value> {
         document::redact(self, document, typed, found)
     }

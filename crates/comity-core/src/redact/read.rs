@@ -2,6 +2,8 @@
 //! an element's text, a list, a block of YAML, or wrapped in a call.
 
 use super::given::Link;
+use super::steps;
+use super::value::{self, Strength};
 use std::ops::Range;
 
 /// A value, and how it stands there.
@@ -22,12 +24,15 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     const LISTED_MAX: usize = 64;
     let bytes = text.as_bytes();
     let query = start > 0 && matches!(bytes[start - 1], b'?' | b'&' | b';') || bytes[..start].ends_with(b"%26");
-    let mut at = skip_blanks(bytes, at);
+    let mut at = skip_blanks(bytes, at.min(bytes.len()));
     while bytes.get(at) == Some(&b'*') && link == Link::Colon {
         at = skip_blanks(bytes, at + 1);
     }
     if bytes[at..].starts_with(b"</") && link == Link::Colon {
         at = skip_tags(bytes, at);
+    }
+    if bytes[at.min(bytes.len())..].starts_with(b"[]byte(") {
+        return quoted(text, at + 7).into_iter().collect();
     }
     if link == Link::Colon && matches!(bytes.get(at), Some(b'|' | b'>')) {
         return block(text, at).into_iter().collect();
@@ -42,9 +47,13 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
         }
         return listed;
     }
-    let first = quoted(text, at).or_else(|| match link {
+    let first = quoted(text, at).or_else(|| braced(text, link, at)).or_else(|| match link {
         Link::Beside | Link::Compare => None,
+        Link::Tag if bytes[at..].get(..6).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<value")) => {
+            element(text, skip_tags(bytes, at))
+        }
         Link::Tag => element(text, at),
+        Link::Labelled => element(text, skip_tags(bytes, skip_space(bytes, at))),
         _ => bare(text, start, link, at, query),
     });
     let Some(first) = first else { return Vec::new() };
@@ -53,9 +62,32 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     vec![declared.or(wrapped).unwrap_or(Value { query, ..first })]
 }
 
+/// `{value}`, as ODBC and JDBC quote; a template has only a name in it.
+fn braced(text: &str, link: Link, at: usize) -> Option<Value> {
+    const VALUE_MAX: usize = 128;
+    let bytes = text.as_bytes();
+    if link != Link::Tight || bytes.get(at) != Some(&b'{') || bytes.get(at + 1) == Some(&b'{') {
+        return None;
+    }
+    let window = &bytes[at + 1..bytes.len().min(at + VALUE_MAX)];
+    let length = window.iter().position(|byte| *byte == b'}' || byte.is_ascii_whitespace())?;
+    let range = at + 1..at + 1 + length;
+    let drawn = value::strength(text.get(range.clone())?) >= Strength::Mixed && !window[..length].contains(&b'.');
+    (window[length] == b'}' && drawn).then_some(Value {
+        range,
+        quoted: true,
+        own_line: false,
+        query: false,
+        next: b'}',
+    })
+}
+
 /// A value in quotes, whose quotes may be escaped: it ends at the quote that is escaped as its first.
 fn quoted(text: &str, at: usize) -> Option<Value> {
     let bytes = text.as_bytes();
+    if let Some(length) = encoded_quote(bytes, at) {
+        return between_encoded(text, at, length);
+    }
     let letters = bytes[at.min(bytes.len())..].iter().take(2).take_while(|byte| b"bBrRuUfF@$LN".contains(byte)).count();
     let (at, (escapes, mut from)) = match quote_at(bytes, at) {
         Some(quote) => (at, quote),
@@ -74,6 +106,7 @@ fn quoted(text: &str, at: usize) -> Option<Value> {
             b'\n' if !triple => break,
             byte if triple && byte == quote && !bytes[from + index..].starts_with(&[quote; 3]) => {}
             byte if byte == quote && closes(run, escapes) => {
+                steps::look(index);
                 let end = from + index - run.min(escapes);
                 if !triple && quote == b'\'' && run == 0 && end > from && bytes.get(from + index + 1) == Some(&quote) {
                     run = 0;
@@ -88,8 +121,40 @@ fn quoted(text: &str, at: usize) -> Option<Value> {
     }
     // Cut, or never closed: what stands up to the end of the line, if it is one word.
     let end = from + bytes[from..].iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len() - from);
+    let line = bytes[from..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - from);
+    steps::look(if triple { bytes.len() - from } else { line });
     let value = Value { range: from..end, quoted: true, own_line: false, query: false, next: 0 };
     (end > from && matches!(bytes.get(end), None | Some(b'\n' | b'\r'))).then_some(value)
+}
+
+/// Quotes as HTML, URLs and JSON write them where they cannot stand themselves.
+const ENCODED_QUOTES: &[&[u8]] = &[
+    b"&quot;", b"&#34;", b"&#x22;", b"&#39;", b"&#039;", b"&#x27;", b"&apos;", b"%22", b"%27", b"%5C%22", b"\\u0022",
+    b"\\u0027", b"\\x22",
+];
+
+/// How long the encoded quote here is.
+pub(super) fn encoded_quote(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?;
+    matches!(rest.first(), Some(b'&' | b'%' | b'\\')).then_some(())?;
+    ENCODED_QUOTES.iter().find(|quote| rest.starts_with(quote)).map(|quote| quote.len())
+}
+
+/// The value up to the next quote that is encoded so.
+fn between_encoded(text: &str, at: usize, length: usize) -> Option<Value> {
+    const VALUE_MAX: usize = 1024;
+    let bytes = text.as_bytes();
+    let from = at + length;
+    let window = &bytes[from..bytes.len().min(from + VALUE_MAX)];
+    steps::look(window.len());
+    let end = from + window.windows(length).position(|part| part == &bytes[at..from])?;
+    (!bytes[from..end].contains(&b'\n')).then_some(Value {
+        range: from..end,
+        quoted: true,
+        own_line: false,
+        query: false,
+        next: 0,
+    })
 }
 
 /// Whether a quote behind so many backslashes closes a string that one behind `escapes` opened.
@@ -127,6 +192,7 @@ fn bare(text: &str, start: usize, link: Link, at: usize, query: bool) -> Option<
         }
         end += 1;
     }
+    steps::look(end - at);
     // What closes a sentence or a list is not of the value.
     while end > at && matches!(bytes[end - 1], b',' | b';' | b'.' | b')' | b']' | b'}' | b':') {
         end -= 1;
@@ -173,6 +239,7 @@ fn element(text: &str, at: usize) -> Option<Value> {
     let cdata = rest.starts_with(b"<![CDATA[");
     let from = if cdata { 9 } else { 0 };
     let end = rest[from..].iter().position(|byte| *byte == if cdata { b']' } else { b'<' })?;
+    steps::look(end);
     let inner = rest[from..from + end].trim_ascii();
     let lead = rest[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let range = at + from + lead..at + from + lead + inner.len();
@@ -202,6 +269,7 @@ fn block(text: &str, at: usize) -> Option<Value> {
         }
         end += line.len();
     }
+    steps::look(end - first);
     let range = first + indent..first + bytes[first..end].trim_ascii_end().len();
     let fits = indent > 0 && range.end > range.start && text.is_char_boundary(range.end);
     fits.then_some(Value { range, quoted: true, own_line: true, query: false, next: b'\n' })
@@ -220,11 +288,12 @@ fn argument(text: &str, call: &Value) -> Option<Value> {
     let inner = text.get(call.range.clone())?;
     let head = inner.strip_suffix('(')?;
     let made = ["::from", "::new", ".from"].iter().find_map(|made| head.strip_suffix(made));
-    let wraps = made.map_or(head.ends_with("String") || head.ends_with("Some"), |kind| {
-        ["String", "Buffer", "Secret", "Password", "Token", "Key", "Zeroizing", "Box", "Arc"]
-            .iter()
-            .any(|of| kind.contains(of))
-    });
+    let wraps =
+        made.map_or(head.ends_with("String") && !head.ends_with(".toString") || head.ends_with("Some"), |kind| {
+            ["String", "Buffer", "Secret", "Password", "Token", "Key", "Zeroizing", "Box", "Arc"]
+                .iter()
+                .any(|of| kind.contains(of))
+        });
     wraps.then(|| quoted(text, call.range.end)).flatten()
 }
 

@@ -57,6 +57,8 @@ pub(super) enum Find {
     Around((usize, usize), &'static str),
     /// By the identifier around the word, and the value that it is given.
     Field(Noun),
+    /// By a sentence around the word, and what it says to be the value.
+    Said(Noun),
     /// By the password in `scheme://user:password@host`.
     Address,
     /// By the password in front of this: `user:password@tcp(host)`.
@@ -67,6 +69,14 @@ pub(super) enum Find {
     WebToken,
     /// By the column of that name in a list of values.
     Columns,
+    /// By the column of that name in a table.
+    Grid,
+    /// By the name that follows a value.
+    Paired,
+    /// By a heading, and the list of codes behind it.
+    Codes,
+    /// By twelve words and more behind what names them.
+    Seed,
 }
 
 /// What a match must be besides.
@@ -81,6 +91,10 @@ pub(super) enum Check {
     /// The last six characters are the CRC-32 of the others, or it is [`Check::Random`]. A wrong checksum alone
     /// does not make a secret harmless: it may be cut, or mistyped, or of another generation.
     Checksum,
+    /// What people choose, and no plain word: for places where one may stand as well.
+    Strong,
+    /// What only a machine draws: letters and digits, long, and no words or id between hyphens.
+    Drawn,
     /// Base64 of a name, a colon and a password.
     Basic,
     /// This stands within [`NEAR_BYTES`] of it.

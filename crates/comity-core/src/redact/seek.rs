@@ -7,7 +7,9 @@
 use super::rule::{Check, Find, NEAR_BYTES, Rule};
 use super::spans::Span;
 use super::value::{self, Strength};
-use super::{address, block, checksum, columns, given, rules, webtoken};
+use super::{
+    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, steps, verdict, webtoken,
+};
 use crate::redact::field::Noun;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
@@ -20,13 +22,43 @@ use std::sync::OnceLock;
 /// How far a pattern reads behind its start, bytes. A longer token is taken to its end all the same.
 const REACH_MAX: usize = 2048;
 
+/// How much of a start the automaton looks for, bytes: more makes it larger than a processor's cache.
+const START_MAX: usize = 5;
+
 /// The table's rules and the automaton over their starts.
 pub(super) struct Seeker {
     automaton: AhoCorasick,
-    /// Of each start, the rules that begin with it.
-    uses: Vec<Vec<u16>>,
+    /// Of each start's beginning, the rules that begin with it.
+    uses: Vec<Vec<Use>>,
     rules: Vec<Compiled>,
     fields: Vec<(Noun, usize)>,
+}
+
+impl Walk {
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+/// A rule that begins with what the automaton found, and how its start goes on.
+#[derive(PartialEq, Eq)]
+struct Use {
+    rest: Box<[u8]>,
+    any_case: bool,
+    /// Whether it is a token that begins with a letter, and so behind none.
+    apart: bool,
+    rule: u16,
+}
+
+impl Use {
+    /// The whole start, where the automaton found the beginning of it.
+    fn start(&self, bytes: &[u8], hit: Range<usize>) -> Option<Range<usize>> {
+        let end = hit.end + self.rest.len();
+        let behind = bytes.get(hit.end..end)?;
+        let same = if self.any_case { behind.eq_ignore_ascii_case(&self.rest) } else { behind == &*self.rest };
+        same.then_some(hit.start..end)
+    }
 }
 
 /// A rule with its pattern, which is compiled when first needed: most never are.
@@ -43,18 +75,24 @@ struct Tail {
 
 /// What one walk remembers.
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     spans: Vec<Span>,
     /// Fields before this were looked at as part of a long value.
     fields_from: usize,
     /// Statements before this likewise.
     columns_from: usize,
+    /// Lines of tables before this likewise.
+    grid_from: usize,
+    /// Values before names before this likewise.
+    paired_from: usize,
+    /// Lists of codes before this likewise.
+    codes_from: usize,
 }
 
 impl Seeker {
     /// The rules of the tables but those that are off.
     pub(super) fn new(off: &BTreeSet<&str>) -> Self {
-        let mut starts: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        let mut starts: BTreeMap<Box<[u8]>, Vec<Use>> = BTreeMap::new();
         let mut compiled = Vec::new();
         let mut fields = Vec::new();
         for (index, rule) in rules::all().enumerate() {
@@ -67,10 +105,15 @@ impl Seeker {
             }
             for start in rule.starts {
                 for spelling in spellings(start, rule.any_case) {
-                    let rules = starts.entry(spelling).or_default();
-                    let number = u16::try_from(index).unwrap_or(u16::MAX);
-                    if !rules.contains(&number) {
-                        rules.push(number);
+                    let (begin, rest) = spelling.as_bytes().split_at(spelling.len().min(START_MAX));
+                    let rest = if rule.any_case { rest.to_ascii_lowercase() } else { rest.to_vec() };
+                    let rule_number = u16::try_from(index).unwrap_or(u16::MAX);
+                    let apart =
+                        !rule.any_case && matches!(rule.find, Find::After(_)) && begin[0].is_ascii_alphanumeric();
+                    let found = Use { rest: rest.into(), any_case: rule.any_case, apart, rule: rule_number };
+                    let uses = starts.entry(begin.into()).or_default();
+                    if !uses.contains(&found) {
+                        uses.push(found);
                     }
                 }
             }
@@ -86,33 +129,38 @@ impl Seeker {
     /// What the rules find in a text, in no order.
     pub(super) fn spans(&self, text: &str) -> Vec<Span> {
         let mut walk = Walk::default();
-        for hit in self.automaton.find_overlapping_iter(text) {
+        for (start, rule) in self.starts(text.as_bytes()) {
             // What lies in what was just found is found; only what a field's name found may have a better name.
             let within =
-                walk.spans.last().filter(|last| last.range.start <= hit.start() && hit.end() <= last.range.end);
+                walk.spans.last().filter(|last| last.range.start <= start.start && start.end <= last.range.end);
             let by_field = within.map(|last| self.is_field(last.rule));
-            if by_field == Some(false) {
-                continue;
-            }
-            for rule in &self.uses[hit.pattern().as_usize()] {
-                let rule = usize::from(*rule);
-                if by_field.is_none() || !self.is_field(rule) {
-                    self.go_on(text, rule, hit.range(), &mut walk);
-                }
+            if by_field.is_none() || by_field == Some(true) && !self.is_field(rule) {
+                self.go_on(text, rule, start, &mut walk);
             }
         }
         walk.spans
+    }
+
+    /// Every start that stands in a text, and the rule that begins so.
+    pub(super) fn starts<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (Range<usize>, usize)> + 't {
+        self.automaton.find_overlapping_iter(text).flat_map(move |hit| {
+            let begins = is_start(text, hit.start());
+            let uses = self.uses[hit.pattern().as_usize()].iter().filter(move |found| begins || !found.apart);
+            uses.filter_map(move |found| Some((found.start(text, hit.range())?, usize::from(found.rule))))
+        })
     }
 
     fn is_field(&self, rule: usize) -> bool {
         matches!(self.rules[rule].rule.find, Find::Field(_))
     }
 
-    fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {
+    /// Lets a rule go on where its start stands.
+    pub(super) fn go_on(&self, text: &str, index: usize, hit: Range<usize>, walk: &mut Walk) {
         let compiled = &self.rules[index];
         let found = match compiled.rule.find {
             Find::After(_) => compiled.after(text, hit),
             Find::Around(before, _) => compiled.around(text, hit, before),
+            Find::Said(noun) => said::secret(text, noun, hit),
             Find::Address => address::password(text, hit.end),
             Find::Before => address::password_before(text, hit.start),
             Find::Block => block::private_key(text, hit.start),
@@ -125,6 +173,31 @@ impl Seeker {
                 }
                 return;
             }
+            Find::Paired => {
+                if hit.start >= walk.paired_from {
+                    let spans = &mut walk.spans;
+                    let passed = paired::secret(text, hit, |noun, range| self.push(spans, noun, range));
+                    walk.paired_from = passed.unwrap_or(walk.paired_from);
+                }
+                return;
+            }
+            Find::Grid => {
+                if hit.start >= walk.grid_from {
+                    let spans = &mut walk.spans;
+                    let passed = grid::secrets(text, hit, |noun, range| self.push(spans, noun, range));
+                    walk.grid_from = passed.unwrap_or(walk.grid_from);
+                }
+                return;
+            }
+            Find::Codes => {
+                if hit.start >= walk.codes_from {
+                    let spans = &mut walk.spans;
+                    let passed = codes::recovery(text, hit.end, |range| spans.push(Span { range, rule: index }));
+                    walk.codes_from = passed.unwrap_or(walk.codes_from);
+                }
+                return;
+            }
+            Find::Seed => codes::seed(text, hit.end),
             Find::Columns => {
                 if hit.start >= walk.columns_from {
                     let spans = &mut walk.spans;
@@ -149,6 +222,7 @@ impl Seeker {
     pub(super) fn rule_of(&self, noun: Noun) -> Option<usize> {
         let wanted = match noun {
             Noun::SomeKey => Noun::ApiKey,
+            Noun::SecretId => Noun::Secret,
             other => other,
         };
         self.fields.iter().find(|(noun, _)| *noun == wanted).map(|(_, rule)| *rule)
@@ -158,10 +232,6 @@ impl Seeker {
 impl Compiled {
     /// A token, or what the pattern's group says is secret behind a word.
     fn after(&self, text: &str, hit: Range<usize>) -> Option<Range<usize>> {
-        let bytes = text.as_bytes();
-        if !self.rule.any_case && bytes[hit.start].is_ascii_alphanumeric() && !is_start(bytes, hit.start) {
-            return None;
-        }
         let range = self.tail_at(text, hit.start, hit.end)?;
         self.passes(text, &range).then_some(range)
     }
@@ -187,6 +257,7 @@ impl Compiled {
         let bytes = text.as_bytes();
         let tail = self.tail.get_or_init(|| Tail::new(self.rule)).as_ref()?;
         let rest = &bytes[at..bytes.len().min(at + REACH_MAX)];
+        steps::look(rest.len());
         if rest.len() < tail.length_min || !rest[..tail.length_min].iter().all(u8::is_ascii_graphic) {
             return None;
         }
@@ -219,6 +290,13 @@ impl Compiled {
             Check::Random => is_drawn(whole),
             Check::Chosen => !value::is_stand_in(whole),
             Check::Checksum => checksum::holds(whole) || is_drawn(whole),
+            Check::Strong => is_strong(whole),
+            Check::Drawn => {
+                is_drawn(whole)
+                    && value::strength(whole) == Strength::Random
+                    && has_digit(whole)
+                    && !verdict::is_public(whole)
+            }
             Check::Basic => is_basic(whole),
             Check::Near(word) => {
                 let from = value::floor(text, range.start.saturating_sub(NEAR_BYTES));
@@ -251,17 +329,24 @@ fn length_min(pattern: &str) -> usize {
 pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
     let mut all = BTreeSet::from([start.to_owned()]);
     if any_case {
-        let mut first = start.to_owned();
-        let letter = start.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(0);
-        first[letter..=letter].make_ascii_uppercase();
-        let mut each = String::new();
-        for letter in start.chars() {
-            let begins = !each.ends_with(|before: char| before.is_ascii_alphabetic());
-            each.push(if begins { letter.to_ascii_uppercase() } else { letter });
-        }
-        all.extend([start.to_ascii_lowercase(), start.to_ascii_uppercase(), first, each]);
+        all.extend([start.to_lowercase(), start.to_uppercase(), capitals(start, false), capitals(start, true)]);
+        let (word, rest) = start.split_at(start.find(|letter: char| !letter.is_alphabetic()).unwrap_or(start.len()));
+        all.insert(word.to_uppercase() + rest);
+        all.extend([start.replace("api", "API"), capitals(start, false).replace("api", "API")]);
     }
     all
+}
+
+/// The word with its first letter in upper case, or with the first of each word.
+fn capitals(start: &str, each: bool) -> String {
+    let mut written = String::new();
+    let mut begun = false;
+    for letter in start.chars() {
+        let begins = letter.is_alphabetic() && !written.ends_with(char::is_alphabetic) && (each || !begun);
+        begun |= begins;
+        if begins { written.extend(letter.to_uppercase()) } else { written.push(letter) }
+    }
+    written
 }
 
 /// Whether a token may begin here: behind nothing that could be of it.
@@ -300,6 +385,23 @@ fn is_drawn(whole: &str) -> bool {
     const SHORT_ENTROPY_MIN: f32 = 2.4;
     let least = if whole.len() >= 20 { ENTROPY_MIN } else { SHORT_ENTROPY_MIN };
     !value::is_printed(whole) && value::strength(whole) >= Strength::Mixed && value::entropy(whole) >= least
+}
+
+/// As people choose passwords where a word may stand too.
+fn is_strong(whole: &str) -> bool {
+    const LENGTH_MIN: usize = 5;
+    let strength = value::strength(whole);
+    let fits = strength >= Strength::Mixed
+        || strength == Strength::Numbered && whole.len() >= LENGTH_MIN
+        || value::is_passphrase(whole);
+    fits && !value::is_stand_in(whole)
+        && !whole.contains("://")
+        && !code::is_sentence(whole)
+        && !whole.starts_with(['/', '.'])
+}
+
+fn has_digit(whole: &str) -> bool {
+    whole.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Base64 of a name, a colon and a password.

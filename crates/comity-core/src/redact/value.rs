@@ -30,7 +30,27 @@ const STAND_INS: &[&str] = words! {
     "should" "for" "the" "a" "an" "of" "to" "in" "on" "and" "or" "not" "your" "my" "our" "with" "from" "as" "be"
     "can" "will" "used" "using" "if" "when" "by" "at" "that" "which" "only" "use" "new" "old" "same" "ok" "fail"
     "failed" "failure" "success" "accepted" "rejected" "denied" "reset" "sent" "found" "input" "output" "field"
-    "type" "name" "id" "config" "env" "vault" "file" "stdin" "interactive"
+    "type" "name" "id" "config" "env" "vault" "file" "stdin" "interactive" "1password" "keepass" "keepassxc"
+    "bitwarden" "lastpass" "abc123" "abc" "12345abcde" "tbc" "same" "see" "ask" "passwords" "tokens" "secrets"
+};
+
+/// What a password, a token or a key is called, in the languages that people write: a label, and no secret.
+const LABELS: &[&str] = words! {
+    "password" "passwords" "passwort" "passwörter" "kennwort" "kennwörter" "contraseña" "contraseñas" "clave" "claves"
+    "senha" "senhas" "wachtwoord" "wachtwoorden" "hasło" "hasła" "heslo" "hesla" "lösenord" "lösenordet" "passord"
+    "passordet" "adgangskode" "adgangskoden" "kodeord" "salasana" "salasanan" "jelszó" "jelszava" "parola" "parolă"
+    "parolayı" "şifre" "şifreniz" "sifre" "пароль" "пароля" "пароли" "гасло" "парола" "лозинка" "κωδικός" "κωδικού"
+    "mot" "passe" "motdepasse" "codice" "zugriffstoken" "zugangstoken" "jeton" "ficha" "schlüssel" "geheimnis"
+    "secreto" "secreta" "secrète" "secret" "segreto" "segredo" "clé" "clef" "chave" "chiave" "sleutel" "klucz" "klíč"
+    "nyckel" "nøkkel" "nøgle" "avain" "kulcs" "anahtar" "ключ" "токен" "секрет" "token" "key" "passphrase" "pin"
+    "code" "código" "credenciales" "identifiants" "zugangsdaten" "credentials" "lozinka" "geslo" "slaptažodis"
+    "parole" "parool" "fjalëkalimi" "lykilorð"
+};
+
+/// The same in scripts without spaces, and in those where a letter's case tells nothing.
+const LABEL_PARTS: &[&str] = words! {
+    "密码" "密碼" "口令" "密钥" "密鑰" "令牌" "パスワード" "暗証番号" "トークン" "秘密" "キー" "비밀번호" "암호" "토큰"
+    "كلمة" "סיסמ" "mật khẩu" "รหัสผ่าน" "पासवर्ड" "পাসওয়ার্ড" "רמז"
 };
 
 /// What the beginning of a stand-in says, in lower case.
@@ -61,6 +81,17 @@ pub(super) fn is_stand_in(value: &str) -> bool {
     is_mask(value) || is_template(value) || is_wordy_stand_in(value)
 }
 
+/// Whether a value is what a field is called, as a translation says it: `Mot de passe`, `Passwort vergessen?`.
+pub(super) fn is_label(value: &str) -> bool {
+    const LONGEST: usize = 120;
+    if value.len() > LONGEST || value.bytes().any(|byte| byte.is_ascii_digit() || b"-_=+$#@%^&*\\".contains(&byte)) {
+        return false;
+    }
+    let small = value.to_lowercase();
+    LABEL_PARTS.iter().any(|part| small.contains(part))
+        || small.split(|letter: char| !letter.is_alphabetic()).any(|word| LABELS.contains(&word))
+}
+
 /// Whether nothing of a secret is in the value, whatever its key says: empty, a mask, a template.
 pub(super) fn is_mask(value: &str) -> bool {
     let value = value.trim();
@@ -79,6 +110,12 @@ pub(super) fn is_template(value: &str) -> bool {
     let wrapped =
         [("<", ">"), ("{{", "}}"), ("{", "}"), ("${", "}"), ("$(", ")"), ("#{", "}"), ("[", "]"), ("__", "__")];
     if wrapped.iter().any(|(open, close)| value.starts_with(open) && value.ends_with(close)) {
+        // ODBC puts a password in braces as others do in quotes.
+        let inner = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        return inner.contains(['{', '.', ' ', '"', ':']) || strength(inner) < Strength::Mixed;
+    }
+    let filled = ["%(", "%{", "%env(", "$__"].iter().any(|open| value.starts_with(open));
+    if filled || is_variable_of_a_shell(value) || is_yaml_tag(value) {
         return true;
     }
     if value.contains("${") || value.contains("{{") || value.contains("$(") || value.contains("<%") {
@@ -99,6 +136,19 @@ pub(super) fn is_template(value: &str) -> bool {
     }
 }
 
+/// `$env:NAME`, `${NAME`, `%NAME%`: where a shell keeps it.
+fn is_variable_of_a_shell(value: &str) -> bool {
+    let small = value.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("$env:"));
+    small || value.starts_with("$::") || value.starts_with("$script:") || value.starts_with("$global:")
+}
+
+/// `!GetAtt`, `!reference`: a tag of YAML, behind which stands what is meant.
+fn is_yaml_tag(value: &str) -> bool {
+    let Some(tag) = value.strip_prefix('!') else { return false };
+    let name = tag.split(' ').next().unwrap_or_default();
+    name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b':' | b'/' | b'_'))
+}
+
 fn is_wordy_stand_in(value: &str) -> bool {
     const LONGEST: usize = 64;
     let value = value.trim();
@@ -113,6 +163,7 @@ fn is_wordy_stand_in(value: &str) -> bool {
     let names_another =
         value.contains(['_', '-']) && field::noun(value).is_some() && (shouted || strength(value) < Strength::Random);
     names_another
+        || is_label(value)
         || STAND_INS.contains(&bare)
         || STAND_IN_STARTS.iter().any(|start| small.starts_with(start)) && strength(value) < Strength::Random
         || STAND_IN_PARTS.iter().any(|part| small.contains(part))
@@ -135,9 +186,21 @@ pub(super) fn is_printed(value: &str) -> bool {
         return false;
     }
     let small = lower(value);
-    ["example", "your", "placeholder", "redacted", "changeme", "xxxx", "-here", "_here", "dummy", "replace"]
-        .iter()
-        .any(|word| small.contains(word))
+    [
+        "0123456789abcdef",
+        "example",
+        "your",
+        "placeholder",
+        "redacted",
+        "changeme",
+        "xxxx",
+        "-here",
+        "_here",
+        "dummy",
+        "replace",
+    ]
+    .iter()
+    .any(|word| small.contains(word))
 }
 
 /// How much a value looks like a secret by itself.
@@ -244,6 +307,52 @@ pub(super) fn wordlike(letters: &str) -> bool {
         }
     }
     readable(length, vowels) && total >= parts * 3 || total <= 3
+}
+
+/// Words that are joined as generators of passphrases do it, with a number or without.
+pub(super) fn is_passphrase(value: &str) -> bool {
+    is_hyphenated(value) || is_numbered_words(value)
+}
+
+/// `Marble-Forest-56`, `kestrel-91-lamp`: words and a number among them.
+fn is_numbered_words(value: &str) -> bool {
+    const LETTERS_MIN: usize = 4;
+    let (mut words, mut numbers) = (0, 0);
+    for part in value.split(['-', '_', '.']) {
+        if (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            numbers += 1;
+        } else if part.len() >= LETTERS_MIN && part.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            words += 1;
+        } else {
+            return false;
+        }
+    }
+    numbers == 1 && (words >= 2 || words == 1 && value.starts_with(char::is_lowercase))
+}
+
+/// `correct-horse-battery`: words that a generator of passphrases joined.
+fn is_hyphenated(value: &str) -> bool {
+    const WORDS_MIN: usize = 3;
+    const LETTERS_MIN: usize = 3;
+    const GLUE: &[&str] = words! {
+        "the" "and" "not" "for" "per" "out" "with" "your" "this" "that" "some" "here" "there" "see" "ask" "one" "two"
+        "password" "secret" "token" "key" "kms" "ssm" "vault" "file" "env" "from" "set" "name" "field" "input" "prod"
+        "dev" "staging" "test" "production" "credentials" "auth" "config" "reset" "read" "only" "based" "manager"
+        "service" "page" "local"
+    };
+    let mut words = 0;
+    for word in value.split(['-', '_', '.', '+']) {
+        let letters = word.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        let small = letters.len() >= LETTERS_MIN
+            && letters.bytes().skip(1).all(|byte| byte.is_ascii_lowercase())
+            && letters.as_bytes()[0].is_ascii_alphabetic();
+        let number = words > 0 && letters.is_empty();
+        if !(small || number) || GLUE.contains(&letters) {
+            return false;
+        }
+        words += usize::from(small);
+    }
+    words >= WORDS_MIN && value.contains('-') != value.contains('_')
 }
 
 /// Shannon's entropy of the bytes of a value, in bits for each.

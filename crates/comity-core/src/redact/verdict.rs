@@ -16,7 +16,14 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
         Noun::Cookie => return cookie(text, link, found),
         Noun::Seed => return seed(text, link, found),
         Noun::Pin => return pin(whole, link).then(|| found.range.clone()),
+        Noun::SecretId => return is_uuid(whole).then(|| found.range.clone()),
         _ => {}
+    }
+    if is_of_an_address(text, name.start) || is_template_around(text, name.start, link) {
+        return None;
+    }
+    if let Some(phrase) = phrase(text, noun, link, found) {
+        return Some(phrase);
     }
     // The cheap questions first: most values are plain words.
     let fits = if found.quoted { quoted(noun, link, whole) } else { bare(text, noun, link, name, found) };
@@ -26,6 +33,41 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
     let code =
         !found.quoted && (code::is_code(&text[found.range.start..code_end(text, found)]) || code::is_variable(whole));
     (!code).then(|| found.range.clone())
+}
+
+/// `PASSWORD=correct horse battery staple`: small words to the end of the line, none of which makes a sentence.
+fn phrase(text: &str, noun: Noun, link: Link, found: &Value) -> Option<Range<usize>> {
+    const WORDS_MIN: usize = 4;
+    const LINE_MAX: usize = 120;
+    let linked = matches!(link, Link::Tight | Link::Colon | Link::Loose);
+    if noun != Noun::Password || found.quoted || found.next != b' ' || !linked {
+        return None;
+    }
+    let rest = text.get(found.range.start..value::floor(text, found.range.start + LINE_MAX))?;
+    let line = rest.split('\n').next()?.trim_end();
+    let small = |word: &str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let fits = line.split(' ').all(small) && line.split(' ').count() >= WORDS_MIN && !code::is_sentence(line);
+    fits.then(|| found.range.start..found.range.start + line.len())
+}
+
+/// Whether the name is a part of an ARN: what follows it is another name.
+fn is_of_an_address(text: &str, start: usize) -> bool {
+    const BEFORE_MAX: usize = 80;
+    let before = &text.as_bytes()[start.saturating_sub(BEFORE_MAX)..start];
+    let word = before.iter().rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\''));
+    let word = &before[word.map_or(0, |at| at + 1)..];
+    word.ends_with(b":") && word.windows(4).any(|four| four == b"arn:")
+}
+
+/// Whether the name stands within `{{ … }}` or `<% … %>`: what follows `|` there is a filter.
+fn is_template_around(text: &str, start: usize, link: Link) -> bool {
+    const BEFORE_MAX: usize = 120;
+    if link != Link::Cell {
+        return false;
+    }
+    let before = &text.as_bytes()[start.saturating_sub(BEFORE_MAX)..start];
+    let last = |two: &[u8]| before.windows(2).rposition(|window| window == two);
+    last(b"{{") > last(b"}}") || last(b"<%") > last(b"%>")
 }
 
 /// The value with the bracket behind it, which tells a call from a word.
@@ -40,8 +82,10 @@ fn quoted(noun: Noun, link: Link, whole: &str) -> bool {
     let strength = value::strength(whole);
     match link {
         Link::Space | Link::Said if whole.len() < 4 => false,
-        Link::Compare | Link::Beside if whole.contains(' ') && noun != Noun::Password => false,
-        Link::Compare | Link::Beside | Link::Cell => strength >= Strength::Numbered && enough(noun, strength, whole),
+        Link::Compare | Link::Beside if whole.contains(' ') && noun != Noun::Password && !is_noise(whole) => false,
+        Link::Compare | Link::Beside | Link::Cell | Link::Labelled => {
+            strength >= Strength::Numbered && enough(noun, strength, whole)
+        }
         _ => enough(noun, strength, whole),
     }
 }
@@ -52,10 +96,21 @@ fn enough(noun: Noun, strength: Strength, whole: &str) -> bool {
         Noun::Password => true,
         Noun::SomeKey => {
             strength >= Strength::Random && !whole.contains(' ') && !whole.starts_with("0x") && has_both(whole)
+                || is_noise(whole)
         }
+        // An address on a chain, a contract.
+        Noun::Token if whole.len() == 42 && whole.starts_with("0x") => false,
         _ if strength == Strength::Numbered => whole.len() >= 6 && !whole.contains(['-', '_', '.', '/', ' ', ':', ',']),
         _ => strength >= Strength::Mixed,
     }
+}
+
+/// Many signs among letters, as generators of salts draw them.
+fn is_noise(whole: &str) -> bool {
+    const LENGTH_MIN: usize = 32;
+    const SIGNS_MIN: usize = 5;
+    let signs = whole.bytes().filter(|byte| byte.is_ascii_punctuation() && !b"-_./,:".contains(byte)).count();
+    whole.len() >= LENGTH_MIN && signs >= SIGNS_MIN && has_both(whole) || whole.len() >= 60 && signs * 6 >= whole.len()
 }
 
 fn has_both(whole: &str) -> bool {
@@ -66,6 +121,9 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
     let whole = &text[found.range.clone()];
     let strength = value::strength(whole);
     let number = whole.bytes().all(|byte| byte.is_ascii_digit());
+    if is_version(whole) {
+        return false;
+    }
     if noun == Noun::Password
         && number
         && matches!(link, Link::Tight | Link::Loose | Link::Colon | Link::Flag | Link::Default)
@@ -80,6 +138,9 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
     }
     if strength > Strength::Numbered || strength == Strength::Numbered && whole.len() >= 5 {
         return enough(noun, strength, whole) && (link != Link::Space || beside(text, noun, strength, name, found));
+    }
+    if noun == Noun::Password && value::is_passphrase(whole) {
+        return !matches!(link, Link::Space | Link::Cell);
     }
     // Only words: a password where nothing else can be meant.
     if noun != Noun::Password || whole.len() < 3 {
@@ -116,6 +177,16 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
         || ends
             && !whole.starts_with(|letter: char| letter.is_ascii_uppercase())
             && !whole.contains(['-', '(', '=', '/', '.'])
+}
+
+/// `v1.2.3-rc.1`: what follows the name of a package.
+pub(super) fn is_version(whole: &str) -> bool {
+    let bare = whole.trim_start_matches(['v', '^', '~', '=']);
+    let numbers = bare
+        .split(['.', '-', '+'])
+        .take_while(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    let dotted = bare.split(['-', '+']).next().unwrap_or_default().split('.').count();
+    dotted >= 3 && numbers.count() >= 3
 }
 
 fn is_uuid(whole: &str) -> bool {
@@ -163,9 +234,9 @@ fn is_compound(whole: &str) -> bool {
 }
 
 /// What is meant to be known, whatever its name: public keys, digests, node ids, certificates.
-fn is_public(whole: &str) -> bool {
+pub(super) fn is_public(whole: &str) -> bool {
     const STARTS: &[&str] = words! {
-        "ed25519:" "ssh-rsa " "ssh-ed25519 " "ecdsa-sha2-" "sk-ssh-ed25519" "sha256:" "sha512:" "sha1:" "md5:"
+        "ed25519:" "ssh-rsa " "ssh-ed25519 " "ecdsa-sha2-" "sk-ssh-ed25519" "pk.eyJ" "sb_publishable_" "phc_" "6Le" "G-" "GTM-" "xpub" "ypub" "zpub" "tpub" "pk-lf-" "public_" "pub_" "pub-c-" "sha256:" "sha512:" "sha1:" "md5:"
         "sha256-" "sha384-" "sha512-" "SHA256:" "-----BEGIN" "12D3KooW" "did:" "age1" "urn:" "npub1" "pk_live_"
         "pk_test_" "data:image"
     };
@@ -182,8 +253,16 @@ fn is_place(whole: &str, noun: Noun) -> bool {
         return true;
     }
     let strength = value::strength(whole);
-    whole.starts_with('/') && strength < Strength::Random && whole.len() > 1
+    whole.starts_with('/') && (strength < Strength::Random || is_path(whole)) && whole.len() > 1
         || strength < Strength::Random && ENDS.iter().any(|end| whole.ends_with(end)) && noun != Noun::Password
+}
+
+/// `/Users/bob/.ssh/id_ed25519`: two words between slashes.
+fn is_path(whole: &str) -> bool {
+    let mut parts = whole.split('/').skip(1);
+    let worded =
+        |part: Option<&str>| part.is_some_and(|part| part.len() > 1 && value::strength(part) <= Strength::Numbered);
+    worded(parts.next()) && worded(parts.next())
 }
 
 /// `Authorization: Scheme credential`, or the credential alone.
@@ -237,6 +316,7 @@ fn cookie(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
 /// Twelve words and more, or what a machine drew.
 fn seed(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     const WORDS_MIN: usize = 12;
+    const DRAWN_MIN: usize = 24;
     const LINE_MAX: usize = 400;
     let from = found.range.start;
     let mut range = found.range.clone();
@@ -250,7 +330,8 @@ fn seed(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     let wordy = words.clone().count() >= WORDS_MIN
         && words.into_iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
     let drawn = matches!(link, Link::Colon | Link::Tight | Link::Loose) && value::strength(whole) >= Strength::Random;
-    (wordy || drawn && !value::is_stand_in(whole)).then_some(range)
+    let fits = wordy || drawn && whole.len() >= DRAWN_MIN && !value::is_stand_in(whole) && !is_public(whole);
+    (fits && (found.quoted || wordy || !code::is_code(whole))).then_some(range)
 }
 
 /// Four to eight digits.

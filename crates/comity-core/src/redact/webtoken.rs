@@ -1,6 +1,7 @@
 //! JSON Web Tokens (RFC 7515, RFC 7516): three or five parts of base64url, the first of which is a JSON object
 //! that names an algorithm.
 
+use super::steps;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -42,6 +43,7 @@ pub(super) fn token(text: &str, start: usize) -> Option<Range<usize>> {
         }
         end += 1;
     }
+    steps::look(end - start);
     end -= usize::from(bytes[end - 1] == b'.' && parts != 3);
     let long = end - header.end > 8;
     (parts >= 2 && long && names_algorithm(text.get(header)?)).then_some(start..end)

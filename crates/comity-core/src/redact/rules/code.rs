@@ -24,6 +24,7 @@ pub(super) const RULES: &[Rule] = &[
     token("gitlab-job-token", High, GITLAB, &["glcbt-"], r"[\w.-]{18,300}").random(),
     token("gitlab-trigger-token", High, GITLAB, &["glptt-"], r"[\w.-]{18,300}").random(),
     token("gitlab-feed-token", Medium, GITLAB, &["glft-", "glimt-"], r"[\w.-]{18,300}").random(),
+    token("gitlab-mail-token", Medium, GITLAB, &["-glimt-", "+glimt-"], r"[a-z0-9]{20,30}"),
     token("gitlab-agent-token", High, GITLAB, &["glagent-"], r"[\w.-]{18,300}").random(),
     token("gitlab-oauth-secret", Critical, GITLAB, &["gloas-"], r"[\w.-]{18,300}").random(),
     token("gitlab-scim-token", High, GITLAB, &["glsoat-", "glffct-"], r"[\w.-]{18,300}").random(),

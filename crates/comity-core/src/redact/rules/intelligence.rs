@@ -8,7 +8,11 @@ const AI: &[&str] = &["ai"];
 /// What stands between a vendor's name and its key, which has no prefix of its own.
 macro_rules! named {
     ($key:literal) => {
-        concat!(r#"[\w .-]{0,24}["'\\]{0,3}\s{0,4}(?:[:=]|=>|is)\s{0,4}["'\\]{0,3}("#, $key, r")(?:[^\w-]|\z)")
+        concat!(
+            r#"[\w .-]{0,40}["'\\]{0,3}\s{0,4}(?:[:=(,]|=>|is|login|auth)\s{0,4}["'\\]{0,3}("#,
+            $key,
+            r")(?:[^\w-]|\z)"
+        )
     };
 }
 

@@ -24,6 +24,37 @@ pub(super) const RULES: &[Rule] = &[
     )
     .check(Check::Printed),
     token("age-secret-key", Critical, KEY, &["AGE-SECRET-KEY-1"], r"[02-9AC-HJ-NP-Z]{50,60}"),
+    after("rails-master-key", Critical, KEY, &["master.key", "master_key", "credentials.yml.enc", ".key\n"], r#"[\s"'`:=>]{1,6}([a-f0-9]{32})(?:\W|\z)"#),
+    after(
+        "disk-recovery-key",
+        Critical,
+        KEY,
+        &["recovery key", "recovery-key", "wiederherstellungsschlüssel", "bitlocker", "filevault", "clé de récupération", "recoverypassword"],
+        r"[^\n]{0,60}?[^\w-](\d{6}(?:-\d{6}){7}|[A-Z0-9]{4}(?:-[A-Z0-9]{4}){5})(?:[^\w-]|\z)",
+    )
+    .check(Check::Printed),
+    after("lock-combination", Medium, KEY, &["combination is ", "combination: ", "combination to the ", "combination for the "], r"(?:[^\n\d]{1,40}?(?:is|:) )?(\d{1,2}[- ]\d{1,2}[- ]\d{1,2}|\d{3,8})(?:[^\w-]|\z)"),
+    after(
+        "piped-private-key",
+        Critical,
+        KEY,
+        &["private-key <(echo ", "preshared-key <(echo "],
+        r#"["']?([A-Za-z0-9+/]{43}=)"#,
+    ),
+    token(
+        "encoded-private-key",
+        Critical,
+        KEY,
+        &[
+            "LS0tLS1CRUdJTiBQUklWQVRFIEtFW", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURS", "LS0tLS1CRUdJTiBFQyBQUklWQVRF",
+            "LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVE", "LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURS", "LS0tLS1CRUdJTiBQR1AgUFJJVkFUR",
+            "LS0tLS1CRUdJTiBEU0EgUFJJVkFURS",
+        ],
+        r"[A-Za-z0-9+/_-]{16,}={0,2}",
+    ),
+    token("encoded-docker-config", High, &["packages"], &["eyJhdXRocyI6", "ewogICJhdXRocyI6", "ewoJImF1dGhzIj"], r"[A-Za-z0-9+/]{20,}={0,2}"),
+    after("saml-assertion", High, HEADER, &["samlresponse=", "samlrequest=", "SAMLResponse=", "SAMLRequest="], r"([A-Za-z0-9+/%]{40,}={0,2})").check(Check::Printed),
+    after("session-header", Medium, &["cookie"], &["session-id: ", "session_id: ", "sessionid: ", "session-token: ", "x-session: "], r#"["']?([A-Za-z0-9_]{20,})"#).check(Check::Drawn),
     token("age-plugin-identity", Medium, KEY, &["AGE-PLUGIN-"], r"[A-Z0-9]{2,20}-1[02-9AC-HJ-NP-Z]{20,}"),
     token("minisign-secret-key", Critical, KEY, &["RWRTY0Iy"], r"[A-Za-z0-9+/=]{100,}"),
     after("json-web-key", Critical, KEY, &["\"d\""], r#"\s{0,4}:\s{0,4}"([\w-]{22,})""#).check(Check::Near("\"kty\"")),
@@ -88,6 +119,14 @@ pub(super) const RULES: &[Rule] = &[
             "wordpress_logged_in_",
         ],
         r"([\w%.+/:-]{16,}={0,2})",
+    )
+    .random(),
+    after(
+        "otp-key",
+        High,
+        &["mfa"],
+        &["authenticator", "2fa", "totp", "two-factor", "two factor", "setup key", "mfa", "otp"],
+        r#"[^\n]{0,80}?[\s"':=]{1,4}((?-i:[A-Z2-7]{16,64})|(?-i:[A-Z2-7]{4}(?:[ -][A-Z2-7]{4}){3,15})|(?-i:[a-z2-7]{4}(?: [a-z2-7]{4}){3,15}))(?:[^\w]|\z)"#,
     )
     .random(),
     after("otp-seed", High, &["mfa"], &["otpauth://"], r#"[^\s"'<>]{1,300}?secret=([A-Za-z2-7]{8,})"#),

@@ -1,12 +1,17 @@
 //! The kinds of secret that are known without configuration, from their vendors' published formats. A table
 //! in the language and no file beside it: the compiler reads it, a start-up does not, and a row can name a check.
 
+mod calls;
 mod cloud;
 mod code;
 mod data;
 mod fields;
 mod intelligence;
 mod keys;
+mod links;
+mod network;
+mod shell;
+mod smaller;
 mod speech;
 mod trade;
 mod watch;
@@ -24,7 +29,12 @@ pub(super) const TABLES: &[&[Rule]] = &[
     speech::RULES,
     work::RULES,
     watch::RULES,
+    smaller::RULES,
+    links::RULES,
     data::RULES,
+    network::RULES,
+    shell::RULES,
+    calls::RULES,
     fields::RULES,
 ];
 

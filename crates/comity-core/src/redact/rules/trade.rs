@@ -64,6 +64,15 @@ pub(super) const RULES: &[Rule] = &[
         &["xprv", "yprv", "zprv", "tprv"],
         r"[1-9A-HJ-NP-Za-km-z]{100,112}",
     ),
+    token("bitcoin-private-key", Critical, WALLET, &["5H", "5J", "5K"], r"[1-9A-HJ-NP-Za-km-z]{49}").random(),
+    token(
+        "bitcoin-compressed-key",
+        Critical,
+        WALLET,
+        &["Kw", "Kx", "Ky", "Kz", "L1", "L2", "L3", "L4", "L5"],
+        r"[1-9A-HJ-NP-Za-km-z]{50}",
+    )
+    .random(),
     token("nostr-secret-key", Critical, WALLET, &["nsec1"], r"[02-9ac-hj-np-z]{58}"),
     token("stellar-secret-seed", Critical, WALLET, &["SA", "SB", "SC", "SD"], r"[A-Z2-7]{54}").random(),
 ];

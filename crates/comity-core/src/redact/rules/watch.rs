@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         High,
         FLAGS,
         &["sdk-", "api-", "mob-", "rel-"],
-        r"[a-f0-9]{8}-[a-f0-9]{4}-4[a-f0-9]{3}-[a-f0-9]{4}-[a-f0-9]{12}",
+        r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
     ),
     token(
         "feature-flag-token",

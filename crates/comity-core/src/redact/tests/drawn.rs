@@ -57,7 +57,10 @@ fn draw(hir: &Hir, dice: &mut Dice, out: &mut Vec<u8>) {
 }
 
 fn draw_class(class: &Class, dice: &mut Dice) -> u8 {
-    let Class::Bytes(class) = class else { panic!("patterns are of bytes") };
+    let class = match class {
+        Class::Bytes(class) => class.clone(),
+        Class::Unicode(class) => class.to_byte_class().expect("patterns are of ASCII"),
+    };
     // What is read on a line, and neither separates nor masks.
     let visible: Vec<u8> = class
         .iter()

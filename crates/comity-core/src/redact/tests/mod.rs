@@ -3,6 +3,7 @@
 
 mod documents;
 mod drawn;
+mod families;
 mod lookalikes;
 mod properties;
 mod secrets;
@@ -135,7 +136,7 @@ fn configured_rules_find_what_the_built_in_ones_do_not() {
         (rule("Acme!", "abcdef"), "rule `Acme!` of redaction: `name` must be"),
         (rule("", "abcdef"), "rule `number 1` of redaction: `name`"),
         (rule("github-oauth-token", "abcdef"), "`name` must be one that no other rule has"),
-        (rule("a", "("), "rule `a` of redaction: `pattern`: "),
+        (rule("a", "("), "rule `a` of redaction: `pattern`: unclosed group, at byte 0"),
         (rule("a", "ab"), "no less than 4 bytes"),
         (rule("a", "abcd.*"), "no more than 2,048 bytes"),
         (rule("a", &"a".repeat(PATTERN_MAX + 1)), "of 1 to 1,024 bytes"),
@@ -156,6 +157,13 @@ fn rules_can_be_off_and_unknown_ones_are_refused() {
     let config = Config { off: vec!["password-field".into()], ..Config::new(KEY) };
     let mut found = Vec::new();
     assert_eq!(Redactor::new(&config).unwrap().text("password=hunter22", &mut found), "password=hunter22");
-    let config = Config { off: vec!["no-rule".into()], ..Config::new(KEY) };
-    assert_eq!(Redactor::new(&config).unwrap_err(), BadRule::Unknown { rule: "no-rule".into() });
+    let config = Config { off: vec!["pasword-field".into()], ..Config::new(KEY) };
+    let unknown = Redactor::new(&config).unwrap_err();
+    assert_eq!(unknown, BadRule::Unknown { rule: "pasword-field".into(), nearest: "password-field" });
+    assert!(
+        unknown.to_string().contains("`pasword-field`, which is no built-in rule; the nearest is `password-field`")
+    );
+    let own = CustomRule { name: "acme".into(), severity: Severity::Low, tags: vec![], pattern: "abcdef".into() };
+    let config = Config { off: vec!["acme".into()], custom: vec![own], ..Config::new(KEY) };
+    assert_eq!(Redactor::new(&config).unwrap_err(), BadRule::Own { rule: "acme".into() });
 }

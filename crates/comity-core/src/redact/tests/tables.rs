@@ -21,6 +21,12 @@ fn made(rule: &Rule, start: &str, dice: &mut Dice) -> String {
                 if rule.check == Check::Basic && tail.starts_with(r"\s") { format!(": \"{text}\"") } else { text };
             let text = if text.contains('«') { format!("{start}{text}") } else { format!("«{start}{text}»") };
             match rule.check {
+                // What a pattern draws is short, and no password.
+                Check::Strong => {
+                    let (before, rest) = text.split_once('«').unwrap();
+                    let after = rest.split_once('»').unwrap().1;
+                    format!("{before}«{}7»{after}", dice.letters(11))
+                }
                 Check::Near(word) => format!("{word} {text}"),
                 _ => text,
             }
@@ -35,12 +41,23 @@ fn made(rule: &Rule, start: &str, dice: &mut Dice) -> String {
             format!("«{before}{start}{}»", drawn(tail, dice))
         }
         Find::Block => rule.example.replace('@', &format!("«{}»", dice.letters(64))),
+        Find::Seed => rule.example.replacen(
+            "alpha bravo carol delta early fancy grape house igloo jolly karma lemon",
+            "«alpha bravo carol delta early fancy grape house igloo jolly karma lemon»",
+            1,
+        ),
+        Find::Codes => rule.example.replacen('@', &format!("«{}»", dice.letters(12)), 1),
         Find::Field(field::Noun::Seed) => {
             rule.example.replace('@', "«alpha bravo carol delta early fancy grape house igloo jolly karma lemon»")
         }
-        Find::Field(field::Noun::Pin) => rule.example.replace("482913", "«482913»"),
+        Find::Field(field::Noun::Pin) | Find::Said(field::Noun::Pin) => rule.example.replace("482913", "«482913»"),
         _ => rule.example.replacen('@', &format!("«{}»", dice.letters(24)), 1),
     }
+}
+
+/// Whether a rule's example says one of its starts, and the others are names like it.
+fn is_by_name(rule: &Rule) -> bool {
+    matches!(rule.find, Find::Field(_) | Find::Said(_) | Find::Grid | Find::Paired | Find::Codes | Find::Seed)
 }
 
 #[test]
@@ -49,11 +66,7 @@ fn every_rule_finds_what_is_made_from_its_data() {
     let mut dice = Dice(1);
     let mut failed = Vec::new();
     for rule in rules::all() {
-        for start in rule
-            .starts
-            .iter()
-            .filter(|_| !matches!(rule.find, Find::Field(_)))
-            .chain(matches!(rule.find, Find::Field(_)).then_some(&rule.starts[0]))
+        for start in rule.starts.iter().filter(|_| !is_by_name(rule)).chain(is_by_name(rule).then_some(&rule.starts[0]))
         {
             let mut good = 0;
             let mut last = String::new();
