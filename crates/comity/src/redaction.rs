@@ -119,7 +119,14 @@ impl Redaction {
         labels: impl FnOnce() -> Labels,
         now: Timestamp,
     ) -> Result<Payload, BadPayload> {
-        if matches!(payload, Payload::Empty | Payload::Sealed(_)) || !self.is_on() {
+        let Some(redactor) = self.redactor() else { return Ok(payload) };
+        let is_clean = match &payload {
+            Payload::Empty | Payload::Sealed(_) => true,
+            // Most messages hold nothing, and are not read for that.
+            Payload::Json(_) => redactor.spares_json(payload.bytes()),
+            Payload::Pack(_) => false,
+        };
+        if is_clean {
             return Ok(payload);
         }
         match self.document(&payload.to_value(), &Typed::default(), labels, now) {
