@@ -94,8 +94,11 @@ pub(super) fn names(texts: &[Text]) -> Vec<Finding> {
     findings
 }
 
-/// The name of the type that this line defines.
+/// The name of the type that this line defines. What a trait calls its own types is not ours to choose.
 fn type_named(line: &str) -> Option<&str> {
+    if line.starts_with(' ') && line.trim_start().starts_with("type ") {
+        return None;
+    }
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
     if !matches!(words.next()?, "struct" | "enum" | "trait" | "type" | "union") {
         return None;

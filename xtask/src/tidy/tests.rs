@@ -31,6 +31,12 @@ fn a_long_file_is_found_but_tests_do_not_count_towards_production() {
 fn empty_words_in_types_and_paths_are_found() {
     check(rust::names, "crates/a/src/x.rs", "//! Of it.\npub(crate) struct PeerManager<T> {\n", &[2]);
     check(rust::names, "crates/a/src/x.rs", "enum Managed {\nstruct Peer;\n// struct UtilBelt\n", &[]);
+    check(
+        rust::names,
+        "crates/a/src/x.rs",
+        "impl Behaviour for Peer {\n    type ConnectionHandler = Answering;\n",
+        &[],
+    );
     check(rust::names, "crates/a/src/util.rs", "", &[1]);
 }
 
