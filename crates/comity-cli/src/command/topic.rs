@@ -72,7 +72,6 @@ pub(crate) async fn room(client: &Client, wanted: Room, page: &mut Page) -> Resu
     if wanted.leave {
         return leave(client, &topic, page).await;
     }
-    client.join_topic(&topic).await?;
     let Some(payload) = wanted.payload else {
         if !page.json {
             say(&format!("comity: listening to {}; stop with Ctrl-C", clean(&topic)));
@@ -82,6 +81,7 @@ pub(crate) async fn room(client: &Client, wanted: Room, page: &mut Page) -> Resu
             asked = stopped() => asked,
         };
     };
+    client.join_topic(&topic).await?;
     let said = control::Publish {
         payload: payload::read(&payload)?,
         topic,
