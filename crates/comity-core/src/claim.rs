@@ -11,10 +11,11 @@
 //! - **Words get lost.** A claim is said every [`AGAIN_AFTER`] until it is decided, and is void after
 //!   [`CLAIM_TIMEOUT`]; a completion until it is confirmed. The announcer says every interval how its tasks stand, and
 //!   at once, once a second at most, to who claims or completes what is not theirs. Whoever did not hear of a task for
-//!   [`SILENT_INTERVALS`] forgets it.
+//!   [`SILENT_INTERVALS`] forgets it. Who begins to listen asks, and is answered once in [`ASKED_EVERY`] at most.
 //! - **Owners get lost.** One of whom nothing was heard for [`SILENT_INTERVALS`] loses the task, and it is announced
 //!   again. Whoever is told to own what it does not work on gives it back.
 
+mod kept;
 mod own;
 mod seen;
 #[cfg(test)]
@@ -44,6 +45,10 @@ pub const SILENT_INTERVALS: u32 = 3;
 /// How often one task's standing is said because somebody seems not to know it, at most.
 pub const ANSWER_EVERY: Duration = Duration::from_secs(1);
 
+/// How often all tasks' standing is said because somebody asks, at most: one question costs as many words as there are
+/// tasks.
+pub const ASKED_EVERY: Duration = Duration::from_secs(3);
+
 /// How old a claim may be, by its claimant's clock: the claim's own time, and what clocks may differ.
 const CLAIM_AGE_MAX: Duration = Duration::from_secs(10 + 30);
 
@@ -53,8 +58,8 @@ const CLAIM_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Most tasks that a node has announced and that it still speaks of.
 pub const OWN_MAX: usize = 1024;
 
-/// Most bytes of content of all of them, 16 MiB.
-pub const OWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes of content of all of them, 1 MiB: all of it is said to everybody every interval, and kept on disk.
+pub const OWN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most tasks known of others; the one that was not heard of for the longest goes, unless this node has to do with it.
 pub const SEEN_MAX: usize = 4096;
@@ -184,6 +189,8 @@ pub enum Input {
     Heard(NodeId, Word),
     /// This node is there, and says so itself.
     Alive(NodeId),
+    /// The same, and it asks how tasks stand: it has not listened until now.
+    Asked(NodeId),
 }
 
 /// What must be done.
@@ -218,6 +225,17 @@ pub enum Effect {
         /// Why.
         why: Lost,
     },
+}
+
+/// What a node has to do with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mine {
+    /// It has claimed it, and does not know yet who gets it.
+    Claimed,
+    /// It does it.
+    Held,
+    /// It is through with it, and the announcer has not said that it knows.
+    Finished,
 }
 
 /// Why a node does not get a task, or loses it.
@@ -285,6 +303,8 @@ enum Timer {
     Part(Task),
     /// When to forget a task of which its announcer does not speak.
     Expiry(Task),
+    /// When to say how all tasks of this node stand: somebody asked.
+    Answer,
 }
 
 /// The tasks of this node, and those it knows of.
@@ -303,6 +323,10 @@ pub struct State {
     parts: usize,
     timers: Timers<Timer>,
     effects: VecDeque<Effect>,
+    /// When all tasks were last said again because somebody asked.
+    answered_at: Option<Duration>,
+    /// Whether anything that must survive a restart is otherwise than when it was last looked.
+    changed: bool,
 }
 
 impl State {
@@ -319,6 +343,8 @@ impl State {
             parts: 0,
             timers: Timers::default(),
             effects: VecDeque::new(),
+            answered_at: None,
+            changed: false,
         }
     }
 
@@ -331,6 +357,11 @@ impl State {
             Input::Finish(task, finish) => self.finish(&task, finish, now),
             Input::Alive(node) => {
                 self.take_life(node, now);
+                Ok(())
+            }
+            Input::Asked(node) => {
+                self.take_life(node, now);
+                self.take_question(now);
                 Ok(())
             }
             Input::Heard(from, word) => {
@@ -374,6 +405,7 @@ impl State {
                 Timer::Silence(id) => self.doubt_owner(&id, now),
                 Timer::Part(task) => self.insist(&task, now),
                 Timer::Expiry(task) => self.forget_unheard(&task),
+                Timer::Answer => self.answer_all(now),
             }
         }
     }
@@ -393,8 +425,38 @@ impl State {
         self.own.get(id).map(|own| &own.content)
     }
 
+    /// What this node has to do with a task.
+    pub fn mine(&self, task: &Task) -> Option<Mine> {
+        self.seen.get(task)?.mine()
+    }
+
+    /// How many tasks this node does.
+    pub fn held(&self) -> usize {
+        self.seen.values().filter(|seen| seen.mine() == Some(Mine::Held)).count()
+    }
+
+    /// How many effects wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.effects.len()
+    }
+
     fn silence(&self) -> Duration {
         self.config.interval * SILENT_INTERVALS
+    }
+}
+
+impl Refused {
+    /// The name under which refusals are counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Known => "known",
+            Self::Full => "full",
+            Self::NotOpen => "not_open",
+            Self::NotOwner => "not_owner",
+            Self::OldLease { .. } => "old_lease",
+            Self::Time => "time",
+        }
     }
 }
 
