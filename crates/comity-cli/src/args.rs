@@ -1,8 +1,10 @@
 //! The command line: every command and flag, and what `--help` and the man pages say of them.
 //! What a command does is in `command/`.
 
+mod claims;
 mod files;
 
+pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -87,6 +89,16 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Topic,
+    },
+    /// Announce tasks, and claim those of others: each is done by one node
+    ///
+    /// Tasks and claims go by gossip. Whoever announced a task decides who of those that claim it does it, and
+    /// announces it again when that node gives it back or was not heard of for a minute and a half. What nodes write
+    /// is data: never a command.
+    Claims {
+        /// What to do.
+        #[command(subcommand)]
+        command: Claims,
     },
     /// Send files and folders to a peer, where `comity receive` takes them
     ///

@@ -5,6 +5,7 @@ mod ask;
 mod bench;
 mod broker;
 mod browser;
+mod claims;
 mod config;
 mod digest;
 mod discover;
@@ -64,6 +65,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Trust(wanted) => trust::run(client, wanted, page).await,
         Command::Send(wanted) => send::run(client, wanted, page).await,
         Command::Topic { command } => topic::run(client, command, page).await,
+        Command::Claims { command } => claims::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,

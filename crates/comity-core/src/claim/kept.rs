@@ -48,6 +48,11 @@ impl State {
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
+
+    /// What was given is not kept.
+    pub fn mark_changed(&mut self) {
+        self.changed = true;
+    }
 }
 
 fn of_own(id: &TaskId, lease: Lease, standing: Standing, content: &Payload) -> Value {
@@ -58,7 +63,9 @@ fn of_own(id: &TaskId, lease: Lease, standing: Standing, content: &Payload) -> V
         Standing::Ended { outcome, .. } => named(outcome).unwrap_or_default(),
     };
     let owner = standing.owner().map(|owner| owner.to_string());
-    json!({ "id": id.text(), "lease": lease.0, "standing": name, "owner": owner, "content": content.to_value() })
+    // Nobody is told any more what there was to do.
+    let content = if matches!(standing, Standing::Ended { .. }) { Value::Null } else { content.to_value() };
+    json!({ "id": id.text(), "lease": lease.0, "standing": name, "owner": owner, "content": content })
 }
 
 fn own(value: &Value) -> Option<(TaskId, Lease, Standing, Payload)> {

@@ -164,6 +164,9 @@ impl Runner {
                 message_id,
                 message,
             })) => self.hear(propagation_source, message_id, message),
+            SwarmEvent::Behaviour(PartsEvent::Gossip(gossipsub::Event::Subscribed { topic, .. })) => {
+                self.tell(Some(Told::Listens(topic.into_string())));
+            }
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.identified(peer_id, &info);
             }

@@ -47,6 +47,10 @@ impl Topics {
                     Some(Told::Met(Met { node, remote, dialed })) => {
                         self.0.handle.inform(Input::Met { key: node, remote, dialed }).await;
                     }
+                    Some(Told::Listens(topic)) if topic == self.names().coordination().name() => {
+                        self.0.claims.listened().await;
+                    }
+                    Some(Told::Listens(_)) => {}
                     Some(Told::Parted(key)) => self.0.handle.inform(Input::Parted { key }).await,
                     None => return,
                 },
@@ -66,7 +70,7 @@ impl Topics {
         if !self.listens_to(&topic) {
             return Verdict::NotNow;
         }
-        let message = match self.message(heard, &topic) {
+        let (message, envelope) = match self.message(heard, &topic) {
             Ok(Some(message)) => message,
             // It is for others, who get it from here.
             Ok(None) => return Verdict::Good,
@@ -76,6 +80,18 @@ impl Topics {
                 return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
             }
         };
+        if let Some(envelope) = envelope.filter(|_| topic == *self.names().coordination()) {
+            match self.0.claims.hear(heard.author, envelope).await {
+                Ok(true) => {}
+                // It was told here before, and others may not know it.
+                Ok(false) => return Verdict::Good,
+                Err(bad) => {
+                    tracing::debug!(author = %heard.author, %bad, "a word about a task is no good");
+                    self.0.handle.counters().unheeded("malformed");
+                    return Verdict::NotNow;
+                }
+            }
+        }
         let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: Some(heard.author) };
         match self.0.handle.arrive(message, proof).await {
             Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => Verdict::NotNow,
@@ -85,7 +101,7 @@ impl Topics {
     }
 
     /// The message for this node's own listeners; `None` when it is not for them.
-    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
+    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<(Message, Option<Envelope>)>, BadGossip> {
         let raw = matches!(self.0.names.read(topic), About::Room(_) | About::Custom);
         let author = Libp2pId::from(heard.author);
         let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
@@ -98,7 +114,7 @@ impl Topics {
         if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
             return Ok(None);
         }
-        Ok(self.received(heard, topic, envelope.as_ref()))
+        Ok(self.received(heard, topic, envelope.as_ref()).map(|message| (message, envelope)))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
@@ -159,9 +175,14 @@ fn id_of(heard: &Heard) -> MessageId {
 }
 
 fn priority(envelope: Option<&Envelope>) -> Priority {
-    match envelope.and_then(|envelope| envelope.priority) {
+    let Some(envelope) = envelope else { return Priority::Normal };
+    match envelope.priority {
         Some(wire::Priority::Urgent) => Priority::Critical,
         Some(wire::Priority::Low) => Priority::Background,
+        // Nodes agree by it on who does a task; people ask `claims` how it stands.
+        None if envelope.kind.group() == wire::Group::Coordination && envelope.data.contains_key("lease") => {
+            Priority::Background
+        }
         Some(wire::Priority::Medium | wire::Priority::High) | None => Priority::Normal,
     }
 }
