@@ -15,11 +15,14 @@
 //! - **Owners get lost.** One of whom nothing was heard for [`SILENT_INTERVALS`] loses the task, and it is announced
 //!   again. Whoever is told to own what it does not work on gives it back.
 
+mod id;
 mod kept;
 mod own;
 mod seen;
 #[cfg(test)]
 mod tests;
+
+pub use id::{BadTaskId, TASK_ID_MAX, TaskId};
 
 use crate::id::NodeId;
 use crate::payload::Payload;
@@ -29,8 +32,6 @@ use own::Own;
 use seen::Seen;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a claim waits for the announcer's decision.
@@ -69,18 +70,6 @@ pub const SEEN_OF_ONE_MAX: usize = 1024;
 
 /// Most tasks that a node claims or owns at once.
 pub const PARTS_MAX: usize = 256;
-
-/// Longest id of a task, bytes.
-pub const TASK_ID_MAX: usize = 256;
-
-/// The id of a task: unique for its announcer. Cloning shares the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(Arc<str>);
-
-/// A text that cannot be the id of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a task has 1 to {TASK_ID_MAX} bytes and no control characters")]
-pub struct BadTaskId;
 
 /// A task, wherever it is spoken of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -457,25 +446,6 @@ impl Refused {
             Self::OldLease { .. } => "old_lease",
             Self::Time => "time",
         }
-    }
-}
-
-impl TaskId {
-    /// An id of this text, if it can be one.
-    pub fn new(text: &str) -> Result<Self, BadTaskId> {
-        let fits = (1..=TASK_ID_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
-        if fits { Ok(Self(text.into())) } else { Err(BadTaskId) }
-    }
-
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, out)
     }
 }
 

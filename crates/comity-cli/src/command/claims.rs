@@ -54,7 +54,9 @@ async fn take(client: &Client, task: Which, wait: bool, page: &mut Page) -> Resu
         (Some(false), Some(WhyLost::Void)) => {
             return Err(Failure::Late(format!("{id} is not ours: its announcer has not decided within ten seconds")));
         }
-        (Some(false), why) => return Err(Failure::Unknown(format!("{id} is not ours: {}", reason(why, &stepped.task)))),
+        (Some(false), why) => {
+            return Err(Failure::Unknown(format!("{id} is not ours: {}", reason(why, &stepped.task))));
+        }
     };
     if page.json { Ok(()) } else { page.line(&sentence) }
 }
@@ -92,7 +94,8 @@ async fn list(client: &Client, page: &mut Page) -> Result<(), Failure> {
         return page.value(&json!({ "tasks": tasks }));
     }
     if tasks.is_empty() {
-        return page.line("No tasks. `comity claims announce` announces one; those of others are heard within a moment.");
+        return page
+            .line("No tasks. `comity claims announce` announces one; those of others are heard within a moment.");
     }
     let rows: Vec<_> = tasks.iter().map(row).collect();
     page.table(&["TASK", "ANNOUNCED BY", "STATE", "BY", "PROGRESS", "WHAT"], &rows)

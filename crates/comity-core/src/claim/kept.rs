@@ -23,7 +23,8 @@ impl State {
         let list = |name: &str| kept[name].as_array().into_iter().flatten();
         let own: Vec<_> = list("own").filter_map(own).take(OWN_MAX).collect();
         let is_there = |task: &Task| task.announcer != config.me || own.iter().any(|(id, ..)| *id == task.id);
-        for (task, lease, finish) in list("parts").filter_map(part).filter(|(task, ..)| is_there(task)).take(PARTS_MAX) {
+        for (task, lease, finish) in list("parts").filter_map(part).filter(|(task, ..)| is_there(task)).take(PARTS_MAX)
+        {
             if !state.seen.contains_key(&task) {
                 state.resume_part(task, lease, finish, now);
             }
@@ -38,7 +39,8 @@ impl State {
 
     /// What must survive a restart.
     pub fn to_value(&self) -> Value {
-        let own: Vec<Value> = self.own.iter().map(|(id, own)| of_own(id, own.lease, own.standing, &own.content)).collect();
+        let own: Vec<Value> =
+            self.own.iter().map(|(id, own)| of_own(id, own.lease, own.standing, &own.content)).collect();
         let works = self.seen.iter().filter_map(|(task, seen)| Some((task, seen.work()?)));
         let parts: Vec<Value> = works.map(|(task, (lease, finish))| of_part(task, lease, finish)).collect();
         json!({ "own": own, "parts": parts })

@@ -1,8 +1,8 @@
 //! The announcer's side: the tasks of this node, who claims them, who gets them, and how they end.
 
 use super::{
-    ANSWER_EVERY, ASKED_EVERY, CLAIM_AGE_MAX, CLAIM_AHEAD_MAX, Effect, Finish, Lease, OWN_BYTES_MAX, OWN_MAX, Outcome, Refused,
-    SILENT_INTERVALS, Standing, State, Task, TaskId, Timer, Word,
+    ANSWER_EVERY, ASKED_EVERY, CLAIM_AGE_MAX, CLAIM_AHEAD_MAX, Effect, Finish, Lease, OWN_BYTES_MAX, OWN_MAX, Outcome,
+    Refused, SILENT_INTERVALS, Standing, State, Task, TaskId, Timer, Word,
 };
 use crate::id::NodeId;
 use crate::payload::Payload;

@@ -1,8 +1,8 @@
 //! The view of a node: how tasks stand by their announcers' words, and what this node wants of them.
 
 use super::{
-    AGAIN_AFTER, CLAIM_TIMEOUT, Effect, Finish, Input, Lease, Lost, Mine, PARTS_MAX, Refused, SEEN_MAX, SEEN_OF_ONE_MAX,
-    Standing, State, Task, TaskId, Timer, Word,
+    AGAIN_AFTER, CLAIM_TIMEOUT, Effect, Finish, Input, Lease, Lost, Mine, PARTS_MAX, Refused, SEEN_MAX,
+    SEEN_OF_ONE_MAX, Standing, State, Task, TaskId, Timer, Word,
 };
 use crate::id::NodeId;
 use crate::time::{Now, Timestamp};

@@ -375,16 +375,16 @@ fn an_announcer_that_restarts_goes_on_under_the_same_leases() {
     effects(&mut state, 20);
     assert!(state.take_changed() && !state.take_changed());
     let mut state = restarted(&state, 1, 1000);
-    let said = said(&mut state, 1000);
-    assert!(said.contains(&stands(BASE, Standing::Assigned(node(2)))), "{said:?}");
-    assert_eq!(said.len(), 3);
+    let words = said(&mut state, 1000);
+    assert!(words.contains(&stands(BASE, Standing::Assigned(node(2)))), "{words:?}");
+    assert_eq!(words.len(), 3);
     assert_eq!(state.content(&id("u")), Some(&content()));
     assert_eq!(state.handle(Input::Heard(node(2), finish(BASE, Finish::Completed)), now(2000)), Ok(()));
     assert_eq!(state.standing(&task()), Some((Lease(BASE), done_by(2))));
     // The owner of the task is doubted, and what is over is forgotten, as if nothing had been.
     let mut state = restarted(&assigned(), 1, 1000);
     effects(&mut state, 1000);
-    assert_eq!(super::tests::said(&mut state, 91_000).last(), Some(&stands(BASE + 1, Standing::Open)));
+    assert_eq!(said(&mut state, 91_000).last(), Some(&stands(BASE + 1, Standing::Open)));
 }
 
 #[test]

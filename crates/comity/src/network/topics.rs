@@ -128,7 +128,8 @@ impl Topics {
         kept: &Kept,
     ) -> io::Result<Self> {
         let names = Names::new(&config.coordination, &config.meta, &config.context).map_err(io::Error::other)?;
-        let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted)?;
+        let counters = handle.counters().clone();
+        let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted, counters)?;
         let me = handle.me().node();
         let audience = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
         let state = State { joined: BTreeSet::new(), of_role: BTreeSet::new(), role: None, audience };

@@ -34,7 +34,7 @@ async fn stands(node: &Network, task: &Task, wanted: impl Fn(&TaskView) -> bool)
 }
 
 /// Waits until these nodes all know that each task stands as is wanted of it.
-async fn all_stand<'t>(nodes: &[&Network], tasks: &[(&'t Task, Standing)]) {
+async fn all_stand(nodes: &[&Network], tasks: &[(&Task, Standing)]) {
     for node in nodes {
         let stand = async || {
             let known: BTreeMap<Task, Standing> =
@@ -135,12 +135,18 @@ async fn nobody_speaks_for_another() {
     let lease = view(ann, &task).await.expect("its own").lease;
     let forged = [
         // An assignment by somebody who is not the announcer.
-        (Kind::TaskProgress, json!({ "task_id": "t", "announcer": of_ann, "lease": lease, "status": "assigned",
-            "assigned_to": of_carl, "time": "2026-11-21T00:00:00Z", "sig": "AAAA" })),
+        (
+            Kind::TaskProgress,
+            json!({ "task_id": "t", "announcer": of_ann, "lease": lease, "status": "assigned",
+            "assigned_to": of_carl, "time": "2026-11-21T00:00:00Z", "sig": "AAAA" }),
+        ),
         // A claim in the name of another, one with a false signature, and one of another time.
         (Kind::TaskClaim, json!({ "task_id": "t", "agent_id": "x", "claimant": of_ann })),
-        (Kind::TaskClaim, json!({ "task_id": "t", "agent_id": "x", "claimant": of_carl,
-            "time": "2026-11-21T00:00:00Z", "sig": "A".repeat(86) })),
+        (
+            Kind::TaskClaim,
+            json!({ "task_id": "t", "agent_id": "x", "claimant": of_carl,
+            "time": "2026-11-21T00:00:00Z", "sig": "A".repeat(86) }),
+        ),
         (Kind::TaskClaim, json!({ "task_id": "t", "agent_id": "x", "time": "1999-01-01T00:00:00Z" })),
         (Kind::TaskClaim, json!({ "task_id": "t", "agent_id": "x", "time": "2999-01-01T00:00:00Z" })),
         (Kind::TaskClaim, json!({ "task_id": "t", "agent_id": "x", "lease": 1 })),

@@ -330,7 +330,7 @@ mod tests {
         let wanted = json!({"title": "Add WebSocket support", "task_id": "t-1", "lease": 7});
         assert_eq!(Value::Object(envelope.data.clone()), wanted);
         let Ok(Some((_, Word::Stands { standing: Standing::Open, lease: Lease(7), .. }))) = read(&envelope) else {
-                panic!("an announcement")
+            panic!("an announcement")
         };
     }
 

@@ -98,7 +98,10 @@ async fn meant(claims: &Claims, view: &NodeView, wanted: &control::TaskStep) -> 
             let announcers: Vec<_> = several.iter().map(|task| announcer(view, task.task.announcer)).collect();
             let (count, announcers) = (several.len(), announcers.join(", "));
             let sentence = format!("{count} nodes have a task {}: say whose is meant, of {announcers}", wanted.task);
-            Err(Denied { pointer: Some("/of".to_owned()), ..Denied::new(StatusCode::CONFLICT, "ambiguous_task", sentence) })
+            Err(Denied {
+                pointer: Some("/of".to_owned()),
+                ..Denied::new(StatusCode::CONFLICT, "ambiguous_task", sentence)
+            })
         }
     }
 }

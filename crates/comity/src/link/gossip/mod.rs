@@ -12,6 +12,7 @@ mod transport;
 pub(crate) use transport::{Accepted, door};
 
 use crate::config::Gossip as Config;
+use crate::observe::Counters;
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
 use ipnet::IpNet;
@@ -123,12 +124,13 @@ impl Gossip {
         config: Config,
         place: Place,
         accepted: mpsc::Receiver<Accepted>,
+        counters: Counters,
     ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
         let reach = Arc::new(Reach::new(place.is_on_loopback(), place.private.clone()));
         let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = mpsc::channel(TOLD_MAX);
-        let runner = Runner::new(swarm, config, reach, orders, tell);
+        let runner = Runner::new(swarm, config, (reach, counters), orders, tell);
         Ok((Self(order), told, async move { runner.run(&place).await }))
     }
 

@@ -6,6 +6,7 @@ use super::reach::Reach;
 use super::transport::{address_of, socket_of};
 use super::{Heard, Met, NotPublished, Order, Place, Told, Verdict};
 use crate::config::{Bootstrap, Gossip as Config};
+use crate::observe::Counters;
 use comity_core::id::NodeId;
 use futures_util::StreamExt;
 use libp2p::core::ConnectedPoint;
@@ -38,6 +39,7 @@ pub(super) struct Runner {
     swarm: Swarm<Parts>,
     config: Config,
     reach: Arc<Reach>,
+    counters: Counters,
     orders: mpsc::Receiver<Order>,
     told: mpsc::Sender<Told>,
     /// Where connections come from, if not from the local network.
@@ -50,11 +52,11 @@ impl Runner {
     pub(super) fn new(
         swarm: Swarm<Parts>,
         config: Config,
-        reach: Arc<Reach>,
+        (reach, counters): (Arc<Reach>, Counters),
         orders: mpsc::Receiver<Order>,
         told: mpsc::Sender<Told>,
     ) -> Self {
-        Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
+        Self { swarm, config, reach, counters, orders, told, far: HashMap::new(), judged: HashMap::new() }
     }
 
     /// Listens by TCP and by QUIC, and runs until nobody orders any more.
@@ -212,11 +214,13 @@ impl Runner {
         let room = self.judged.len() < JUDGED_MAX;
         self.judged.insert(id.clone(), bringer);
         let (Some(author), Some(sequence), true) = (author, message.sequence_number, room) else {
+            self.counters.dropped(if room { "gossip_author" } else { "gossip_full" }, 1);
             return self.judge(&id, Verdict::NotNow);
         };
         let topic = message.topic.into_string();
         let heard = Heard { id: id.clone(), author, sequence, topic, data: message.data };
         if self.told.try_send(Told::Heard(heard)).is_err() {
+            self.counters.dropped("gossip_full", 1);
             self.judge(&id, Verdict::NotNow);
         }
     }

@@ -37,7 +37,7 @@ impl Side {
         let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, ..config });
         let (hand, accepted) = door();
         let place = Place::new(vec![address], &[], Vec::new());
-        let started = Gossip::start(&keys, config.expect("on by default"), place, accepted);
+        let started = Gossip::start(&keys, config.expect("on by default"), place, accepted, Counters::new("test"));
         let (gossip, told, running) = started.expect("it starts");
         let stop = CancellationToken::new();
         let speaks = Speaks { tls: None, gossip: Some(hand) };

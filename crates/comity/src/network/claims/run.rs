@@ -6,7 +6,9 @@ use super::told::{Told, What};
 use super::{ClaimError, Claims, KEPT, Order, Step, Taken, TaskChange, TaskView, members};
 use crate::driver::Handle;
 use crate::network::topics::{TopicError, Topics};
-use comity_core::claim::{Config, Effect, Finish, Input, Lease, Lost, Mine, Refused, Standing, State, Task, TaskId, Word};
+use comity_core::claim::{
+    Config, Effect, Finish, Input, Lease, Lost, Mine, Refused, Standing, State, Task, TaskId, Word,
+};
 use comity_core::id::NodeId;
 use comity_core::node::{Answer, Ask, Refusal};
 use comity_core::time::Timestamp;
@@ -244,7 +246,8 @@ impl Runner {
 
     fn hear_progress(&mut self, from: NodeId, data: &Map<String, Value>) {
         let Some(id) = task_id(data) else { return };
-        let announcer: Option<NodeId> = data.get("announcer").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let announcer: Option<NodeId> =
+            data.get("announcer").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let is_its = |task: &Task, standing: Standing| {
             task.id == id && announcer.is_none_or(|one| one == task.announcer) && standing == Standing::Assigned(from)
         };
@@ -253,7 +256,9 @@ impl Runner {
                 let task = Task { announcer, id: id.clone() };
                 is_its(&task, standing).then_some(task)
             }),
-            None => self.state.tasks().find(|(task, _, standing)| is_its(task, *standing)).map(|(task, ..)| task.clone()),
+            None => {
+                self.state.tasks().find(|(task, _, standing)| is_its(task, *standing)).map(|(task, ..)| task.clone())
+            }
         };
         if let Some(task) = found {
             self.take_progress(&task, progress(data));
@@ -497,7 +502,9 @@ impl Runner {
         let me = self.handle.me();
         let mut envelope = task::write(word, me.keys(), me.name(), self.handle.now().wall);
         let (task, failed) = match word {
-            Word::Finish { task, finish, .. } if *finish != Finish::Released => (task.clone(), *finish == Finish::Failed),
+            Word::Finish { task, finish, .. } if *finish != Finish::Released => {
+                (task.clone(), *finish == Finish::Failed)
+            }
             Word::Stands { id, standing: Standing::Ended { outcome, .. }, .. } => {
                 let failed = *outcome != comity_core::claim::Outcome::Completed;
                 (Task { announcer: me.node(), id: id.clone() }, failed)

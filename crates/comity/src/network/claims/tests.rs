@@ -2,8 +2,9 @@
 
 use crate::config::{Config, Flag, Sources};
 use crate::home::Home;
-use crate::link::gossip::{Gossip, Place, Verdict, door, Told};
+use crate::link::gossip::{Gossip, Place, Told, Verdict, door};
 use crate::network::Network;
+use crate::observe::Counters;
 use crate::redaction::Redaction;
 use crate::scratch::Scratch;
 use comity_core::claim::{Outcome, Standing, Task};
@@ -43,7 +44,8 @@ impl Foreign {
         let keys = KeyPair::from_seed([7; 32]);
         let (_, accepted) = door();
         let place = Place::new(Vec::new(), &[], Vec::new());
-        let started = Gossip::start(&keys, config().gossip.expect("on by default"), place, accepted);
+        let gossip = config().gossip.expect("on by default");
+        let started = Gossip::start(&keys, gossip, place, accepted, Counters::new("test"));
         let (gossip, told, running) = started.expect("it starts");
         tokio::spawn(running);
         gossip.join(COORDINATION.to_owned()).await;
@@ -114,10 +116,15 @@ async fn a_program_of_the_original_design_claims_and_completes_a_task_in_its_own
     let mut walnut = Foreign::meet(&ann).await;
     let own = walnut.keys.node();
     // It says nothing of itself yet, and the node announces again when it does.
-    walnut.says("availability_broadcast", json!({
-        "node_id": "walnut", "available_for_work": true, "current_tasks": 0, "last_activity": 1_700_000_000,
-        "status": "ready", "timestamp": 1_700_000_000, "asks_for_tasks": true,
-    })).await;
+    walnut
+        .says(
+            "availability_broadcast",
+            json!({
+                "node_id": "walnut", "available_for_work": true, "current_tasks": 0, "last_activity": 1_700_000_000,
+                "status": "ready", "timestamp": 1_700_000_000, "asks_for_tasks": true,
+            }),
+        )
+        .await;
     let announced = walnut.hears("task_announcement", "42").await;
     assert_eq!((&announced["title"], &announced["priority"]), (&json!("Mow"), &json!(3)));
     walnut.says("task_claim", json!({ "task_id": "42", "agent_id": "walnut" })).await;

@@ -55,7 +55,8 @@ impl Told {
 
     /// Takes a text in the place of an earlier one; `false` when there is no room, and then nothing has changed.
     pub(super) fn put(&mut self, task: &Task, what: What, text: Value) -> bool {
-        let before = self.tasks.get_mut(task).and_then(|texts| texts.place(what).as_ref().map(size)).unwrap_or_default();
+        let before =
+            self.tasks.get_mut(task).and_then(|texts| texts.place(what).as_ref().map(size)).unwrap_or_default();
         let size = size(&text);
         let of_one = self.of_each.get(&task.announcer).copied().unwrap_or_default();
         if self.bytes - before + size > BYTES_MAX || of_one - before + size > OF_ONE_MAX {
@@ -157,7 +158,10 @@ mod tests {
         told.forget(&task);
         assert_eq!((told.bytes, told.tasks.len(), told.of_each.len()), (0, 0, 0));
         let texts = kept.of(&task).expect("it was kept");
-        assert_eq!((&texts.content, &texts.progress, &texts.report), (&Some(json!("mow")), &None, &Some(json!("done"))));
+        assert_eq!(
+            (&texts.content, &texts.progress, &texts.report),
+            (&Some(json!("mow")), &None, &Some(json!("done")))
+        );
         assert!(Told::of_value(&json!([1, {}, {"announcer": "x", "id": ""}])).tasks.is_empty());
     }
 
