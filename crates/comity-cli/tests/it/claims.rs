@@ -27,7 +27,7 @@ fn a_task_goes_from_hand_to_hand_and_exit_codes_tell_whose_it_is() {
     assert_eq!(said(&bob, &["claims", "take", "mow", "--wait"]), "mow is ours");
     // Who comes second is told by the code; so is who never claimed.
     let (code, sentence) = failure(alice.path(), &["claims", "take", "mow", "--wait"]);
-    assert_eq!((code, sentence.contains("not open")), (4, true), "{sentence}");
+    assert_eq!((code, sentence.contains("mow is not ours: bob does it")), (4, true), "{sentence}");
     assert_eq!(failure(alice.path(), &["claims", "done", "mow"]).0, 4);
     said(&bob, &["claims", "progress", "mow", "50%"]);
     task(&alice, "mow", |task| task["progress"]["progress"] == 0.5);

@@ -1,8 +1,11 @@
 //! Claims: who does a task that several nodes want. What a program asks for, and what it is told; what follows is decided
 //! in `comity_core::claim`, and done in `run.rs`. See "Claims" in `protocols/pubsub.md`.
 
+mod heard;
 mod outbox;
+mod presence;
 mod run;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod told;

@@ -52,21 +52,20 @@ impl Foreign {
         let endpoint = node.endpoints().into_iter().next().expect("it listens");
         let address: SocketAddr = endpoint.trim_start_matches("https://").parse().expect("an address");
         gossip.offer(node.node_id(), vec![address]).await;
-        Self { keys, gossip, told }
+        let mut this = Self { keys, gossip, told };
+        let listens = async {
+            while !matches!(this.told.recv().await.expect("it runs"), Told::Listens(topic) if topic == COORDINATION) {}
+        };
+        timeout(PATIENCE, listens).await.expect("somebody listens in time");
+        this
     }
 
-    /// Says this as soon as somebody listens.
     async fn says(&self, kind: &str, data: Value) {
         let (from, at) = (Libp2pId::from(self.keys.node()).to_string(), "2026-11-21T12:00:00.000Z");
         // The time is the reader's: a claim without one was made when its message was written.
         let at = if kind == "task_claim" { now() } else { at.to_owned() };
         let message = json!({ "type": kind, "from": from, "timestamp": at, "data": data }).to_string();
-        let saying = async {
-            while self.gossip.publish(COORDINATION.to_owned(), message.clone().into_bytes()).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, saying).await.expect("somebody listens in time");
+        self.gossip.publish(COORDINATION.to_owned(), message.into_bytes()).await.expect("somebody listens");
     }
 
     /// The first message of this type that is about this task.
