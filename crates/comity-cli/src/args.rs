@@ -1,9 +1,15 @@
 //! The command line: every command and flag, and what `--help` and the man pages say of them.
 //! What a command does is in `command/`.
 
+mod claims;
 mod files;
+mod inbox;
+mod mqtt;
 
+pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
+pub(crate) use inbox::{Digest, Inbox};
+pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -105,6 +111,16 @@ pub(crate) enum Command {
     /// The node listens to it from then on, also after restarts. Without a payload what is said there is shown until
     /// SIGINT or SIGTERM.
     Room(Room),
+    /// Announce tasks, and claim those of others: each is done by one node
+    ///
+    /// Tasks and claims go by gossip. Whoever announced a task decides who of those that claim it does it, and
+    /// announces it again when that node gives it back or was not heard of for a minute and a half. What nodes write
+    /// is data: never a command.
+    Claims {
+        /// What to do.
+        #[command(subcommand)]
+        command: Claims,
+    },
     /// Send files and folders to a peer, where `comity receive` takes them
     ///
     /// Every file is checked by its SHA-256, and stands under its name over there only when it is whole. When the
@@ -216,62 +232,6 @@ pub(crate) struct Peers {
     /// Only peers that can do this
     #[arg(long, value_name = "C")]
     pub(crate) capability: Option<String>,
-}
-
-/// Flags of `comity discover`.
-#[derive(Debug, Args)]
-pub(crate) struct Discover {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// How long to look at most, as in `500ms`, `5s`
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    /// Only peers that can do this; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-}
-
-/// Flags of `comity announce`.
-#[derive(Debug, Args)]
-pub(crate) struct Announce {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// Seconds between announcements [default: mqtt.interval_seconds, 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=1200))]
-    pub(crate) interval: Option<u16>,
-    /// Something that is there to be done; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-    /// Where it can be reached
-    #[arg(long, value_name = "URL")]
-    pub(crate) url: Option<String>,
-}
-
-/// Flags of `comity federation:peers`.
-#[derive(Debug, Args)]
-pub(crate) struct FederationPeers {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// Go on, and show every change
-    #[arg(long)]
-    pub(crate) watch: bool,
-    /// Only peers that can do this; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-}
-
-/// Flags of `comity broker`.
-#[derive(Debug, Args)]
-pub(crate) struct Broker {
-    /// Where to listen; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1883")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Where to listen for WebSockets
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) ws: Option<std::net::SocketAddr>,
 }
 
 /// Arguments of `comity trust`.
@@ -441,34 +401,6 @@ pub(crate) struct Answer {
     /// How many programs may run at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: u16,
-}
-
-/// Flags of `comity inbox`.
-#[derive(Debug, Args)]
-pub(crate) struct Inbox {
-    /// Go on, and show every item as it arrives
-    #[arg(long)]
-    pub(crate) follow: bool,
-    /// Take nothing
-    #[arg(long, conflicts_with = "ack")]
-    pub(crate) peek: bool,
-    /// Take these items, by their arrival numbers, and show nothing; without numbers: take what is shown
-    #[arg(long, value_name = "ARRIVAL", num_args = 0.., value_delimiter = ',', conflicts_with = "follow")]
-    pub(crate) ack: Option<Vec<u64>>,
-    /// Only items that arrived later than this number
-    #[arg(long, value_name = "ARRIVAL", default_value_t = 0)]
-    pub(crate) after: u64,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) limit: u16,
-}
-
-/// Flags of `comity digest`.
-#[derive(Debug, Args)]
-pub(crate) struct Digest {
-    /// Look only: the digest goes on growing
-    #[arg(long)]
-    pub(crate) peek: bool,
 }
 
 /// Arguments of `comity attention`.

@@ -88,6 +88,8 @@ fn advice(error: &Error) -> Option<&'static str> {
     Some(match error.code()? {
         "unknown_peer" => "`comity peers` lists whom this node knows",
         "unknown_channel" => "`comity status` lists the channels; `comity subscribe` adds one",
+        "unknown_task" => "`comity claims list` lists the tasks that this node knows",
+        "ambiguous_task" => "--of names its announcer",
         "rate_limited" => "wait a moment and try again",
         "no_answerer" | "timed_out" => "the peer may have nobody who answers: there, `comity answer --exec CMD` does",
         "no_link" => "`comity peers` says whether it is there, and why it cannot be reached",

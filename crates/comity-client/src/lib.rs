@@ -192,6 +192,26 @@ impl Client {
         self.post(path::PUBLISH, said).await.map(done)
     }
 
+    /// The tasks that the node knows of.
+    pub async fn tasks(&self) -> Result<Vec<control::Task>, Error> {
+        self.get::<control::Tasks>(path::CLAIMS).await.map(|all| all.tasks)
+    }
+
+    /// All tasks, and then every change.
+    pub async fn task_changes(&self) -> Result<Lines<control::TaskChange>, Error> {
+        self.stream(path::CLAIM_CHANGES).await
+    }
+
+    /// Announces a task.
+    pub async fn announce_task(&self, task: &control::NewTask) -> Result<control::Task, Error> {
+        self.post(path::CLAIMS, task).await
+    }
+
+    /// Does something about a task; a decision that is waited for comes within ten seconds.
+    pub async fn task_step(&self, step: &control::TaskStep) -> Result<control::Stepped, Error> {
+        self.post(path::CLAIM_STEPS, step).await
+    }
+
     /// Says what the node is doing; `None`: nothing.
     pub async fn set_status(&self, status: Option<Value>) -> Result<(), Error> {
         self.put(path::STATUS, &control::OwnStatus { status }).await.map(done)

@@ -11,14 +11,18 @@
 //! - **Words get lost.** A claim is said every [`AGAIN_AFTER`] until it is decided, and is void after
 //!   [`CLAIM_TIMEOUT`]; a completion until it is confirmed. The announcer says every interval how its tasks stand, and
 //!   at once, once a second at most, to who claims or completes what is not theirs. Whoever did not hear of a task for
-//!   [`SILENT_INTERVALS`] forgets it.
+//!   [`SILENT_INTERVALS`] forgets it. Who begins to listen asks, and is answered once in [`ASKED_EVERY`] at most.
 //! - **Owners get lost.** One of whom nothing was heard for [`SILENT_INTERVALS`] loses the task, and it is announced
 //!   again. Whoever is told to own what it does not work on gives it back.
 
+mod id;
+mod kept;
 mod own;
 mod seen;
 #[cfg(test)]
 mod tests;
+
+pub use id::{BadTaskId, TASK_ID_MAX, TaskId};
 
 use crate::id::NodeId;
 use crate::payload::Payload;
@@ -28,8 +32,6 @@ use own::Own;
 use seen::Seen;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a claim waits for the announcer's decision.
@@ -44,6 +46,10 @@ pub const SILENT_INTERVALS: u32 = 3;
 /// How often one task's standing is said because somebody seems not to know it, at most.
 pub const ANSWER_EVERY: Duration = Duration::from_secs(1);
 
+/// How often all tasks' standing is said because somebody asks, at most: one question costs as many words as there are
+/// tasks.
+pub const ASKED_EVERY: Duration = Duration::from_secs(3);
+
 /// How old a claim may be, by its claimant's clock: the claim's own time, and what clocks may differ.
 const CLAIM_AGE_MAX: Duration = Duration::from_secs(10 + 30);
 
@@ -53,8 +59,8 @@ const CLAIM_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Most tasks that a node has announced and that it still speaks of.
 pub const OWN_MAX: usize = 1024;
 
-/// Most bytes of content of all of them, 16 MiB.
-pub const OWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes of content of all of them, 1 MiB: all of it is said to everybody every interval, and kept on disk.
+pub const OWN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most tasks known of others; the one that was not heard of for the longest goes, unless this node has to do with it.
 pub const SEEN_MAX: usize = 4096;
@@ -64,18 +70,6 @@ pub const SEEN_OF_ONE_MAX: usize = 1024;
 
 /// Most tasks that a node claims or owns at once.
 pub const PARTS_MAX: usize = 256;
-
-/// Longest id of a task, bytes.
-pub const TASK_ID_MAX: usize = 256;
-
-/// The id of a task: unique for its announcer. Cloning shares the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(Arc<str>);
-
-/// A text that cannot be the id of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a task has 1 to {TASK_ID_MAX} bytes and no control characters")]
-pub struct BadTaskId;
 
 /// A task, wherever it is spoken of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +178,8 @@ pub enum Input {
     Heard(NodeId, Word),
     /// This node is there, and says so itself.
     Alive(NodeId),
+    /// The same, and it asks how tasks stand: it has not listened until now.
+    Asked(NodeId),
 }
 
 /// What must be done.
@@ -218,6 +214,17 @@ pub enum Effect {
         /// Why.
         why: Lost,
     },
+}
+
+/// What a node has to do with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mine {
+    /// It has claimed it, and does not know yet who gets it.
+    Claimed,
+    /// It does it.
+    Held,
+    /// It is through with it, and the announcer has not said that it knows.
+    Finished,
 }
 
 /// Why a node does not get a task, or loses it.
@@ -285,6 +292,8 @@ enum Timer {
     Part(Task),
     /// When to forget a task of which its announcer does not speak.
     Expiry(Task),
+    /// When to say how all tasks of this node stand: somebody asked.
+    Answer,
 }
 
 /// The tasks of this node, and those it knows of.
@@ -303,6 +312,10 @@ pub struct State {
     parts: usize,
     timers: Timers<Timer>,
     effects: VecDeque<Effect>,
+    /// When all tasks were last said again because somebody asked.
+    answered_at: Option<Duration>,
+    /// Whether anything that must survive a restart is otherwise than when it was last looked.
+    changed: bool,
 }
 
 impl State {
@@ -319,6 +332,8 @@ impl State {
             parts: 0,
             timers: Timers::default(),
             effects: VecDeque::new(),
+            answered_at: None,
+            changed: false,
         }
     }
 
@@ -331,6 +346,11 @@ impl State {
             Input::Finish(task, finish) => self.finish(&task, finish, now),
             Input::Alive(node) => {
                 self.take_life(node, now);
+                Ok(())
+            }
+            Input::Asked(node) => {
+                self.take_life(node, now);
+                self.take_question(now);
                 Ok(())
             }
             Input::Heard(from, word) => {
@@ -374,6 +394,7 @@ impl State {
                 Timer::Silence(id) => self.doubt_owner(&id, now),
                 Timer::Part(task) => self.insist(&task, now),
                 Timer::Expiry(task) => self.forget_unheard(&task),
+                Timer::Answer => self.answer_all(now),
             }
         }
     }
@@ -393,27 +414,38 @@ impl State {
         self.own.get(id).map(|own| &own.content)
     }
 
+    /// What this node has to do with a task.
+    pub fn mine(&self, task: &Task) -> Option<Mine> {
+        self.seen.get(task)?.mine()
+    }
+
+    /// How many tasks this node does.
+    pub fn held(&self) -> usize {
+        self.seen.values().filter(|seen| seen.mine() == Some(Mine::Held)).count()
+    }
+
+    /// How many effects wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.effects.len()
+    }
+
     fn silence(&self) -> Duration {
         self.config.interval * SILENT_INTERVALS
     }
 }
 
-impl TaskId {
-    /// An id of this text, if it can be one.
-    pub fn new(text: &str) -> Result<Self, BadTaskId> {
-        let fits = (1..=TASK_ID_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
-        if fits { Ok(Self(text.into())) } else { Err(BadTaskId) }
-    }
-
-    /// The text.
-    pub fn text(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, out)
+impl Refused {
+    /// The name under which refusals are counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Known => "known",
+            Self::Full => "full",
+            Self::NotOpen => "not_open",
+            Self::NotOwner => "not_owner",
+            Self::OldLease { .. } => "old_lease",
+            Self::Time => "time",
+        }
     }
 }
 

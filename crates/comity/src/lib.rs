@@ -27,6 +27,12 @@ pub mod gossip {
     pub use comity_core::wire::gossip::{Group, Kind, Priority};
 }
 
+/// Who does a task that several nodes want.
+pub mod claims {
+    pub use crate::network::{ClaimError, Claims, Taken, TaskChange, TaskChanges, TaskView};
+    pub use comity_core::claim::{BadTaskId, Lost, Mine, Outcome, Refused, Standing, Task, TaskId};
+}
+
 pub use comity_core::announced::AnnouncedPeer;
 pub use comity_core::card::Card;
 pub use comity_core::channel::Channel;

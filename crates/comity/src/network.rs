@@ -5,6 +5,7 @@
 mod answering;
 mod assembly;
 mod brokers;
+mod claims;
 mod connecting;
 mod error;
 mod feed;
@@ -16,6 +17,7 @@ mod send;
 mod topics;
 
 pub use answering::Answering;
+pub use claims::{ClaimError, Claims, Taken, TaskChange, TaskChanges, TaskView};
 pub use connecting::Connection;
 pub use error::{Error, JoinError};
 pub use feed::Feed;
@@ -212,6 +214,11 @@ impl Network {
     /// Topics of gossip; `None` when it is switched off.
     pub fn topics(&self) -> Option<&Topics> {
         self.0.topics.as_ref()
+    }
+
+    /// Tasks that nodes announce and claim; `None` when gossip is switched off.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.topics.as_ref().map(Topics::claims)
     }
 
     /// Names a peer by its address: it is dialled now, and again when it is lost, wherever it is.

@@ -5,6 +5,7 @@ mod ask;
 mod bench;
 mod broker;
 mod browser;
+mod claims;
 mod config;
 mod digest;
 mod discover;
@@ -67,6 +68,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Role { command } => topic::role(client, command, page).await,
         Command::Project { command } => topic::project(client, command, page).await,
         Command::Room(wanted) => topic::room(client, wanted, page).await,
+        Command::Claims { command } => claims::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,

@@ -134,8 +134,9 @@ fn a_node_that_admits_known_peers_only_is_reached_once_it_trusts() {
     assert_eq!(json(bob.path(), &["trust", &key])["key"], key.as_str());
     let let_in = until("alice is let in", || {
         let peers = json(bob.path(), &["peers"]);
-        // By gossip it is here before it is let in.
-        peers["peers"].as_array()?.iter().find(|peer| peer["link"].is_string()).cloned()
+        // What she says by gossip may be there before she has said her name.
+        let is_alice = |peer: &&Value| peer["presence"] == "online" && peer["name"] == "alice";
+        peers["peers"].as_array()?.iter().find(is_alice).cloned()
     });
     assert_eq!((&let_in["name"], &let_in["trust"]), (&value!("alice"), &value!("known")));
     assert_eq!(json(bob.path(), &["trust"])["known"][0]["name"], "alice");

@@ -2,6 +2,7 @@
 //! own. The control door and its client are proved here too, since every command goes through them.
 
 mod agents;
+mod claims;
 mod commands;
 mod node;
 mod port;

@@ -1,8 +1,8 @@
 //! The announcer's side: the tasks of this node, who claims them, who gets them, and how they end.
 
 use super::{
-    ANSWER_EVERY, CLAIM_AGE_MAX, CLAIM_AHEAD_MAX, Effect, Finish, Lease, OWN_BYTES_MAX, OWN_MAX, Outcome, Refused,
-    SILENT_INTERVALS, Standing, State, Task, TaskId, Timer, Word,
+    ANSWER_EVERY, ASKED_EVERY, CLAIM_AGE_MAX, CLAIM_AHEAD_MAX, Effect, Finish, Lease, OWN_BYTES_MAX, OWN_MAX, Outcome,
+    Refused, SILENT_INTERVALS, Standing, State, Task, TaskId, Timer, Word,
 };
 use crate::id::NodeId;
 use crate::payload::Payload;
@@ -12,8 +12,8 @@ use std::time::Duration;
 /// A task of this node.
 #[derive(Debug)]
 pub(super) struct Own {
-    lease: Lease,
-    standing: Standing,
+    pub(super) lease: Lease,
+    pub(super) standing: Standing,
     pub(super) content: Payload,
     /// The best claim of this step: the earliest, and of those the one of the lowest id.
     best: Option<(Timestamp, NodeId)>,
@@ -40,8 +40,20 @@ impl State {
         let lease = Lease(now.wall.millis().max(earlier + 1));
         let own = Own { lease, standing: Standing::Open, content, best: None, said_at: now.mono, since: now.mono };
         self.own.insert(id.clone(), own);
+        self.changed = true;
         self.say_standing(&id, now);
         Ok(())
+    }
+
+    /// Takes up a task of an earlier start, and says how it stands.
+    pub(super) fn resume(&mut self, id: TaskId, lease: Lease, standing: Standing, content: Payload, now: Now) {
+        self.own_bytes += content.len();
+        let own = Own { lease, standing, content, best: None, said_at: now.mono, since: now.mono };
+        self.own.insert(id.clone(), own);
+        if matches!(standing, Standing::Assigned(_)) {
+            self.timers.set(Timer::Silence(id.clone()), now.mono + self.silence());
+        }
+        self.say_standing(&id, now);
     }
 
     pub(super) fn withdraw(&mut self, id: &TaskId, now: Now) -> Result<(), Refused> {
@@ -173,6 +185,7 @@ impl State {
     fn stand(&mut self, id: &TaskId, standing: Standing, now: Now) {
         let Some(own) = self.own.get_mut(id) else { return };
         (own.standing, own.best, own.since) = (standing, None, now.mono);
+        self.changed = true;
         if matches!(standing, Standing::Assigned(_)) {
             self.timers.set(Timer::Silence(id.clone()), now.mono + self.config.interval * SILENT_INTERVALS);
         } else {
@@ -191,6 +204,19 @@ impl State {
         self.see(Task { announcer: self.config.me, id: id.clone() }, lease, standing, now);
     }
 
+    /// Somebody asks how all tasks stand.
+    pub(super) fn take_question(&mut self, now: Now) {
+        let at = self.answered_at.map_or(now.mono, |answered| now.mono.max(answered + ASKED_EVERY));
+        self.timers.set_if_idle(Timer::Answer, at);
+    }
+
+    /// Says how all tasks stand.
+    pub(super) fn answer_all(&mut self, now: Now) {
+        self.answered_at = Some(now.mono);
+        let ids: Vec<TaskId> = self.own.keys().cloned().collect();
+        ids.iter().for_each(|id| self.answer(id, now));
+    }
+
     /// Says soon how a task stands: somebody seems not to know.
     fn answer(&mut self, id: &TaskId, now: Now) {
         let Some(own) = self.own.get(id) else { return };
@@ -202,6 +228,7 @@ impl State {
     }
 
     fn forget_own(&mut self, id: &TaskId) {
+        self.changed = true;
         if let Some(own) = self.own.remove(id) {
             self.own_bytes -= own.content.len();
         }

@@ -1,8 +1,8 @@
 //! The view of a node: how tasks stand by their announcers' words, and what this node wants of them.
 
 use super::{
-    AGAIN_AFTER, CLAIM_TIMEOUT, Effect, Finish, Input, Lease, Lost, PARTS_MAX, Refused, SEEN_MAX, SEEN_OF_ONE_MAX,
-    Standing, State, Task, TaskId, Timer, Word,
+    AGAIN_AFTER, CLAIM_TIMEOUT, Effect, Finish, Input, Lease, Lost, Mine, PARTS_MAX, Refused, SEEN_MAX,
+    SEEN_OF_ONE_MAX, Standing, State, Task, TaskId, Timer, Word,
 };
 use crate::id::NodeId;
 use crate::time::{Now, Timestamp};
@@ -33,7 +33,42 @@ enum Part {
     Finishing(Finish),
 }
 
+impl Seen {
+    pub(super) fn mine(&self) -> Option<Mine> {
+        Some(match self.part?.1 {
+            Part::Claiming { .. } => Mine::Claimed,
+            Part::Holding => Mine::Held,
+            Part::Finishing(_) => Mine::Finished,
+        })
+    }
+
+    /// What this node does of the task, or is through with, and by which lease; a claim is neither.
+    pub(super) fn work(&self) -> Option<(Lease, Option<Finish>)> {
+        match self.part? {
+            (_, Part::Claiming { .. }) => None,
+            (lease, Part::Holding) => Some((lease, None)),
+            (lease, Part::Finishing(finish)) => Some((lease, Some(finish))),
+        }
+    }
+}
+
 impl State {
+    /// Takes up what this node does, or was through with, at an earlier start.
+    pub(super) fn resume_part(&mut self, task: Task, lease: Lease, finish: Option<Finish>, now: Now) {
+        let part = finish.map_or(Part::Holding, Part::Finishing);
+        if task.announcer != self.config.me {
+            *self.of_each.entry(task.announcer).or_default() += 1;
+            self.of_others += 1;
+            self.timers.set(Timer::Expiry(task.clone()), now.mono + self.silence());
+        }
+        if finish.is_some() {
+            self.timers.set(Timer::Part(task.clone()), now.mono);
+        }
+        self.parts += 1;
+        let standing = Standing::Assigned(self.config.me);
+        self.seen.insert(task, Seen { lease, standing, part: Some((lease, part)) });
+    }
+
     /// This node wants to do a task.
     pub(super) fn claim(&mut self, task: &Task, now: Now) -> Result<(), Refused> {
         let parts = self.parts;
@@ -60,6 +95,7 @@ impl State {
             Some((_, part @ Part::Holding)) => *part = Part::Finishing(finish),
             _ => return Err(Refused::NotOwner),
         }
+        self.changed = true;
         self.speak_of(task, now);
         Ok(())
     }
@@ -158,6 +194,7 @@ impl State {
             Some((held, _)) if held != lease => self.lose(task, Lost::AnnouncedAgain),
             Some((_, Part::Claiming { .. })) if is_mine => {
                 seen.part = Some((lease, Part::Holding));
+                self.changed = true;
                 self.timers.cancel(Timer::Part(task.clone()));
                 self.effects.push_back(Effect::Won { task: task.clone(), lease });
             }
@@ -182,6 +219,7 @@ impl State {
     fn drop_part(&mut self, task: &Task) -> Option<(Lease, Part)> {
         let part = self.seen.get_mut(task)?.part.take()?;
         self.parts -= 1;
+        self.changed = true;
         self.timers.cancel(Timer::Part(task.clone()));
         Some(part)
     }

@@ -361,6 +361,82 @@ fn every_table_is_bounded() {
     assert_eq!(TaskId::new(&"x".repeat(TASK_ID_MAX + 1)), Err(BadTaskId));
 }
 
+/// The state after a restart with what was kept.
+fn restarted(state: &State, number: u8, millis: u64) -> State {
+    State::restored(Config { me: node(number), interval: INTERVAL }, &state.to_value(), now(millis))
+}
+
+#[test]
+fn an_announcer_that_restarts_goes_on_under_the_same_leases() {
+    let mut state = assigned();
+    state.handle(Input::Announce { id: id("u"), content: content() }, now(10)).expect("room");
+    state.handle(Input::Announce { id: id("v"), content: content() }, now(10)).expect("room");
+    state.handle(Input::Withdraw(id("v")), now(20)).expect("open");
+    effects(&mut state, 20);
+    assert!(state.take_changed() && !state.take_changed());
+    let mut state = restarted(&state, 1, 1000);
+    let words = said(&mut state, 1000);
+    assert!(words.contains(&stands(BASE, Standing::Assigned(node(2)))), "{words:?}");
+    assert_eq!(words.len(), 3);
+    assert_eq!(state.content(&id("u")), Some(&content()));
+    assert_eq!(state.handle(Input::Heard(node(2), finish(BASE, Finish::Completed)), now(2000)), Ok(()));
+    assert_eq!(state.standing(&task()), Some((Lease(BASE), done_by(2))));
+    // The owner of the task is doubted, and what is over is forgotten, as if nothing had been.
+    let mut state = restarted(&assigned(), 1, 1000);
+    effects(&mut state, 1000);
+    assert_eq!(said(&mut state, 91_000).last(), Some(&stands(BASE + 1, Standing::Open)));
+}
+
+#[test]
+fn an_owner_that_restarts_still_owns_and_what_it_had_finished_is_said() {
+    let mut state = restarted(&owner(), 2, 1000);
+    assert_eq!((state.mine(&task()), state.held()), (Some(Mine::Held), 1));
+    state.handle(Input::Heard(node(1), stands(1, Standing::Assigned(node(2)))), now(1500)).expect("room");
+    assert_eq!(said(&mut state, 1500), [], "it is not given back");
+    state.handle(Input::Finish(task(), Finish::Failed), now(2000)).expect("held");
+    assert!(state.take_changed());
+    let mut state = restarted(&state, 2, 3000);
+    assert_eq!(state.mine(&task()), Some(Mine::Finished));
+    assert_eq!(said(&mut state, 3000), [finish(1, Finish::Failed)]);
+    // A claim is not kept: what it brings is given back.
+    let mut claiming = fresh(2);
+    claiming.handle(Input::Heard(node(1), stands(1, Standing::Open)), now(0)).expect("room");
+    claiming.handle(Input::Claim(task()), now(0)).expect("open");
+    let mut state = restarted(&claiming, 2, 1000);
+    assert_eq!(state.mine(&task()), None);
+    state.handle(Input::Heard(node(1), stands(1, Standing::Assigned(node(2)))), now(1500)).expect("room");
+    assert_eq!(said(&mut state, 1500), [finish(1, Finish::Released)]);
+}
+
+#[test]
+fn what_was_kept_and_cannot_be_read_is_left_out() {
+    let kept = assigned().to_value();
+    for broken in [json!(null), json!([]), json!({"own": [1, {}, {"id": ""}], "parts": "x"})] {
+        let state = State::restored(Config { me: node(1), interval: INTERVAL }, &broken, now(0));
+        assert_eq!((state.tasks().count(), state.own.len()), (0, 0), "{broken}");
+    }
+    let mut other = kept.clone();
+    other["own"][0]["standing"] = json!("dreamt");
+    other["parts"] = json!([{"id": "t", "announcer": node(1).to_string(), "lease": 7}]);
+    let state = State::restored(Config { me: node(1), interval: INTERVAL }, &other, now(0));
+    assert_eq!((state.tasks().count(), state.parts), (0, 0), "no part in a task that is not there");
+}
+
+#[test]
+fn who_asks_is_told_how_all_tasks_stand_once_in_a_while() {
+    let mut state = assigned();
+    state.handle(Input::Announce { id: id("u"), content: content() }, now(0)).expect("room");
+    effects(&mut state, 0);
+    let mut asked = |millis| {
+        state.handle(Input::Asked(node(7)), now(millis)).expect("nothing to refuse");
+        said(&mut state, millis).len()
+    };
+    assert_eq!([asked(5000), asked(5001), asked(6000), asked(7999)], [2, 0, 0, 0]);
+    assert_eq!(asked(8000), 2, "who asked in between was not forgotten");
+    let answers: usize = (8001..=20_000).map(asked).sum();
+    assert_eq!(answers, 2 * 4);
+}
+
 /// A generator whose sequence its seed tells (SplitMix64).
 struct Chance(u64);
 
@@ -392,6 +468,8 @@ enum Event {
     Input(Input),
     /// It says that it is there, and will say so again.
     Heartbeat,
+    /// It crashes, and is there again at once with what its disk has.
+    Restart,
 }
 
 /// Some nodes on one clock and a wire that delays, doubles, loses and reorders. Node 0 announces.
@@ -420,6 +498,7 @@ struct World {
 const LOSS_PERCENT: u64 = 25;
 const DOUBLE_PERCENT: u64 = 15;
 const DELAY_MAX: u64 = 4000;
+const RESTART_PERCENT: u64 = 30;
 const ROUND: u64 = 1_800_000;
 
 impl World {
@@ -448,6 +527,10 @@ impl World {
         for number in 0..world.nodes.len() {
             let at = world.chance.millis(0, 30_000);
             world.post(at, number, Event::Heartbeat);
+            if world.chance.percent(RESTART_PERCENT) {
+                let at = world.chance.millis(0, 60_000);
+                world.post(at, number, Event::Restart);
+            }
         }
         world
     }
@@ -490,6 +573,7 @@ impl World {
                 self.post(at + 30_000, number, Event::Heartbeat);
                 return self.send(number, &Input::Alive(node(number as u8 + 1)), at);
             }
+            Event::Restart => return self.restart(number, at),
             Event::Input(input) => input,
         };
         let is_wire = matches!(input, Input::Heard(..) | Input::Alive(_));
@@ -503,6 +587,16 @@ impl World {
             self.refused_late += 1;
         }
         self.perform(number, at);
+    }
+
+    fn restart(&mut self, number: usize, at: u64) {
+        let config = Config { me: node(number as u8 + 1), interval: INTERVAL };
+        let now = self.now(number, at);
+        self.nodes[number] = State::restored(config, &self.nodes[number].to_value(), now);
+        // What it knew of others' tasks it has to be told again.
+        self.views.remove(&number);
+        self.perform(number, at);
+        self.send(number, &Input::Asked(config.me), at);
     }
 
     fn send(&mut self, from: usize, input: &Input, at: u64) {

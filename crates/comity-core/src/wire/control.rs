@@ -2,11 +2,13 @@
 //! machine ask of the node, and its answers. Shared by the door (`comity`) and its client
 //! (`comity-client`). It is no network protocol: no peer ever speaks it.
 
+mod claims;
 mod message;
 mod named;
 mod node;
 mod topic;
 
+pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
 pub use node::{
@@ -91,6 +93,13 @@ pub mod path {
     pub const ROLE: &str = "/control/role";
     /// `POST` [`super::Publish`]: [`super::Done`].
     pub const PUBLISH: &str = "/control/topics/messages";
+    /// `GET`: the tasks that the node knows of, [`super::Tasks`]. `POST` [`super::NewTask`]: announces one,
+    /// [`super::Task`].
+    pub const CLAIMS: &str = "/control/claims";
+    /// `POST` [`super::TaskStep`]: [`super::Stepped`].
+    pub const CLAIM_STEPS: &str = "/control/claims/steps";
+    /// `GET`: a stream of [`super::TaskChange`], beginning with all tasks.
+    pub const CLAIM_CHANGES: &str = "/control/claims/changes";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.

@@ -4,6 +4,7 @@
 //! `protocols/identity.md`; the shapes are in `comity_core::wire::control`.
 
 mod checkup;
+mod claims;
 mod denied;
 mod desk;
 mod feed;
@@ -88,6 +89,9 @@ fn routes(desk: Desk) -> Router {
         .route(path::TOPICS, get(topics).post(join).delete(leave))
         .route(path::ROLE, get(role).put(take_role).delete(give_role_up))
         .route(path::PUBLISH, post(publish))
+        .route(path::CLAIMS, get(claims::list).post(claims::announce))
+        .route(path::CLAIM_STEPS, post(claims::step))
+        .route(path::CLAIM_CHANGES, get(claims::changes))
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

@@ -202,7 +202,7 @@ pub(super) async fn assemble(
     let clock = Clock::start();
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
-    let topics = restored.settings.iter().find(|(name, _)| name == topics::KEPT).map(|(_, kept)| kept.clone());
+    let kept = topics::Kept::of(&restored.settings);
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
@@ -224,7 +224,7 @@ pub(super) async fn assemble(
     let own = ports.own();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let (topics, gossip) = gossip(&handle, &config, &network, own, topics.as_ref()).await?;
+    let (topics, gossip) = gossip(&handle, &config, &network, own, &kept).await?;
     let surroundings = control::Around { links: &links, topics: topics.clone() };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
@@ -282,7 +282,7 @@ async fn gossip(
     config: &Config,
     network: &[TcpListener],
     private: Vec<SocketAddr>,
-    kept: Option<&serde_json::Value>,
+    kept: &topics::Kept,
 ) -> Result<(Option<Topics>, Option<mpsc::Sender<link::gossip::Accepted>>), JoinError> {
     let Some(settings) = config.gossip.clone() else {
         handle.inform(Input::Source { source: Source::Gossip, health: SourceHealth::Off }).await;

@@ -12,6 +12,7 @@ pub use roles::OwnRole;
 pub use said::Said;
 
 use super::Error;
+use super::claims::{self, Claims};
 use crate::config;
 use crate::driver::Handle;
 use crate::link::gossip::{self, Gossip};
@@ -35,7 +36,22 @@ use tokio::sync::mpsc;
 const TOPICS_MAX: usize = 256;
 
 /// The name of the setting in which topics and role are kept across restarts.
-pub(super) const KEPT: &str = "topics";
+const KEPT: &str = "topics";
+
+/// What gossip kept across a restart.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    topics: Option<Value>,
+    claims: Option<Value>,
+}
+
+impl Kept {
+    /// Of all that the node kept.
+    pub(super) fn of(settings: &[(String, Value)]) -> Self {
+        let named = |name: &str| settings.iter().find(|(one, _)| one == name).map(|(_, kept)| kept.clone());
+        Self { topics: named(KEPT), claims: named(claims::KEPT) }
+    }
+}
 
 /// Why a topic cannot be joined, or a message not be published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +92,7 @@ pub struct Topics(Arc<Shared>);
 struct Shared {
     handle: Handle,
     gossip: Gossip,
+    claims: Claims,
     names: Names,
     me: Libp2pId,
     /// A lock and not a message: doors and what is heard look in for a moment each.
@@ -102,23 +119,25 @@ impl std::fmt::Debug for Topics {
 
 impl Topics {
     /// Starts gossip in the background, on the topics that every node joins and those that were joined before the last
-    /// restart. `accepted` is what the one port takes; `kept` is what [`KEPT`] names.
+    /// restart. `accepted` is what the one port takes.
     pub(super) async fn start(
         handle: &Handle,
         config: config::Gossip,
         place: gossip::Place,
         accepted: mpsc::Receiver<gossip::Accepted>,
-        kept: Option<&Value>,
+        kept: &Kept,
     ) -> io::Result<Self> {
         let names = Names::new(&config.coordination, &config.meta, &config.context).map_err(io::Error::other)?;
-        let (gossip, told, running) =
-            Gossip::start(handle.me().keys(), config, place, accepted, handle.counters().clone())?;
+        let counters = handle.counters().clone();
+        let (gossip, told, running) = Gossip::start(handle.me().keys(), config, place, accepted, counters)?;
         let me = handle.me().node();
         let audience = Role { node: me, roles: BTreeSet::new(), expertise: BTreeSet::new() };
         let state = State { joined: BTreeSet::new(), of_role: BTreeSet::new(), role: None, audience };
+        let (claims, claiming) = Claims::start(handle);
         let topics = Self(Arc::new(Shared {
             handle: handle.clone(),
             gossip,
+            claims,
             me: me.into(),
             state: Mutex::new(state),
             handlers: Mutex::default(),
@@ -129,13 +148,20 @@ impl Topics {
         for topic in topics.static_topics() {
             topics.listen(topic).await;
         }
-        topics.restore(kept).await;
+        topics.restore(kept.topics.as_ref()).await;
+        let (stop, claiming) = (handle.stop().clone(), claiming(topics.clone(), kept.claims.as_ref()));
+        tokio::spawn(async move { stop.run_until_cancelled(claiming.run()).await });
         let (stop, hearing, offering) = (handle.stop().clone(), topics.clone(), topics.clone());
         tokio::spawn(async move { stop.run_until_cancelled(hearing.hear(told)).await });
         let stop = handle.stop().clone();
         tokio::spawn(async move { stop.run_until_cancelled(offering.offer_peers()).await });
         handle.inform(Input::Source { source: Source::Gossip, health: SourceHealth::Up }).await;
         Ok(topics)
+    }
+
+    /// Tasks that nodes announce and claim here.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
     }
 
     /// The names of the three topics that every node joins.

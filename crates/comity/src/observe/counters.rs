@@ -111,6 +111,7 @@ struct Seldom {
     commit_seconds: Histogram,
     failures: Family<Label, Counter>,
     redacted: Family<Labels, Counter>,
+    unheeded: Family<Label, Counter>,
     checks: Family<Label, Gauge>,
 }
 
@@ -186,6 +187,11 @@ impl Counters {
     /// So many peers are announced by MQTT.
     pub(crate) fn announced(&self, peers: usize) {
         set(&self.0.seldom.announced, peers);
+    }
+
+    /// A word about a task changed nothing, or was not said, for a cause of its own list.
+    pub(crate) fn unheeded(&self, cause: &'static str) {
+        self.0.seldom.unheeded.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// A connection was refused or cut, for a cause of the port's own list.
@@ -317,6 +323,7 @@ impl Seldom {
             commit_seconds: Histogram::new(SECONDS),
             failures: Family::default(),
             redacted: Family::default(),
+            unheeded: Family::default(),
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
@@ -324,6 +331,7 @@ impl Seldom {
         registry.register("discovery_mqtt_dropped_messages", help, this.unannounced.clone());
         registry.register("discovery_mqtt_peers", "Peers that MQTT brokers tell of", this.announced.clone());
         registry.register("system_refused_connections", "Connections refused or cut", this.turned_away.clone());
+        registry.register("tasks_unheeded_words", "Words about tasks that changed nothing", this.unheeded.clone());
         registry.register("p2p_dials", "Dials that ended", this.dials.clone());
         registry.register_with_unit("p2p_dial", "How long dials took", Unit::Seconds, this.dial_seconds.clone());
         registry.register("system_requests", "Requests that a door answered", this.requests.clone());

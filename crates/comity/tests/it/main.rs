@@ -3,6 +3,7 @@
 
 mod attention;
 mod brokered;
+mod claims;
 mod meeting;
 mod talking;
 mod topics;

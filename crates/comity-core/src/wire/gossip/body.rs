@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 /// How many tasks a node takes at once, when it does not say.
 pub const TASKS_MAX: u64 = 3;
 
+/// The member of an `availability_broadcast` by which a node asks how tasks stand: it has not listened until now.
+pub const ASKS: &str = "asks_for_tasks";
+
 /// How much a node has to do: `availability_broadcast`, said every 30 s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Availability {

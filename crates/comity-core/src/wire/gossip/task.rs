@@ -15,6 +15,9 @@
 //! `task_progress` or `task_complete` is the announcer's word is told by `announcer`, which then is its author. Without
 //! `lease` a message is not one of these words, but for a claim: `{task_id, agent_id}` is one as it is.
 //!
+//! What the owner has to tell goes beside the words: [`RESULT`] or [`REASON`] in its `task_complete`, which the announcer
+//! repeats in its own; and how far it is in a `task_progress` without `lease`.
+//!
 //! A claim is signed over `{claimant, task_id, time}` and an assignment over
 //! `{announcer, assigned_to, lease, task_id, time}`, both in the context `comity/claim/1`: their members tell them
 //! apart, and both can be shown to who does not hear gossip. In gossip itself the author of a message is proven anyway.
@@ -31,6 +34,12 @@ use serde_json::{Map, Value, json};
 
 /// The member that says how a task is.
 pub const STATUS: &str = "status";
+/// What came of a task that is done.
+pub const RESULT: &str = "result";
+/// Why a task was not done.
+pub const REASON: &str = "reason";
+/// Its content, where that is no object whose members could stand in `data` themselves.
+pub const CONTENT: &str = "content";
 /// A task that was not done.
 pub const FAILED: &str = "failed";
 
@@ -106,7 +115,7 @@ fn about(id: &TaskId, announcer: Option<&NodeId>, lease: Option<Lease>) -> Map<S
 fn announcement(id: &TaskId, lease: Lease, content: Option<&Payload>) -> Map<String, Value> {
     let mut data = match content.map(Payload::to_value) {
         Some(Value::Object(content)) => content,
-        Some(content) => Map::from_iter([("content".to_owned(), content)]),
+        Some(content) => Map::from_iter([(CONTENT.to_owned(), content)]),
         None => Map::new(),
     };
     data.extend(about(id, None, Some(lease)));
@@ -248,6 +257,16 @@ impl Data<'_> {
     fn time(&self) -> Result<Timestamp, BadTask> {
         let time = text(self.0, "time").and_then(|text| Timestamp::parse(&text));
         time.ok_or_else(|| bad("time", "an RFC 3339 time").into())
+    }
+}
+
+/// What there is to do, of the `data` of an announcement that [`write`] wrote or that anybody may have written.
+pub fn content(data: &Map<String, Value>) -> Value {
+    let own = |name: &str| matches!(name, "task_id" | "lease");
+    let mut members = data.iter().filter(|(name, _)| !own(name));
+    match (members.next(), members.next()) {
+        (Some((name, content)), None) if name == CONTENT => content.clone(),
+        _ => data.iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Told {
     Heard(Heard),
     /// A connection with a node is up: it proved its key.
     Met(Met),
+    /// A node that is connected began to listen to this topic.
+    Listens(String),
     /// The last connection with a node is gone.
     Parted(NodeId),
 }

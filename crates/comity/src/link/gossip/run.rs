@@ -228,6 +228,9 @@ impl Runner {
                 message_id,
                 message,
             })) => self.hear(propagation_source, message_id, message),
+            SwarmEvent::Behaviour(PartsEvent::Gossip(gossipsub::Event::Subscribed { topic, .. })) => {
+                self.tell(Some(Told::Listens(topic.into_string())));
+            }
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
                 self.identified(connection_id, peer_id, &info);
             }
@@ -301,11 +304,13 @@ impl Runner {
         let room = self.judged.len() < JUDGED_MAX;
         self.judged.insert(id.clone(), bringer);
         let (Some(author), Some(sequence), true) = (author, message.sequence_number, room) else {
+            self.counters.dropped(if room { "gossip_author" } else { "gossip_full" }, 1);
             return self.judge(&id, Verdict::NotNow);
         };
         let topic = message.topic.into_string();
         let heard = Heard { id: id.clone(), author, sequence, topic, data: message.data };
         if self.told.try_send(Told::Heard(heard)).is_err() {
+            self.counters.dropped("gossip_full", 1);
             self.judge(&id, Verdict::NotNow);
         }
     }

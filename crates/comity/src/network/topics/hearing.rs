@@ -33,8 +33,8 @@ pub(crate) const PROTOCOL: &str = "libp2p";
 
 /// For whom a message is.
 enum Meant {
-    /// For this node's own listeners.
-    ForUs(Box<Message>),
+    /// For this node's own listeners; and what it says, if it is of one of the types.
+    ForUs(Box<Message>, Option<Envelope>),
     /// For others; and when it was written.
     ForOthers(Timestamp),
 }
@@ -56,6 +56,10 @@ impl Topics {
                     Some(Told::Met(Met { node, reached_at, dialed })) => {
                         self.0.handle.inform(Input::Met { key: node, remote: reached_at, dialed }).await;
                     }
+                    Some(Told::Listens(topic)) if topic == self.names().coordination().name() => {
+                        self.0.claims.listened().await;
+                    }
+                    Some(Told::Listens(_)) => {}
                     Some(Told::Parted(key)) => self.0.handle.inform(Input::Parted { key }).await,
                     None => return,
                 },
@@ -75,8 +79,8 @@ impl Topics {
         if !self.listens_to(&topic) {
             return Verdict::NotNow;
         }
-        let message = match self.message(heard, &topic) {
-            Ok(Meant::ForUs(message)) => *message,
+        let (message, envelope) = match self.message(heard, &topic) {
+            Ok(Meant::ForUs(message, envelope)) => (*message, envelope),
             // Others get it from here, unless somebody says again what was said long ago.
             Ok(Meant::ForOthers(written)) => {
                 return if self.is_current(written) { Verdict::Good } else { Verdict::NotNow };
@@ -87,7 +91,21 @@ impl Topics {
                 return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
             }
         };
-        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: heard.author.node() };
+        let author = heard.author.node();
+        let of_tasks = envelope.filter(|_| topic == *self.names().coordination());
+        if let (Some(author), Some(envelope)) = (author, of_tasks) {
+            match self.0.claims.hear(author, envelope).await {
+                Ok(true) => {}
+                // It was told here before, and others may not know it.
+                Ok(false) => return Verdict::Good,
+                Err(bad) => {
+                    tracing::debug!(author = %heard.author, %bad, "a word about a task is no good");
+                    self.0.handle.counters().unheeded("malformed");
+                    return Verdict::NotNow;
+                }
+            }
+        }
+        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: author };
         match self.0.handle.arrive(message, proof).await {
             // Who passes on what was said before, keeps it going round for ever.
             Answer::Refused(
@@ -121,7 +139,7 @@ impl Topics {
             return Ok(Meant::ForOthers(written));
         }
         let message = self.received(heard, topic, envelope.as_ref());
-        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new(message))))
+        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new(message), envelope)))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
@@ -182,15 +200,17 @@ fn id_of(heard: &Heard) -> MessageId {
 }
 
 fn priority(envelope: Option<&Envelope>) -> Priority {
-    // What nodes say of themselves, time and again, interrupts nobody and fills no inbox.
-    let is_chatter = |kind| {
+    // What nodes say of themselves, time and again, interrupts nobody and fills no inbox; and by what is said under a
+    // lease they agree on who does a task: people ask `claims` how it stands.
+    let is_chatter = |envelope: &Envelope| {
         use wire::Kind::{AvailabilityBroadcast, CapabilityBroadcast, TaskClaim, TaskProgress};
-        matches!(kind, AvailabilityBroadcast | CapabilityBroadcast | TaskClaim | TaskProgress)
+        let of_lease = envelope.kind.group() == wire::Group::Coordination && envelope.data.contains_key("lease");
+        of_lease || matches!(envelope.kind, AvailabilityBroadcast | CapabilityBroadcast | TaskClaim | TaskProgress)
     };
-    match envelope.map(|envelope| (envelope.priority, envelope.kind)) {
+    match envelope.map(|envelope| (envelope.priority, envelope)) {
         Some((Some(wire::Priority::Urgent), _)) => Priority::Critical,
         Some((Some(wire::Priority::Low), _)) => Priority::Background,
-        Some((None, kind)) if is_chatter(kind) => Priority::Background,
+        Some((None, envelope)) if is_chatter(envelope) => Priority::Background,
         Some((Some(wire::Priority::Medium | wire::Priority::High) | None, _)) | None => Priority::Normal,
     }
 }
