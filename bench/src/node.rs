@@ -4,6 +4,7 @@
 use crate::server::Folder;
 use comity::config::{Config, Flag, Sources};
 use comity::home::{Home, Place};
+use comity::redaction::Redaction;
 use comity::{Mode, Network, PeerId, PeerView, Presence, Reach};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

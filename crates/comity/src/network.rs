@@ -8,10 +8,12 @@ mod brokers;
 mod connecting;
 mod error;
 mod feed;
+mod follow;
 mod ground;
 mod message;
 mod receive;
 mod said;
+mod scribe;
 mod send;
 mod topics;
 
@@ -19,6 +21,7 @@ pub use answering::Answering;
 pub use connecting::Connection;
 pub use error::{Error, JoinError};
 pub use feed::Feed;
+pub(crate) use follow::{Follow, FollowError};
 pub use message::Message;
 pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
@@ -30,6 +33,7 @@ use crate::config::{Config, Origin};
 use crate::driver::Handle;
 use crate::home::{Home, Place};
 use crate::redaction::Redaction;
+use crate::store::journal::Journal;
 use assembly::Running;
 use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::inbox::Mode;
@@ -93,6 +97,7 @@ struct Inner {
     discovery: Option<Discovery>,
     /// Gossip, if it is on.
     topics: Option<Topics>,
+    journal: Journal,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
     running: Mutex<Option<Running>>,
@@ -212,6 +217,11 @@ impl Network {
     /// Topics of gossip; `None` when it is switched off.
     pub fn topics(&self) -> Option<&Topics> {
         self.0.topics.as_ref()
+    }
+
+    /// What this node has said and heard on topics, and what else it keeps for good: signed, and never changed.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
     }
 
     /// Names a peer by its address: it is dialled now, and again when it is lost, wherever it is.

@@ -2,9 +2,10 @@
 //! background, discovery. What must be open before anybody may rely on the node comes first.
 
 use super::brokers::{self, Brokers};
-use super::ground;
+use super::scribe::Scribe;
 use super::topics::{self, Topics};
-use super::{AppConfig, Inner, JoinError, Network};
+use super::{AppConfig, Follow, Inner, JoinError, Network};
+use super::{follow, ground};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
@@ -17,6 +18,7 @@ use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
+use crate::store::journal::{Journal, JournalError, Limits};
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
@@ -202,13 +204,16 @@ pub(super) async fn assemble(
     let clock = Clock::start();
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
-    let topics = restored.settings.iter().find(|(name, _)| name == topics::KEPT).map(|(_, kept)| kept.clone());
+    let kept = |name: &str| restored.settings.iter().find(|(one, _)| one == name).map(|(_, kept)| kept.clone());
+    let (topics, followed) = (kept(topics::KEPT), kept(follow::KEPT));
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
+    let journal = journal(&home, &config, &me).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.counted_by(counters.clone());
+    counters.opened(journal.clone());
     let interfaces = ground::interfaces();
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
@@ -224,34 +229,42 @@ pub(super) async fn assemble(
     let own = ports.own();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let (topics, gossip) = gossip(&handle, &config, &network, own, topics.as_ref()).await?;
-    let surroundings = control::Around { links: &links, topics: topics.clone() };
+    let scribe = Scribe::new(journal.clone(), handle.clone());
+    let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, topics.as_ref()).await?;
+    let keep = Limits::keeping(config.journal.keep);
+    let follow = Follow::start(&handle, &links, home.folder(), keep, followed.as_ref());
+    let (journaled, following) = (journal.clone(), follow.clone());
+    let surroundings = control::Around { links: &links, topics: topics.clone(), journal: journaled, follow: following };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
-    let held = home.clone();
+    let (held, written) = (home.clone(), journal.clone());
     let store = tokio::spawn(async move {
         let inform = move |input| {
             let handle = reports.clone();
             async move { handle.inform(input).await }
         };
         store.write(taken, inform).await;
+        written.close().await;
         drop(held);
     });
     let driver = tokio::spawn(driver.run(links.clone(), records));
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
-    let router = door::network(handle.clone(), links.clone(), reachable);
+    let router = door::network(handle.clone(), links.clone(), Some(journal.clone()), reachable);
     let limits = limits(&config);
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
     let ill = CancellationToken::new();
     let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
-    let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
+    let disks = (disk, journal.disk());
+    let mut checks = first_checks(&handle, home.folder().to_owned(), disks);
+    checks.push(follow.check());
+    let checks = Checks::new(checks);
     tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
     let router = door::metrics(handle.clone(), checks.clone(), names);
     doors.push(tokio::spawn(link::listen(
@@ -262,6 +275,8 @@ pub(super) async fn assemble(
         counters.clone(),
         stop.clone(),
     )));
+    let (stop, watching) = (handle.stop().clone(), scribe.watch_peers());
+    tokio::spawn(async move { stop.run_until_cancelled(watching).await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);
@@ -271,14 +286,27 @@ pub(super) async fn assemble(
         ill,
         discovery,
         topics,
+        journal,
         running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
         handle,
     })))
 }
 
+/// Opens the journal. It reads the disk, so that it may take a while.
+async fn journal(home: &Home, config: &Config, me: &Identity) -> Result<Journal, JoinError> {
+    let (folder, key, limits) = (home.journal(), me.keys().clone(), Limits::keeping(config.journal.keep));
+    let failed = JournalError::at(&folder);
+    let opened = tokio::task::spawn_blocking({
+        let folder = folder.clone();
+        move || Journal::open(&folder, key, limits)
+    });
+    let (journal, _) = opened.await.map_err(|panic| failed(std::io::Error::other(panic)))??;
+    Ok(journal)
+}
+
 /// Starts gossip where it is wanted, and gives what the one port leaves it.
 async fn gossip(
-    handle: &Handle,
+    (handle, scribe): (&Handle, &Scribe),
     config: &Config,
     network: &[TcpListener],
     private: Vec<SocketAddr>,
@@ -291,7 +319,8 @@ async fn gossip(
     let doors = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let place = link::gossip::Place::new(doors, &ground::interfaces(), private);
     let (hand, accepted) = link::gossip::door();
-    let topics = Topics::start(handle, settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;
+    let topics =
+        Topics::start(handle, scribe.clone(), settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;
     Ok((Some(topics), Some(hand)))
 }
 

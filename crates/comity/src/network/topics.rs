@@ -12,10 +12,12 @@ pub use roles::OwnRole;
 pub use said::Said;
 
 use super::Error;
+use super::scribe::{Scribe, Words};
 use crate::config;
 use crate::driver::Handle;
 use crate::link::gossip::{self, Gossip};
 use crate::redaction::labels;
+use crate::store::journal::NotAppended;
 use comity_core::audience::Role;
 use comity_core::channel::Channel;
 use comity_core::id::Libp2pId;
@@ -61,6 +63,9 @@ pub enum TopicError {
     /// Nobody who is connected listens.
     #[error("nobody who is connected for gossip listens to {0}")]
     Nobody(Topic),
+    /// It cannot be journaled, and so it is not said.
+    #[error("it was not published, because it cannot be journaled: {0}")]
+    NotJournaled(NotAppended),
     /// The connections take no more for now.
     #[error("it could not be published: {0}")]
     Link(String),
@@ -76,6 +81,7 @@ pub struct Topics(Arc<Shared>);
 struct Shared {
     handle: Handle,
     gossip: Gossip,
+    scribe: Scribe,
     names: Names,
     me: Libp2pId,
     /// A lock and not a message: doors and what is heard look in for a moment each.
@@ -105,6 +111,7 @@ impl Topics {
     /// restart. `accepted` is what the one port takes; `kept` is what [`KEPT`] names.
     pub(super) async fn start(
         handle: &Handle,
+        scribe: Scribe,
         config: config::Gossip,
         place: gossip::Place,
         accepted: mpsc::Receiver<gossip::Accepted>,
@@ -118,6 +125,7 @@ impl Topics {
         let topics = Self(Arc::new(Shared {
             handle: handle.clone(),
             gossip,
+            scribe,
             me: me.into(),
             state: Mutex::new(state),
             handlers: Mutex::default(),
@@ -209,7 +217,9 @@ impl Topics {
         if data.len() > wire::MESSAGE_MAX {
             return Err(TopicError::TooLarge);
         }
-        self.say(&topic, self.redacted(&topic, data)).await
+        let data = self.redacted(&topic, data);
+        let written = data.clone();
+        self.say(&topic, data, Words::Raw { from: &self.0.me, data: &written }).await
     }
 
     /// Publishes a message that is ready but for its secrets.
@@ -219,7 +229,7 @@ impl Topics {
         let clean = self.0.handle.redaction().document(&data, &own_fields(envelope.kind), labels, self.now());
         envelope.data = object(clean.into_owned());
         let text = wire::encode(&envelope, &self.0.names, &topic)?;
-        self.say(&topic, text).await
+        self.say(&topic, text, Words::Message(&envelope)).await
     }
 
     /// The bytes without secrets: what is JSON as such, what is text as such, anything else as it is.
@@ -236,7 +246,12 @@ impl Topics {
         }
     }
 
-    async fn say(&self, topic: &Topic, data: Vec<u8>) -> Result<(), TopicError> {
+    /// Says it, once the journal has it. Where nobody listens nothing is said, and nothing written.
+    async fn say(&self, topic: &Topic, data: Vec<u8>, words: Words<'_>) -> Result<(), TopicError> {
+        if !self.0.gossip.is_listened_to(topic.name().to_owned()).await {
+            return Err(TopicError::Nobody(topic.clone()));
+        }
+        self.0.scribe.say(topic, words).await.map_err(TopicError::NotJournaled)?;
         match self.0.gossip.publish(topic.name().to_owned(), data).await {
             Ok(()) => Ok(()),
             Err(gossip::NotPublished::Nobody) => Err(TopicError::Nobody(topic.clone())),

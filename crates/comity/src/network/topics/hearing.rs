@@ -4,6 +4,7 @@
 
 use super::Topics;
 use crate::link::gossip::{Heard, Met, Told, Verdict};
+use crate::network::scribe::Words;
 use comity_core::audience;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
@@ -29,6 +30,13 @@ const AT_ONCE: usize = 256;
 
 /// What a card calls a node that speaks libp2p at its port.
 pub(crate) const PROTOCOL: &str = "libp2p";
+
+/// A message that was accepted.
+struct Taken {
+    topic: Topic,
+    /// Its envelope, if it has one.
+    envelope: Option<Envelope>,
+}
 
 impl Topics {
     /// Takes what comes, in order, and says of each message whether it is passed on once the rules have decided.
@@ -56,36 +64,46 @@ impl Topics {
     }
 
     async fn decide(&self, heard: Heard) {
-        let verdict = self.judged(&heard).await;
+        let (verdict, taken) = self.judged(&heard).await;
         self.0.gossip.judge(&heard, verdict).await;
+        // Others need not wait for this node's disk.
+        if let Some(Taken { topic, envelope }) = taken {
+            let from = Libp2pId::from(heard.author);
+            let raw = Words::Raw { from: &from, data: &heard.data };
+            self.0.scribe.hear(&topic, envelope.as_ref().map_or(raw, Words::Message)).await;
+        }
     }
 
-    async fn judged(&self, heard: &Heard) -> Verdict {
+    /// What becomes of it, and what of it is for this node's journal.
+    async fn judged(&self, heard: &Heard) -> (Verdict, Option<Taken>) {
         // libp2p lets nothing else through.
-        let Ok(topic) = Topic::new(&heard.topic) else { return Verdict::NotNow };
+        let Ok(topic) = Topic::new(&heard.topic) else { return (Verdict::NotNow, None) };
         if !self.listens_to(&topic) {
-            return Verdict::NotNow;
+            return (Verdict::NotNow, None);
         }
-        let message = match self.message(heard, &topic) {
-            Ok(Some(message)) => message,
+        let (message, envelope) = match self.message(heard, &topic) {
+            Ok(Some(taken)) => taken,
             // It is for others, who get it from here.
-            Ok(None) => return Verdict::Good,
+            Ok(None) => return (Verdict::Good, None),
             Err(bad) => {
                 tracing::debug!(author = %heard.author, topic = heard.topic, %bad, "a message of a topic is no good");
                 self.0.handle.counters().turned_away("gossip");
-                return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
+                return (if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow }, None);
             }
         };
         let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: Some(heard.author) };
         match self.0.handle.arrive(message, proof).await {
-            Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => Verdict::NotNow,
+            Answer::Refused(Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired) => {
+                (Verdict::NotNow, None)
+            }
+            Answer::Accepted => (Verdict::Good, Some(Taken { topic, envelope })),
             // Others may have room for it.
-            _ => Verdict::Good,
+            _ => (Verdict::Good, None),
         }
     }
 
-    /// The message for this node's own listeners; `None` when it is not for them.
-    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<Message>, BadGossip> {
+    /// The message for this node's own listeners, and what it was read as; `None` when it is not for them.
+    fn message(&self, heard: &Heard, topic: &Topic) -> Result<Option<(Message, Option<Envelope>)>, BadGossip> {
         let raw = matches!(self.0.names.read(topic), About::Room(_) | About::Custom);
         let author = Libp2pId::from(heard.author);
         let envelope = match wire::decode(&heard.data, &author, &self.0.names, topic) {
@@ -98,7 +116,7 @@ impl Topics {
         if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
             return Ok(None);
         }
-        Ok(self.received(heard, topic, envelope.as_ref()))
+        Ok(self.received(heard, topic, envelope.as_ref()).map(|message| (message, envelope)))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
