@@ -2,8 +2,10 @@
 //! What a command does is in `command/`.
 
 mod files;
+mod journal;
 
 pub(crate) use files::{Receive, SendFile};
+pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -87,6 +89,15 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Topic,
+    },
+    /// Look into what the node has said and heard, prove it, and follow what others have
+    ///
+    /// The journal is written once and signed: whoever has this node's id can say of a copy of it, or a part, whether it
+    /// is what this node wrote. Secrets are taken out before.
+    Journal {
+        /// What to do.
+        #[command(subcommand)]
+        command: Journal,
     },
     /// Send files and folders to a peer, where `comity receive` takes them
     ///
