@@ -13,6 +13,7 @@ mod gossip;
 mod health;
 mod home;
 mod image;
+mod journal;
 mod lan;
 mod liars;
 mod mcp;

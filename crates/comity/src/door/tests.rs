@@ -2,6 +2,7 @@
 //! that does what the test says.
 
 mod admission;
+mod journal;
 mod looks;
 mod messages;
 mod metrics;

@@ -2,7 +2,7 @@
 //! background, discovery. What must be open before anybody may rely on the node comes first.
 
 use super::brokers::{self, Brokers};
-use super::scribe::Scribe;
+use super::scribe::{self, Scribe};
 use super::topics::{self, Topics};
 use super::{AppConfig, Follow, Inner, JoinError, Network};
 use super::{follow, ground};
@@ -11,14 +11,14 @@ use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
 use crate::door::control;
-use crate::door::health::{Checks, OnFailure, first_checks};
+use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
-use crate::store::journal::{Journal, JournalError, Limits};
+use crate::store::journal::Limits;
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
@@ -210,7 +210,8 @@ pub(super) async fn assemble(
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
-    let journal = journal(&home, &config, &me).await?;
+    let keep = Limits::keeping(config.journal.keep);
+    let journal = scribe::open(home.journal(), me.keys().clone(), keep).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.counted_by(counters.clone());
     counters.opened(journal.clone());
@@ -231,8 +232,7 @@ pub(super) async fn assemble(
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, topics.as_ref()).await?;
-    let keep = Limits::keeping(config.journal.keep);
-    let follow = Follow::start(&handle, &links, home.folder(), keep, followed.as_ref());
+    let follow = Follow::new(&handle, &links, home.folder(), keep);
     let (journaled, following) = (journal.clone(), follow.clone());
     let surroundings = control::Around { links: &links, topics: topics.clone(), journal: journaled, follow: following };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
@@ -252,6 +252,7 @@ pub(super) async fn assemble(
         drop(held);
     });
     let driver = tokio::spawn(driver.run(links.clone(), records));
+    follow.resume(followed.as_ref());
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
     let router = door::network(handle.clone(), links.clone(), Some(journal.clone()), reachable);
@@ -259,24 +260,13 @@ pub(super) async fn assemble(
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
-    let ill = CancellationToken::new();
-    let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
-    let disks = (disk, journal.disk());
-    let mut checks = first_checks(&handle, home.folder().to_owned(), disks);
+    let mut checks = first_checks(&handle, home.folder().to_owned(), (disk, journal.disk()));
     checks.push(follow.check());
-    let checks = Checks::new(checks);
-    tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
-    let router = door::metrics(handle.clone(), checks.clone(), names);
-    doors.push(tokio::spawn(link::listen(
-        metrics,
-        link::Speaks::default(),
-        router,
-        limits,
-        counters.clone(),
-        stop.clone(),
-    )));
-    let (stop, watching) = (handle.stop().clone(), scribe.watch_peers());
-    tokio::spawn(async move { stop.run_until_cancelled(watching).await });
+    let (checks, ill) = examine(&handle, &config, checks);
+    let router = door::metrics(handle.clone(), checks, names);
+    let speaks = link::Speaks::default();
+    doors.push(tokio::spawn(link::listen(metrics, speaks, router, limits, counters.clone(), stop.clone())));
+    tokio::spawn(async move { stop.run_until_cancelled(scribe.watch_peers()).await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);
@@ -292,16 +282,13 @@ pub(super) async fn assemble(
     })))
 }
 
-/// Opens the journal. It reads the disk, so that it may take a while.
-async fn journal(home: &Home, config: &Config, me: &Identity) -> Result<Journal, JoinError> {
-    let (folder, key, limits) = (home.journal(), me.keys().clone(), Limits::keeping(config.journal.keep));
-    let failed = JournalError::at(&folder);
-    let opened = tokio::task::spawn_blocking({
-        let folder = folder.clone();
-        move || Journal::open(&folder, key, limits)
-    });
-    let (journal, _) = opened.await.map_err(|panic| failed(std::io::Error::other(panic)))??;
-    Ok(journal)
+/// Carries out health checks from now on; what is cancelled when a critical one keeps failing, where the node is to
+/// leave then.
+fn examine(handle: &Handle, config: &Config, checks: Vec<Check>) -> (Checks, CancellationToken) {
+    let (checks, ill) = (Checks::new(checks), CancellationToken::new());
+    let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
+    tokio::spawn(checks.clone().run(handle.counters().clone(), handle.stop().clone(), on_failure));
+    (checks, ill)
 }
 
 /// Starts gossip where it is wanted, and gives what the one port leaves it.

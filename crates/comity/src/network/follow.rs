@@ -91,20 +91,23 @@ impl Default for Progress {
 }
 
 impl Follow {
-    /// Goes on with those that were followed before the last restart; `kept` is what [`KEPT`] names.
-    pub(super) fn start(handle: &Handle, links: &Links, data_dir: &Path, limits: Limits, kept: Option<&Value>) -> Self {
-        let follow = Self(Arc::new(Shared {
+    /// Keeps copies within these limits in this data directory. Nothing is followed yet.
+    pub(super) fn new(handle: &Handle, links: &Links, data_dir: &Path, limits: Limits) -> Self {
+        Self(Arc::new(Shared {
             handle: handle.clone(),
             links: links.clone(),
             folder: data_dir.join(FOLDER),
             limits,
             followed: Mutex::default(),
             changed: watch::Sender::new(()),
-        }));
+        }))
+    }
+
+    /// Goes on with those that were followed before the last restart; `kept` is what [`KEPT`] names.
+    pub(super) fn resume(&self, kept: Option<&Value>) {
         let kept =
             kept.and_then(Value::as_array).into_iter().flatten().filter_map(|author| author.as_str()?.parse().ok());
-        kept.take(FOLLOWED_MAX).for_each(|author| follow.read(author));
-        follow
+        kept.take(FOLLOWED_MAX).for_each(|author| self.read(author));
     }
 
     /// Follows this author's journal, also after restarts. One that is followed already is fine.

@@ -3,13 +3,14 @@
 
 use crate::driver::Handle;
 use crate::redaction::labels;
-use crate::store::journal::{Journal, NotAppended};
+use crate::store::journal::{Journal, JournalError, Limits, NotAppended};
 use comity_core::id::{Libp2pId, PeerId, encode_base64};
+use comity_core::identity::key::KeyPair;
 use comity_core::identity::trust::Trust;
 use comity_core::journal::{BadDraft, Draft, EntryKind};
 use comity_core::node::Event;
 use comity_core::peers::PeerView;
-use comity_core::redact::{Exempt, Typed};
+use comity_core::redact::{MARK, Typed};
 use comity_core::time::Timestamp;
 use comity_core::topic::Topic;
 use comity_core::wire::gossip::Envelope;
@@ -17,7 +18,10 @@ use comity_core::wire::journal::MessageData;
 use comity_core::wire::strict;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::spawn_blocking;
 
 /// How much of a raw message is journaled, bytes: as much as people write to each other. Of more, the beginning is
 /// kept, and how much it was.
@@ -61,6 +65,14 @@ impl std::fmt::Debug for ShownHandle {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Handle")
     }
+}
+
+/// Opens the journal of this key. It reads the disk, so that it may take a while.
+pub(super) async fn open(folder: PathBuf, key: KeyPair, limits: Limits) -> Result<Journal, JournalError> {
+    let path = folder.clone();
+    let opened = spawn_blocking(move || Journal::open(&folder, key, limits)).await;
+    let (journal, _) = opened.map_err(|panic| JournalError::at(&path)(io::Error::other(panic)))??;
+    Ok(journal)
 }
 
 impl Scribe {
@@ -175,16 +187,32 @@ impl Scribe {
     }
 
     /// What is written: without secrets, and without what Comity itself proves things with.
-    fn clean(&self, kind: EntryKind, topic: &str, message: &str, data: Value) -> Result<Draft, BadDraft> {
-        let typed = Typed::Taken(Exempt::new(CREDENTIALS));
+    fn clean(&self, kind: EntryKind, topic: &str, message: &str, mut data: Value) -> Result<Draft, BadDraft> {
+        take_credentials(&mut data);
         let labels = || labels("journal", topic, message);
-        let clean = self.handle.0.redaction().document(&data, &typed, labels, self.now()).into_owned();
+        let clean = self.handle.0.redaction().document(&data, &Typed::default(), labels, self.now()).into_owned();
         let data = if let Value::Object(members) = clean { members } else { Map::new() };
         Draft::new(kind, self.now(), data)
     }
 
     fn now(&self) -> Timestamp {
         self.handle.0.now().wall
+    }
+}
+
+/// Takes out what Comity itself proves things with. It is in every message of some types, so that it is no finding that
+/// anybody should hear of, as a secret is.
+fn take_credentials(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(take_credentials),
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| {
+            if CREDENTIALS.contains(&name.as_str()) && !value.is_null() {
+                *value = MARK.into();
+            } else {
+                take_credentials(value);
+            }
+        }),
+        _ => {}
     }
 }
 
@@ -252,6 +280,13 @@ mod tests {
         assert_eq!((long["text"].as_str().map(str::len), &long["bytes"]), (Some(RAW_MAX), &json!(2 * RAW_MAX)));
         let escaped = raw_data("\u{1}".repeat(4 * RAW_MAX).as_bytes());
         Draft::new(EntryKind::Collaboration, Timestamp::default(), escaped).expect("it fits an entry");
+    }
+
+    #[test]
+    fn what_proves_something_to_whoever_has_it_is_taken_out_wherever_it_stands() {
+        let mut data = json!({"data": {"sig": "x", "task": [{"grant": {"a": 1}, "nonce": null}], "design": "y"}});
+        take_credentials(&mut data);
+        assert_eq!(data, json!({"data": {"sig": MARK, "task": [{"grant": MARK, "nonce": null}], "design": "y"}}));
     }
 
     #[test]

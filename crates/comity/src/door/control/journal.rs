@@ -46,6 +46,8 @@ pub(super) fn routes() -> Router<Desk> {
 
 async fn state(State(desk): State<Desk>) -> Reply<control::Journal> {
     let journal = journal(&desk)?;
+    // Before the files: what is signed is in them, whatever is written meanwhile.
+    let head = journal.head();
     let figures = journal.figures();
     let failing = match *journal.disk().borrow() {
         Disk::Working => None,
@@ -59,7 +61,7 @@ async fn state(State(desk): State<Desk>) -> Reply<control::Journal> {
         size: figures.size,
         bytes: figures.bytes,
         segments: journal.segments().iter().map(segment).collect(),
-        head: journal.head().as_ref().map(wire::head_to_value),
+        head: head.as_ref().map(wire::head_to_value),
         refused: figures.refused,
         dropped: figures.dropped,
         failing,
