@@ -3,6 +3,7 @@
 
 mod attention;
 mod brokered;
+mod journal;
 mod meeting;
 mod talking;
 mod world;

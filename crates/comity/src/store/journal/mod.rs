@@ -18,6 +18,7 @@ mod tile;
 mod verify;
 mod writer;
 
+pub use comity_core::journal::{Entry, EntryKind, EntryProof, Head, Report};
 pub(crate) use copy::{Copy, Held};
 pub use error::{JournalError, NotAppended};
 pub use index::Segment;
@@ -27,7 +28,7 @@ pub use verify::{verify, verify_so_far};
 
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
-use comity_core::journal::{Draft, GROUP_MAX, Head, Report};
+use comity_core::journal::{Draft, GROUP_MAX};
 use folder::Folder;
 use index::Index;
 use recovery::Restored;
