@@ -2,10 +2,11 @@
 """Verifies an exported journal, or the proof of one entry, from docs/journal.md alone. It shares no code with Comity:
 the standard library, and Ed25519 from Python `cryptography`.
 
-Usage: journal_verify.py FILE.jsonl [AUTHOR]
+Usage: journal_verify.py [--told HEAD.json] FILE.jsonl [AUTHOR]
        journal_verify.py --proof PROOF.json [AUTHOR]
 
-AUTHOR is the public key that is expected (`ed25519:…`). Exits with 0 when nothing is wrong; with 1 and one line that
+AUTHOR is the public key that is expected (`ed25519:…`). HEAD.json is a head that the author is known to have signed,
+by which a tail is missed that was cut off cleanly. Exits with 0 when nothing is wrong; with 1 and one line that
 names the first entry that is wrong, and what is wrong with it; with 2 when it cannot be read.
 """
 
@@ -254,8 +255,9 @@ class Group:
         return index - 1 if is_signed(author, put_back, signature) else index
 
 
-def verify(lines, expected):
-    """Goes through all lines, without their ends; how many entries there are, and the last signed head."""
+def verify(lines, expected, told=None):
+    """Goes through all lines, without their ends; how many entries there are, and the last signed head. They are held
+    against a head that the author signed."""
     tree, journal, prev, author = Tree(), None, b64(bytes(32)), expected
     lines = iter(lines)
     line = next(lines, None)
@@ -263,7 +265,7 @@ def verify(lines, expected):
     if checkpoint:
         tree, journal, prev, author = checkpoint
         line = next(lines, None)
-    group, head, signed = Group(tree), None, tree.size
+    group, head, signed, first, is_met = Group(tree), None, tree.size, tree.size, False
     while line is not None:
         due = tree.size
         if isinstance(line, Torn):
@@ -293,13 +295,30 @@ def verify(lines, expected):
                 raise Wrong(group.culprit(head, author, entry["signature"]), "changed")
             if not is_signed(author, head, entry["signature"]):
                 raise Wrong(due, f"bad signature: nothing from {signed} on up to it is vouched for")
+            is_met = is_met or bool(told and head["size"] == told["size"] and head["root"] == told["root"])
             group, signed = Group(tree), tree.size
         line = next(lines, None)
     if group.broken:
         raise Wrong(group.broken[0], "changed: it follows another entry")
     if signed < tree.size:
         raise Wrong(signed, "unsigned: no signature follows it")
+    if told:
+        if journal and journal != told["journal"]:
+            raise Wrong(first, "forked: the author has signed another journal")
+        if tree.size < told["size"]:
+            raise Wrong(tree.size, f"cut off: the author has signed {told['size']} entries")
+        if told["size"] > first and not is_met:
+            raise Wrong(told["size"] - 1, "forked: the author has signed another journal of this length")
     return tree.size, author, head
+
+
+def read_head(text, expected):
+    """A head that was told, if its author signed it."""
+    head = parse(text)
+    signed = {name: head[name] for name in ("journal", "root", "size")}
+    if (expected and head["author"] != expected) or not is_signed(head["author"], signed, head["signature"]):
+        raise Form("the head is not the author's")
+    return head
 
 
 def elsewhere(lines, due, found):
@@ -349,17 +368,22 @@ def verify_proof(text, expected):
 def main(words):
     is_proof = words[:1] == ["--proof"]
     words = words[1:] if is_proof else words
+    told = words[1] if words[:1] == ["--told"] and len(words) > 1 else None
+    words = words[2:] if told else words
     if len(words) not in (1, 2):
         print(__doc__, file=sys.stderr)
         return 2
     expected = words[1] if len(words) == 2 else None
     try:
+        if told:
+            with open(told, encoding="utf-8") as file:
+                told = read_head(file.read(), expected)
         with open(words[0], "rb") as file:
             if is_proof:
                 entry = verify_proof(file.read().decode(), expected)
                 print(f"entry {entry['index']} of {entry['author']} is in its journal")
             else:
-                size, author, _ = verify(lines_of(file), expected)
+                size, author, _ = verify(lines_of(file), expected or (told and told["author"]), told)
                 print(f"nothing is wrong: entries up to {size} of {author}")
     except Wrong as wrong:
         print(wrong)

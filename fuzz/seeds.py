@@ -46,6 +46,10 @@ put("link_frame", [
 gossip = vectors("gossip")
 put("gossip", [one["message"] for one in gossip["messages"] + gossip["words"]] + [one["text"].encode() for one in gossip["foreign"]])
 
+journal = vectors("journal")
+put("journal", [line.encode() for line in journal["whole"] + journal["pruned"]] + [journal["proof"], journal["proof"]["head"], journal["growth"]]
+    + ["".join(line + "\n" for line in journal["whole"]).encode(), {"text": "a", "number": 1.5, "list": [None, True]}])
+
 digest = "00" * 32
 put("transfer", ["\n".join(json.dumps(said) for said in talk).encode() + b"\nabcdef" for talk in [
     [{"say": "offer", "version": 1, "transfer": id_of, "files": 2, "bytes": 20, "names": ["a"]},

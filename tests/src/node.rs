@@ -306,9 +306,15 @@ impl Node {
     }
 
     /// Kills it, and starts it again, on loopback, in the same data directory.
-    pub fn killed_and_started_again(mut self) -> Self {
+    pub fn killed_and_started_again(self) -> Self {
+        self.killed_changed_and_started_again(|_| {})
+    }
+
+    /// The same; meanwhile something is done with its data directory.
+    pub fn killed_changed_and_started_again(mut self, change: impl FnOnce(&Path)) -> Self {
         self.process.signal("KILL");
         self.process.ended(PATIENCE);
+        change(self.folder.path());
         Self::alone_in(self.place, self.folder, &self.name, &[], &[])
     }
 

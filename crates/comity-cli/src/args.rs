@@ -4,11 +4,13 @@
 mod claims;
 mod files;
 mod inbox;
+mod journal;
 mod mqtt;
 
 pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use inbox::{Digest, Inbox};
+pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -120,6 +122,15 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Claims,
+    },
+    /// Look into what the node has said and heard, prove it, and follow what others have
+    ///
+    /// The journal is written once and signed: whoever has this node's id can say of a copy of it, or a part, whether it
+    /// is what this node wrote. Secrets are taken out before.
+    Journal {
+        /// What to do.
+        #[command(subcommand)]
+        command: Journal,
     },
     /// Send files and folders to a peer, where `comity receive` takes them
     ///

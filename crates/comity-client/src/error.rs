@@ -34,6 +34,12 @@ pub enum Error {
     /// The connection broke, most likely because the node stopped.
     #[error("the connection to the node broke: {0}")]
     Broken(String),
+    /// What the node handed out could not be written.
+    #[error("it cannot be written: {cause}")]
+    NotWritten {
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The node answered something else than this client reads: another version, most likely.
     #[error("the node's answer is not understood ({0}): are command and node of one version?")]
     NotUnderstood(String),

@@ -4,11 +4,13 @@
 mod error;
 mod exchange;
 pub mod files;
+mod journal;
 mod lines;
 mod query;
 
 pub use comity_core::wire::control;
 pub use error::Error;
+pub use journal::Entries;
 pub use lines::Lines;
 
 use control::{Named, path};

@@ -91,6 +91,8 @@ pub struct Config {
     pub mcp_clients: BTreeMap<String, String>,
     /// How secrets are taken out of what is said; `None` when they are not.
     pub redaction: Option<Redaction>,
+    /// How much the journal keeps.
+    pub journal: Journal,
     /// Where traces go; `None`: nowhere.
     pub otlp: Option<Otlp>,
     /// What is written to standard error.
@@ -177,6 +179,13 @@ pub struct Inbox {
     pub items: usize,
     /// How long an item is kept.
     pub keep: Duration,
+}
+
+/// How much the journal keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Journal {
+    /// Bytes after which the oldest entries are dropped.
+    pub keep: u64,
 }
 
 /// How secrets are taken out of what is said. The rules were tried: they are good.
@@ -336,6 +345,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
         control: written.control.http.then(|| written.control.port.map_or(CONTROL_PORTS, |port| port..=port)),
         mcp_clients: written.mcp.clients,
         redaction: reading.redaction(written.redaction)?,
+        journal: Journal { keep: reading.bytes("journal.keep", &written.journal.keep)? },
         otlp: reading.otlp(written.otlp.endpoint, written.otlp.token)?,
         log: Log {
             format: match written.log.format.as_str() {

@@ -26,6 +26,9 @@ const SECRET_MODE: u32 = 0o600;
 /// The mode bits that give anything to the group or to others.
 const OTHERS: u32 = 0o077;
 
+/// The folder of a node's journal in its data directory.
+pub const JOURNAL: &str = "journal";
+
 /// How many data directories one user may have by default: `comity`, `comity-2` and so on. More
 /// than this on one machine is a script gone wild, not a person.
 const HOMES_MAX: u32 = 64;
@@ -161,6 +164,11 @@ impl Home {
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.folder.join("comity.db")
+    }
+
+    /// The folder of the journal.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join(JOURNAL)
     }
 
     /// The folder of the control door (socket and token), made with mode 0700 if it is missing.

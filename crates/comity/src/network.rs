@@ -9,10 +9,12 @@ mod claims;
 mod connecting;
 mod error;
 mod feed;
+mod follow;
 mod ground;
 mod message;
 mod receive;
 mod said;
+mod scribe;
 mod send;
 mod topics;
 
@@ -21,6 +23,7 @@ pub use claims::{ClaimError, Claims, Taken, TaskChange, TaskChanges, TaskView};
 pub use connecting::Connection;
 pub use error::{Error, JoinError};
 pub use feed::Feed;
+pub(crate) use follow::{Follow, FollowError};
 pub use message::Message;
 pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
@@ -32,6 +35,7 @@ use crate::config::{Config, Origin};
 use crate::driver::Handle;
 use crate::home::{Home, Place};
 use crate::redaction::Redaction;
+use crate::store::journal::Journal;
 use assembly::Running;
 use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::inbox::Mode;
@@ -95,6 +99,7 @@ struct Inner {
     discovery: Option<Discovery>,
     /// Gossip, if it is on.
     topics: Option<Topics>,
+    journal: Journal,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
     running: Mutex<Option<Running>>,
@@ -219,6 +224,11 @@ impl Network {
     /// Tasks that nodes announce and claim; `None` when gossip is switched off.
     pub fn claims(&self) -> Option<&Claims> {
         self.0.topics.as_ref().map(Topics::claims)
+    }
+
+    /// What this node has said and heard on topics, and what else it keeps for good: signed, and never changed.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
     }
 
     /// Names a peer by its address: it is dialled now, and again when it is lost, wherever it is.

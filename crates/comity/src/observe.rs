@@ -4,6 +4,7 @@
 
 mod collector;
 mod counters;
+mod journal;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -14,6 +14,7 @@ mod health;
 mod home;
 mod image;
 mod interop;
+mod journal;
 mod lan;
 mod liars;
 mod mcp;

@@ -61,7 +61,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn verifier() -> Command {
+/// The verifier that was written from the format alone.
+pub(crate) fn verifier() -> Command {
     comity_tests::peers::python(root().join("examples/journal_verify.py"))
 }
 

@@ -11,6 +11,7 @@ mod digest;
 mod discover;
 mod doctor;
 mod inbox;
+mod journal;
 mod manual;
 mod mcp;
 mod peers;
@@ -51,6 +52,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
         Command::Announce(flags) => caller(discover::announce(&everywhere, flags, page)),
         Command::FederationPeers(flags) => caller(discover::peers(&everywhere, flags, page)),
         Command::Broker(flags) => caller(broker::run(flags, page)),
+        Command::Journal { command } => caller(journal::run(&everywhere, command, page)),
         other => {
             let client = client(&everywhere)?;
             caller(ask_node(&client, other, page))
@@ -92,6 +94,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Announce(_)
         | Command::FederationPeers(_)
         | Command::Broker(_)
+        | Command::Journal { .. }
         | Command::Completions(_)
         | Command::Man(_) => unreachable!("these are run without a node, above"),
     }

@@ -175,10 +175,12 @@ impl Follower {
         head.check()?;
         self.remember(head)?;
         let known = self.known.map_or(0, |known| known.size);
-        if let Some(before) = self.known.filter(|before| before.size > head.size) {
-            if told == Told::Now {
-                return Err(Fault::Rollback { known: Box::new(before), told: Box::new(head) });
-            }
+        // What the author signed it had, also where nobody has read it yet.
+        let largest = self.growth.filter(|growth| growth.size > known).or(self.known);
+        if let Some(before) = largest.filter(|before| told == Told::Now && before.size > head.size) {
+            return Err(Fault::Rollback { known: Box::new(before), told: Box::new(head) });
+        }
+        if known > head.size {
             self.past = Some(head);
             return Ok(Want::Past { size: head.size, known });
         }

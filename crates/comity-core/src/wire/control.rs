@@ -3,12 +3,14 @@
 //! (`comity-client`). It is no network protocol: no peer ever speaks it.
 
 mod claims;
+mod journal;
 mod message;
 mod named;
 mod node;
 mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
+pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
 pub use node::{
@@ -100,6 +102,18 @@ pub mod path {
     pub const CLAIM_STEPS: &str = "/control/claims/steps";
     /// `GET`: a stream of [`super::TaskChange`], beginning with all tasks.
     pub const CLAIM_CHANGES: &str = "/control/claims/changes";
+    /// `GET`: this node's journal, a [`super::Journal`].
+    pub const JOURNAL: &str = "/control/journal";
+    /// `GET ?types=&from_peer=&author=&from=&to=&since=&until=&limit=&last=&follow=`: a stream of [`super::Journaled`].
+    pub const ENTRIES: &str = "/control/journal/entries";
+    /// `GET`: all of it as JSON Lines, which anybody can verify (`docs/journal.md`).
+    pub const EXPORT: &str = "/control/journal/export";
+    /// `GET ?index=`: one entry and what proves that it is in the journal (`docs/journal.md`).
+    pub const PROOF: &str = "/control/journal/proof";
+    /// `GET`: the journals that are followed, [`super::Journals`]. `PUT` [`super::Follow`]: [`super::Journals`].
+    pub const JOURNALS: &str = "/control/journals";
+    /// `GET ?author=`: a stream of [`super::Followed`], as it goes on; of one, or of all.
+    pub const JOURNAL_CHANGES: &str = "/control/journals/changes";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.
@@ -368,6 +382,7 @@ mod tests {
         check::<Trust>();
         check::<Via>();
         check::<Presence>();
+        check::<Following>();
     }
 
     #[test]

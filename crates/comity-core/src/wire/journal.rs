@@ -4,7 +4,7 @@
 
 use crate::id::{NodeId, encode_base64};
 use crate::identity::canonical;
-use crate::journal::{Checkpoint, CompactRange, Consistency, EntryProof, Head, Inclusion, PATH_MAX, TreeHash};
+use crate::journal::{Checkpoint, CompactRange, Consistency, Entry, EntryProof, Head, Inclusion, PATH_MAX, TreeHash};
 use crate::time::Timestamp;
 use crate::wire::strict::{self, BadJson};
 use base64::Engine;
@@ -101,6 +101,23 @@ pub fn read_entry_proof(text: &[u8]) -> Result<EntryProof, BadForm> {
     let line = canonical::to_vec(fields.at("/entry", "an entry")?);
     let inclusion = read_inclusion(fields.at("/proof", "a proof of inclusion")?)?;
     Ok(EntryProof { line, inclusion, head: read_head(fields.at("/head", "a signed head")?)? })
+}
+
+/// An entry as a JSON object, with all its members.
+pub fn entry_to_value(entry: &Entry) -> Value {
+    let mut value = json!({
+        "author": entry.author.to_string(),
+        "data": entry.data,
+        "hash": entry.hash.to_string(),
+        "index": entry.index,
+        "prev_hash": entry.prev_hash.to_string(),
+        "timestamp": entry.timestamp.to_string(),
+        "type": entry.kind.name(),
+    });
+    if let Some(signature) = &entry.signature {
+        value["signature"] = encode_base64(signature).into();
+    }
+    value
 }
 
 /// A checkpoint as it stands in its file: canonical JSON, one line without its end.

@@ -130,6 +130,7 @@ impl Layers {
             control: section!("control"),
             mcp: section!("mcp"),
             redaction: section!("redaction"),
+            journal: section!("journal"),
             otlp: section!("otlp"),
             log: section!("log"),
         })

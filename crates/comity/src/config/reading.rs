@@ -123,6 +123,25 @@ impl Reading<'_> {
         usize::try_from(self.small(key, value)?).map_err(|_| self.wrong(key, "a smaller number is wanted"))
     }
 
+    /// A size with its unit, as in `512MiB`, in powers of 1,024; at least a MiB.
+    pub(super) fn bytes(&self, key: &str, text: &str) -> Result<u64, ConfigError> {
+        const SMALLEST: u64 = 1024 * 1024;
+        let text = text.trim();
+        let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let power = match unit.trim() {
+            "" | "B" => Some(0),
+            "KiB" | "K" => Some(1),
+            "MiB" | "M" => Some(2),
+            "GiB" | "G" => Some(3),
+            "TiB" | "T" => Some(4),
+            _ => None,
+        };
+        let bytes = power.and_then(|power| number.parse::<u64>().ok()?.checked_mul(1024_u64.pow(power)));
+        let wanted = "a size such as 512MiB or 2GiB is wanted, at least 1MiB";
+        bytes.filter(|bytes| *bytes >= SMALLEST).ok_or_else(|| self.wrong(key, format!("{wanted}, not {text:?}")))
+    }
+
     pub(super) fn otlp(&self, endpoint: Option<String>, token: Option<String>) -> Result<Option<Otlp>, ConfigError> {
         let Some(endpoint) = endpoint else { return Ok(None) };
         if !endpoint.starts_with("http://") {

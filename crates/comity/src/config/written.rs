@@ -353,6 +353,14 @@ settings! {
         rules: BTreeMap<String, String> = BTreeMap::new(), "{ badge = \"badge ([0-9]{6})\" }";
     }
 
+    /// The journal: what is said and heard on topics, written once and signed.
+    section JournalKeys "journal" "journal." {
+        /// How much it keeps before its oldest entries are dropped under a signed checkpoint: a size as in `512MiB` or
+        /// `2GiB`, at least `1MiB`. Default: `1GiB`, two million ordinary entries. Copies of other nodes' journals are held
+        /// to the same size, each. Too little, and a follower that was away for long misses what was dropped meanwhile.
+        keep: String = "1GiB".to_owned(), "";
+    }
+
     /// Traces for an OpenTelemetry collector.
     section OtlpKeys "otlp" "otlp." {
         /// Where traces are sent, by HTTP and protobuf: the collector's URL without `/v1/traces`. Unset: nowhere.
@@ -392,6 +400,7 @@ pub(super) struct Document {
     pub(super) control: ControlKeys,
     pub(super) mcp: McpKeys,
     pub(super) redaction: RedactionKeys,
+    pub(super) journal: JournalKeys,
     pub(super) otlp: OtlpKeys,
     pub(super) log: LogKeys,
 }

@@ -9,6 +9,7 @@ mod denied;
 mod desk;
 mod feed;
 mod files;
+mod journal;
 mod open;
 mod read;
 mod streams;
@@ -25,7 +26,8 @@ pub(crate) use read::Body;
 use super::mcp;
 use super::session::Sessions;
 use crate::link::{Links, Server};
-use crate::network::Topics;
+use crate::network::{Follow, Topics};
+use crate::store::journal::Journal;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -60,6 +62,10 @@ pub(crate) struct Surroundings {
     pub(crate) links: Option<Links>,
     /// Its topics, if gossip is on.
     pub(crate) topics: Option<Topics>,
+    /// Its journal.
+    pub(crate) journal: Option<Journal>,
+    /// The journals that it follows.
+    pub(crate) follow: Option<Follow>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -92,6 +98,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::CLAIMS, get(claims::list).post(claims::announce))
         .route(path::CLAIM_STEPS, post(claims::step))
         .route(path::CLAIM_CHANGES, get(claims::changes))
+        .merge(journal::routes())
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

@@ -5,7 +5,8 @@
 //! | network | whoever `local.trust` admits | `GET /dashflow/status`, `/dashflow/peers`, `/dashflow/introspect`, `/dashflow/events` |
 //! | | whoever `local.trust` admits; each message is judged by itself | `GET /rpc` |
 //! | | anybody; each message is judged by itself | `POST /dashflow/message` |
-//! | | nodes that prove their key by TLS | `GET /dashflow/link` |
+//! | | nodes that prove their key by TLS | `GET /dashflow/link`, `/dashflow/journal` |
+//! | | known nodes that prove their key by TLS | `GET /dashflow/journal/lines`, `/dashflow/journal/growth` |
 //! | | nodes that prove their key by TLS, while a link with them is up | `GET /dashflow/files` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
@@ -22,6 +23,7 @@ pub(crate) mod dashflow;
 mod events;
 pub(crate) mod guards;
 pub(crate) mod health;
+mod journal;
 pub(crate) mod mcp;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
@@ -39,6 +41,7 @@ mod tests;
 use crate::driver::Handle;
 use crate::link::Links;
 use crate::observe;
+use crate::store::journal::Journal;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts};
 use axum::http::request::Parts;
@@ -91,7 +94,7 @@ impl From<&crate::config::Config> for Config {
 }
 
 /// The network door: [`NETWORK`]. Needs a tokio runtime.
-pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
+pub(crate) fn network(handle: Handle, links: Links, journal: Option<Journal>, config: Config) -> Router {
     let counted = (handle.clone(), observe::Door::Network);
     let body_max = config.limits.body_bytes;
     let names = config.names.clone();
@@ -102,11 +105,14 @@ pub(crate) fn network(handle: Handle, links: Links, config: Config) -> Router {
         .route("/dashflow/introspect", get(dashflow::introspect))
         .route("/dashflow/events", get(events::events))
         .route("/dashflow/message", post(dashflow::message))
+        .route("/dashflow/journal", get(journal::head))
+        .route("/dashflow/journal/lines", get(journal::lines))
+        .route("/dashflow/journal/growth", get(journal::growth))
         .route("/rpc", get(rpc::rpc))
         .route("/openapi.json", get(openapi::document));
     let router = router.with_state(door.clone()).merge(links.router());
     let router = if links.serves_webrtc() { router.merge(signals(door, links.clone(), false)) } else { router };
-    let router = router.layer(Extension(links)).layer(DefaultBodyLimit::max(body_max));
+    let router = router.layer(Extension(links)).layer(Extension(journal)).layer(DefaultBodyLimit::max(body_max));
     guards::guard(closed(router), names)
         .layer(middleware::from_fn_with_state(counted.0.clone(), problem::redact))
         .layer(middleware::from_fn_with_state(counted, metrics::count))

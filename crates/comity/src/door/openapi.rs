@@ -5,7 +5,7 @@
 use super::dashflow::{self, Ack, Refused};
 use super::events::{self, EventBody};
 use super::problem::ProblemBody;
-use super::{rpc, signal};
+use super::{journal, rpc, signal};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
         dashflow::peers,
         dashflow::introspect,
         dashflow::message,
+        journal::head,
+        journal::lines,
+        journal::growth,
         events::events,
         rpc::rpc,
         signal::offer,

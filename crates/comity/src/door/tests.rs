@@ -2,6 +2,7 @@
 //! that does what the test says.
 
 mod admission;
+mod journal;
 mod looks;
 mod messages;
 mod metrics;
@@ -34,13 +35,16 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 12] = [
+pub(super) const NETWORK: [(&str, &str); 15] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),
     ("GET", "/dashflow/events"),
     ("GET", "/dashflow/link"),
     ("GET", "/dashflow/files"),
+    ("GET", "/dashflow/journal"),
+    ("GET", "/dashflow/journal/lines"),
+    ("GET", "/dashflow/journal/growth"),
     ("POST", "/dashflow/message"),
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),
@@ -113,7 +117,7 @@ impl Home {
         let (disk, doing) = watch::channel(Disk::Takes);
         tokio::spawn(run_disk(taken, doing, handle.clone()));
         tokio::spawn(driver.run(links.clone(), records));
-        Self { router: network(handle.clone(), links, config), handle, disk, tls, stop }
+        Self { router: network(handle.clone(), links, None, config), handle, disk, tls, stop }
     }
 
     /// Sends a request as this caller; a `Host` and a JSON type are added.

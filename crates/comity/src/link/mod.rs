@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, Speaks, listen};
 pub(crate) use mesh::{Packets, accept_key, upgrade_headers};
-pub(crate) use post::Whom;
+pub(crate) use post::{Unanswered, Whom};
 pub(crate) use rtc::{Declined, Ice, OfferedBy, SIGNALING, Server, relay_tls};
 pub(crate) use stream::{Admits, Giver, NoStream, Received, socket_config};
 pub(crate) use tls::{OriginCertificate, Tls};

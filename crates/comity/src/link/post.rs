@@ -108,6 +108,22 @@ impl Links {
         strict::parse(&body).map_err(|_| Unanswered::NotJson)
     }
 
+    /// What a peer answers to a GET within that time, up to so many bytes.
+    pub(crate) async fn read(
+        &self,
+        whom: Whom,
+        path: &str,
+        within: Duration,
+        answer_max: usize,
+    ) -> Result<Bytes, Unanswered> {
+        let call = async {
+            let connecting = timeout(REQUEST_TIME, TcpStream::connect(whom.address)).await;
+            let tcp = connecting.map_err(|_| Unanswered::Unreachable)?.map_err(|_| Unanswered::Unreachable)?;
+            self.talk_over(tcp, whom, (Method::GET, path), HeaderMap::new(), Bytes::new(), answer_max).await
+        };
+        Ok(timeout(within, call).await.unwrap_or(Err(Unanswered::Unreachable))?.1)
+    }
+
     async fn request(&self, whom: Whom, method: Method, path: &str, json: Option<String>) -> Result<Bytes, Unanswered> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -133,6 +149,20 @@ impl Links {
         body: Bytes,
         answer_max: usize,
     ) -> Result<(HeaderMap, Bytes), Unanswered> {
+        let talk = self.talk_over(tcp, whom, (method, path), headers, body, answer_max);
+        timeout(REQUEST_TIME, talk).await.unwrap_or(Err(Unanswered::Unreachable))
+    }
+
+    /// The same, however long it takes.
+    async fn talk_over(
+        &self,
+        tcp: TcpStream,
+        whom: Whom,
+        (method, path): (Method, &str),
+        headers: HeaderMap,
+        body: Bytes,
+        answer_max: usize,
+    ) -> Result<(HeaderMap, Bytes), Unanswered> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -142,7 +172,7 @@ impl Links {
         request.headers_mut().extend(headers);
         // Boxed, as in `mesh::open`: what every dial carries along for its rarer parts leaves holes in the
         // memory that is kept for links.
-        let exchange = Box::pin(async {
+        Box::pin(async {
             let wire = Wire::dialed(tcp);
             let Some(expect) = whom.key else { return exchange(wire, request, answer_max).await };
             let shake = self.0.tls.connect(wire, whom.address.ip()).await;
@@ -150,8 +180,8 @@ impl Links {
                 (stream, key) if key == expect => exchange(stream, request, answer_max).await,
                 _ => Err(Unanswered::WrongKey),
             }
-        });
-        timeout(REQUEST_TIME, exchange).await.unwrap_or(Err(Unanswered::Unreachable))
+        })
+        .await
     }
 }
 

@@ -2,21 +2,23 @@
 //! background, discovery. What must be open before anybody may rely on the node comes first.
 
 use super::brokers::{self, Brokers};
-use super::ground;
+use super::scribe::{self, Scribe};
 use super::topics::{self, Topics};
-use super::{AppConfig, Inner, JoinError, Network};
+use super::{AppConfig, Follow, Inner, JoinError, Network};
+use super::{follow, ground};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
 use crate::door::control;
-use crate::door::health::{Checks, OnFailure, first_checks};
+use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
+use crate::store::journal::Limits;
 use crate::store::{GROUP_MAX, Store};
 use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
 use comity_core::peers::{Candidate, Source};
@@ -203,12 +205,16 @@ pub(super) async fn assemble(
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
     let kept = topics::Kept::of(&restored.settings);
+    let followed = restored.settings.iter().find(|(name, _)| name == follow::KEPT).map(|(_, kept)| kept.clone());
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;
     let tls = tls(&me, &config)?;
+    let keep = Limits::keeping(config.journal.keep);
+    let journal = scribe::open(home.journal(), me.keys().clone(), keep).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.counted_by(counters.clone());
+    counters.opened(journal.clone());
     let interfaces = ground::interfaces();
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
@@ -224,44 +230,43 @@ pub(super) async fn assemble(
     let own = ports.own();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
-    let (topics, gossip) = gossip(&handle, &config, &network, own, &kept).await?;
-    let surroundings = control::Around { links: &links, topics: topics.clone() };
+    let scribe = Scribe::new(journal.clone(), handle.clone());
+    let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
+    let follow = Follow::new(&handle, &links, home.folder(), keep);
+    let (journaled, following) = (journal.clone(), follow.clone());
+    let surroundings = control::Around { links: &links, topics: topics.clone(), journal: journaled, follow: following };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
-    let held = home.clone();
+    let (held, written) = (home.clone(), journal.clone());
     let store = tokio::spawn(async move {
         let inform = move |input| {
             let handle = reports.clone();
             async move { handle.inform(input).await }
         };
         store.write(taken, inform).await;
+        written.close().await;
         drop(held);
     });
     let driver = tokio::spawn(driver.run(links.clone(), records));
+    follow.resume(followed.as_ref());
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
-    let router = door::network(handle.clone(), links.clone(), reachable);
+    let router = door::network(handle.clone(), links.clone(), Some(journal.clone()), reachable);
     let limits = limits(&config);
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
     let mut doors = vec![tokio::spawn(served)];
-    let ill = CancellationToken::new();
-    let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
-    let checks = Checks::new(first_checks(&handle, home.folder().to_owned(), disk));
-    tokio::spawn(checks.clone().run(handle.counters().clone(), stop.clone(), on_failure));
-    let router = door::metrics(handle.clone(), checks.clone(), names);
-    doors.push(tokio::spawn(link::listen(
-        metrics,
-        link::Speaks::default(),
-        router,
-        limits,
-        counters.clone(),
-        stop.clone(),
-    )));
+    let mut checks = first_checks(&handle, home.folder().to_owned(), (disk, journal.disk()));
+    checks.push(follow.check());
+    let (checks, ill) = examine(&handle, &config, checks);
+    let router = door::metrics(handle.clone(), checks, names);
+    let speaks = link::Speaks::default();
+    doors.push(tokio::spawn(link::listen(metrics, speaks, router, limits, counters.clone(), stop.clone())));
+    tokio::spawn(async move { stop.run_until_cancelled(scribe.watch_peers()).await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);
@@ -271,14 +276,24 @@ pub(super) async fn assemble(
         ill,
         discovery,
         topics,
+        journal,
         running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
         handle,
     })))
 }
 
+/// Carries out health checks from now on; what is cancelled when a critical one keeps failing, where the node is to
+/// leave then.
+fn examine(handle: &Handle, config: &Config, checks: Vec<Check>) -> (Checks, CancellationToken) {
+    let (checks, ill) = (Checks::new(checks), CancellationToken::new());
+    let on_failure = if config.stop_on_failure { OnFailure::Stop(ill.clone()) } else { OnFailure::CarryOn };
+    tokio::spawn(checks.clone().run(handle.counters().clone(), handle.stop().clone(), on_failure));
+    (checks, ill)
+}
+
 /// Starts gossip where it is wanted, and gives what the one port leaves it.
 async fn gossip(
-    handle: &Handle,
+    (handle, scribe): (&Handle, &Scribe),
     config: &Config,
     network: &[TcpListener],
     private: Vec<SocketAddr>,
@@ -291,7 +306,8 @@ async fn gossip(
     let doors = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let place = link::gossip::Place::new(doors, &ground::interfaces(), private);
     let (hand, accepted) = link::gossip::door();
-    let topics = Topics::start(handle, settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;
+    let topics =
+        Topics::start(handle, scribe.clone(), settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;
     Ok((Some(topics), Some(hand)))
 }
 

@@ -5,6 +5,7 @@ use crate::broker::CannotListen;
 use crate::config::ConfigError;
 use crate::home::HomeError;
 use crate::store::StoreError;
+use crate::store::journal::JournalError;
 use comity_core::channel::BadChannel;
 use comity_core::identity::seal::CannotSeal;
 use comity_core::node::{Answer, Refusal};
@@ -74,6 +75,9 @@ pub enum JoinError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// No port for the network door.
     #[error("the network door cannot listen on {address}: {cause} (choose another with --port or http.port)")]
     Door {

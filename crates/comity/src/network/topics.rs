@@ -13,10 +13,12 @@ pub use said::Said;
 
 use super::Error;
 use super::claims::{self, Claims};
+use super::scribe::{Scribe, Words};
 use crate::config;
 use crate::driver::Handle;
 use crate::link::gossip::{self, Gossip};
 use crate::redaction::labels;
+use crate::store::journal::NotAppended;
 use comity_core::audience::Role;
 use comity_core::channel::Channel;
 use comity_core::id::Libp2pId;
@@ -77,6 +79,9 @@ pub enum TopicError {
     /// Nobody who is connected listens.
     #[error("nobody who is connected for gossip listens to {0}")]
     Nobody(Topic),
+    /// It cannot be journaled, and so it is not said.
+    #[error("it was not published, because it cannot be journaled: {0}")]
+    NotJournaled(NotAppended),
     /// The connections take no more for now.
     #[error("it could not be published: {0}")]
     Link(String),
@@ -93,6 +98,7 @@ struct Shared {
     handle: Handle,
     gossip: Gossip,
     claims: Claims,
+    scribe: Scribe,
     names: Names,
     me: Libp2pId,
     /// A lock and not a message: doors and what is heard look in for a moment each.
@@ -122,6 +128,7 @@ impl Topics {
     /// restart. `accepted` is what the one port takes.
     pub(super) async fn start(
         handle: &Handle,
+        scribe: Scribe,
         config: config::Gossip,
         place: gossip::Place,
         accepted: mpsc::Receiver<gossip::Accepted>,
@@ -138,6 +145,7 @@ impl Topics {
             handle: handle.clone(),
             gossip,
             claims,
+            scribe,
             me: me.into(),
             state: Mutex::new(state),
             handlers: Mutex::default(),
@@ -246,7 +254,9 @@ impl Topics {
         if data.len() > wire::MESSAGE_MAX {
             return Err(TopicError::TooLarge);
         }
-        self.say(&topic, self.redacted(&topic, data)).await
+        let data = self.redacted(&topic, data);
+        let written = data.clone();
+        self.say(&topic, data, Words::Raw { from: &self.0.me, data: &written }).await
     }
 
     /// Publishes a message that is ready but for its secrets.
@@ -256,7 +266,7 @@ impl Topics {
         let clean = self.0.handle.redaction().document(&data, &own_fields(envelope.kind), labels, self.now());
         envelope.data = object(clean.into_owned());
         let text = wire::encode(&envelope, &self.0.names, &topic)?;
-        self.say(&topic, text).await
+        self.say(&topic, text, Words::Message(&envelope)).await
     }
 
     /// The bytes without secrets: what is JSON as such, what is text as such, anything else as it is.
@@ -273,7 +283,12 @@ impl Topics {
         }
     }
 
-    async fn say(&self, topic: &Topic, data: Vec<u8>) -> Result<(), TopicError> {
+    /// Says it, once the journal has it. Where nobody listens nothing is said, and nothing written.
+    async fn say(&self, topic: &Topic, data: Vec<u8>, words: Words<'_>) -> Result<(), TopicError> {
+        if !self.0.gossip.is_listened_to(topic.name().to_owned()).await {
+            return Err(TopicError::Nobody(topic.clone()));
+        }
+        self.0.scribe.say(topic, words).await.map_err(TopicError::NotJournaled)?;
         match self.0.gossip.publish(topic.name().to_owned(), data).await {
             Ok(()) => Ok(()),
             Err(gossip::NotPublished::Nobody) => Err(TopicError::Nobody(topic.clone())),

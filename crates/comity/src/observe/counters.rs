@@ -2,6 +2,8 @@
 //! counter that is held ready; what can be read off the node is read when somebody asks. Labels
 //! take only values that are listed in this program.
 
+use super::journal::Journaled;
+use crate::store::journal::Journal;
 use comity_core::envelope::Priority;
 use comity_core::identity::trust::Trust;
 use comity_core::ledger::FateKind;
@@ -86,6 +88,7 @@ struct Families {
     often: Often,
     seldom: Seldom,
     read: Read,
+    journaled: Journaled,
 }
 
 /// What is counted for each frame or message.
@@ -145,11 +148,12 @@ impl Counters {
         let often = Often::register(&mut registry);
         let seldom = Seldom::register(&mut registry);
         let read = Read::register(&mut registry);
+        let journaled = Journaled::register(&mut registry);
         // A gauge, because the type `info` of OpenMetrics is unknown to older tools.
         let build = Family::<Vec<(&'static str, String)>, Gauge>::default();
         build.get_or_create(&vec![("version", version.to_owned())]).set(1);
         registry.register("system_build_info", "The program", build);
-        Self(Arc::new(Families { registry, often, seldom, read }))
+        Self(Arc::new(Families { registry, often, seldom, read, journaled }))
     }
 
     /// A frame went over a link, with so many messages in it.
@@ -204,6 +208,16 @@ impl Counters {
         self.0.seldom.redacted.get_or_create(&[("place", place), ("severity", severity)]).inc();
     }
 
+    /// The journal from which figures are read from now on.
+    pub(crate) fn opened(&self, journal: Journal) {
+        self.0.journaled.open(journal);
+    }
+
+    /// Something that was heard or happened is not in the journal.
+    pub(crate) fn not_journaled(&self) {
+        self.0.journaled.missed();
+    }
+
     /// A dial ended.
     pub(crate) fn dialled(&self, end: DialEnd, took: Duration) {
         let outcome = match end {
@@ -253,6 +267,7 @@ impl Counters {
     /// Everything in the OpenMetrics text format, with what this view of the node says.
     pub(crate) fn render(&self, view: &NodeView) -> String {
         self.0.read.take(view);
+        self.0.journaled.take();
         let mut out = String::with_capacity(16 * 1024);
         text::encode(&mut out, &self.0.registry).expect("writing to a String has no way to fail");
         out
@@ -452,12 +467,12 @@ impl Read {
     }
 }
 
-fn set(gauge: &Gauge<i64, AtomicI64>, value: usize) {
+pub(super) fn set(gauge: &Gauge<i64, AtomicI64>, value: usize) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 /// Takes over a count that somebody else keeps.
-fn set_counter(counter: &Counter, value: u64) {
+pub(super) fn set_counter(counter: &Counter, value: u64) {
     counter.inner().store(value, Ordering::Relaxed);
 }
 

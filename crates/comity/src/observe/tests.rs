@@ -124,7 +124,7 @@ mod metrics {
     #[test]
     fn every_name_has_its_area_and_every_figure_its_type() {
         let text = text(&Counters::new("1.2.3"));
-        let areas = ["p2p", "discovery", "pubsub", "health", "system", "errors"];
+        let areas = ["p2p", "discovery", "pubsub", "health", "system", "errors", "redaction", "journal"];
         for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
             let name = line.split(' ').nth(2).expect("a name");
             let area = name.strip_prefix("comity_").and_then(|rest| rest.split('_').next());

@@ -4,6 +4,7 @@
 mod attention;
 mod brokered;
 mod claims;
+mod journal;
 mod meeting;
 mod talking;
 mod topics;

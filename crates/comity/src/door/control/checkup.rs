@@ -2,9 +2,10 @@
 //! reads the node's view, and what the servers of WebRTC said just now, and changes nothing.
 
 use crate::door::health::wrong_clock;
+use crate::store::journal::Disk;
 use comity_core::node::{NodeView, SourceHealth};
 use comity_core::peers::Presence;
-use comity_core::wire::control::{Check, Health};
+use comity_core::wire::control::{Check, Followed, Following, Health};
 
 /// All checks, the same ones in the same order every time.
 pub(super) fn checks(view: &NodeView, servers: &[(String, Result<(), String>)]) -> Vec<Check> {
@@ -20,6 +21,25 @@ pub(super) fn checks(view: &NodeView, servers: &[(String, Result<(), String>)]) 
         Some(check(&format!("peer {}", peer.name), Health::Noted, trouble.clone()))
     }));
     checks
+}
+
+/// Whether the journal is written.
+pub(super) fn journal(disk: Disk) -> Check {
+    match disk {
+        Disk::Working => check("journal", Health::Well, "is written".to_owned()),
+        Disk::Failing(why) => check("journal", Health::Ill, format!("nothing is published on topics: {why}")),
+    }
+}
+
+/// What is wrong with a journal that is followed, or what it waits for.
+pub(super) fn followed(one: &Followed) -> Option<Check> {
+    let state = match one.state.0 {
+        Following::Current | Following::Reading => return None,
+        Following::Waiting => Health::Noted,
+        Following::Broken => Health::Ill,
+    };
+    let who = one.name.as_deref().unwrap_or(&one.author);
+    Some(check(&format!("journal of {who}"), state, one.detail.clone().unwrap_or_default()))
 }
 
 fn check(name: &str, state: Health, detail: String) -> Check {

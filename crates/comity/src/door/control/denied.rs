@@ -64,7 +64,7 @@ impl From<TopicError> for Denied {
             }
             TopicError::Message(_) => Self::field("/payload", sentence),
             TopicError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
-            TopicError::Nobody(_) | TopicError::Link(_) => {
+            TopicError::Nobody(_) | TopicError::Link(_) | TopicError::NotJournaled(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)
             }
         }

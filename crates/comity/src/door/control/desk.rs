@@ -349,7 +349,12 @@ impl Desk {
             }
         };
         let (view, servers) = tokio::join!(self.handle.look(), servers);
-        control::Checkup { checks: checkup::checks(&view, &servers) }
+        let mut checks = checkup::checks(&view, &servers);
+        checks.extend(self.surroundings.journal.as_ref().map(|journal| checkup::journal(*journal.disk().borrow())));
+        if let Some(follow) = &self.surroundings.follow {
+            checks.extend(follow.list().await.iter().filter_map(checkup::followed));
+        }
+        control::Checkup { checks }
     }
 
     async fn done(&self, ask: node::Ask) -> Result<(), Denied> {

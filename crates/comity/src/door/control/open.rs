@@ -10,8 +10,9 @@ use crate::door::session::{self, Sessions};
 use crate::door::{self, guards, metrics, page, problem};
 use crate::driver::Handle;
 use crate::link::{self, Limits, Links};
-use crate::network::Topics;
+use crate::network::{Follow, Topics};
 use crate::observe;
+use crate::store::journal::Journal;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -85,6 +86,10 @@ pub(crate) struct Around<'a> {
     pub(crate) links: &'a Links,
     /// Its topics, if gossip is on.
     pub(crate) topics: Option<Topics>,
+    /// Its journal.
+    pub(crate) journal: Journal,
+    /// The journals that it follows.
+    pub(crate) follow: Follow,
 }
 
 /// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
@@ -113,9 +118,11 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let Around { links, topics } = around;
+    let Around { links, topics, journal, follow } = around;
     let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
-    let surroundings = Surroundings { data_dir, settings, policy, url: url.clone(), links: shared, topics };
+    let (journal, follow) = (Some(journal), Some(follow));
+    let surroundings =
+        Surroundings { data_dir, settings, policy, url: url.clone(), links: shared, topics, journal, follow };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);

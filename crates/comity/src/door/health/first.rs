@@ -3,6 +3,7 @@
 use super::{Check, Reporter, Verdict, Weight};
 use crate::driver::Handle;
 use crate::store::DiskHealth;
+use crate::store::journal::Disk;
 use comity_core::node::SourceHealth;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,13 +20,21 @@ const VIEW_AGE_MAX: Duration = Duration::from_secs(10);
 const DISK_FREE_MIN: u64 = 16 << 20;
 const DISK_FREE_LOW: u64 = 256 << 20;
 
-/// The checks of the node behind `handle`, with its data in `data_dir` and its store as `store` says.
+/// The checks of the node behind `handle`, with its data in `data_dir`; how the disk is for store and journal, those
+/// say themselves.
 /// Needs a tokio runtime.
-pub(crate) fn first_checks(handle: &Handle, data_dir: PathBuf, store: watch::Receiver<DiskHealth>) -> Vec<Check> {
+pub(crate) fn first_checks(
+    handle: &Handle,
+    data_dir: PathBuf,
+    (store, journal): (watch::Receiver<DiskHealth>, watch::Receiver<Disk>),
+) -> Vec<Check> {
     let (stored, reporter) = Check::passive("store", "what must survive a crash reaches the disk", Weight::Critical);
-    drop(tokio::spawn(report_store(store, reporter)));
+    drop(tokio::spawn(report(store, reporter, stored_or_not)));
+    let (journaled, reporter) = Check::passive("journal", "the journal is written", Weight::Minor);
+    drop(tokio::spawn(report(journal, reporter, journaled_or_not)));
     vec![
         stored,
+        journaled,
         of_node(handle, "driver", "the node's rules answer", Weight::Critical, driver),
         of_node(handle, "discovery", "the sources of discovery that are switched on work", Weight::Minor, discovery),
         of_node(handle, "redaction", "secrets are taken out of what is said and logged", Weight::Minor, redaction),
@@ -61,17 +70,28 @@ async fn driver(handle: Handle) -> Verdict {
     if lives { Verdict::Healthy } else { Verdict::Failed("the node has ended".to_owned()) }
 }
 
-/// Passes on what the store says of the disk, until the store ends.
-async fn report_store(mut store: watch::Receiver<DiskHealth>, reporter: Reporter) {
+/// Passes on what a part says of its disk, until that part ends.
+async fn report<T>(mut part: watch::Receiver<T>, reporter: Reporter, judge: impl Fn(&T) -> Verdict) {
     loop {
-        let health = store.borrow_and_update().clone();
-        reporter.report(match health {
-            DiskHealth::Working => Verdict::Healthy,
-            DiskHealth::Failing(sentence) => Verdict::Failed(sentence),
-        });
-        if store.changed().await.is_err() {
+        let verdict = judge(&part.borrow_and_update());
+        reporter.report(verdict);
+        if part.changed().await.is_err() {
             return;
         }
+    }
+}
+
+fn stored_or_not(health: &DiskHealth) -> Verdict {
+    match health {
+        DiskHealth::Working => Verdict::Healthy,
+        DiskHealth::Failing(sentence) => Verdict::Failed(sentence.clone()),
+    }
+}
+
+fn journaled_or_not(disk: &Disk) -> Verdict {
+    match disk {
+        Disk::Working => Verdict::Healthy,
+        Disk::Failing(why) => Verdict::Failed(format!("nothing is published on topics meanwhile: {why}")),
     }
 }
 

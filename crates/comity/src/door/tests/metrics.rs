@@ -4,6 +4,7 @@ use super::*;
 use crate::door::guards::Names;
 use crate::door::health::{Checks, first_checks};
 use crate::store::DiskHealth;
+use crate::store::journal::{self, NotAppended};
 
 /// What Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
@@ -37,12 +38,21 @@ async fn metrics_are_openmetrics_text_and_count_refusals_by_code() {
 async fn a_healthy_node_passes_its_first_checks_and_says_when_the_disk_refuses() {
     let home = Home::open().await;
     let (disk, health) = watch::channel(DiskHealth::Working);
-    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), health));
+    let (journaling, journal) = watch::channel(journal::Disk::Working);
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), (health, journal)));
     checks.carry_out().await;
     for (_, path) in METRICS {
         let reply = scrape(&home, &checks, path).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text);
     }
+    journaling.send_replace(journal::Disk::Failing(NotAppended::Full));
+    let degraded = async {
+        while scrape(&home, &checks, "/health").await.json()["status"] != "degraded" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, degraded).await.expect("a passive check is told at once");
+    assert_eq!(scrape(&home, &checks, "/readyz").await.status, 200, "what needs no journal goes on");
     disk.send_replace(DiskHealth::Failing("the disk is full".to_owned()));
     let failed = async {
         while scrape(&home, &checks, "/readyz").await.status != 503 {
@@ -59,7 +69,8 @@ async fn a_healthy_node_passes_its_first_checks_and_says_when_the_disk_refuses()
 async fn a_node_that_has_ended_is_not_ready_and_the_process_still_lives() {
     let home = Home::open().await;
     let (_disk, health) = watch::channel(DiskHealth::Working);
-    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), health));
+    let (_journaling, journal) = watch::channel(journal::Disk::Working);
+    let checks = Checks::new(first_checks(&home.handle, std::env::temp_dir(), (health, journal)));
     home.stop.cancel();
     checks.carry_out().await;
     assert_eq!(scrape(&home, &checks, "/readyz").await.status, 503);

@@ -41,6 +41,7 @@ enum Order {
     Join(String),
     Leave(String),
     Publish { topic: String, data: Vec<u8>, reply: oneshot::Sender<Result<(), NotPublished>> },
+    Listened { topic: String, reply: oneshot::Sender<bool> },
     Judge { message: gossipsub::MessageId, verdict: Verdict },
     Offer { node: NodeId, addresses: Vec<SocketAddr> },
     Locate(oneshot::Sender<Vec<String>>),
@@ -151,6 +152,13 @@ impl Gossip {
         let (reply, published) = oneshot::channel();
         self.order(Order::Publish { topic, data, reply }).await;
         published.await.unwrap_or(Err(NotPublished::Leaving))
+    }
+
+    /// Whether anybody who is connected listens to the topic: else nothing can be published there.
+    pub(crate) async fn is_listened_to(&self, topic: String) -> bool {
+        let (reply, listened) = oneshot::channel();
+        self.order(Order::Listened { topic, reply }).await;
+        listened.await.unwrap_or(false)
     }
 
     /// Says what becomes of a message.

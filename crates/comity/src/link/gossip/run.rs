@@ -167,6 +167,12 @@ impl Runner {
                 // Err: nobody waits for it.
                 let _ = reply.send(published.map(drop).map_err(not_published));
             }
+            Order::Listened { topic, reply } => {
+                let topic = IdentTopic::new(topic).hash();
+                let mut peers = self.swarm.behaviour().gossip.all_peers();
+                // Err: nobody waits for it.
+                let _ = reply.send(peers.any(|(_, topics)| topics.contains(&&topic)));
+            }
             Order::Judge { message, verdict } => self.judge(&message, verdict),
             Order::Offer { node, addresses } => {
                 let Some(peer) = peer_of(node) else { return };

@@ -4,6 +4,7 @@
 
 use super::Topics;
 use crate::link::gossip::{Heard, Met, Told, Verdict};
+use crate::network::scribe::Words;
 use comity_core::audience;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
@@ -39,6 +40,13 @@ enum Meant {
     ForOthers(Timestamp),
 }
 
+/// A message that was accepted.
+struct Taken {
+    topic: Topic,
+    /// Its envelope, if it has one.
+    envelope: Option<Envelope>,
+}
+
 impl Topics {
     /// Takes what comes, in order, and says of each message whether it is passed on once the rules have decided.
     pub(super) async fn hear(&self, mut told: mpsc::Receiver<Told>) {
@@ -69,39 +77,45 @@ impl Topics {
     }
 
     async fn decide(&self, heard: Heard) {
-        let verdict = self.judged(&heard).await;
+        let (verdict, taken) = self.judged(&heard).await;
         self.0.gossip.judge(&heard, verdict).await;
+        // Others need not wait for this node's disk.
+        if let Some(Taken { topic, envelope }) = taken {
+            let raw = Words::Raw { from: &heard.author, data: &heard.data };
+            self.0.scribe.hear(&topic, envelope.as_ref().map_or(raw, Words::Message)).await;
+        }
     }
 
-    async fn judged(&self, heard: &Heard) -> Verdict {
+    /// What becomes of it, and what of it is for this node's journal.
+    async fn judged(&self, heard: &Heard) -> (Verdict, Option<Taken>) {
         // libp2p lets nothing else through.
-        let Ok(topic) = Topic::new(&heard.topic) else { return Verdict::NotNow };
+        let Ok(topic) = Topic::new(&heard.topic) else { return (Verdict::NotNow, None) };
         if !self.listens_to(&topic) {
-            return Verdict::NotNow;
+            return (Verdict::NotNow, None);
         }
         let (message, envelope) = match self.message(heard, &topic) {
             Ok(Meant::ForUs(message, envelope)) => (*message, envelope),
             // Others get it from here, unless somebody says again what was said long ago.
             Ok(Meant::ForOthers(written)) => {
-                return if self.is_current(written) { Verdict::Good } else { Verdict::NotNow };
+                return (if self.is_current(written) { Verdict::Good } else { Verdict::NotNow }, None);
             }
             Err(bad) => {
                 tracing::debug!(author = %heard.author, topic = heard.topic, %bad, "a message of a topic is no good");
                 self.0.handle.counters().dropped(bad.cause(), 1);
-                return if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow };
+                return (if bad.fault() == Fault::Author { Verdict::Bad } else { Verdict::NotNow }, None);
             }
         };
         let author = heard.author.node();
-        let of_tasks = envelope.filter(|_| topic == *self.names().coordination());
+        let of_tasks = envelope.as_ref().filter(|_| topic == *self.names().coordination());
         if let (Some(author), Some(envelope)) = (author, of_tasks) {
-            match self.0.claims.hear(author, envelope).await {
+            match self.0.claims.hear(author, envelope.clone()).await {
                 Ok(true) => {}
                 // It was told here before, and others may not know it.
-                Ok(false) => return Verdict::Good,
+                Ok(false) => return (Verdict::Good, None),
                 Err(bad) => {
                     tracing::debug!(author = %heard.author, %bad, "a word about a task is no good");
                     self.0.handle.counters().unheeded("malformed");
-                    return Verdict::NotNow;
+                    return (Verdict::NotNow, None);
                 }
             }
         }
@@ -110,9 +124,10 @@ impl Topics {
             // Who passes on what was said before, keeps it going round for ever.
             Answer::Refused(
                 Refusal::Forged | Refusal::FromTheFuture { .. } | Refusal::Expired | Refusal::Duplicate,
-            ) => Verdict::NotNow,
+            ) => (Verdict::NotNow, None),
+            Answer::Accepted => (Verdict::Good, Some(Taken { topic, envelope })),
             // Others may have room for it.
-            _ => Verdict::Good,
+            _ => (Verdict::Good, None),
         }
     }
 

@@ -62,7 +62,7 @@ pub enum JournalError {
 
 impl JournalError {
     /// Makes the error of a path.
-    pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
+    pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
         |cause| Self::Io { path: path.to_owned(), cause }
     }
 }

@@ -139,13 +139,18 @@ impl Folder {
 
     /// Puts a checkpoint in the place of the one before, so that after a crash one of the two is there.
     pub(super) fn put_checkpoint(&self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let unfinished = self.0.join(UNFINISHED);
-        let mut file = writable().truncate(true).open(&unfinished)?;
         let mut text = wire::write_checkpoint(checkpoint);
         text.push(b'\n');
-        file.write_all(&text)?;
+        self.put(CHECKPOINT, &text)
+    }
+
+    /// Puts a file in the place of the one before of that name, so that after a crash one of the two is there.
+    pub(super) fn put(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        let unfinished = self.0.join(UNFINISHED);
+        let mut file = writable().truncate(true).open(&unfinished)?;
+        file.write_all(text)?;
         file.sync_all()?;
-        fs::rename(&unfinished, self.0.join(CHECKPOINT))?;
+        fs::rename(&unfinished, self.0.join(name))?;
         self.sync()
     }
 

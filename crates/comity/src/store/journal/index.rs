@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// A file with entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
+pub struct Segment {
     /// Its first entry.
     pub first: u64,
     /// How many bytes of it are safe.

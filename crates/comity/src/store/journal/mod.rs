@@ -5,6 +5,7 @@
 //! Appending waits for the disk without blocking. Reading, proving, verifying and opening block: a program that runs
 //! tasks does them by `tokio::task::spawn_blocking`.
 
+mod copy;
 mod error;
 mod folder;
 mod index;
@@ -17,14 +18,17 @@ mod tile;
 mod verify;
 mod writer;
 
+pub use comity_core::journal::{Entry, EntryKind, EntryProof, Head, Report};
+pub(crate) use copy::{Copy, Held};
 pub use error::{JournalError, NotAppended};
+pub use index::Segment;
 pub use read::{Entries, Filter, Piecewise};
 pub use recovery::Recovered;
-pub use verify::verify;
+pub use verify::{verify, verify_so_far};
 
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
-use comity_core::journal::{Draft, GROUP_MAX, Head, Report};
+use comity_core::journal::{Draft, GROUP_MAX};
 use folder::Folder;
 use index::Index;
 use recovery::Restored;
@@ -39,6 +43,9 @@ use writer::{GROUP_BYTES_MAX, Wanted, Writer};
 /// default of `journal.keep` one is a sixteenth of it.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The smallest segment that is followed by another by its size, bytes.
+const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+
 /// What a journal keeps by default, bytes (`journal.keep`): two million ordinary entries.
 pub const KEEP_BYTES: u64 = 1024 * 1024 * 1024;
 
@@ -50,6 +57,13 @@ pub struct Limits {
     pub keep: u64,
     /// Bytes after which a segment is followed by another.
     pub segment: u64,
+}
+
+impl Limits {
+    /// With this bound: segments are a sixteenth of it, within what makes sense for a file.
+    pub fn keeping(keep: u64) -> Self {
+        Self { keep, segment: (keep / 16).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES) }
+    }
 }
 
 impl Default for Limits {
@@ -103,6 +117,8 @@ struct Shared {
     /// holds it while files are read or written.
     index: RwLock<Index>,
     disk: watch::Sender<Disk>,
+    /// The entry that comes next.
+    size: watch::Sender<u64>,
     groups: AtomicU64,
     refused: AtomicU64,
     dropped: AtomicU64,
@@ -138,6 +154,7 @@ impl Journal {
             );
         }
         let shared = Arc::new(Shared {
+            size: watch::Sender::new(index.tiles.size()),
             index: RwLock::new(index),
             disk: watch::Sender::new(Disk::Working),
             groups: AtomicU64::new(0),
@@ -182,6 +199,16 @@ impl Journal {
     /// How the disk is, now and from now on.
     pub fn disk(&self) -> watch::Receiver<Disk> {
         self.shared.disk.subscribe()
+    }
+
+    /// The entry that comes next, now and from now on.
+    pub fn growth(&self) -> watch::Receiver<u64> {
+        self.shared.size.subscribe()
+    }
+
+    /// The segments, and how many bytes of each are safe.
+    pub fn segments(&self) -> Vec<Segment> {
+        self.shared.index().segments.iter().copied().collect()
     }
 
     /// What there is, and what was done.

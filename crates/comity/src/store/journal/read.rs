@@ -131,6 +131,14 @@ impl Journal {
         Ok(Piecewise { lines, next })
     }
 
+    /// What stands in for the entries that were dropped, as a line without its end. Blocks while the disk is read.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the disk cannot be read.
+    pub fn checkpoint(&self) -> Result<Option<Vec<u8>>, JournalError> {
+        self.folder().checkpoint()
+    }
+
     /// Proves one entry against the last signed head. Blocks while the disk is read.
     ///
     /// # Errors

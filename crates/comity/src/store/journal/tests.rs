@@ -1,5 +1,6 @@
 //! The journal on real files: what was acknowledged is there, what is wrong is named, what a crash leaves is cut off.
 
+mod copies;
 mod crashes;
 mod damage;
 mod keeping;

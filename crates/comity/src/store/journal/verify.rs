@@ -50,6 +50,20 @@ pub fn verify(path: &Path, author: Option<NodeId>, told: Option<Head>) -> Result
     verify_segments(&folder, segments, author, told)
 }
 
+/// Verifies a journal that its node writes meanwhile, in its folder, so far as that node says that its segments are
+/// safe. Blocks, and uses all cores.
+///
+/// # Errors
+/// [`JournalError::Io`] when it cannot be read, as when a segment was dropped meanwhile.
+pub fn verify_so_far(
+    path: &Path,
+    segments: Vec<Segment>,
+    author: Option<NodeId>,
+    told: Option<Head>,
+) -> Result<Report, JournalError> {
+    verify_segments(&Folder::new(path), segments, author, told)
+}
+
 /// Verifies these segments, so far as they are told to reach.
 pub(super) fn verify_segments(
     folder: &Folder,

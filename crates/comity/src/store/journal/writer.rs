@@ -240,7 +240,9 @@ impl Writer {
         }
         index.head = group.head;
         index.journal = group.chain.journal();
+        drop(index);
         self.chain = group.chain;
+        self.shared.size.send_replace(self.chain.next());
     }
 
     /// Drops the oldest segments until the journal is within its bound. What cannot be dropped now is dropped with
