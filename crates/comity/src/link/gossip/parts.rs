@@ -6,9 +6,9 @@ use super::reach::Reach;
 use super::transport::{Accepted, OnePort};
 use crate::config::{Dht, Gossip as Config};
 use comity_core::wire::gossip::MESSAGE_MAX;
-use futures_util::future::Either;
+use futures_util::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, Transport};
+use libp2p::core::transport::{Boxed, MemoryTransport, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{
     self, AllowAllSubscriptionFilter, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
@@ -78,39 +78,48 @@ pub(super) struct Parts {
     pub(super) punching: dcutr::Behaviour,
 }
 
-/// Puts it all together; nothing is dialled yet.
+/// Connections that prove the other's key.
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Puts it all together over TCP and QUIC; nothing is dialled yet.
 pub(super) fn swarm(
     keys: &Keypair,
     config: &Config,
     accepted: mpsc::Receiver<Accepted>,
     reach: Arc<Reach>,
 ) -> io::Result<Swarm<Parts>> {
-    let me = keys.public().to_peer_id();
-    let (by_relay, relays) = relay::client::new(me);
-    let transport = transport(keys, OnePort::new(accepted, reach), by_relay)?;
-    let parts = Parts::new(keys, me, config, relays)?;
-    let swarming = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIME);
-    Ok(Swarm::new(transport, parts, me, swarming))
+    let tcp = dns::tokio::Transport::system(OnePort::new(accepted, reach))?;
+    let quic = dns::tokio::Transport::system(quic::tokio::Transport::new(quic::Config::new(keys)))?;
+    let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let sockets = secured(tcp, keys)?.or_transport(quic).map(|either, _| either.into_inner());
+    swarm_over(sockets.boxed(), keys, config)
 }
 
-fn transport(
-    keys: &Keypair,
-    port: OnePort,
-    by_relay: relay::client::Transport,
-) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let noise = || noise::Config::new(keys).map_err(io::Error::other);
-    let tcp = dns::tokio::Transport::system(port)?
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise()?)
-        .multiplex(yamux::Config::default());
-    let relayed = by_relay.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux::Config::default());
-    let quic = dns::tokio::Transport::system(quic::tokio::Transport::new(quic::Config::new(keys)))?;
-    let joined = relayed.or_transport(tcp).map(|either, _| match either {
-        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-        Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-    });
-    let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(joined.or_transport(quic).map(|either, _| either.into_inner()).boxed())
+/// The same among nodes of one process, over libp2p's memory transport.
+pub(super) fn swarm_in_memory(keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
+    swarm_over(secured(MemoryTransport::new(), keys)?, keys, config)
+}
+
+fn swarm_over(direct: Connections, keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
+    let me = keys.public().to_peer_id();
+    let (by_relay, relays) = relay::client::new(me);
+    let transport = secured(by_relay, keys)?.or_transport(direct).map(|either, _| either.into_inner());
+    let parts = Parts::new(keys, me, config, relays)?;
+    let swarming = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIME);
+    Ok(Swarm::new(transport.boxed(), parts, me, swarming))
+}
+
+/// Noise and yamux over streams of bytes.
+fn secured<T>(raw: T, keys: &Keypair) -> io::Result<Connections>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    let noise = noise::Config::new(keys).map_err(io::Error::other)?;
+    Ok(raw.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default()).boxed())
 }
 
 impl Parts {

@@ -4,7 +4,7 @@
 use super::parts::{self, Parts, PartsEvent};
 use super::reach::Reach;
 use super::transport::{address_of, socket_of};
-use super::{Heard, Met, NotPublished, Order, Place, Told, Verdict};
+use super::{Heard, Met, NotPublished, Order, Told, Verdict};
 use crate::config::{Bootstrap, Gossip as Config};
 use comity_core::id::NodeId;
 use futures_util::StreamExt;
@@ -57,12 +57,9 @@ impl Runner {
         Self { swarm, config, reach, orders, told, far: HashMap::new(), judged: HashMap::new() }
     }
 
-    /// Listens by TCP and by QUIC, and runs until nobody orders any more.
-    pub(super) async fn run(mut self, place: &Place) {
-        place.reached.iter().for_each(|socket| self.listen(address_of(*socket)));
-        for socket in &place.bound {
-            self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
-        }
+    /// Listens at these addresses, and runs until nobody orders any more.
+    pub(super) async fn run(mut self, listens: Vec<Multiaddr>) {
+        listens.into_iter().for_each(|address| self.listen(address));
         let mut again = interval(AGAIN_EVERY);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
