@@ -22,6 +22,9 @@ const DELIVERIES_PER_SECOND: usize = 1000;
 /// How many messages a second are sent at most.
 const PER_SECOND_MAX: usize = 10;
 
+/// How long the nodes are left alone before they are measured.
+const REST: Duration = Duration::from_secs(5);
+
 /// How long after the last message somebody may still hear one for the first time.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -33,8 +36,14 @@ pub(crate) fn run() -> Result<(), String> {
     counting::begin()?;
     println!("{MESSAGES} messages of {} bytes, meanwhile 1 of 10 nodes leaves and another comes.", crowd::LEN);
     println!(
-        "{:>5}  {:<34} {:>24} {:>9} {:>11} {:>13}",
-        "nodes", "delivered to who stays, goal: all", "last has it, median", "slowest", "duplicates", "processor"
+        "{:>5}  {:<34} {:>20} {:>9} {:>11} {:>11} {:>14}",
+        "nodes",
+        "delivered to who stays, goal: all",
+        "last has it, median",
+        "slowest",
+        "duplicates",
+        "processor",
+        "at rest"
     );
     let mut lost = 0;
     for size in SIZES {
@@ -48,6 +57,7 @@ pub(crate) fn run() -> Result<(), String> {
 /// Prints the line, and says how many deliveries are missing.
 async fn measure(size: usize) -> Result<usize, String> {
     let mut crowd = Crowd::gather(size).await?;
+    let at_rest = at_rest(size).await;
     let (pause, changes) = (pause(size), size / 10);
     let before = (crowd.heard(), counting::so_far());
     let measuring = Measuring::begin(None);
@@ -69,17 +79,25 @@ async fn measure(size: usize) -> Result<usize, String> {
     let (delivered, wanted) = (crowd.delivered(), crowd.wanted());
     let times = Latency::from_times(crowd.last_heard());
     println!(
-        "{size:>5}  {:<34} {:>21.1} ms {:>6.0} ms {:>7.2} each {:>10.0} us",
+        "{size:>5}  {:<34} {:>17.1} ms {:>6.0} ms {:>6.2} each {:>8.0} us {:>9.0} us/s",
         format!("{delivered} of {wanted}, {:.3} %", delivered as f64 / wanted as f64 * 100.0),
         times.micros(0.5) / 1e3,
         times.micros(1.0) / 1e3,
         counted.duplicates as f64 / heard as f64,
-        cost.client_us
+        cost.client_us,
+        at_rest
     );
     if counted.full > 0 {
         println!("       {} times the queue of a connection was full", counted.full);
     }
     Ok(wanted - delivered)
+}
+
+/// What a node that hears nothing costs, microseconds of processor a second.
+async fn at_rest(size: usize) -> f64 {
+    let measuring = Measuring::begin(None);
+    tokio::time::sleep(REST).await;
+    measuring.end(size).client_us / REST.as_secs_f64()
 }
 
 /// Between two messages.

@@ -86,10 +86,10 @@ async fn kept(journal: &Journal, writers: usize) -> Result<Rate, String> {
 
 /// Fills the journal up, and measures how it is read.
 async fn read(journal: Journal, folder: &Path, key: KeyPair, limits: Limits) -> Result<(), String> {
-    let left = ENTRIES.saturating_sub(journal.range().end);
+    let each = ENTRIES.saturating_sub(journal.range().end).div_ceil(FILLING);
     let began = Instant::now();
-    write(&journal, FILLING, move |number| number < left / FILLING).await?;
-    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), left as f64 / seconds(began));
+    let count = write(&journal, FILLING, move |number| number < each).await?;
+    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), count as f64 / seconds(began));
     let figures = journal.figures();
     println!(
         "{:<42}{:>12} entries, {} MB in {} segments",

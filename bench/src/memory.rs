@@ -1,11 +1,13 @@
 //! What a node that does nothing holds: on its own, for each plain WebSocket, and for each peer
-//! that is linked to it by TLS. The node is `comity up` as shipped, a process of its own.
+//! that is linked to it by TLS. The node is `comity up` as shipped, a process of its own. And what the
+//! redactor's rules hold, in this process.
 
 use crate::figures::memory_kib;
 use crate::node::{BY_ADDRESS, Own};
 use crate::server::Server;
 use crate::table::{Unit, alone, line};
 use crate::watchers::watch;
+use comity_core::redact::{Config, Redactor};
 use std::time::Duration;
 
 /// Plain WebSockets at once.
@@ -24,6 +26,8 @@ const REST: Duration = Duration::from_secs(2);
 
 /// Prints these lines alone.
 pub(crate) fn run() -> Result<(), String> {
+    // First: what this process has given back would be taken again unseen.
+    redactor()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(measure())
 }
@@ -49,6 +53,19 @@ pub(crate) async fn measure() -> Result<(), String> {
 async fn linked(number: usize, node: &Server, keys: &[(&'static str, &str)]) -> Result<Own, String> {
     let peer = Own::with(&format!("peer-{number}"), keys).await?;
     peer.link(node.address()).await.map(|_| peer)
+}
+
+/// Prints what the redactor's rules hold: when they were read, and when texts were read by them.
+fn redactor() -> Result<(), String> {
+    let held = || memory_kib(std::process::id(), "RssAnon");
+    let before = held()?;
+    let redactor = Redactor::new(&Config::new([1; 32])).map_err(|bad| bad.to_string())?;
+    alone(&line("memory of the redactor's rules", Unit::KiB), vec![held()? - before]);
+    for text in [include_str!("../../ARCHITECTURE.md"), include_str!("memory.rs")] {
+        redactor.text(text, &mut Vec::new());
+    }
+    alone(&line("  when they have read something", Unit::KiB), vec![held()? - before]);
+    Ok(())
 }
 
 /// Prints what a node holds that has nothing to do, and how much of it is its own and not the program's.
