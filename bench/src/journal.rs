@@ -1,18 +1,24 @@
-//! What the journal does on this disk: durable entries a second beside the disk's own syncs, and how long a million
-//! entries take to be opened, verified, exported, and one of them to be proved.
+//! What the journal does on this disk: durable entries a second beside JetStream's and the disk's own syncs, and how
+//! long a million entries take to be opened, verified, exported, and one of them to be proved.
 
-use crate::figures::{self, Latency, Measuring};
-use crate::server::Folder;
+use crate::figures::{self, Latency, Measuring, Rate};
+use crate::nats;
+use crate::server::{Folder, Server};
+use crate::table::{Contestant, Unit, head, in_turns, line};
+use bytes::Bytes;
 use comity::journal::{self, Journal, Limits};
 use comity_core::identity::key::KeyPair;
 use comity_core::journal::{Draft, EntryKind};
 use comity_core::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long writers write for one figure.
+/// How long writers write in one turn.
 const WRITING: Duration = Duration::from_secs(5);
+
+/// How many messages JetStream is given by each writer in one turn. It syncs for each.
+const STORED: usize = 100;
 
 /// How many entries the journal has when it is read.
 const ENTRIES: u64 = 1_000_000;
@@ -36,25 +42,54 @@ async fn measure(folder: &Path) -> Result<(), String> {
     // All of it is wanted: nothing is dropped.
     let limits = Limits { keep: u64::MAX, ..Limits::default() };
     let (journal, _) = Journal::open(folder, key.clone(), limits).map_err(said)?;
-    for writers in [1, 64] {
-        println!("{:<42}{:>12.3} ms", "one sync of the disk by itself", figures::sync_ms()?);
-        let before = journal.figures();
-        let measuring = Measuring::begin(None);
-        let end = Instant::now() + WRITING;
-        let count = write(&journal, writers, move |_| Instant::now() < end).await?;
-        let rate = measuring.end(usize::try_from(count).map_err(said)?);
-        let group = count as f64 / (journal.figures().groups - before.groups) as f64;
-        println!(
-            "{:<42}{:>12.0} entries/s, {group:.1} in a group, {:.1} us of processor each",
-            format!("durable entries, {writers} writers (goal with 64: 20000)"),
-            rate.per_second,
-            rate.client_us
-        );
-    }
-    let left = ENTRIES.saturating_sub(journal.range().end);
+    println!("nats: JetStream with sync_interval: always.");
+    head();
+    beside_jetstream(&journal, 1, "").await?;
+    beside_jetstream(&journal, 64, ">= 20,000/s").await?;
+    read(journal, folder, key, limits).await
+}
+
+/// Durable entries a second, and those of JetStream with the same data, in turns.
+async fn beside_jetstream(journal: &Journal, writers: usize, goal: &'static str) -> Result<(), String> {
+    let before = journal.figures();
+    let lines = [
+        line(format!("durable entries, {writers} writers"), Unit::PerSecond).goal(goal),
+        line("  processor time each, writers", Unit::Micros),
+        line("  processor time each, server", Unit::Micros),
+        line("  the disk's own syncs of 4 KiB just then", Unit::PerSecond),
+    ];
+    in_turns(lines, async |contestant| {
+        let syncs = 1000.0 / figures::sync_ms()?;
+        let rate = match contestant {
+            Contestant::Comity => kept(journal, writers).await?,
+            Contestant::Nats => {
+                let data = Bytes::from(serde_json::to_vec(&data(0, 0)).map_err(said)?);
+                nats::stored(&Server::jetstream()?, STORED * writers, writers, data).await?
+            }
+            Contestant::Mosquitto => return Ok(None),
+        };
+        Ok(Some([rate.per_second, rate.client_us, rate.server_us, syncs]))
+    })
+    .await?;
+    let after = journal.figures();
+    let group = (after.size - before.size) as f64 / (after.groups - before.groups) as f64;
+    println!("  {group:.1} entries in a group, which one sync makes durable");
+    Ok(())
+}
+
+async fn kept(journal: &Journal, writers: usize) -> Result<Rate, String> {
+    let measuring = Measuring::begin(None);
+    let end = Instant::now() + WRITING;
+    let count = write(journal, writers as u64, move |_| Instant::now() < end).await?;
+    Ok(measuring.end(usize::try_from(count).map_err(said)?))
+}
+
+/// Fills the journal up, and measures how it is read.
+async fn read(journal: Journal, folder: &Path, key: KeyPair, limits: Limits) -> Result<(), String> {
+    let each = ENTRIES.saturating_sub(journal.range().end).div_ceil(FILLING);
     let began = Instant::now();
-    write(&journal, FILLING, move |number| number < left / FILLING).await?;
-    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), left as f64 / seconds(began));
+    let count = write(&journal, FILLING, move |number| number < each).await?;
+    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), count as f64 / seconds(began));
     let figures = journal.figures();
     println!(
         "{:<42}{:>12} entries, {} MB in {} segments",
@@ -137,12 +172,19 @@ async fn write(
 
 /// A message of the usual size: about 500 bytes of the journal.
 fn draft(writer: u64, number: u64) -> Result<Draft, String> {
+    Draft::new(EntryKind::TaskProgress, Timestamp::from_millis(1_700_000_000_000 + number), data(writer, number))
+        .map_err(said)
+}
+
+fn data(writer: u64, number: u64) -> Map<String, Value> {
     let data = json!({"message_type": "task_progress", "from_short": "12D3KooW", "priority": "medium",
         "from_peer": "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq",
         "timestamp": "2023-11-14T22:13:20.123Z", "topic": "CHORUS/coordination/v1",
         "data": {"task_id": number, "progress": 0.5, "agent_id": writer}});
-    let Value::Object(data) = data else { return Err("an object".to_owned()) };
-    Draft::new(EntryKind::TaskProgress, Timestamp::from_millis(1_700_000_000_000 + number), data).map_err(said)
+    match data {
+        Value::Object(data) => data,
+        _ => Map::new(),
+    }
 }
 
 fn seconds(began: Instant) -> f64 {

@@ -2,12 +2,14 @@
 //! node holds; `messages` ends with it), `discovery` (how soon nodes know each other), `mqtt` (the same at a
 //! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
 //! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
+//! `gossip` (how messages spread among hundreds of nodes that come and go),
 //! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
 mod discovery;
 mod figures;
 mod files;
+mod gossip;
 mod journal;
 mod memory;
 mod messages;
@@ -23,21 +25,24 @@ mod watchers;
 mod webrtc;
 
 fn main() -> std::process::ExitCode {
-    let done = match std::env::args().nth(1).as_deref() {
-        Some("rules") => {
-            rules::run();
-            Ok(())
-        }
-        Some("redact") => redact::run(),
-        Some("discovery") => discovery::run(),
-        Some("files") => files::run(),
-        Some("journal") => journal::run(),
-        Some("mqtt") => announced::run(),
-        Some("messages") => messages::run(),
-        Some("memory") => memory::run(),
-        Some("webrtc") => webrtc::run(),
-        _ => Err("usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal".to_owned()),
-    };
+    let done =
+        match std::env::args().nth(1).as_deref() {
+            Some("rules") => {
+                rules::run();
+                Ok(())
+            }
+            Some("redact") => redact::run(),
+            Some("discovery") => discovery::run(),
+            Some("files") => files::run(),
+            Some("gossip") => gossip::run(),
+            Some("journal") => journal::run(),
+            Some("mqtt") => announced::run(),
+            Some("messages") => messages::run(),
+            Some("memory") => memory::run(),
+            Some("webrtc") => webrtc::run(),
+            _ => Err("usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip"
+                .to_owned()),
+        };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(why) => {

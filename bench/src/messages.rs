@@ -6,6 +6,7 @@ use crate::node::Own;
 use crate::server::{Server, versions};
 use crate::table::{Contestant, Unit, head, in_turns, line};
 use crate::{memory, mosquitto, nats, watchers};
+use bytes::Bytes;
 use comity::{FateKind, Kind, Mode, PeerId, Priority};
 use std::time::{Duration, Instant};
 
@@ -177,7 +178,9 @@ async fn inbox() -> Result<(), String> {
     in_turns(lines, async |contestant| {
         let rate = match contestant {
             Contestant::Comity => kept().await?,
-            Contestant::Nats => nats::stored(&Server::jetstream()?, KEPT / 8, SYNCED_AT_ONCE).await?,
+            Contestant::Nats => {
+                nats::stored(&Server::jetstream()?, KEPT / 8, SYNCED_AT_ONCE, Bytes::from_static(&[b'x'; 128])).await?
+            }
             Contestant::Mosquitto => return Ok(None),
         };
         Ok(Some([rate.per_second, rate.client_us, rate.server_us, sync_ms()?]))

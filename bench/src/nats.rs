@@ -73,20 +73,17 @@ pub(crate) async fn one_way(
 }
 
 /// Messages for a stream on disk, each acknowledged once it is synced; so many on their way.
-pub(crate) async fn stored(server: &Server, messages: usize, at_a_time: usize) -> Result<Rate, String> {
+pub(crate) async fn stored(server: &Server, messages: usize, at_a_time: usize, message: Bytes) -> Result<Rate, String> {
     let client = connect(server).await?;
     let stream = r#"{"name":"inbox","subjects":["inbox"],"storage":"file"}"#;
     let made = client.request("$JS.API.STREAM.CREATE.inbox", stream.into()).await.map_err(|error| error.to_string())?;
     if made.payload.windows(7).any(|part| part == b"\"error\"") {
         return Err(format!("nats-server makes no stream: {}", String::from_utf8_lossy(&made.payload)));
     }
-    let (_, rate) =
-        Latency::of(Some(server.pid()), messages, at_a_time, move || {
-            let client = client.clone();
-            async move {
-                client.request("inbox", Bytes::from_static(&[b'x'; 128])).await.map(|_| ()).map_err(|e| e.to_string())
-            }
-        })
-        .await?;
+    let (_, rate) = Latency::of(Some(server.pid()), messages, at_a_time, move || {
+        let (client, message) = (client.clone(), message.clone());
+        async move { client.request("inbox", message).await.map(|_| ()).map_err(|error| error.to_string()) }
+    })
+    .await?;
     Ok(rate)
 }

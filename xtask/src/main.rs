@@ -25,7 +25,8 @@ Usage: cargo xtask TASK
   sim --seeds N [--from SEED]   simulate N worlds, one a seed
   bench messages|discovery|mqtt|files
                                 measure side by side with real peers; bench memory: only what a node holds
-  bench journal                 measure what the journal does on this disk
+  bench journal                 measure what the journal does on this disk, beside JetStream
+  bench gossip                  measure how messages spread among 20, 100 and 500 nodes in one process
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         ["sim", rest @ ..] => measure::sim(rest),
         [
             "bench",
-            what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal"),
+            what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"),
             rest @ ..,
         ] => measure::bench(what, rest),
         _ => {

@@ -43,5 +43,7 @@ pub use comity_core::inbox::{Digest, Mode, Sample};
 pub use comity_core::ledger::{Fate, FateKind};
 pub use comity_core::node::Refusal;
 pub use comity_core::peers::{PeerView, Presence, Reach, Source, Way};
+#[doc(hidden)]
+pub use link::gossip::memory as gossip_in_memory;
 pub use network::{AppConfig, Message, Network};
 pub use store::{StoreError, journal};

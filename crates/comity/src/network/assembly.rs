@@ -303,8 +303,8 @@ async fn gossip(
         handle.inform(Input::Source { source: Source::Gossip, health: SourceHealth::Off }).await;
         return Ok((None, None));
     };
-    let doors = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let place = link::gossip::Place::new(doors, &ground::interfaces(), private);
+    let doors: Vec<_> = network.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let place = link::gossip::Place::new(&doors, &ground::interfaces(), private);
     let (hand, accepted) = link::gossip::door();
     let topics =
         Topics::start(handle, scribe.clone(), settings, place, accepted, kept).await.map_err(JoinError::Gossip)?;

@@ -2,6 +2,7 @@
 //! TCP connections come and go by the node's one port, told apart by their first byte. What a message means, and
 //! whether it is passed on, is decided above. See `protocols/pubsub.md`.
 
+pub mod memory;
 mod parts;
 mod pong;
 mod reach;
@@ -17,14 +18,16 @@ use crate::observe::Counters;
 use comity_core::id::{Libp2pId, NodeId};
 use comity_core::identity::key::KeyPair;
 use ipnet::IpNet;
-use libp2p::gossipsub;
 use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, Swarm, gossipsub};
+use parts::Parts;
 use reach::Reach;
 use run::Runner;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use transport::{address_of, quic_address_of};
 
 /// Orders that wait for libp2p, at most: who orders more waits.
 const ORDERS_MAX: usize = 256;
@@ -98,7 +101,7 @@ pub(crate) enum Verdict {
 
 /// Why a message was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotPublished {
+pub enum NotPublished {
     /// Nobody that this node is connected with listens to the topic.
     #[error("nobody who can be reached listens to that topic")]
     Nobody,
@@ -131,10 +134,21 @@ impl Gossip {
     ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
         let reach = Arc::new(Reach::new(place.is_on_loopback(), place.private.clone()));
         let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
+        Ok(Self::begin(swarm, config, reach, place, counters))
+    }
+
+    /// What is the same whatever the connections go by: it listens at this place.
+    fn begin(
+        swarm: Swarm<Parts>,
+        config: Config,
+        reach: Arc<Reach>,
+        place: Place,
+        counters: Counters,
+    ) -> (Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>) {
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = mpsc::channel(TOLD_MAX);
         let runner = Runner::new(swarm, config, reach, (orders, tell), counters);
-        Ok((Self(order), told, async move { runner.run(&place).await }))
+        (Self(order), told, runner.run(place))
     }
 
     /// Listens to a topic from now on.
@@ -188,9 +202,9 @@ impl Gossip {
 /// Where gossip takes place.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// Where the one port listens, as it was bound: QUIC listens at the same ports.
-    bound: Vec<SocketAddr>,
-    /// The same as others reach it.
+    /// The one port as others reach it, and QUIC at the same ports.
+    listens: Vec<Multiaddr>,
+    /// Where the one port is reached.
     reached: Vec<SocketAddr>,
     /// Addresses that are never dialled: the node's own doors.
     private: Vec<SocketAddr>,
@@ -198,7 +212,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of a node with these network doors, on a machine with these addresses.
-    pub(crate) fn new(bound: Vec<SocketAddr>, interfaces: &[IpNet], private: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(bound: &[SocketAddr], interfaces: &[IpNet], private: Vec<SocketAddr>) -> Self {
         let far = |net: &&IpNet| !net.addr().is_loopback();
         let reached = |door: &SocketAddr| -> Vec<SocketAddr> {
             if !door.ip().is_unspecified() {
@@ -207,8 +221,9 @@ impl Place {
             let same = interfaces.iter().filter(far).filter(|net| net.addr().is_ipv4() == door.is_ipv4());
             same.map(|net| SocketAddr::new(net.addr(), door.port())).collect()
         };
-        let reached = bound.iter().flat_map(reached).collect();
-        Self { bound, reached, private }
+        let reached: Vec<SocketAddr> = bound.iter().flat_map(reached).collect();
+        let listens = reached.iter().copied().map(address_of).chain(bound.iter().map(quic_address_of)).collect();
+        Self { listens, reached, private }
     }
 
     fn is_on_loopback(&self) -> bool {

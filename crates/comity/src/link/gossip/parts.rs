@@ -6,10 +6,10 @@ use super::pong::Pong;
 use super::reach::Reach;
 use super::transport::{Accepted, OnePort, Quic};
 use crate::config::{Dht, Gossip as Config};
-use futures_util::future::Either;
+use futures_util::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
-use libp2p::core::transport::{Boxed, Transport};
+use libp2p::core::transport::{Boxed, MemoryTransport, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{
     self, AllowAllSubscriptionFilter, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
@@ -109,45 +109,52 @@ pub(super) struct Parts {
     pub(super) punching: dcutr::Behaviour,
 }
 
-/// Puts it all together; nothing is dialled yet.
+/// Connections that prove the other's key.
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Puts it all together over TCP and QUIC; nothing is dialled yet.
 pub(super) fn swarm(
     keys: &Keypair,
     config: &Config,
     accepted: mpsc::Receiver<Accepted>,
     reach: Arc<Reach>,
 ) -> io::Result<Swarm<Parts>> {
+    // Names are resolved around both: who resolves names takes any address, and would leave none to the next.
+    let tcp = secured(OnePort::new(accepted, Arc::clone(&reach)), keys)?;
+    let quic = quic(keys, reach).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let sockets = tcp.or_transport(quic).map(|either, _| either.into_inner());
+    swarm_over(dns::tokio::Transport::system(sockets)?.boxed(), keys, config)
+}
+
+/// The same among nodes of one process, over libp2p's memory transport.
+pub(super) fn swarm_in_memory(keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
+    swarm_over(secured(MemoryTransport::new(), keys)?, keys, config)
+}
+
+fn swarm_over(direct: Connections, keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
     let me = keys.public().to_peer_id();
     let (by_relay, relays) = relay::client::new(me);
-    let port = OnePort::new(accepted, Arc::clone(&reach));
-    let transport = transport(keys, port, quic(keys, reach), by_relay)?;
+    let joined = secured(by_relay, keys)?.or_transport(direct).map(|either, _| either.into_inner());
+    let joined = TransportTimeout::with_outgoing_timeout(joined, CALL_TIME);
+    let transport = TransportTimeout::with_ingoing_timeout(joined, HANDSHAKE_TIME).boxed();
     let parts = Parts::new(keys, me, config, relays)?;
     let swarming = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIME);
     Ok(Swarm::new(transport, parts, me, swarming))
 }
 
-fn transport(
-    keys: &Keypair,
-    port: OnePort,
-    quic: Quic,
-    by_relay: relay::client::Transport,
-) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let noise = || noise::Config::new(keys).map_err(io::Error::other);
+/// Noise and yamux over streams of bytes.
+fn secured<T>(raw: T, keys: &Keypair) -> io::Result<Connections>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    let noise = noise::Config::new(keys).map_err(io::Error::other)?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX.into());
-    let tcp = port.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux.clone());
-    let relayed = by_relay.upgrade(Version::V1Lazy).authenticate(noise()?).multiplex(yamux);
-    let direct = tcp.or_transport(quic).map(|either, _| match either {
-        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-        Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-    });
-    // Names are resolved around both: who resolves names takes any address, and would leave none to the next.
-    let direct = dns::tokio::Transport::system(direct)?;
-    let joined = relayed.or_transport(direct).map(|either, _| match either {
-        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-        Either::Right(direct) => direct,
-    });
-    let joined = TransportTimeout::with_outgoing_timeout(joined, CALL_TIME);
-    Ok(TransportTimeout::with_ingoing_timeout(joined, HANDSHAKE_TIME).boxed())
+    Ok(raw.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux).boxed())
 }
 
 /// QUIC within the node's limits.

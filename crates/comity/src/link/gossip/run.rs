@@ -70,14 +70,11 @@ impl Runner {
         Self { swarm, config, reach, orders, told, far, dialed, relayed, judged, counters }
     }
 
-    /// Listens by TCP and by QUIC, and runs until nobody orders any more.
-    pub(super) async fn run(mut self, place: &Place) {
-        place.reached.iter().for_each(|socket| self.listen(address_of(*socket)));
-        for socket in &place.bound {
-            self.listen(Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1));
-        }
+    /// Listens, and runs until nobody orders any more.
+    pub(super) async fn run(mut self, place: Place) {
+        place.listens.iter().for_each(|address| self.listen(address.clone()));
         if self.config.relay {
-            self.offer_to_relay(place);
+            self.offer_to_relay(&place);
         }
         let mut again = interval(AGAIN_EVERY);
         let mut look = interval(LOOK_EVERY);

@@ -36,7 +36,7 @@ impl Side {
         let address = listener.local_addr().expect("bound");
         let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, ..config });
         let (hand, accepted) = door();
-        let place = Place::new(vec![address], &[], Vec::new());
+        let place = Place::new(&[address], &[], Vec::new());
         let started = Gossip::start(&keys, config.expect("on by default"), place, accepted, Counters::new("test"));
         let (gossip, told, running) = started.expect("it starts");
         let stop = CancellationToken::new();

@@ -171,6 +171,11 @@ pub(super) fn address_of(socket: SocketAddr) -> Multiaddr {
     Multiaddr::from(socket.ip()).with(Protocol::Tcp(socket.port()))
 }
 
+/// The same port by QUIC, as libp2p writes it.
+pub(super) fn quic_address_of(socket: &SocketAddr) -> Multiaddr {
+    Multiaddr::from(socket.ip()).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1)
+}
+
 /// The TCP address that this is, and the peer it names.
 pub(super) fn socket_of(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)> {
     let mut parts = address.iter();

@@ -43,7 +43,7 @@ impl Foreign {
     async fn meet(node: &Network) -> Self {
         let keys = KeyPair::from_seed([7; 32]);
         let (_, accepted) = door();
-        let place = Place::new(Vec::new(), &[], Vec::new());
+        let place = Place::new(&[], &[], Vec::new());
         let gossip = config().gossip.expect("on by default");
         let started = Gossip::start(&keys, gossip, place, accepted, Counters::new("test"));
         let (gossip, told, running) = started.expect("it starts");
