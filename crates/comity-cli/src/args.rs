@@ -1,11 +1,15 @@
 //! The command line: every command and flag, and what `--help` and the man pages say of them.
 //! What a command does is in `command/`.
 
+mod discovery;
 mod files;
 mod journal;
+mod manual;
 
+pub(crate) use discovery::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
+pub(crate) use manual::{Completions, Man};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -210,62 +214,6 @@ pub(crate) struct Peers {
     /// Only peers that can do this
     #[arg(long, value_name = "C")]
     pub(crate) capability: Option<String>,
-}
-
-/// Flags of `comity discover`.
-#[derive(Debug, Args)]
-pub(crate) struct Discover {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// How long to look at most, as in `500ms`, `5s`
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    /// Only peers that can do this; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-}
-
-/// Flags of `comity announce`.
-#[derive(Debug, Args)]
-pub(crate) struct Announce {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// Seconds between announcements [default: mqtt.interval_seconds, 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=1200))]
-    pub(crate) interval: Option<u16>,
-    /// Something that is there to be done; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-    /// Where it can be reached
-    #[arg(long, value_name = "URL")]
-    pub(crate) url: Option<String>,
-}
-
-/// Flags of `comity federation:peers`.
-#[derive(Debug, Args)]
-pub(crate) struct FederationPeers {
-    /// A broker; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// Go on, and show every change
-    #[arg(long)]
-    pub(crate) watch: bool,
-    /// Only peers that can do this; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-}
-
-/// Flags of `comity broker`.
-#[derive(Debug, Args)]
-pub(crate) struct Broker {
-    /// Where to listen; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1883")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Where to listen for WebSockets
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) ws: Option<std::net::SocketAddr>,
 }
 
 /// Arguments of `comity trust`.
@@ -496,22 +444,6 @@ pub(crate) struct Bench {
     /// How many queries are put to PEER
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) queries: u32,
-}
-
-/// Arguments of `comity completions`.
-#[derive(Debug, Args)]
-pub(crate) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Arguments of `comity man`.
-#[derive(Debug, Args)]
-pub(crate) struct Man {
-    /// Where to write one page for every command; without it `comity(1)` is printed
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
 }
 
 /// A value of a closed list, by its name.
