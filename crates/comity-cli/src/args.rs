@@ -5,12 +5,14 @@ mod claims;
 mod files;
 mod inbox;
 mod journal;
+mod manual;
 mod mqtt;
 
 pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use inbox::{Digest, Inbox};
 pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
+pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -501,22 +503,6 @@ pub(crate) struct Bench {
     /// How many queries are put to PEER
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) queries: u32,
-}
-
-/// Arguments of `comity completions`.
-#[derive(Debug, Args)]
-pub(crate) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Arguments of `comity man`.
-#[derive(Debug, Args)]
-pub(crate) struct Man {
-    /// Where to write one page for every command; without it `comity(1)` is printed
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
 }
 
 /// A value of a closed list, by its name.

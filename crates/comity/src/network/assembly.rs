@@ -18,9 +18,9 @@ use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
-use crate::store::journal::Limits;
+use crate::store::journal::{Journal, Limits};
 use crate::store::{GROUP_MAX, Store};
-use comity_core::node::{self, Answer, Ask, Input, Node, SourceHealth};
+use comity_core::node::{self, Answer, Ask, Input, Node, Record, SourceHealth};
 use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
 use comity_core::{inbox, outbound, throttle};
@@ -238,19 +238,9 @@ pub(super) async fn assemble(
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
-    let reports = handle.clone();
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
-    let (held, written) = (home.clone(), journal.clone());
-    let store = tokio::spawn(async move {
-        let inform = move |input| {
-            let handle = reports.clone();
-            async move { handle.inform(input).await }
-        };
-        store.write(taken, inform).await;
-        written.close().await;
-        drop(held);
-    });
+    let store = tokio::spawn(write(store, taken, handle.clone(), (journal.clone(), home.clone())));
     let driver = tokio::spawn(driver.run(links.clone(), records));
     follow.resume(followed.as_ref());
     let reachable = door::Config::from(&config);
@@ -263,9 +253,8 @@ pub(super) async fn assemble(
     let mut checks = first_checks(&handle, home.folder().to_owned(), (disk, journal.disk()));
     checks.push(follow.check());
     let (checks, ill) = examine(&handle, &config, checks);
-    let router = door::metrics(handle.clone(), checks, names);
-    let speaks = link::Speaks::default();
-    doors.push(tokio::spawn(link::listen(metrics, speaks, router, limits, counters.clone(), stop.clone())));
+    let (router, speaks) = (door::metrics(handle.clone(), checks, names), link::Speaks::default());
+    doors.push(tokio::spawn(link::listen(metrics, speaks, router, limits, counters, stop.clone())));
     tokio::spawn(async move { stop.run_until_cancelled(scribe.watch_peers()).await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
@@ -280,6 +269,22 @@ pub(super) async fn assemble(
         running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
         handle,
     })))
+}
+
+/// Writes records until nobody has any more; then everything is on the disk, and the data directory is let go.
+async fn write(
+    store: Store,
+    records: mpsc::Receiver<(u64, Record)>,
+    handle: Handle,
+    (journal, home): (Journal, Arc<Home>),
+) {
+    let inform = move |input| {
+        let handle = handle.clone();
+        async move { handle.inform(input).await }
+    };
+    store.write(records, inform).await;
+    journal.close().await;
+    drop(home);
 }
 
 /// Carries out health checks from now on; what is cancelled when a critical one keeps failing, where the node is to

@@ -271,8 +271,7 @@ fn read_segment(
 ) -> io::Result<(u64, Option<Head>)> {
     let mut lines = Lines::open(path, 0, bytes)?;
     let (mut ahead, mut end, mut head) = (chain.clone(), 0, None);
-    loop {
-        let Piece::Line(line) = lines.read()? else { break };
+    while let Piece::Line(line) = lines.read()? {
         let Ok(link) = read_checked(line) else { break };
         let Ok(signed) = ahead.step(&link) else { break };
         if signed.is_some() || is_enough(ahead.next()) {
