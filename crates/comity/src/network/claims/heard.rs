@@ -5,10 +5,13 @@ use super::run::Runner;
 use super::told::What;
 use comity_core::claim::{Finish, Input, Standing, Task, TaskId, Word};
 use comity_core::id::NodeId;
-use comity_core::wire::gossip::body::ASKS;
+use comity_core::wire::gossip::body::{ASKS, Availability};
 use comity_core::wire::gossip::task::{self, REASON, RESULT, STATUS};
 use comity_core::wire::gossip::{Envelope, Kind};
 use serde_json::{Map, Value};
+
+/// Nodes of which it is remembered how much they have to do; with more, all are forgotten.
+const PRESENT_MAX: usize = 1024;
 
 impl Runner {
     /// A word of another node. Says whether it is news.
@@ -77,9 +80,21 @@ impl Runner {
         match envelope.kind {
             Kind::TaskProgress => self.hear_progress(from, &envelope.data),
             Kind::TaskComplete => self.hear_bare_end(from, &envelope.data),
+            Kind::AvailabilityBroadcast => return self.hear_presence(from, &envelope.data),
             _ => {}
         }
         true
+    }
+
+    /// Every node says every half a minute that it is there; how much it has to do is news only when it changes, and
+    /// who comes is told otherwise.
+    fn hear_presence(&mut self, from: NodeId, data: &Map<String, Value>) -> bool {
+        let Ok(said) = Availability::from_data(data) else { return true };
+        if self.present.len() >= PRESENT_MAX && !self.present.contains_key(&from) {
+            self.present.clear();
+        }
+        let said = (said.available_for_work, said.current_tasks, said.status);
+        self.present.insert(from, said).is_some_and(|before| before != said)
     }
 
     fn hear_progress(&mut self, from: NodeId, data: &Map<String, Value>) {

@@ -8,7 +8,9 @@ use super::{ClaimError, Claims, KEPT, Order, Taken, TaskChange, TaskView};
 use crate::driver::Handle;
 use crate::network::topics::{TopicError, Topics};
 use comity_core::claim::{Config, Effect, Finish, Lease, Lost, Mine, Outcome, Refused, Standing, State, Task, Word};
+use comity_core::id::NodeId;
 use comity_core::node::{Answer, Ask, Refusal};
+use comity_core::wire::gossip::body::Status;
 use comity_core::wire::gossip::task::{self, REASON, RESULT};
 use comity_core::wire::gossip::{BadGossip, Envelope};
 use serde_json::Value;
@@ -45,6 +47,8 @@ pub(in crate::network) struct Runner {
     /// Who is told when all of the step is on disk.
     replies: Vec<(oneshot::Sender<Result<TaskView, ClaimError>>, Task)>,
     pub(super) presence: Presence,
+    /// How much other nodes have to do, as they said last: whether they take more, how many tasks they have, how they are.
+    pub(super) present: BTreeMap<NodeId, (bool, u64, Status)>,
 }
 
 impl Claims {
@@ -79,6 +83,7 @@ impl Runner {
             say_at: Instant::now(),
             waiting: BTreeMap::new(),
             replies: Vec::new(),
+            present: BTreeMap::new(),
             presence: Presence::new(&kept["capabilities"], now.wall),
             handle,
         }
