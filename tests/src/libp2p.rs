@@ -76,6 +76,9 @@ impl Foreign {
         let events = &mut self.events;
         self.lines.wait_for(what, within, |line| {
             let said: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            if is_presence(line) {
+                return None;
+            }
             if wanted(&said) {
                 return Some(said);
             }
@@ -88,6 +91,9 @@ impl Foreign {
     pub fn all(&mut self, within: Duration, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let end = Instant::now() + within;
         while let Some(line) = self.lines.next(end.saturating_duration_since(Instant::now())) {
+            if is_presence(&line) {
+                continue;
+            }
             self.events.push_back(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
         }
         let (all, others) = std::mem::take(&mut self.events).into_iter().partition(wanted);
@@ -108,6 +114,12 @@ impl Foreign {
             said["event"] == "message" && said["at"] == name && said["topic"] == topic
         })
     }
+}
+
+/// Whether a line tells what a node says of itself, time and again: that it is there, and what it can do.
+pub fn is_presence(line: &str) -> bool {
+    let line = line.replace('\\', "");
+    line.contains(r#""node_id":"ed25519:"#) && (line.contains("availability_broadcast") || line.contains("capability_"))
 }
 
 /// Where a node is reached by libp2p: its PeerId, and its TCP and QUIC addresses, as `comity topic list` says.

@@ -1,6 +1,6 @@
 //! Topics among other implementations of libp2p: js-libp2p and py-libp2p as they come, each with its own GossipSub.
 
-use comity_tests::libp2p::{Foreign, Located};
+use comity_tests::libp2p::{Foreign, Located, is_presence};
 use comity_tests::lines::Lines;
 use comity_tests::node::{Node, text};
 use comity_tests::peers::output;
@@ -68,7 +68,7 @@ fn watching(node: &Node, js: &mut Foreign) -> Lines {
 fn told(watching: &mut Lines, what: &str) -> Value {
     watching.wait_for(what, PATIENCE, |line| {
         let message: Value = serde_json::from_str(line).expect("one JSON object a line");
-        (message["channel"] != PROBE).then_some(message)
+        (message["channel"] != PROBE && !is_presence(line)).then_some(message)
     })
 }
 
