@@ -145,7 +145,8 @@ fn what_is_wrong_with_a_copy_is_named_by_the_command_and_by_anothers_program() {
         std::fs::write(&wrong, text).expect("it is ours");
         both_name(&wrong, said);
     };
-    changed(text.replacen("\"progress\":0.5", "\"progress\":0.6", 1), "entry 1: changed");
+    let said = lines.iter().position(|line| line.contains(r#""progress":0.5"#)).expect("it was published");
+    changed(text.replacen("\"progress\":0.5", "\"progress\":0.6", 1), &format!("entry {said}: changed"));
     changed([&lines[..3], &lines[4..]].concat().concat(), "entry 3: missing");
     changed([&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat().concat(), "entry 2: reordered");
     changed(text[..text.len() - 20].to_owned(), &format!("entry {}: torn", lines.len() - 1));
@@ -166,11 +167,17 @@ fn what_is_wrong_with_a_copy_is_named_by_the_command_and_by_anothers_program() {
 fn one_entry_is_proved_to_who_has_nothing_else() {
     let (ann, bob) = pair();
     let file = ann.data_dir().join("proof.json");
-    ann.says(&["journal", "prove", "1", "--out", &file.display().to_string()]);
+    let said = ann.says(&["journal", "query", "--type", "task_progress", "--json"]);
+    let said: Value = serde_json::from_str(said.lines().next().expect("an entry")).expect("JSON");
+    let index = said["index"].to_string();
+    ann.says(&["journal", "prove", &index, "--out", &file.display().to_string()]);
     let [key, other] = [&ann, &bob].map(|node| node.json(&["id"])["node"].as_str().expect("a node id").to_owned());
     let check = |key: &str| comity(&["journal", "check", "--key", key]).arg(&file).output().expect("it runs");
     let right = check(&key);
-    assert!(String::from_utf8_lossy(&right.stdout).starts_with("entry 1 is in the journal of ed25519:"), "{right:?}");
+    assert!(
+        String::from_utf8_lossy(&right.stdout).starts_with(&format!("entry {index} is in the journal of ed25519:")),
+        "{right:?}"
+    );
     comity_tests::peers::output(verifier().arg("--proof").arg(&file).arg(&key));
     assert_eq!(check(&other).status.code(), Some(1));
     let text = std::fs::read_to_string(&file).expect("it is text");

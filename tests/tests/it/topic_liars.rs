@@ -2,7 +2,7 @@
 //! plain that they lie, and a node goes on serving the honest ones beside them.
 
 use comity_tests::hostile::GROWTH_MAX;
-use comity_tests::libp2p::{Foreign, Located};
+use comity_tests::libp2p::{Foreign, Located, is_presence};
 use comity_tests::lines::Lines;
 use comity_tests::node::{Node, text};
 use comity_tests::{PATIENCE, until};
@@ -66,7 +66,7 @@ impl Scene {
 
     /// The claims that the node shows from now on, until nothing comes.
     fn shown(&mut self) -> Vec<String> {
-        let lines = self.watching.during(SILENCE).into_iter();
+        let lines = self.watching.during(SILENCE).into_iter().filter(|line| !is_presence(line));
         let claims = lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
         claims.map(|message| text(&message["payload"]["data"]["agent_id"])).collect()
     }

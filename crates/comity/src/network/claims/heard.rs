@@ -86,15 +86,15 @@ impl Runner {
         true
     }
 
-    /// Every node says every half a minute that it is there; how much it has to do is news only when it changes, and
-    /// who comes is told otherwise.
+    /// Every node says every half a minute that it is there; how much it has to do is news when it is heard first,
+    /// and when it changes.
     fn hear_presence(&mut self, from: NodeId, data: &Map<String, Value>) -> bool {
         let Ok(said) = Availability::from_data(data) else { return true };
         if self.present.len() >= PRESENT_MAX && !self.present.contains_key(&from) {
             self.present.clear();
         }
         let said = (said.available_for_work, said.current_tasks, said.status);
-        self.present.insert(from, said).is_some_and(|before| before != said)
+        self.present.insert(from, said).is_none_or(|before| before != said)
     }
 
     fn hear_progress(&mut self, from: NodeId, data: &Map<String, Value>) {
