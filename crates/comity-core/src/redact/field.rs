@@ -188,7 +188,9 @@ fn of_joined(last: &str) -> Option<Noun> {
     };
     const TOKEN_ENDS: &[&str] = words! {
         "accesstoken" "authtoken" "refreshtoken" "bearertoken" "sessiontoken" "apitoken" "idtoken" "usertoken"
-        "bottoken" "securitytoken"
+        "bottoken" "securitytoken" "identitytoken" "registrytoken" "logintoken" "servicetoken" "admintoken"
+        "privatetoken" "deploytoken" "clienttoken" "oauthtoken" "jwttoken" "csrftoken" "xsrftoken" "apptoken"
+        "personaltoken" "ssotoken" "sastoken" "resettoken" "vaulttoken" "githubtoken" "gitlabtoken" "npmtoken"
     };
     let ends = |words: &[&str]| words.iter().any(|word| last.ends_with(word));
     match () {
@@ -207,7 +209,8 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
     match before {
         "private" | "priv" | "privkey" => Some(Noun::PrivateKey),
         "public" | "pub" | "primary" | "foreign" | "partition" | "sort" | "cache" | "object" | "row" | "map"
-        | "idempotency" | "routing" => None,
+        | "idempotency" | "routing" | "recv" | "search" | "trusted" | "refresh" | "list" | "delete" | "import" | "from"
+        | "by" | "for" | "with" | "the" | "this" | "that" | "of" | "to" | "on" => None,
         "site" | "publishable" | "publish" | "measurement" | "tracking" | "anon" => None,
         _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"

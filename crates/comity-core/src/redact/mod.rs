@@ -28,6 +28,7 @@ mod read;
 mod rule;
 mod rules;
 mod said;
+mod section;
 mod seek;
 mod spans;
 mod spare;

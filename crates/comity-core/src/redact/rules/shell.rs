@@ -21,6 +21,44 @@ macro_rules! behind {
 }
 
 pub(super) const RULES: &[Rule] = &[
+    after("printed-file", High, SHELL, &["$ cat ", "# cat ", "> cat ", "% cat ", "> type ", "> gc "], r#"\S{0,80}(?:pass|pwd|secret|token|_key|apikey|api-key|cred)[\w.-]{0,24}(?: *#[^\n]{0,80})?\r?\n([^\s"'$<{\[-]\S{7,200})\s*(?:\n|\z)"#).check(Check::Strong),
+    after(
+        "byte-key",
+        Critical,
+        SHELL,
+        &["id.json", "keypair", "uint8array(", "uint8array.from(", "fromsecretkey(", "secretkey", "secret_key", "privatekey", "private_key"],
+        r#"[^\n\[]{0,60}\n?[^\n\[]{0,20}\[((?:\s{0,4}\d{1,3}\s{0,4},){63}\s{0,4}\d{1,3})\s{0,4}\]"#,
+    ),
+    after(
+        "short-byte-key",
+        Critical,
+        SHELL,
+        &["secretkey", "secret_key", "privatekey", "private_key", "seed_bytes", "seedbytes"],
+        r#"[^\n\[]{0,60}\n?[^\n\[]{0,20}\[((?:\s{0,4}(?:0x)?\w{1,3}\s{0,4},){31}\s{0,4}(?:0x)?\w{1,3}),?\s{0,4}\]"#,
+    ),
+    after(
+        "package-runner-key",
+        High,
+        LOGIN,
+        &["npx ", "uvx ", "bunx ", "pnpm dlx ", "pipx run ", "codecov.io/bash", "uploader.codecov.io", "codecovcli ", "./codecov ", "codecov -"],
+        r#"[^\n|;]{0,240}?\s(?:-t|--?key|-k|--token|--api-?key|--secret)[ =]["']?([A-Za-z0-9_+/=.-]{20,200})"#,
+    )
+    .check(Check::Drawn),
+    after("named-user-argument", High, SHELL, &["-auth ", "--auth=", "--basic-auth ", "--basic-auth=", "--credentials ", "--creds ", "--userpass ", "--proxy-auth ", "--user-pass ", "-authuser "], r#"["']?[\w.@-]{1,60}:([^\s"'$<{][^\s"']{3,200})"#).check(Check::Strong),
+    after("short-user-argument", High, SHELL, &[" -u "], r#"["']?[\w.@-]{1,60}:([^\s"'$<{/][^\s"']{5,200})"#).random(),
+    after("user-and-password-variable", High, SHELL, &["_auth=", "_auth: ", "_auth = ", "_userpass=", "_basic_auth="], r#"["']?[\w.@-]{1,60}[:/]([^\s"'$<{/][^\s"']{4,200})"#).check(Check::Strong),
+    token(
+        "traffic-secret",
+        High,
+        SHELL,
+        &[
+            "CLIENT_RANDOM ", "CLIENT_TRAFFIC_SECRET_", "SERVER_TRAFFIC_SECRET_", "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_EARLY_TRAFFIC_SECRET", "EXPORTER_SECRET", "EARLY_EXPORTER_SECRET",
+            "QUIC_CLIENT_TRAFFIC_SECRET_", "QUIC_SERVER_TRAFFIC_SECRET_", "RSA Session-ID:",
+        ],
+        r"\d{0,2} ?[a-fA-F0-9]{16,64} ?(?:Master-Key:)?([a-fA-F0-9]{64,96})",
+    ),
+    after("filled-password", High, SHELL, &["password", "passwd", "passphrase", "'pw", "\"pw", "#pw", "secret", "token"], r#"[\w-]{0,20}[/i"'`\]\\)]{1,6}\s?(?:,\s{0,4}(?:with:\s?|exact=\w+\)\s?)?|(?:\.\w{1,20}\([^()\n]{0,40}\)){0,2}\.(?:type|fill|send_?keys|val|set_?value|set|type_?text|add_?value|press_?sequentially|input)\(\s?(?:text=)?)["'`]([^"'`\n]{4,100})["'`]\s?[,)}\n]"#).check(Check::Strong),
     after("mail-and-password", High, SHELL, &[".com:", ".org:", ".net:", ".de:", ".io:", ".example:", ".com|", ".org|", ".net|"], r#"([^\s:/"'<>|,;()]{6,60})(?:\s|\z)"#).check(Check::Strong),
     after("user-and-host", High, SHELL, &["admin:", "root:", "administrator:", "postgres:", "ubuntu:", "pi:"], r#"([^\s@/:"'$<{]{5,60})@[\w-]{1,60}[.\w]{0,60}"#).check(Check::Strong),
     after("admin-and-password", High, SHELL, &["admin / ", "root / ", "administrator / "], r"([^\s/|]{6,60})(?:\s|\z)").check(Check::Strong),
@@ -73,7 +111,7 @@ pub(super) const RULES: &[Rule] = &[
     after("snmp-privacy-argument", High, SHELL, &["snmpwalk ", "snmpget ", "snmpset ", "snmpbulkwalk "], flag!(r"-X ")),
     after("wifi-passphrase-argument", High, SHELL, &["wpa_passphrase "], r#"(?:"[^"]{1,40}"|'[^']{1,40}'|[^\s"']{1,40})\s+["']?([^\s"'$<>|]{8,63})"#),
     after("mqtt-argument", High, SHELL, &["mosquitto_pub", "mosquitto_sub", "mosquitto_rr", "mqttx ", "mqtt pub ", "mqtt sub "], flag!(r"-P |--pw |-pw ")),
-    after("upload-argument", High, SHELL, &["twine ", "nexus ", "jfrog ", "jf ", "cf ", "ibmcloud ", "skopeo ", "buildah ", "ctr ", "crane "], flag!(r"-p |--creds [^\s:]{1,60}:|-u [^\s:]{1,60}:")),
+    after("upload-argument", High, SHELL, &["twine ", "nexus ", "jfrog ", "jf ", "cf ", "ibmcloud ", "skopeo ", "buildah ", "ctr ", "crane ", "conan ", "vsce ", "ovsx ", "expo ", "eas ", "nuget ", "helm "], flag!(r"-p |--creds [^\s:]{1,60}:|-u [^\s:]{1,60}:")),
     after(
         "package-login",
         High,
@@ -109,7 +147,7 @@ pub(super) const RULES: &[Rule] = &[
     after("curl-joined-user", High, SHELL, &["curl"], r#"(?:\s[^\n|;]{0,400}?)?\s-[a-zA-Z]{1,6}u\s?["']?[^\s:"'$]{1,100}:([^\s"']{1,200})"#),
     after("curl-cookie", Medium, SHELL, &["curl"], r#"(?:\s[^\n|;]{0,400}?)?\s(?:-b|--cookie)[ =]?["']?[\w.-]{1,60}=([^\s"';$]{16,400})"#).random(),
     after("redis-acl-password", High, SHELL, &["acl setuser "], r#"\S{1,60} [^\n]{0,200}?>([^\s"']{3,200})"#),
-    token("redis-auth-line", High, SHELL, &["AUTH "], r#"(?:[\w.-]{1,60} )?["']?([^\s"'$#<]{6,200})["']?\s*(?:\n|\z)"#).check(Check::Strong),
+    token("redis-auth-line", High, SHELL, &["AUTH "], r#"(?:[\w.-]{1,60} )?["']?([^\s"'$#<\[\]=]{6,200}=?)["']?\s*(?:\n|\z)"#).check(Check::Strong),
     after("irc-identify", High, SHELL, &["nickserv identify ", "nickserv :identify ", "identify ", "/oper "], r#"(?:[\w.-]{1,40} )?([^\s"'$<]{5,100})\s*(?:\n|\z)"#).check(Check::Strong),
     token("imap-login", High, SHELL, &[" LOGIN "], r#"["']?[\w.@-]{1,80}["']? ["']?([^\s"'$<]{4,100})["']?\s*(?:\n|\\r|\z)"#).check(Check::Strong),
     token("ftp-pass", High, SHELL, &["PASS "], r#"([^\s"'$<:;,=]{5,100})\s*(?:\n|\\r|\z)"#).check(Check::Strong),

@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         "flutterwave-key",
         Critical,
         PAYMENT,
-        &["FLWSECK-", "FLWSECK_TEST-", "FLWPUBK_TEST-"],
+        &["FLWSECK-", "FLWSECK_TEST-"],
         r"[A-Za-z0-9]{12,}(?:-X)?",
     ),
     token("paystack-key", High, PAYMENT, &["sk_"], r"(?:live|test)_[A-Za-z0-9]{32,}").random(),
