@@ -8,7 +8,7 @@ use super::rule::{Check, Find, NEAR_BYTES, Rule};
 use super::spans::Span;
 use super::value::{self, Strength};
 use super::{
-    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, steps, verdict, webtoken,
+    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, spoken, steps, verdict, webtoken,
 };
 use crate::redact::field::Noun;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -295,6 +295,7 @@ impl Compiled {
                 is_drawn(whole)
                     && value::strength(whole) == Strength::Random
                     && has_digit(whole)
+                    && !value::is_worded(whole)
                     && !verdict::is_public(whole)
             }
             Check::Basic => is_basic(whole),
@@ -396,6 +397,7 @@ fn is_strong(whole: &str) -> bool {
         || value::is_passphrase(whole);
     fits && !value::is_stand_in(whole)
         && !whole.contains("://")
+        && !spoken::is_file(whole)
         && !code::is_sentence(whole)
         && !whole.starts_with(['/', '.'])
 }

@@ -264,7 +264,8 @@ impl<'t> Candidate<'t> {
         let separated = sign
             .strip_prefix(['/', ':', ',', '|'])
             .or_else(|| sign.strip_prefix("and "))
-            .or_else(|| sign.strip_prefix("y "))?;
+            .or_else(|| sign.strip_prefix("y "))
+            .or_else(|| sign.strip_prefix("with "))?;
         let at = self.text.len() - separated.trim_start_matches(BLANKS).len();
         let second = Self::at(self.text, at)?;
         (strong(&second) && whole.len() > 1).then_some(second.range)
@@ -338,7 +339,7 @@ fn is_mail(whole: &str) -> bool {
     !user.is_empty() && host.contains('.') && host.bytes().all(named)
 }
 
-fn is_file(whole: &str) -> bool {
+pub(super) fn is_file(whole: &str) -> bool {
     const ENDS: &[&str] = words! {
         ".md" ".txt" ".pem" ".key" ".json" ".yaml" ".yml" ".env" ".crt" ".toml" ".conf" ".ini" ".js" ".ts" ".py" ".rs"
         ".go" ".html" ".php" ".java" ".com" ".org" ".net" ".io" ".dev" ".zip" ".pdf" ".kdbx" ".gpg"

@@ -16,7 +16,7 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
         Noun::Cookie => return cookie(text, link, found),
         Noun::Seed => return seed(text, link, found),
         Noun::Pin => return pin(whole, link).then(|| found.range.clone()),
-        Noun::SecretId => return is_uuid(whole).then(|| found.range.clone()),
+        Noun::SecretId => return value::is_uuid(whole).then(|| found.range.clone()),
         _ => {}
     }
     if is_of_an_address(text, name.start) || is_template_around(text, name.start, link) {
@@ -95,7 +95,11 @@ fn enough(noun: Noun, strength: Strength, whole: &str) -> bool {
     match noun {
         Noun::Password => true,
         Noun::SomeKey => {
-            strength >= Strength::Random && !whole.contains(' ') && !whole.starts_with("0x") && has_both(whole)
+            strength >= Strength::Random
+                && !whole.contains(' ')
+                && !whole.starts_with("0x")
+                && has_both(whole)
+                && (value::is_uuid(whole) || !value::is_worded(whole))
                 || is_noise(whole)
         }
         Noun::Token | Noun::ApiKey if is_phrase_with_number(whole) => true,
@@ -191,7 +195,7 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
     if is_netrc(text, name.start) {
         return true;
     }
-    if text[..name.start].ends_with('/') || is_uuid(whole) {
+    if text[..name.start].ends_with('/') || value::is_uuid(whole) {
         return false;
     }
     let ends = matches!(found.next, 0 | b'\n' | b'.' | b',' | b'\r');
@@ -211,13 +215,6 @@ pub(super) fn is_version(whole: &str) -> bool {
         .take_while(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     let dotted = bare.split(['-', '+']).next().unwrap_or_default().split('.').count();
     dotted >= 3 && numbers.count() >= 3
-}
-
-fn is_uuid(whole: &str) -> bool {
-    let parts = [8, 4, 4, 4, 12];
-    whole.len() == 36
-        && whole.split('-').map(str::len).eq(parts)
-        && whole.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Whether the line is of a `.netrc`.

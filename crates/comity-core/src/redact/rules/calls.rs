@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         High,
         KEY,
         &[
-            "client(", "ClientV2(", "AsyncClient(", "OpenAI(", "anthropic(", "algoliasearch(", "twilio(", "stripe(", "pusher(",
+            "client(", "Client::new(", "ClientV2(", "AsyncClient(", "OpenAI(", "anthropic(", "algoliasearch(", "twilio(", "stripe(", "pusher(",
             "Handler(", "OAuth1(", "OAuth1Session(", "OAuthHandler(", "tweepy.Client(", "setApiKey(", "set_api_key(",
             "withApiKey(", "with_api_key(", "configure(", "octokit(", "github(", "gitlab(", "SendGridAPIClient(", "mailgun(",
             "SlackClient(", "WebClient(", "TeleBot(", "updater(", "bot(", "ably(", "mapbox(", "ImgurClient(", "pinecone(",

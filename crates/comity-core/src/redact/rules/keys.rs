@@ -131,6 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .random(),
     after("otp-seed", High, &["mfa"], &["otpauth://"], r#"[^\s"'<>]{1,300}?secret=([A-Za-z2-7]{8,})"#),
+    after("otp-export", Critical, &["mfa"], &["otpauth-migration://"], r#"[^\s"'<>]{0,40}?data=([\w%+/=-]{20,})"#),
     after(
         "recovery-link",
         Low,
