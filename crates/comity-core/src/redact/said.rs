@@ -94,7 +94,7 @@ fn noun_may_follow(text: &str, at: usize) -> bool {
 fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
     let stop = value::floor(text, end + REACH_MAX);
     // `password=x` is a setting, and no sentence.
-    if text[end..].starts_with('=') && !text[end..].starts_with("= ") {
+    if text[end..].starts_with('=') && !text[end..].starts_with("= ") || text[end..].starts_with("::") {
         return None;
     }
     let mut at = end;

@@ -313,8 +313,11 @@ pub(super) fn wordlike(letters: &str) -> bool {
 /// name with a digest behind it.
 pub(super) fn is_worded(value: &str) -> bool {
     const TENTHS: usize = 4;
+    if value.contains("//") {
+        return true;
+    }
     let words = value
-        .split(['-', '_', '.', '/'])
+        .split(['-', '_', '.', '/', '+', '%'])
         .filter(|part| part.len() > 1 && part_strength(part) <= Strength::Numbered)
         .map(str::len)
         .sum::<usize>();

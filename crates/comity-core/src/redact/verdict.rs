@@ -103,6 +103,8 @@ fn enough(noun: Noun, strength: Strength, whole: &str) -> bool {
                 || is_noise(whole)
         }
         Noun::Token | Noun::ApiKey if is_phrase_with_number(whole) => true,
+        // A colour.
+        Noun::Token if whole.len() == 7 && whole.starts_with('#') => false,
         // An address on a chain, a contract.
         Noun::Token if whole.len() == 42 && whole.starts_with("0x") => false,
         _ if strength == Strength::Numbered => whole.len() >= 6 && !whole.contains(['-', '_', '.', '/', ' ', ':', ',']),
@@ -303,7 +305,7 @@ fn credential(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     }
     let whole = text.get(range.clone())?;
     let fits = whole.len() >= 8
-        && !whole.starts_with(['&', '('])
+        && !whole.starts_with(['&', '(', '!'])
         && !whole.contains(' ')
         && value::strength(whole) >= Strength::Mixed;
     (fits && !value::is_stand_in(whole) && !code::is_code(whole) && !is_public(whole) && !whole.contains("://"))
