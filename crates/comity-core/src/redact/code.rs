@@ -40,7 +40,9 @@ pub(super) fn is_code(value: &str) -> bool {
     let (head, rest) = value.split_at(name);
     if let Some(variable) = rest.strip_prefix('$').filter(|_| head.is_empty()) {
         let name = variable.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(0);
-        return name > 0 && (&variable[name..] == "-" || ["[", "->", "::", "("].iter().any(|sign| variable[name..].starts_with(sign)));
+        return name > 0
+            && (&variable[name..] == "-"
+                || ["[", "->", "::", "("].iter().any(|sign| variable[name..].starts_with(sign)));
     }
     if head.is_empty() {
         let bare = value.trim_start_matches(['(', '[']);

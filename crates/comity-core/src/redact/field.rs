@@ -210,8 +210,8 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
     match before {
         "private" | "priv" | "privkey" => Some(Noun::PrivateKey),
         "public" | "pub" | "primary" | "foreign" | "partition" | "sort" | "cache" | "object" | "row" | "map"
-        | "idempotency" | "routing" | "restore" | "recv" | "search" | "trusted" | "refresh" | "list" | "delete" | "import" | "from"
-        | "by" | "for" | "with" | "the" | "this" | "that" | "of" | "to" | "on" => None,
+        | "idempotency" | "routing" | "restore" | "recv" | "search" | "trusted" | "refresh" | "list" | "delete"
+        | "import" | "from" | "by" | "for" | "with" | "the" | "this" | "that" | "of" | "to" | "on" => None,
         "site" | "publishable" | "publish" | "measurement" | "tracking" | "anon" => None,
         _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"

@@ -106,9 +106,24 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
 /// `set -x NAME value` of fish, `setx`, `setenv`, `git config NAME value`: a shell's settings without a sign.
 fn is_set_by_command(bytes: &[u8], start: usize) -> bool {
     const COMMANDS: &[&[u8]] = &[
-        b"setx ", b"setenv ", b"set -x ", b"set -gx ", b"set -xg ", b"set -Ux ", b"set -xU ", b"set -lx ", b"set -g ",
-        b"set -U ", b"set -Uxg ", b"config set ", b"config set --secret ", b"config --global ", b"config --local ",
-        b"configure set ", b"param set ", b"secret add ",
+        b"setx ",
+        b"setenv ",
+        b"set -x ",
+        b"set -gx ",
+        b"set -xg ",
+        b"set -Ux ",
+        b"set -xU ",
+        b"set -lx ",
+        b"set -g ",
+        b"set -U ",
+        b"set -Uxg ",
+        b"config set ",
+        b"config set --secret ",
+        b"config --global ",
+        b"config --local ",
+        b"configure set ",
+        b"param set ",
+        b"secret add ",
     ];
     COMMANDS.iter().any(|command| bytes[..start].ends_with(command))
 }

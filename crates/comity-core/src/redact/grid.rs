@@ -145,5 +145,10 @@ fn is_secret(noun: Noun, whole: &str, separator: u8) -> bool {
         _ => strength >= Strength::Mixed,
     };
     let code = separator == b',' && (code::is_code(whole) || whole.contains("::") || whole.ends_with("()"));
-    strong && !code && !whole.contains(' ') && !value::is_stand_in(whole) && !verdict::is_public(whole) && !whole.contains("://")
+    strong
+        && !code
+        && !whole.contains(' ')
+        && !value::is_stand_in(whole)
+        && !verdict::is_public(whole)
+        && !whole.contains("://")
 }

@@ -49,7 +49,9 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     }
     let first = quoted(text, at).or_else(|| braced(text, link, at)).or_else(|| match link {
         Link::Beside | Link::Compare => None,
-        Link::Tag if is_value_tag(bytes, skip_space(bytes, at)) => element(text, skip_tags(bytes, skip_space(bytes, at))),
+        Link::Tag if is_value_tag(bytes, skip_space(bytes, at)) => {
+            element(text, skip_tags(bytes, skip_space(bytes, at)))
+        }
         Link::Tag => element(text, at),
         Link::Labelled => element(text, skip_tags(bytes, skip_space(bytes, at))),
         _ => bare(text, start, link, at, query),

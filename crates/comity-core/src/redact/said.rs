@@ -80,7 +80,8 @@ fn noun_end(text: &str, hit: &Range<usize>) -> Option<usize> {
     let inflection = rest.chars().take_while(|letter| letter.is_alphabetic()).take(INFLECTION_MAX + 1);
     let (count, length) = inflection.fold((0, 0), |(count, length), letter| (count + 1, length + letter.len_utf8()));
     let next = rest.as_bytes().get(length);
-    let apart = next.is_none_or(|next| next.is_ascii_whitespace() || !next.is_ascii() || b":='\"`,.*);?".contains(next));
+    let apart =
+        next.is_none_or(|next| next.is_ascii_whitespace() || !next.is_ascii() || b":='\"`,.*);?".contains(next));
     (count <= INFLECTION_MAX && apart).then_some(hit.end + length)
 }
 

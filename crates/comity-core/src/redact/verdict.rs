@@ -118,7 +118,8 @@ fn is_phrase_with_number(whole: &str) -> bool {
     const DIGITS_MIN: usize = 2;
     let digits = whole.bytes().filter(u8::is_ascii_digit).count();
     (DIGITS_MIN..=4).contains(&digits)
-        && whole.split(['-', '_']).filter(|part| part.bytes().any(|byte| byte.is_ascii_lowercase())).count() >= WORDS_MIN
+        && whole.split(['-', '_']).filter(|part| part.bytes().any(|byte| byte.is_ascii_lowercase())).count()
+            >= WORDS_MIN
         && value::is_passphrase(whole)
 }
 
