@@ -38,7 +38,17 @@ pub(super) fn is_code(value: &str) -> bool {
     }
     let name = value.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(value.len());
     let (head, rest) = value.split_at(name);
+    if let Some(variable) = rest.strip_prefix('$').filter(|_| head.is_empty()) {
+        let name = variable.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(0);
+        return name > 0
+            && (&variable[name..] == "-"
+                || ["[", "->", "::", "("].iter().any(|sign| variable[name..].starts_with(sign)));
+    }
     if head.is_empty() {
+        let bare = value.trim_start_matches(['(', '[']);
+        if bare.len() < value.len() && strength(bare) <= Strength::Words {
+            return true;
+        }
         return rest.starts_with(['(', '[', '{', '|', '&', '*', '=', '!', ')', '>'])
             && strength(value) < Strength::Mixed;
     }

@@ -72,7 +72,7 @@ const NEVER: &[&str] = words! {
 const LASTS: &[&str] = words! {
     "pass" "pw" "passcode" "secret" "secrets" "token" "tokens" "key" "keys" "credential" "credentials" "creds" "cred"
     "authorization" "auth" "cookie" "mnemonic" "phrase" "pin" "otp" "totp" "code" "psk" "jwt" "seed" "salt" "pat"
-    "skey" "private" "id" "passe" "base" "data" "seedphrase" "presharedkey" "passphrase" "passwd" "passwort" "pwd"
+    "skey" "material" "private" "id" "passe" "base" "data" "seedphrase" "presharedkey" "passphrase" "passwd" "passwort" "pwd"
 };
 
 /// Of each letter, the letters that stand behind it at the end of such a part: most names end otherwise.
@@ -169,7 +169,8 @@ fn of_last(last: &str, before: &str, more: &str, alone: bool) -> Option<Noun> {
         }
         "salt" if matches!(before, "auth" | "in" | "nonce" | "token") => Some(Noun::SomeKey),
         "pat" if !alone => Some(Noun::Token),
-        "skey" if !alone => Some(Noun::ApiKey),
+        "skey" => Some(if alone { Noun::SomeKey } else { Noun::ApiKey }),
+        "material" if before == "key" => Some(Noun::Named),
         "private" if matches!(before, "apikey" | "key") => Some(Noun::ApiKey),
         "id" if before == "secret" && !matches!(more, "client" | "aws" | "arn") => Some(Noun::SecretId),
         "phrase" if before == "pass" => Some(Noun::Password),
@@ -188,7 +189,9 @@ fn of_joined(last: &str) -> Option<Noun> {
     };
     const TOKEN_ENDS: &[&str] = words! {
         "accesstoken" "authtoken" "refreshtoken" "bearertoken" "sessiontoken" "apitoken" "idtoken" "usertoken"
-        "bottoken" "securitytoken"
+        "bottoken" "securitytoken" "identitytoken" "registrytoken" "logintoken" "servicetoken" "admintoken"
+        "privatetoken" "deploytoken" "clienttoken" "oauthtoken" "jwttoken" "csrftoken" "xsrftoken" "apptoken"
+        "personaltoken" "ssotoken" "sastoken" "resettoken" "vaulttoken" "githubtoken" "gitlabtoken" "npmtoken"
     };
     let ends = |words: &[&str]| words.iter().any(|word| last.ends_with(word));
     match () {
@@ -207,7 +210,8 @@ fn of_key(before: &str, more: &str, alone: bool) -> Option<Noun> {
     match before {
         "private" | "priv" | "privkey" => Some(Noun::PrivateKey),
         "public" | "pub" | "primary" | "foreign" | "partition" | "sort" | "cache" | "object" | "row" | "map"
-        | "idempotency" | "routing" => None,
+        | "idempotency" | "routing" | "restore" | "recv" | "search" | "trusted" | "refresh" | "list" | "delete"
+        | "import" | "from" | "by" | "for" | "with" | "the" | "this" | "that" | "of" | "to" | "on" => None,
         "site" | "publishable" | "publish" | "measurement" | "tracking" | "anon" => None,
         _ if matches!(more, "public" | "publishable" | "pub") => None,
         "host" | "authorized" | "known" | "verify" | "verification" | "verifying" | "peer" | "node" | "sealing"

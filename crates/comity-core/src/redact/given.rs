@@ -4,6 +4,7 @@
 
 use super::field::{self, NAME_MAX, Noun};
 use super::read::{encoded_quote, quote_at, skip_blanks, skip_tags, values};
+use super::section;
 use super::verdict;
 use std::ops::Range;
 
@@ -48,6 +49,7 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
         && bytes.get(end) == Some(&b'"')
         && bytes[..hit.start].ends_with(b"\"")
         && bytes[hit.start] == b'k'
+        && !section::has_long_value(bytes, end)
     {
         return None;
     }
@@ -55,7 +57,7 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     let start = name_start(bytes, hit.start)?;
     let (link, at) = match link {
         Link::Tag if !is_element(bytes, start) => return None,
-        Link::Space if bytes[..start].ends_with(b"-") => (Link::Flag, at),
+        Link::Space if bytes[..start].ends_with(b"-") || is_set_by_command(bytes, start) => (Link::Flag, at),
         // The usual case by far, in prose: another word.
         Link::Space => match said(text, at) {
             Some(at) => (Link::Said, at),
@@ -69,7 +71,8 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
         other => (other, at),
     };
     // `Kind::Password => …` is a variant, and no field.
-    if bytes[..start].ends_with(b"::") {
+    let setting = link == Link::Colon && bytes[start].is_ascii_lowercase();
+    if bytes[..start].ends_with(b"::") && !setting {
         return None;
     }
     // `=== PASS: TestLogin2`: what a test says.
@@ -84,7 +87,8 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
     if matches!(link, Link::Space | Link::Said | Link::Beside) && bytes[start..end].eq_ignore_ascii_case(b"pass") {
         return None;
     }
-    let (noun, start) = named(text, start, end)?;
+    let sectioned = || section::holds_secret(text, start..end, at).then_some((Noun::SomeKey, start));
+    let (noun, start) = named(text, start, end).or_else(sectioned)?;
     let mut passed = None;
     if closes_before_value(bytes, start, end, link, at) {
         return None;
@@ -97,6 +101,31 @@ pub(super) fn given(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun, R
         }
     }
     passed
+}
+
+/// `set -x NAME value` of fish, `setx`, `setenv`, `git config NAME value`: a shell's settings without a sign.
+fn is_set_by_command(bytes: &[u8], start: usize) -> bool {
+    const COMMANDS: &[&[u8]] = &[
+        b"setx ",
+        b"setenv ",
+        b"set -x ",
+        b"set -gx ",
+        b"set -xg ",
+        b"set -Ux ",
+        b"set -xU ",
+        b"set -lx ",
+        b"set -g ",
+        b"set -U ",
+        b"set -Uxg ",
+        b"config set ",
+        b"config set --secret ",
+        b"config --global ",
+        b"config --local ",
+        b"configure set ",
+        b"param set ",
+        b"secret add ",
+    ];
+    COMMANDS.iter().any(|command| bytes[..start].ends_with(command))
 }
 
 /// Whether a function of this name looks at what it is given.
@@ -219,6 +248,7 @@ fn link(bytes: &[u8], mut at: usize) -> Option<(Link, usize)> {
         Some((if spaced { Link::Loose } else { loose }, after + length))
     };
     match rest {
+        [b'|', b'|', b'=', ..] | [b'?', b'?', b'=', ..] | [b'<', b'<', b'<', ..] => assigned(3),
         [b'=', b'=', b'=', ..] => Some((Link::Compare, after + 3)),
         [b'=', b'=', ..] => Some((Link::Compare, after + 2)),
         [b'=', b'>', ..] | [b':', b'=', ..] => assigned(2),

@@ -1,6 +1,7 @@
 //! Passwords in tables: the cells under a column that is named so, in Markdown, in what a database prints, and in
 //! values separated by commas, semicolons or tabs (RFC 4180 without line breaks in values).
 
+use super::code;
 use super::field::{self, Noun};
 use super::steps;
 use super::value::{self, Strength};
@@ -31,9 +32,11 @@ pub(super) fn secrets(text: &str, hit: Range<usize>, mut found: impl FnMut(Noun,
     let separator = separator(&bytes[head.clone()])?;
     let names = cells(bytes, head.clone(), separator);
     let named = |cell: &Range<usize>| text.get(cell.clone()).is_some_and(is_name);
+    // What ends in a comma is a line of code.
+    let broken = separator == b',' && names.iter().any(Range::is_empty);
     let query =
         bytes[head.clone()].trim_ascii_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"select "));
-    if query || names.len() < 2 || names.len() > COLUMNS_MAX || !names.iter().all(named) {
+    if query || broken || names.len() < 2 || names.len() > COLUMNS_MAX || !names.iter().all(named) {
         return Some(head.end);
     }
     let nouns: Vec<Option<Noun>> = names.iter().map(|name| text.get(name.clone()).and_then(field::noun)).collect();
@@ -141,5 +144,11 @@ fn is_secret(noun: Noun, whole: &str, separator: u8) -> bool {
         Noun::Cookie | Noun::Authorization | Noun::SecretId => false,
         _ => strength >= Strength::Mixed,
     };
-    strong && !whole.contains(' ') && !value::is_stand_in(whole) && !verdict::is_public(whole) && !whole.contains("://")
+    let code = separator == b',' && (code::is_code(whole) || whole.contains("::") || whole.ends_with("()"));
+    strong
+        && !code
+        && !whole.contains(' ')
+        && !value::is_stand_in(whole)
+        && !verdict::is_public(whole)
+        && !whole.contains("://")
 }

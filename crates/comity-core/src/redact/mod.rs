@@ -1,7 +1,7 @@
 //! Takes secrets out of what people and programs wrote, before it leaves, is journaled or logged. It says what
 //! it found and where, never what it was. See "Redaction" in `protocols/pubsub.md`.
 //!
-//! Cost: one walk of an automaton over the text, and a rule's own work where something begins that could be its
+//! Cost: one walk of a filter over the text, and a rule's own work where something begins that could be its
 //! secret. It is linear in the text, of whatever length: nothing is cut, and a caller that bounds its messages
 //! (256 KiB on every wire) bounds this too. What was found is looked for again, at most [`PASSES_MAX`] times.
 
@@ -28,10 +28,12 @@ mod read;
 mod rule;
 mod rules;
 mod said;
+mod section;
 mod seek;
 mod spans;
 mod spare;
 mod spoken;
+mod starts;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -49,8 +49,8 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     }
     let first = quoted(text, at).or_else(|| braced(text, link, at)).or_else(|| match link {
         Link::Beside | Link::Compare => None,
-        Link::Tag if bytes[at..].get(..6).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<value")) => {
-            element(text, skip_tags(bytes, at))
+        Link::Tag if is_value_tag(bytes, skip_space(bytes, at)) => {
+            element(text, skip_tags(bytes, skip_space(bytes, at)))
         }
         Link::Tag => element(text, at),
         Link::Labelled => element(text, skip_tags(bytes, skip_space(bytes, at))),
@@ -60,6 +60,11 @@ pub(super) fn values(text: &str, start: usize, link: Link, at: usize) -> Vec<Val
     let declared = (link == Link::Colon && !first.quoted).then(|| initial(text, &first)).flatten();
     let wrapped = (!first.quoted && first.next != 0).then(|| argument(text, &first)).flatten();
     vec![declared.or(wrapped).unwrap_or(Value { query, ..first })]
+}
+
+/// `<Value>`, as Windows' answer files nest it, perhaps on a line of its own.
+fn is_value_tag(bytes: &[u8], at: usize) -> bool {
+    bytes[at..].get(..6).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<value"))
 }
 
 /// `{value}`, as ODBC and JDBC quote; a template has only a name in it.

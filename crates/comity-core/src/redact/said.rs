@@ -80,7 +80,8 @@ fn noun_end(text: &str, hit: &Range<usize>) -> Option<usize> {
     let inflection = rest.chars().take_while(|letter| letter.is_alphabetic()).take(INFLECTION_MAX + 1);
     let (count, length) = inflection.fold((0, 0), |(count, length), letter| (count + 1, length + letter.len_utf8()));
     let next = rest.as_bytes().get(length);
-    let apart = next.is_none_or(|next| next.is_ascii_whitespace() || !next.is_ascii() || b":='\"`,.*);".contains(next));
+    let apart =
+        next.is_none_or(|next| next.is_ascii_whitespace() || !next.is_ascii() || b":='\"`,.*);?".contains(next));
     (count <= INFLECTION_MAX && apart).then_some(hit.end + length)
 }
 
@@ -94,7 +95,7 @@ fn noun_may_follow(text: &str, at: usize) -> bool {
 fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
     let stop = value::floor(text, end + REACH_MAX);
     // `password=x` is a setting, and no sentence.
-    if text[end..].starts_with('=') && !text[end..].starts_with("= ") {
+    if text[end..].starts_with('=') && !text[end..].starts_with("= ") || text[end..].starts_with("::") {
         return None;
     }
     let mut at = end;
@@ -106,7 +107,8 @@ fn behind(text: &str, noun: Noun, end: usize) -> Option<Range<usize>> {
             return linked(text, noun, at + length, Link::Sign);
         }
         match first {
-            '\n' | '\r' | '?' | '!' | ';' | '|' | '<' | '>' | '{' | '}' | '&' | '%' | '$' => return None,
+            '?' => return answered(text, noun, at + 1, stop),
+            '\n' | '\r' | '!' | ';' | '|' | '<' | '>' | '{' | '}' | '&' | '%' | '$' => return None,
             '(' | '[' => {
                 at += closed(rest, if first == '(' { ')' } else { ']' })?;
                 continue;
@@ -202,6 +204,25 @@ fn alone(text: &str, noun: Noun, at: usize, stop: usize) -> Option<Range<usize>>
     let candidate = Candidate::at(text, at + blank)?;
     let tail = text.get(candidate.after()..)?.trim_start_matches([' ', '\t', '\r', '`', '*']);
     (lines <= NEWLINES_MAX && (tail.is_empty() || tail.starts_with('\n')))
+        .then(|| candidate.linked_secret(noun))
+        .flatten()
+}
+
+/// "What's the wifi password?" and on the next line "bob: it's X": the answer, with or without who gives it.
+fn answered(text: &str, noun: Noun, at: usize, stop: usize) -> Option<Range<usize>> {
+    const LEADS: &[&str] = words! {
+        "it's " "its " "it’s " "it is " "that's " "thats " "sure, " "sure: " "ja, " "es ist " "das ist " "c'est " "es "
+    };
+    let rest = text.get(at..stop)?;
+    let line = rest.trim_start_matches(['?', '"', ' ', '\r']).strip_prefix('\n')?.trim_start();
+    let spoken = line.find('\n').map_or(line, |end| &line[..end]);
+    let named = |sign: &str| spoken.rsplit_once(sign).map_or(spoken, |(_, said)| said.trim_start());
+    let said = if spoken.starts_with('<') { named("> ") } else { named(": ") };
+    let small = said.to_ascii_lowercase();
+    let lead = LEADS.iter().find(|lead| small.starts_with(**lead)).map_or(0, |lead| lead.len());
+    let at = line.as_ptr() as usize - text.as_ptr() as usize + (said.as_ptr() as usize - line.as_ptr() as usize) + lead;
+    let candidate = Candidate::at(text, at)?;
+    (lead > 0 && spoken::ends_clause(&text[candidate.after()..]) || candidate.is_beside(noun))
         .then(|| candidate.linked_secret(noun))
         .flatten()
 }

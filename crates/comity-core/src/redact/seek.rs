@@ -1,35 +1,30 @@
-//! One look at a text for all rules: an automaton finds where any of them may begin, and only there a rule
-//! goes on. Clean text costs the automaton's walk. Nothing here knows a vendor.
+//! One look at a text for all rules: a filter finds where any of them may begin, and only there a rule goes on.
+//! Clean text costs the filter's walk. Nothing here knows a vendor.
 //!
 //! Linear: a start is looked at by few rules, each of which reads at most [`REACH_MAX`] bytes, or what no other
 //! start reads again.
 
 use super::rule::{Check, Find, NEAR_BYTES, Rule};
 use super::spans::Span;
+use super::starts::Starts;
 use super::value::{self, Strength};
 use super::{
-    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, steps, verdict, webtoken,
+    address, block, checksum, code, codes, columns, given, grid, paired, rules, said, spoken, steps, verdict, webtoken,
 };
 use crate::redact::field::Noun;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use regex::bytes::{Regex, RegexBuilder};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 /// How far a pattern reads behind its start, bytes. A longer token is taken to its end all the same.
 const REACH_MAX: usize = 2048;
 
-/// How much of a start the automaton looks for, bytes: more makes it larger than a processor's cache.
-const START_MAX: usize = 5;
-
-/// The table's rules and the automaton over their starts.
+/// The table's rules and their starts.
 pub(super) struct Seeker {
-    automaton: AhoCorasick,
-    /// Of each start's beginning, the rules that begin with it.
-    uses: Vec<Vec<Use>>,
+    starts: Starts,
     rules: Vec<Compiled>,
     fields: Vec<(Noun, usize)>,
 }
@@ -38,26 +33,6 @@ impl Walk {
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.spans.is_empty()
-    }
-}
-
-/// A rule that begins with what the automaton found, and how its start goes on.
-#[derive(PartialEq, Eq)]
-struct Use {
-    rest: Box<[u8]>,
-    any_case: bool,
-    /// Whether it is a token that begins with a letter, and so behind none.
-    apart: bool,
-    rule: u16,
-}
-
-impl Use {
-    /// The whole start, where the automaton found the beginning of it.
-    fn start(&self, bytes: &[u8], hit: Range<usize>) -> Option<Range<usize>> {
-        let end = hit.end + self.rest.len();
-        let behind = bytes.get(hit.end..end)?;
-        let same = if self.any_case { behind.eq_ignore_ascii_case(&self.rest) } else { behind == &*self.rest };
-        same.then_some(hit.start..end)
     }
 }
 
@@ -92,38 +67,14 @@ pub(super) struct Walk {
 impl Seeker {
     /// The rules of the tables but those that are off.
     pub(super) fn new(off: &BTreeSet<&str>) -> Self {
-        let mut starts: BTreeMap<Box<[u8]>, Vec<Use>> = BTreeMap::new();
-        let mut compiled = Vec::new();
+        let rules = rules::all().map(|rule| Compiled { rule, tail: OnceLock::new() }).collect();
         let mut fields = Vec::new();
-        for (index, rule) in rules::all().enumerate() {
-            compiled.push(Compiled { rule, tail: OnceLock::new() });
-            if off.contains(rule.name) {
-                continue;
-            }
+        for (index, rule) in rules::all().enumerate().filter(|(_, rule)| !off.contains(rule.name)) {
             if let Find::Field(noun) = rule.find {
                 fields.push((noun, index));
             }
-            for start in rule.starts {
-                for spelling in spellings(start, rule.any_case) {
-                    let (begin, rest) = spelling.as_bytes().split_at(spelling.len().min(START_MAX));
-                    let rest = if rule.any_case { rest.to_ascii_lowercase() } else { rest.to_vec() };
-                    let rule_number = u16::try_from(index).unwrap_or(u16::MAX);
-                    let apart =
-                        !rule.any_case && matches!(rule.find, Find::After(_)) && begin[0].is_ascii_alphanumeric();
-                    let found = Use { rest: rest.into(), any_case: rule.any_case, apart, rule: rule_number };
-                    let uses = starts.entry(begin.into()).or_default();
-                    if !uses.contains(&found) {
-                        uses.push(found);
-                    }
-                }
-            }
         }
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(starts.keys())
-            .expect("a few hundred short starts are far from the automaton's limits");
-        Self { automaton, uses: starts.into_values().collect(), rules: compiled, fields }
+        Self { starts: Starts::new(off), rules, fields }
     }
 
     /// What the rules find in a text, in no order.
@@ -143,11 +94,7 @@ impl Seeker {
 
     /// Every start that stands in a text, and the rule that begins so.
     pub(super) fn starts<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = (Range<usize>, usize)> + 't {
-        self.automaton.find_overlapping_iter(text).flat_map(move |hit| {
-            let begins = is_start(text, hit.start());
-            let uses = self.uses[hit.pattern().as_usize()].iter().filter(move |found| begins || !found.apart);
-            uses.filter_map(move |found| Some((found.start(text, hit.range())?, usize::from(found.rule))))
-        })
+        self.starts.find(text)
     }
 
     fn is_field(&self, rule: usize) -> bool {
@@ -295,6 +242,7 @@ impl Compiled {
                 is_drawn(whole)
                     && value::strength(whole) == Strength::Random
                     && has_digit(whole)
+                    && !value::is_worded(whole)
                     && !verdict::is_public(whole)
             }
             Check::Basic => is_basic(whole),
@@ -326,15 +274,14 @@ fn length_min(pattern: &str) -> usize {
 }
 
 /// The ways in which a word is written where case does not count: as it is, in capitals, with one or each first.
-pub(super) fn spellings(start: &str, any_case: bool) -> BTreeSet<String> {
-    let mut all = BTreeSet::from([start.to_owned()]);
-    if any_case {
-        all.extend([start.to_lowercase(), start.to_uppercase(), capitals(start, false), capitals(start, true)]);
-        let (word, rest) = start.split_at(start.find(|letter: char| !letter.is_alphabetic()).unwrap_or(start.len()));
-        all.insert(word.to_uppercase() + rest);
-        all.extend([start.replace("api", "API"), capitals(start, false).replace("api", "API")]);
-    }
-    all
+pub(super) fn spellings(start: &str) -> BTreeSet<String> {
+    BTreeSet::from([
+        start.to_owned(),
+        start.to_lowercase(),
+        start.to_uppercase(),
+        capitals(start, false),
+        capitals(start, true),
+    ])
 }
 
 /// The word with its first letter in upper case, or with the first of each word.
@@ -350,7 +297,7 @@ fn capitals(start: &str, each: bool) -> String {
 }
 
 /// Whether a token may begin here: behind nothing that could be of it.
-fn is_start(bytes: &[u8], at: usize) -> bool {
+pub(super) fn is_start(bytes: &[u8], at: usize) -> bool {
     at == 0
         || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'-'))
         || is_escape_end(bytes, at)
@@ -396,6 +343,7 @@ fn is_strong(whole: &str) -> bool {
         || value::is_passphrase(whole);
     fits && !value::is_stand_in(whole)
         && !whole.contains("://")
+        && !spoken::is_file(whole)
         && !code::is_sentence(whole)
         && !whole.starts_with(['/', '.'])
 }

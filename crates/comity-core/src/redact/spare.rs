@@ -14,7 +14,7 @@ pub(super) fn spares(seeker: &Seeker, text: &[u8]) -> bool {
     let Some(mut string) = strings.next() else { return strings.are_sound() };
     let mut walk = Walk::default();
     for (start, rule) in seeker.starts(text) {
-        while string.range.end < start.end {
+        while string.range.end <= start.start {
             match strings.next() {
                 Some(next) => string = next,
                 None => return strings.are_sound(),
@@ -22,7 +22,7 @@ pub(super) fn spares(seeker: &Seeker, text: &[u8]) -> bool {
             walk = Walk::default();
         }
         // Between strings, and over their quotes, stands nothing that a rule would see.
-        if start.start < string.range.start || string.is_looked_at {
+        if start.start < string.range.start || start.end > string.range.end || string.is_looked_at {
             continue;
         }
         let base = string.range.start;

@@ -152,7 +152,11 @@ impl<'t> Candidate<'t> {
     /// Nothing that a sentence about passwords says: an address, a file, a version, a date, a stand-in.
     fn is_possible(&self) -> bool {
         let whole = self.whole();
+        let closes = self.quoted && whole.starts_with([')', ',', ']', ';']);
+        let minified = ["!0", "!1"].iter().any(|flag| whole.starts_with(flag));
         !value::is_stand_in(whole)
+            && !closes
+            && !minified
             && !code::is_sentence(whole)
             && !verdict::is_public(whole)
             && !verdict::is_version(whole)
@@ -249,7 +253,7 @@ impl<'t> Candidate<'t> {
         const BLANKS: [char; 2] = [' ', '\t'];
         let whole = self.whole();
         let strong = |candidate: &Self| candidate.is_password() && !is_mail(candidate.whole());
-        if whole.contains("://") || whole.starts_with('/') {
+        if whole.contains("://") || whole.contains("::") || whole.starts_with('/') {
             return None;
         }
         if let Some(at) = whole.find([':', '/']).filter(|at| *at > 0 && at + 1 < whole.len()) {
@@ -264,7 +268,8 @@ impl<'t> Candidate<'t> {
         let separated = sign
             .strip_prefix(['/', ':', ',', '|'])
             .or_else(|| sign.strip_prefix("and "))
-            .or_else(|| sign.strip_prefix("y "))?;
+            .or_else(|| sign.strip_prefix("y "))
+            .or_else(|| sign.strip_prefix("with "))?;
         let at = self.text.len() - separated.trim_start_matches(BLANKS).len();
         let second = Self::at(self.text, at)?;
         (strong(&second) && whole.len() > 1).then_some(second.range)
@@ -338,7 +343,7 @@ fn is_mail(whole: &str) -> bool {
     !user.is_empty() && host.contains('.') && host.bytes().all(named)
 }
 
-fn is_file(whole: &str) -> bool {
+pub(super) fn is_file(whole: &str) -> bool {
     const ENDS: &[&str] = words! {
         ".md" ".txt" ".pem" ".key" ".json" ".yaml" ".yml" ".env" ".crt" ".toml" ".conf" ".ini" ".js" ".ts" ".py" ".rs"
         ".go" ".html" ".php" ".java" ".com" ".org" ".net" ".io" ".dev" ".zip" ".pdf" ".kdbx" ".gpg"
@@ -346,8 +351,13 @@ fn is_file(whole: &str) -> bool {
     ENDS.iter().any(|end| whole.ends_with(end))
 }
 
-/// `30s`, `8px`, `2026-01-04`, `10:30`, `128bit`, `4-8`: how much or when.
+/// `30s`, `8px`, `2026-01-04`, `10:30`, `128bit`, `4-8`: how much, when, or a constant.
 fn is_measure(whole: &str) -> bool {
+    const HEX_MAX: usize = 8;
+    let hex = whole.strip_prefix("0x").filter(|hex| hex.len() <= HEX_MAX);
+    if hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return true;
+    }
     let letters = whole.trim_start_matches(|letter: char| {
         letter.is_ascii_digit() || matches!(letter, '-' | ':' | '.' | ',' | '+' | '/' | '%')
     });

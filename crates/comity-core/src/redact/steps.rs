@@ -1,4 +1,4 @@
-//! How many bytes the rules look at besides the automaton's walk: counted in tests alone, so that a test of what a
+//! How many bytes the rules look at besides the filter's walk: counted in tests alone, so that a test of what a
 //! text costs measures no clock. What is counted is what a rule may read at most, before it reads.
 
 #[cfg(test)]

@@ -309,6 +309,29 @@ pub(super) fn wordlike(letters: &str) -> bool {
     readable(length, vowels) && total >= parts * 3 || total <= 3
 }
 
+/// Whether much of it is words and numbers between separators, or it is an id (RFC 9562): a slug, a path, a file's
+/// name with a digest behind it.
+pub(super) fn is_worded(value: &str) -> bool {
+    const TENTHS: usize = 4;
+    if value.contains("//") {
+        return true;
+    }
+    let words = value
+        .split(['-', '_', '.', '/', '+', '%'])
+        .filter(|part| part.len() > 1 && part_strength(part) <= Strength::Numbered)
+        .map(str::len)
+        .sum::<usize>();
+    words * 10 > value.len() * TENTHS || is_uuid(value)
+}
+
+/// `3f2a9c4e-5b1d-4c8a-9f00-1b2c3d4e5f60`.
+pub(super) fn is_uuid(value: &str) -> bool {
+    let parts = [8, 4, 4, 4, 12];
+    value.len() == 36
+        && value.split('-').map(str::len).eq(parts)
+        && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
 /// Words that are joined as generators of passphrases do it, with a number or without.
 pub(super) fn is_passphrase(value: &str) -> bool {
     is_hyphenated(value) || is_numbered_words(value)

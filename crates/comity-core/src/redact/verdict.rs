@@ -16,7 +16,7 @@ pub(super) fn secret(text: &str, noun: Noun, link: Link, name: Range<usize>, fou
         Noun::Cookie => return cookie(text, link, found),
         Noun::Seed => return seed(text, link, found),
         Noun::Pin => return pin(whole, link).then(|| found.range.clone()),
-        Noun::SecretId => return is_uuid(whole).then(|| found.range.clone()),
+        Noun::SecretId => return value::is_uuid(whole).then(|| found.range.clone()),
         _ => {}
     }
     if is_of_an_address(text, name.start) || is_template_around(text, name.start, link) {
@@ -95,14 +95,32 @@ fn enough(noun: Noun, strength: Strength, whole: &str) -> bool {
     match noun {
         Noun::Password => true,
         Noun::SomeKey => {
-            strength >= Strength::Random && !whole.contains(' ') && !whole.starts_with("0x") && has_both(whole)
+            strength >= Strength::Random
+                && !whole.contains(' ')
+                && !whole.starts_with("0x")
+                && has_both(whole)
+                && (value::is_uuid(whole) || !value::is_worded(whole))
                 || is_noise(whole)
         }
+        Noun::Token | Noun::ApiKey if is_phrase_with_number(whole) => true,
+        // A colour.
+        Noun::Token if whole.len() == 7 && whole.starts_with('#') => false,
         // An address on a chain, a contract.
         Noun::Token if whole.len() == 42 && whole.starts_with("0x") => false,
         _ if strength == Strength::Numbered => whole.len() >= 6 && !whole.contains(['-', '_', '.', '/', ' ', ':', ',']),
         _ => strength >= Strength::Mixed,
     }
+}
+
+/// `fjord-umber-vapor-hollow56`: four words and a number, where a name would have three.
+fn is_phrase_with_number(whole: &str) -> bool {
+    const WORDS_MIN: usize = 4;
+    const DIGITS_MIN: usize = 2;
+    let digits = whole.bytes().filter(u8::is_ascii_digit).count();
+    (DIGITS_MIN..=4).contains(&digits)
+        && whole.split(['-', '_']).filter(|part| part.bytes().any(|byte| byte.is_ascii_lowercase())).count()
+            >= WORDS_MIN
+        && value::is_passphrase(whole)
 }
 
 /// Many signs among letters, as generators of salts draw them.
@@ -121,7 +139,12 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
     let whole = &text[found.range.clone()];
     let strength = value::strength(whole);
     let number = whole.bytes().all(|byte| byte.is_ascii_digit());
-    if is_version(whole) {
+    // `(known after apply)`, `(sensitive value)`: what is said of it.
+    let remark = whole.strip_prefix('(').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_lowercase()));
+    if is_version(whole) || remark {
+        return false;
+    }
+    if is_key_id(text, &name, whole) {
         return false;
     }
     if noun == Noun::Password
@@ -158,6 +181,14 @@ fn bare(text: &str, noun: Noun, link: Link, name: Range<usize>, found: &Value) -
     }
 }
 
+/// `signingkey = 8C0565DB93DB0293`: the id of a key of OpenPGP, which says which it is.
+fn is_key_id(text: &str, name: &Range<usize>, whole: &str) -> bool {
+    let id = whole.trim_start_matches("0x").trim_end_matches('!');
+    text[name.clone()].to_ascii_lowercase().ends_with("signingkey")
+        && matches!(id.len(), 8 | 16 | 32 | 40)
+        && id.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte))
+}
+
 /// `password hunter2`: with nothing between, only where it cannot be a sentence about passwords.
 fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found: &Value) -> bool {
     let whole = &text[found.range.clone()];
@@ -167,7 +198,7 @@ fn beside(text: &str, noun: Noun, strength: Strength, name: Range<usize>, found:
     if is_netrc(text, name.start) {
         return true;
     }
-    if text[..name.start].ends_with('/') || is_uuid(whole) {
+    if text[..name.start].ends_with('/') || value::is_uuid(whole) {
         return false;
     }
     let ends = matches!(found.next, 0 | b'\n' | b'.' | b',' | b'\r');
@@ -187,13 +218,6 @@ pub(super) fn is_version(whole: &str) -> bool {
         .take_while(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     let dotted = bare.split(['-', '+']).next().unwrap_or_default().split('.').count();
     dotted >= 3 && numbers.count() >= 3
-}
-
-fn is_uuid(whole: &str) -> bool {
-    let parts = [8, 4, 4, 4, 12];
-    whole.len() == 36
-        && whole.split('-').map(str::len).eq(parts)
-        && whole.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Whether the line is of a `.netrc`.
@@ -282,7 +306,7 @@ fn credential(text: &str, link: Link, found: &Value) -> Option<Range<usize>> {
     }
     let whole = text.get(range.clone())?;
     let fits = whole.len() >= 8
-        && !whole.starts_with('&')
+        && !whole.starts_with(['&', '(', '!'])
         && !whole.contains(' ')
         && value::strength(whole) >= Strength::Mixed;
     (fits && !value::is_stand_in(whole) && !code::is_code(whole) && !is_public(whole) && !whole.contains("://"))

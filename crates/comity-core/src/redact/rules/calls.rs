@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         High,
         KEY,
         &["jwt.sign(", "jwt.verify(", "jwt.encode(", "jwt.decode(", "createHmac(", "hmac.new(", "cookieParser(", "cookie-parser(", "fernet(", "createCipheriv(", "cookieSession(", "hash_hmac("],
-        concat!(r"\s*(?:", argument!(), r")?", r#"[bru]?["'`]([^"'`\n$]{8,200})["'`]"#),
+        concat!(r"\s*(?:\{[^{}\n]{0,200}\}\s*,\s*|", argument!(), r")?", r#"[bru]?["'`]([^"'`\n$]{8,200})["'`]"#),
     )
     .check(Check::Strong),
     after(
@@ -62,13 +62,16 @@ pub(super) const RULES: &[Rule] = &[
         High,
         KEY,
         &[
-            "client(", "ClientV2(", "AsyncClient(", "OpenAI(", "anthropic(", "algoliasearch(", "twilio(", "stripe(", "pusher(",
+            "client(", "Client::new(", "ClientV2(", "AsyncClient(", "OpenAI(", "anthropic(", "algoliasearch(", "twilio(", "stripe(", "pusher(",
             "Handler(", "OAuth1(", "OAuth1Session(", "OAuthHandler(", "tweepy.Client(", "setApiKey(", "set_api_key(",
             "withApiKey(", "with_api_key(", "configure(", "octokit(", "github(", "gitlab(", "SendGridAPIClient(", "mailgun(",
             "SlackClient(", "WebClient(", "TeleBot(", "updater(", "bot(", "ably(", "mapbox(", "ImgurClient(", "pinecone(",
             "setToken(", "set_token(", "withToken(", "with_token(", "ApiKeyAuth(", "BearerAuth(", "bearer_auth(", "apikey(",
             "TokenCredential(", "AzureKeyCredential(", "AccessKeyCredential(", "accessToken(", "set_access_token(",
             "GoogleMaps(", "deepl.Translator(", "translator(", "NewsApiClient(", "owm(", "shodan(", "replicate(", "ElevenLabs(",
+            "sparkpost(", "postmark(", "mandrill(", "resend(", "airtable(", "vonage(", "messagebird(", "plivo(", "telnyx(",
+            "giphy(", "tmdb(", "etherscan(", "clearbit(", "pyhunter(", "serpapi(", "meilisearch(", "typesense(", "sentry(",
+            "mixpanel(", "amplitude(", "segment(", "bugsnag(", "rollbar(", "honeybadger(", "datadog(", "linear(", "api(",
             "groq(", "mistral(", "cohere(", "DeepgramClient(", "init(",
         ],
         r#"\s*(?:\w{1,30}\s*[:=]\s*)?["'`]([A-Za-z0-9_+/=.-]{28,200})["'`]"#,

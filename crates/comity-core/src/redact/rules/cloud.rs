@@ -75,6 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         r#"[^\n]{0,80}?[\s"':=]([a-z2-7]{52})(?:[^\w]|\z)"#,
     ),
     after("vault-unseal-key", Critical, CLOUD, &["unseal key", "recovery key", "unseal_key", "unsealkey"], r#"[ \d]{0,4}["'`]{0,2}\s{0,2}[:=]\s{0,2}["'`]{0,2}([A-Za-z0-9+/]{43,88}={0,2})(?:\W|\z)"#),
+    after("vault-unseal-command", Critical, CLOUD, &["operator unseal ", "vault unseal ", "operator rekey ", "operator generate-root "], r#"(?:-\S+ ){0,4}["']?([A-Za-z0-9+/]{43,88}={0,2}|[a-f0-9]{64,66})(?:\s|["']|\z)"#).random(),
+    after("gossip-key", Critical, CLOUD, &["encrypt\"", "encrypt =", "encrypt=", "encrypt:", "-encrypt ", "consul keygen", "keyring generate", "keyring -install"], r#"\s{0,4}[:=]?\s{0,4}["']?([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{32}|[A-Za-z0-9+/]{22}==)(?:[^\w+/=]|\z)"#).random(),
     token("akamai-token", High, NETWORK, &["akab-"], r"[a-z0-9]{16}-[a-z0-9]{16}"),
     token("tailscale-key", Critical, NETWORK, &["tskey-"], r"(?:[a-z]+-)?[A-Za-z0-9]{6,}-?[A-Za-z0-9-]{16,}"),
     after("ngrok-authtoken", High, NETWORK, &["ngrok "], r"(?:config )?(?:add-authtoken|authtoken)\s+(\w{30,})"),

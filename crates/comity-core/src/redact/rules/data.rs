@@ -144,7 +144,7 @@ pub(super) const RULES: &[Rule] = &[
         High,
         SHELL,
         &["echo ", "printf "],
-        r#"["']?([^\s"'$|]{2,100})["']?\s*\|\s*(?:sudo -S|passwd --stdin|sudo passwd|docker login|gh auth login|cryptsetup)"#,
+        r#"(?:-\w{1,3} ){0,2}["']?([^\s"'$|]{2,200})["']?\s*\|\s*(?:sudo )?(?:-S|-\w -S|sudo -S|passwd|smbpasswd|vncpasswd|docker login|podman login|helm registry login|gh auth login|glab auth login|cryptsetup|kinit|openconnect|su |gpg [^\n|]{0,80}--passphrase-fd)\b"#,
     ),
     after(
         "chpasswd-line",

@@ -21,7 +21,7 @@ const PASSWORDS: &[&str] = words! {
 
 const LOGINS: &[&str] = words! {
     "creds" "credentials" "login" "logins" "zugangsdaten" "anmeldedaten" "logindaten" "credenciales" "accesos"
-    "identifiants" "credenziali" "credenciais" "inloggegevens" "dane logowania" "log in with" "sign in with"
+    "identifiants" "credenziali" "credenciais" "inloggegevens" "dane logowania" "log in with" "sign in with" "log in as" "login as" "sign in as"
     "user/pass" "user/pw" "wlan" "login/pw" "user/password" "username/password" "user / password" "username / password" "логин/пароль"
     "login/passwort" "账号密码" "账号" "帐号"
 };

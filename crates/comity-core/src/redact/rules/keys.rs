@@ -57,6 +57,7 @@ pub(super) const RULES: &[Rule] = &[
     after("session-header", Medium, &["cookie"], &["session-id: ", "session_id: ", "sessionid: ", "session-token: ", "x-session: "], r#"["']?([A-Za-z0-9_]{20,})"#).check(Check::Drawn),
     token("age-plugin-identity", Medium, KEY, &["AGE-PLUGIN-"], r"[A-Z0-9]{2,20}-1[02-9AC-HJ-NP-Z]{20,}"),
     token("minisign-secret-key", Critical, KEY, &["RWRTY0Iy"], r"[A-Za-z0-9+/=]{100,}"),
+    token("xml-private-key", Critical, KEY, &["<D>", "<P>", "<Q>", "<DP>", "<DQ>", "<InverseQ>"], r"([A-Za-z0-9+/]{24,}={0,2})</").check(Check::Near("KeyValue>")),
     after("json-web-key", Critical, KEY, &["\"d\""], r#"\s{0,4}:\s{0,4}"([\w-]{22,})""#).check(Check::Near("\"kty\"")),
     after("json-web-key-symmetric", Critical, KEY, &["\"k\""], r#"\s{0,4}:\s{0,4}"([\w-]{16,})""#)
         .check(Check::Near("\"kty\"")),
@@ -130,6 +131,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .random(),
     after("otp-seed", High, &["mfa"], &["otpauth://"], r#"[^\s"'<>]{1,300}?secret=([A-Za-z2-7]{8,})"#),
+    after("otp-export", Critical, &["mfa"], &["otpauth-migration://"], r#"[^\s"'<>]{0,40}?data=([\w%+/=-]{20,})"#),
     after(
         "recovery-link",
         Low,

@@ -213,8 +213,9 @@ pub(super) const RULES: &[Rule] = &[
             "auth_token=",
             "csrftoken=",
             "xsrf-token=",
+            "--session ",
         ],
-        r"([\w%.+/:~-]{20,}={0,2})",
+        r#"["']?([\w%.+/:~-]{20,}={0,2})"#,
     )
     .check(Check::Drawn),
 ];

@@ -1,7 +1,7 @@
 //! Rules for tokens of smaller services, each known by its prefix.
 
 use crate::redact::rule::Severity::{Critical, High, Medium};
-use crate::redact::rule::{Rule, after, around, token};
+use crate::redact::rule::{Check, Rule, after, around, token};
 
 const CLOUD: &[&str] = &["cloud"];
 const AZURE: &[&str] = &["azure", "cloud"];
@@ -146,7 +146,14 @@ pub(super) const RULES: &[Rule] = &[
         r"([A-Za-z0-9]{20,64})",
     )
     .random(),
-    after("gem-server-credentials", High, SERVICE, &["bundle_"], r"\w{2,80}=([^\s:$]{2,60}:[^\s$]{4,100})"),
+    after(
+        "gem-server-credentials",
+        High,
+        SERVICE,
+        &["bundle_"],
+        r#"\w{2,80}(?:=|: ?)["']?[^\s:$"'/]{2,60}:([^\s$"'/]{4,100})"#,
+    )
+    .check(Check::Strong),
     after("csrf-crumb", Medium, SERVICE, &["jenkins-crumb: ", "jenkins-crumb:"], r"([a-f0-9]{32,64})"),
     after(
         "chain-provider",
