@@ -143,9 +143,8 @@ impl Handle {
     /// Asks the node and waits for its answer; sealed messages in it come opened. Secrets are taken out of what it is
     /// to say. A node that has ended answers [`Refusal::Leaving`].
     pub(crate) async fn ask(&self, ask: Ask) -> Answer {
-        let ask = match self.0.redaction.ask(ask, self.now().wall) {
-            Ok(ask) => ask,
-            Err(_) => return Answer::Refused(Refusal::TooLarge { max: limits::PAYLOAD_JSON_MAX }),
+        let Ok(ask) = self.0.redaction.ask(ask, self.now().wall) else {
+            return Answer::Refused(Refusal::TooLarge { max: limits::PAYLOAD_JSON_MAX });
         };
         let answer = self.answered(|reply| Event::Ask { ask, reply }).await;
         self.0.me.open_answer(answer, &self.0.counters)

@@ -147,11 +147,8 @@ pub(super) async fn redact(State(handle): State<Handle>, request: Request, next:
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let problem = match to_bytes(body, DOCUMENT_MAX).await {
-        Ok(document) => document,
-        // Ours are far smaller.
-        Err(_) => return parts.status.into_response(),
-    };
+    // Else it is none of ours, which are far smaller.
+    let Ok(problem) = to_bytes(body, DOCUMENT_MAX).await else { return parts.status.into_response() };
     let Ok(value) = serde_json::from_slice::<Value>(&problem) else {
         return Response::from_parts(parts, problem.into());
     };

@@ -35,7 +35,7 @@ pub(crate) const PROTOCOL: &str = "libp2p";
 /// For whom a message is.
 enum Meant {
     /// For this node's own listeners; and what it says, if it is of one of the types.
-    ForUs(Box<Message>, Option<Envelope>),
+    ForUs(Box<(Message, Option<Envelope>)>),
     /// For others; and when it was written.
     ForOthers(Timestamp),
 }
@@ -94,7 +94,7 @@ impl Topics {
             return (Verdict::NotNow, None);
         }
         let (message, envelope) = match self.message(heard, &topic) {
-            Ok(Meant::ForUs(message, envelope)) => (*message, envelope),
+            Ok(Meant::ForUs(meant)) => *meant,
             // Others get it from here, unless somebody says again what was said long ago.
             Ok(Meant::ForOthers(written)) => {
                 return (if self.is_current(written) { Verdict::Good } else { Verdict::NotNow }, None);
@@ -154,7 +154,7 @@ impl Topics {
             return Ok(Meant::ForOthers(written));
         }
         let message = self.received(heard, topic, envelope.as_ref());
-        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new(message), envelope)))
+        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new((message, envelope)))))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
