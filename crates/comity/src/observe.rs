@@ -5,11 +5,13 @@
 mod collector;
 mod counters;
 mod journal;
+mod labels;
 #[cfg(test)]
 mod tests;
 mod trace;
 
-pub(crate) use counters::{Counters, DialEnd, Direction, Door};
+pub(crate) use counters::Counters;
+pub(crate) use labels::{DialEnd, Direction, Door};
 pub(crate) use trace::{admitted, sent};
 
 use crate::config::{Log, LogFormat, Otlp};

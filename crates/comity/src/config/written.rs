@@ -347,7 +347,7 @@ settings! {
         /// node says so in its log and in its health.
         enabled: bool = true, "";
         /// Built-in rules that are not used, by name. Default: none.
-        off: Vec<String> = Vec::new(), "[\"iban\"]";
+        off: Vec<String> = Vec::new(), "[\"link-path\"]";
         /// Rules besides the built-in ones: names, and regular expressions without look-around. If one has a group, the
         /// group is the secret. Default: none. Each costs a search of every text.
         rules: BTreeMap<String, String> = BTreeMap::new(), "{ badge = \"badge ([0-9]{6})\" }";

@@ -3,6 +3,7 @@
 //! take only values that are listed in this program.
 
 use super::journal::Journaled;
+use super::labels::{DialEnd, Direction, Door};
 use crate::store::journal::Journal;
 use comity_core::envelope::Priority;
 use comity_core::identity::trust::Trust;
@@ -31,47 +32,6 @@ const BYTES: [f64; 10] =
 type Label = [(&'static str, &'static str); 1];
 type Labels = [(&'static str, &'static str); 2];
 type Level = Gauge<f64, AtomicU64>;
-
-/// Which way something went over a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// To this node.
-    In,
-    /// From this node.
-    Out,
-}
-
-/// How a dial ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DialEnd {
-    /// With a link.
-    Linked,
-    /// With a peer that has no links.
-    Plain,
-    /// With nobody.
-    Failed,
-}
-
-/// A door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// What peers reach.
-    Network,
-    /// What the owner reaches.
-    Control,
-    /// Metrics and health.
-    Metrics,
-}
-
-impl Door {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Control => "control",
-            Self::Metrics => "metrics",
-        }
-    }
-}
 
 /// The counters of a node. Cloning shares them.
 #[derive(Clone)]

@@ -66,11 +66,11 @@ impl Side {
     }
 
     /// Says this as soon as somebody listens.
-    async fn says(&self, data: &str) {
+    async fn says(&mut self, data: &str) {
         let saying = async {
             while let Err(why) = self.gossip.publish(TOPIC.to_owned(), data.into()).await {
                 assert_eq!(why, NotPublished::Nobody);
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                while !matches!(self.told.recv().await, Some(Told::Listens(_)) | None) {}
             }
         };
         timeout(PATIENCE, saying).await.expect("somebody listens in time");
