@@ -16,8 +16,9 @@ fn the_command_line_contradicts_itself_nowhere() {
 #[test]
 fn every_command_of_the_documentation_is_there() {
     let names: Vec<_> = Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let wanted = "up peers discover announce federation:peers broker trust send topic claims send-file receive watch ask answer inbox \
-                  digest attention subscribe unsubscribe status why id config doctor code mcp bench completions man";
+    let wanted = "up peers discover announce federation:peers broker trust send topic role project room claims journal \
+                  send-file receive watch ask answer inbox digest attention subscribe unsubscribe status why id config \
+                  doctor code mcp bench completions man";
     assert_eq!(names.join(" "), wanted);
 }
 
@@ -56,7 +57,7 @@ fn json_and_the_data_directory_may_stand_before_or_after_the_command() {
 
 #[test]
 fn an_unknown_priority_is_an_error_that_lists_the_known_ones() {
-    let refused = read("comity send bob hi --priority urgent").expect_err("no such priority");
+    let refused = read("comity send bob hi --priority loud").expect_err("no such priority");
     assert_eq!(refused.kind(), ErrorKind::ValueValidation);
     assert!(refused.to_string().contains("critical, normal, background"), "{refused}");
 }

@@ -86,15 +86,16 @@ impl Runner {
         true
     }
 
-    /// Every node says every half a minute that it is there; how much it has to do is news when it is heard first,
-    /// and when it changes.
+    /// Every node says every half a minute that it is there; how much it has to do is news when it changes. That
+    /// a node of our own kind came is told otherwise; of others, what is heard first is news, too.
     fn hear_presence(&mut self, from: NodeId, data: &Map<String, Value>) -> bool {
         let Ok(said) = Availability::from_data(data) else { return true };
         if self.present.len() >= PRESENT_MAX && !self.present.contains_key(&from) {
             self.present.clear();
         }
+        let is_ours = data.get("node_id").and_then(Value::as_str) == Some(from.to_string().as_str());
         let said = (said.available_for_work, said.current_tasks, said.status);
-        self.present.insert(from, said).is_none_or(|before| before != said)
+        self.present.insert(from, said).map_or(!is_ours, |before| before != said)
     }
 
     fn hear_progress(&mut self, from: NodeId, data: &Map<String, Value>) {
