@@ -7,6 +7,7 @@ mod inbox;
 mod journal;
 mod manual;
 mod mqtt;
+mod redact;
 mod topics;
 
 pub(crate) use claims::{Claims, Which};
@@ -15,6 +16,7 @@ pub(crate) use inbox::{Digest, Inbox};
 pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
 pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
+pub(crate) use redact::Redact;
 pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -136,6 +138,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Journal,
     },
+    /// Take the secrets out of a file, as a node does with all that it says, or say which there are
+    ///
+    /// By the rules that a node of this data directory would use; no node is asked. A JSON document is looked at as one.
+    Redact(Redact),
     /// Send files and folders to a peer, where `comity receive` takes them
     ///
     /// Every file is checked by its SHA-256, and stands under its name over there only when it is whole. When the

@@ -24,7 +24,7 @@ pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
 use comity_core::identity::trust::Admission;
-use comity_core::redact::{self, CustomRule, Severity};
+use comity_core::redact::{self, BadRule, CustomRule, Redactor, Severity};
 use ipnet::IpNet;
 use layers::Layers;
 use reading::Reading;
@@ -198,8 +198,15 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// What the redactor must know of it.
-    pub(crate) fn rules(&self, audit_key: [u8; 32]) -> redact::Config {
+    /// The redactor that is meant; it hashes what it finds under this key.
+    ///
+    /// # Errors
+    /// [`BadRule`], when it was not read from a configuration.
+    pub fn redactor(&self, audit_key: [u8; 32]) -> Result<Redactor, BadRule> {
+        Redactor::new(&self.rules(audit_key))
+    }
+
+    fn rules(&self, audit_key: [u8; 32]) -> redact::Config {
         let rule = |(name, pattern): (&String, &String)| CustomRule {
             name: name.clone(),
             severity: Severity::High,

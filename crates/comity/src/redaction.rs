@@ -50,7 +50,7 @@ impl Redaction {
     /// [`JoinError`] when there is no key, or a rule of the configuration is none.
     pub fn open(home: &Home, config: &Config) -> Result<Self, JoinError> {
         let Some(wanted) = &config.redaction else { return Ok(Self::with(None)) };
-        let redactor = Redactor::new(&wanted.rules(home.key()?.secret_for(AUDIT)))?;
+        let redactor = wanted.redactor(home.key()?.secret_for(AUDIT))?;
         Ok(Self::with(Some(redactor)))
     }
 

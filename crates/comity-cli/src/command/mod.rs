@@ -18,6 +18,7 @@ mod peers;
 mod progress;
 mod questions;
 mod receive;
+mod redact;
 mod send;
 mod send_file;
 mod settings;
@@ -51,6 +52,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
         Command::Discover(flags) => caller(discover::discover(&everywhere, flags, page)),
         Command::Announce(flags) => caller(discover::announce(&everywhere, flags, page)),
         Command::FederationPeers(flags) => caller(discover::peers(&everywhere, flags, page)),
+        Command::Redact(wanted) => redact::run(&everywhere, &wanted, page),
         Command::Broker(flags) => caller(broker::run(flags, page)),
         Command::Journal { command } => caller(journal::run(&everywhere, command, page)),
         other => {
@@ -94,6 +96,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Announce(_)
         | Command::FederationPeers(_)
         | Command::Broker(_)
+        | Command::Redact(_)
         | Command::Journal { .. }
         | Command::Completions(_)
         | Command::Man(_) => unreachable!("these are run without a node, above"),

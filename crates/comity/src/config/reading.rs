@@ -8,7 +8,7 @@ use super::{Dht, Gossip, Mdns, Redaction, TlsFiles, Webrtc};
 use comity_core::channel::Channel;
 use comity_core::identity::trust::Admission;
 use comity_core::limits;
-use comity_core::redact::{BadRule, Redactor};
+use comity_core::redact::BadRule;
 use comity_core::wire::announce::Topics;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -218,7 +218,7 @@ impl Reading<'_> {
     pub(super) fn redaction(&self, written: RedactionKeys) -> Result<Option<Redaction>, ConfigError> {
         let meant = Redaction { off: written.off, rules: written.rules };
         // Tried here, so that a wrong rule is told with the file it is in.
-        Redactor::new(&meant.rules([0; 32])).map_err(|bad| match &bad {
+        meant.redactor([0; 32]).map_err(|bad| match &bad {
             BadRule::Unknown { .. } => self.wrong("redaction.off", bad.to_string()),
             _ => self.wrong("redaction.rules", bad.to_string()),
         })?;
