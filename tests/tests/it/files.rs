@@ -168,7 +168,8 @@ fn at_a_terminal(node: &Node, into: &Path) -> Lines {
     let words: Vec<_> = [receive.get_program()].into_iter().chain(receive.get_args()).collect();
     let line = words.join(std::ffi::OsStr::new(" "));
     let mut terminal = Command::new("script");
-    terminal.args(["-qefc", &line.to_string_lossy(), "/dev/null"]);
+    // In place of the shell: Ctrl-C ends a shell that waits, whatever the program makes of it.
+    terminal.args(["-qefc", &format!("exec {}", line.to_string_lossy()), "/dev/null"]);
     terminal.envs(receive.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shown(Lines::start(&mut terminal), "files are received into")
 }
