@@ -69,7 +69,7 @@ fn tell(text: &str, found: &[Finding], page: &mut Page) -> Result<(), Failure> {
     let row = |finding: &Finding| {
         let severity = finding.rule.severity;
         let look = if severity >= Severity::High { Look::Bad } else { Look::Warning };
-        vec![cell(&clean(&place_of(text, &finding.place))), looking(severity.name(), look), cell(&finding.rule.name)]
+        vec![cell(clean(&place_of(text, &finding.place))), looking(severity.name(), look), cell(&finding.rule.name)]
     };
     let rows: Vec<_> = found.iter().map(row).collect();
     page.table(&["WHERE", "SEVERITY", "RULE"], &rows)
