@@ -289,8 +289,10 @@ impl Node {
 
     /// Waits until this node and the other know each other: verified, reachable both ways.
     pub fn knows(&self, other: &Self) {
+        // A key may be proven, for gossip, before the card that has the name has come.
         self.sees("verified peer, reachable both ways", &other.id(), PATIENCE, |peer| {
-            peer["trust"] == "verified" && peer["reach"] == "both" && peer["presence"] == "online"
+            let is_there = peer["presence"] == "online" && peer["name"] != "";
+            peer["trust"] == "verified" && peer["reach"] == "both" && is_there
         });
     }
 

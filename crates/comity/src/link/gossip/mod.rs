@@ -213,7 +213,9 @@ pub(crate) struct Place {
 impl Place {
     /// The place of a node with these network doors, on a machine with these addresses.
     pub(crate) fn new(bound: &[SocketAddr], interfaces: &[IpNet], private: Vec<SocketAddr>) -> Self {
-        let far = |net: &&IpNet| !net.addr().is_loopback();
+        // On a machine without a network its own nodes still reach each other.
+        let alone = interfaces.iter().all(|net| net.addr().is_loopback());
+        let far = |net: &&IpNet| alone || !net.addr().is_loopback();
         let reached = |door: &SocketAddr| -> Vec<SocketAddr> {
             if !door.ip().is_unspecified() {
                 return vec![*door];

@@ -115,3 +115,13 @@ async fn a_message_is_passed_on_when_it_was_judged_good_and_not_else() {
     let heard = other.hears().await;
     assert_eq!((heard.author, heard.data.as_slice()), (one.node.into(), &b"good"[..]));
 }
+
+#[test]
+fn a_machine_with_nothing_but_loopback_is_reached_there_and_any_other_is_not() {
+    let net = |text: &str| text.parse().expect("a network");
+    let bound: SocketAddr = "0.0.0.0:8400".parse().expect("an address");
+    let reached = |interfaces: &[_]| Place::new(&[bound], interfaces, Vec::new()).reached;
+    let (home, far) = (net("127.0.0.1/8"), net("192.0.2.7/24"));
+    assert_eq!(reached(&[home]), ["127.0.0.1:8400".parse().expect("an address")]);
+    assert_eq!(reached(&[home, far]), ["192.0.2.7:8400".parse().expect("an address")]);
+}
