@@ -7,6 +7,7 @@ use comity_client::Client;
 use comity_client::control::{Message, Watched};
 use comity_core::envelope::Priority;
 use comity_core::identity::trust::Trust;
+use serde_json::Value;
 
 pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Result<(), Failure> {
     let mut messages = client.watch(wanted.target.as_deref()).await?;
@@ -14,7 +15,7 @@ pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Resu
         match watched {
             Watched::Message { message } if page.json => page.value(&message)?,
             Watched::Message { message } => {
-                let line = line(&message, &said(&message.payload), page);
+                let line = line(&message, &said(gist(&message)), page);
                 page.line(&line)?;
             }
             lagged @ Watched::Lagged { .. } if page.json => page.value(&lagged)?,
@@ -33,6 +34,19 @@ pub(crate) fn mark(trust: Trust, page: &Page) -> String {
     }
 }
 
+/// What a message says: of one of a type on a topic only its `data`, since the rest stands beside it.
+fn gist(message: &Message) -> &Value {
+    let payload = &message.payload;
+    payload.get("data").filter(|_| topic_type(message).is_some()).unwrap_or(payload)
+}
+
+/// The type of a message on a topic, which has a `/` in its name, if it has one.
+fn topic_type(message: &Message) -> Option<&str> {
+    let is_envelope = ["from", "timestamp", "data"].iter().all(|field| message.payload.get(*field).is_some());
+    let kind = message.payload.get("type").and_then(Value::as_str);
+    kind.filter(|_| is_envelope && message.channel.contains('/'))
+}
+
 /// A message in one line: when, who with which trust, where, and its payload as this text.
 pub(crate) fn line(message: &Message, payload: &str, page: &Page) -> String {
     let time = message.received_at.to_string();
@@ -45,7 +59,8 @@ pub(crate) fn line(message: &Message, payload: &str, page: &Page) -> String {
         Priority::Background => Look::Faint,
     };
     let (from, channel) = (clean(&from), clean(&message.channel));
-    let what = format!("{channel} {}", message.kind.0.name());
+    let kind = topic_type(message).map_or_else(|| message.kind.0.name().to_owned(), clean);
+    let what = format!("{channel} {kind}");
     let text = page.paint(payload, urgency);
     format!("{}  {}{trust}  {what}  {text}", page.paint(time, Look::Faint), page.paint(&from, Look::Strong))
 }

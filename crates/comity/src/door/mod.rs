@@ -13,8 +13,13 @@
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
 //!
-//! Besides the doors, the embedded MQTT broker listens where `mqtt.listen` says, when `mqtt.brokers` has `embedded` or
-//! `comity broker` runs: for anybody who reaches that address, and with nothing of this node behind it.
+//! Besides the doors, and each for anybody who reaches it:
+//! - libp2p listens at the network door's ports, by TCP, where the first byte tells it from TLS and HTTP, and by QUIC (UDP);
+//!   `gossip.enabled = false` ends that. With `gossip.relay` others reach each other through it.
+//! - mDNS listens at UDP port 5353 of the local network, the node's own and libp2p's; `--no-mdns` ends both.
+//! - A WebRTC connection has UDP sockets of its own, at ports that the system chooses, while it lasts.
+//! - The embedded MQTT broker listens where `mqtt.listen` says, when `mqtt.brokers` has `embedded` or `comity broker` runs,
+//!   with nothing of this node behind it.
 //!
 //! The tests compare this list with what is there. Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
 
