@@ -27,6 +27,7 @@ Usage: cargo xtask TASK
                                 measure side by side with real peers; bench memory: only what a node holds
   bench journal                 measure what the journal does on this disk, beside JetStream
   bench gossip                  measure how messages spread among 20, 100 and 500 nodes in one process
+  bench redact                  measure what it costs to take secrets out
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
