@@ -557,7 +557,7 @@ def txt_vectors():
 # Gossip
 
 
-SCHEMAS = pathlib.Path(__file__).resolve().parents[3] / "schemas/gossip"
+SCHEMAS = pathlib.Path(__file__).resolve().parents[1] / "schemas/gossip"
 JOURNAL = {
     "task_announcement": "task_announced",
     "task_claim": "task_claimed",

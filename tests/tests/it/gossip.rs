@@ -25,6 +25,16 @@ fn publish(node: &Node, words: &[&str]) {
     until("listener", PATIENCE, || node.run(&[&["send"], words].concat()).status.success().then_some(()));
 }
 
+/// Watches a topic, and sees already what the other says there: it is not told when the watching begins.
+fn watching(node: &Node, topic: &str, other: &Node, words: &[&str]) -> Lines {
+    let mut lines = node.follow(&["watch", topic]);
+    until("sight", PATIENCE, || {
+        other.run(&[&["send", topic], words].concat());
+        lines.during(Duration::from_millis(300)).iter().any(|line| line.contains("do you see this?")).then_some(())
+    });
+    lines
+}
+
 fn said(lines: &mut Lines, what: &str) -> Value {
     lines.wait_for(what, PATIENCE, |line| {
         let message: Value = serde_json::from_str(line).expect("one JSON object a line");
@@ -36,7 +46,8 @@ fn said(lines: &mut Lines, what: &str) -> Value {
 fn what_is_said_on_a_topic_reaches_everybody_once_also_those_who_cannot_be_reached() {
     let (_lab, [ann, bob, carl]) = in_a_row();
     let topic = "CHORUS/coordination/v1";
-    let mut watching = [&bob, &carl].map(|node| node.follow(&["watch", topic]));
+    let probe = [r#"{"task_id":"do you see this?","agent_id":"a-1","progress":0}"#, "--type", "task_progress"];
+    let mut watching = [&bob, &carl].map(|node| watching(node, topic, &ann, &probe));
     let progress = r#"{"task_id":"t-1","agent_id":"a-1","progress":0.5}"#;
     publish(&ann, &[topic, progress, "--type", "task_progress", "--priority", "high"]);
     for lines in &mut watching {
@@ -79,7 +90,8 @@ fn a_role_is_set_at_the_command_line_and_what_is_for_others_does_not_reach_it() 
     }
     bob.says(&["role", "set", "QA Engineer"]);
     let meta = "hmmm/meta-discussion/v1";
-    let mut watching = [&bob, &carl].map(|node| node.follow(&["watch", meta]));
+    let probe = [r#"{"text":"do you see this?"}"#, "--type", "meta_discussion"];
+    let mut watching = [&bob, &carl].map(|node| watching(node, meta, &ann, &probe));
     let update = |text: &str| format!(r#"{{"status":"{text}"}}"#);
     publish(&ann, &[meta, &update("to QA"), "--type", "status_update", "--to-role", "qa_engineer"]);
     publish(&ann, &[meta, &update("of Rust"), "--type", "status_update", "--expertise", "rust"]);

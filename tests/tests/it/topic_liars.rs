@@ -118,6 +118,10 @@ fn lies_in_messages_are_counted_by_cause_and_who_tells_many_is_heard_no_more() {
         scene.liars.does(&json!({"as": "once", "say": lie, "topic": TOPIC}));
         scene.dropped(cause, 1.0);
     }
+    // On topics of one's own, where anything else may be said.
+    scene.node.says(&["topic", "join", "a/custom/one"]);
+    scene.liars.does(&json!({"as": "once", "say": claim(&honest, "a lie"), "topic": "a/custom/one"}));
+    scene.dropped("gossip_from", 2.0);
     scene.goes_on();
 
     scene.liar("slanderer");
@@ -182,6 +186,21 @@ fn floods_of_topics_grafts_and_frames_end_with_their_sender() {
     assert!(scene.node.turned_away("gossip_score") >= 2.0);
     scene.liar("giant");
     scene.liars.tries(&json!({"as": "giant", "frame": 8 * 1024 * 1024}));
+    scene.goes_on();
+}
+
+#[test]
+fn what_nobody_asked_for_is_not_held() {
+    let mut scene = Scene::set();
+    let id = scene.liar("talker");
+    scene
+        .liars
+        .does(&json!({"as": "talker", "say": claim(&id, "nobody asked"), "topic": "nobody/listens", "times": 30}));
+    scene.dropped("gossip_not_joined", 30.0);
+    // It may have left that topic a moment ago: that is no fault.
+    scene.liars.does(&json!({"as": "talker", "say": claim(&id, "still heard"), "topic": TOPIC}));
+    assert_eq!(scene.shown(), ["still heard"]);
+    scene.js.hears("honest", TOPIC);
     scene.goes_on();
 }
 

@@ -128,13 +128,14 @@ impl Node {
     }
 
     /// Takes one message from the buckets of whoever brought it. Keys and ids cost nothing to make,
-    /// so who is neither linked nor known pays from the bucket of its address first.
+    /// so who is neither linked nor known pays from the bucket of its address, too: after its own, so that
+    /// one who says too much takes nothing from the others there.
     fn charge(&mut self, from: PeerId, origin: Origin, now: Now) -> Result<(), Refusal> {
         let address = Sender::Address(origin.address);
         let senders = match origin.key {
             Some(key) if origin.trust == Trust::Known || self.is_linked(key.peer()) => [None, Some(Sender::Key(key))],
-            Some(key) => [Some(address), Some(Sender::Stranger(key))],
-            None => [Some(address), Some(Sender::Claimed(origin.address, from))],
+            Some(key) => [Some(Sender::Stranger(key)), Some(address)],
+            None => [Some(Sender::Claimed(origin.address, from)), Some(address)],
         };
         for sender in senders.into_iter().flatten() {
             let (granted, retry_after) = self.throttle.take(sender, 1, now.mono);

@@ -26,7 +26,7 @@ use comity_core::node::{Answer, Ask, Input, Refusal, SourceHealth};
 use comity_core::peers::Source;
 use comity_core::redact::{Exempt, Typed};
 use comity_core::time::Timestamp;
-use comity_core::topic::{BadTopic, Topic, Topics as Names};
+use comity_core::topic::{About, BadTopic, Topic, Topics as Names};
 use comity_core::wire::gossip::{self as wire, BadGossip, Envelope};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -67,6 +67,14 @@ pub enum TopicError {
     /// A raw message wants a topic that was joined.
     #[error("this node does not listen to {0}: join it first")]
     NotJoined(Topic),
+    /// A raw message where only messages of the 31 types are taken, and it is none.
+    #[error("{topic} takes messages of a type, and raw ones only if they are such a message: {bad}")]
+    NotRaw {
+        /// The topic.
+        topic: Topic,
+        /// Why the message is none.
+        bad: BadGossip,
+    },
     /// What is said in a role wants one.
     #[error("this node has no role: set one first")]
     NoRole,
@@ -154,7 +162,8 @@ impl Topics {
         let stop = handle.stop().clone();
         tokio::spawn(async move { stop.run_until_cancelled(running).await });
         for topic in topics.static_topics() {
-            topics.listen(topic).await;
+            // Err: there are three.
+            let _ = topics.listen(topic).await;
         }
         topics.restore(kept.topics.as_ref()).await;
         let (stop, claiming) = (handle.stop().clone(), claiming(topics.clone(), kept.claims.as_ref()));
@@ -183,18 +192,11 @@ impl Topics {
     /// [`TopicError`].
     pub async fn join(&self, name: &str) -> Result<bool, TopicError> {
         let topic = read(name)?;
-        {
-            let state = self.state();
-            if state.joined.contains(&topic) {
-                return Ok(false);
-            }
-            if state.joined.len() + state.of_role.len() >= TOPICS_MAX {
-                return Err(TopicError::TooMany);
-            }
+        let is_new = self.listen(topic).await?;
+        if is_new {
+            self.keep().await?;
         }
-        self.listen(topic).await;
-        self.keep().await?;
-        Ok(true)
+        Ok(is_new)
     }
 
     /// Listens no more, and frees all that the topic held; `false` when it did not. The three topics that every node
@@ -242,7 +244,8 @@ impl Topics {
         self.publish(topic, envelope).await
     }
 
-    /// Publishes bytes as they are, but for secrets in what is text, on a topic that was joined.
+    /// Publishes bytes as they are, but for secrets in what is text, on a topic that was joined. Where only messages of
+    /// the 31 types are taken, they must be one, of this node.
     ///
     /// # Errors
     /// [`TopicError`].
@@ -255,6 +258,9 @@ impl Topics {
             return Err(TopicError::TooLarge);
         }
         let data = self.redacted(&topic, data);
+        // Others would take this node for a liar.
+        let said = self.decoded(&data, &self.0.me, &topic);
+        said.map_err(|bad| TopicError::NotRaw { topic: topic.clone(), bad })?;
         let written = data.clone();
         self.say(&topic, data, Words::Raw { from: &self.0.me, data: &written }).await
     }
@@ -302,9 +308,33 @@ impl Topics {
         [names.coordination(), names.meta(), names.context()].map(Clone::clone)
     }
 
-    async fn listen(&self, topic: Topic) {
+    /// Whether it is new that it listens there.
+    async fn listen(&self, topic: Topic) -> Result<bool, TopicError> {
+        {
+            let mut state = self.state();
+            if state.joined.contains(&topic) {
+                return Ok(false);
+            }
+            if state.joined.len() + state.of_role.len() >= TOPICS_MAX {
+                return Err(TopicError::TooMany);
+            }
+            state.joined.insert(topic.clone());
+        }
         self.0.gossip.join(topic.name().to_owned()).await;
-        self.state().joined.insert(topic);
+        Ok(true)
+    }
+
+    /// The message that this author put into these bytes; `None` where anything may be said, and it is something else.
+    fn decoded(&self, data: &[u8], author: &Libp2pId, topic: &Topic) -> Result<Option<Envelope>, BadGossip> {
+        let about = self.0.names.read(topic);
+        match wire::decode(data, author, &self.0.names, topic) {
+            Ok(envelope) => Ok(Some(envelope)),
+            Err(bad @ BadGossip::TooLarge { .. }) => Err(bad),
+            // A room may hand on what somebody else wrote.
+            Err(bad @ BadGossip::NotTheAuthor) if about == About::Custom => Err(bad),
+            Err(_) if matches!(about, About::Room(_) | About::Custom) => Ok(None),
+            Err(bad) => Err(bad),
+        }
     }
 
     fn listens_to(&self, topic: &Topic) -> bool {
@@ -333,12 +363,15 @@ impl Topics {
     async fn restore(&self, kept: Option<&Value>) {
         let Some(kept) = kept else { return };
         let joined = kept["joined"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for topic in joined.filter_map(|name| read(name).ok()).take(TOPICS_MAX) {
-            self.listen(topic).await;
-        }
         if let Some(role) = OwnRole::of_value(&kept["role"]) {
             // Err: its names were good when it was kept.
             let _ = self.take_role(Some(role)).await;
+        }
+        for topic in joined.filter_map(|name| read(name).ok()) {
+            if let Err(full) = self.listen(topic).await {
+                tracing::warn!(%full, "a topic that was joined is not joined again");
+                return;
+            }
         }
     }
 

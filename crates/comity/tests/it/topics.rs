@@ -84,6 +84,69 @@ async fn a_role_receives_what_is_addressed_to_it_and_nothing_else_also_after_a_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_raw_that_others_would_call_a_lie() {
+    let scratch = Scratch::new();
+    let (one, other) = two(&scratch).await;
+    let mut heard = topics(&other).messages_on(META).await.expect("a topic");
+    for lie in ["no message", "{}", r#"{"type":"task_claim"}"#] {
+        let refused = topics(&one).publish_raw(META, lie.into()).await.expect_err("it is none of the 31");
+        assert!(matches!(&refused, TopicError::NotRaw { topic, .. } if topic.name() == META), "{refused}");
+    }
+    let of_another = json!({
+        "type": "status_update", "from": topics(&other).me().to_string(), "timestamp": "2026-01-01T00:00:00Z", "data": {},
+    });
+    topics(&one).join("team/talk").await.expect("a topic");
+    let refused = topics(&one).publish_raw("team/talk", of_another.to_string().into()).await;
+    assert!(matches!(refused, Err(TopicError::NotRaw { .. })), "{refused:?}");
+    let said = json!({
+        "type": "status_update", "from": topics(&one).me().to_string(), "timestamp": comity_core::time::Timestamp::from_millis(now_ms()).to_string(),
+        "data": { "status": "as it is" },
+    });
+    publish_raw(&one, META, &said.to_string()).await;
+    assert_eq!(words(&soon(heard.next()).await.expect("a message")), "as it is");
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("before the year 500 million")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_listens_to_no_more_topics_than_its_peers_bear_also_after_a_restart() {
+    let scratch = Scratch::new();
+    let node = start(scratch.path(), "one").await;
+    for topic in topics(&node).list() {
+        topics(&node).leave(topic.name()).await.expect("it was joined");
+    }
+    for number in 0..256 {
+        assert!(topics(&node).join(&format!("many/{number}")).await.expect("there is room"));
+    }
+    assert_eq!(topics(&node).join("one/more").await, Err(TopicError::TooMany));
+    node.leave("again").await;
+    drop(node);
+    let node = start(scratch.path(), "one").await;
+    assert_eq!(topics(&node).list().len(), 256);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_what_it_can_do_when_it_is_first_heard() {
+    let scratch = Scratch::new();
+    let (one, other) = (start(scratch.path(), "one").await, start(scratch.path(), "other").await);
+    let mut heard = topics(&other).messages_on(COORDINATION).await.expect("a topic");
+    introduce(&one, &other).await;
+    let said = async {
+        loop {
+            let payload = heard.next().await.expect("the node runs").payload();
+            if payload["type"] == "capability_broadcast" {
+                return payload;
+            }
+        }
+    };
+    let said = timeout(PATIENCE, said).await.expect("in time");
+    assert_eq!(said["from"], topics(&one).me().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn projects_and_rooms_are_topics_and_handlers_get_what_was_published() {
     let scratch = Scratch::new();
     let (one, other) = two(&scratch).await;

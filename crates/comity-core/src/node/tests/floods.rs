@@ -43,6 +43,16 @@ fn an_address_that_signs_with_a_new_key_each_time_is_limited_as_one_sender() {
 }
 
 #[test]
+fn who_says_too_much_takes_nothing_from_others_at_its_address() {
+    let mut pair = Pair::with(|config| config.throttle.address = Rate { per_second: 1, burst: 30 });
+    let (loud, quiet) = (throw_away(1), throw_away(2));
+    let accepted =
+        (0..100).filter(|number| matches!(post(&mut pair, 100 + number, loud.peer(), Some(loud)), Answer::Accepted));
+    assert_eq!(accepted.count(), 20, "its own burst");
+    assert!(matches!(post(&mut pair, 900, quiet.peer(), Some(quiet)), Answer::Accepted));
+}
+
+#[test]
 fn a_teller_lists_few_whom_nobody_verified_and_none_who_cannot_be_tried() {
     let mut pair = Pair::new();
     let mut told = |from: u128, address: &dyn Fn(u8) -> SocketAddr| {

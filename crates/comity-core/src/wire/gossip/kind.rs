@@ -55,7 +55,7 @@ macro_rules! kinds {
             pub fn schema_text(self) -> &'static str {
                 match self {
                     $(Self::$variant => include_str!(
-                        concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/gossip/", $name, ".json")
+                        concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/gossip/", $name, ".json")
                     ),)*
                 }
             }
@@ -105,8 +105,7 @@ impl Kind {
 }
 
 /// The JSON Schema (2020-12) of what all messages have in common, as it is in the repository.
-pub const ENVELOPE_SCHEMA: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/gossip/envelope.json"));
+pub const ENVELOPE_SCHEMA: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/gossip/envelope.json"));
 
 #[cfg(test)]
 mod tests {

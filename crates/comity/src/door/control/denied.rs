@@ -62,7 +62,7 @@ impl From<TopicError> for Denied {
             TopicError::TooMany | TopicError::NotJoined(_) | TopicError::NoRole => {
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)
             }
-            TopicError::Message(_) => Self::field("/payload", sentence),
+            TopicError::Message(_) | TopicError::NotRaw { .. } => Self::field("/payload", sentence),
             TopicError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
             TopicError::Nobody(_) | TopicError::Link(_) | TopicError::NotJournaled(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)

@@ -2,6 +2,7 @@
 //! is the gossip of a node in all but its sockets, with the same limits and settings; what a message says is judged by
 //! nobody. No part of a running node.
 
+use super::gate::Gate;
 use super::reach::Reach;
 use super::{Gossip, Place, Told, Verdict, key, parts};
 use crate::config::Gossip as Config;
@@ -34,11 +35,12 @@ pub fn start(
     config: Config,
     number: NonZero<u64>,
 ) -> io::Result<(Voice, Ear, impl Future<Output = ()> + Send + use<>)> {
-    let swarm = parts::swarm_in_memory(&key(keys)?, &config)?;
+    let gate = Gate::new(Counters::new("memory"));
+    let swarm = parts::swarm_in_memory(&key(keys)?, &config, gate.clone())?;
     let reach = Arc::new(Reach::new(true, Vec::new()));
     let listens = vec![Multiaddr::from(Protocol::Memory(number.get()))];
     let place = Place { listens, reached: Vec::new(), private: Vec::new() };
-    let (gossip, told, running) = Gossip::begin(swarm, config, reach, place, Counters::new("memory"));
+    let (gossip, told, running) = Gossip::begin(swarm, config, reach, place, gate);
     Ok((Voice(gossip.clone()), Ear { gossip, told }, running))
 }
 

@@ -2,6 +2,7 @@
 //! TCP connections come and go by the node's one port, told apart by their first byte. What a message means, and
 //! whether it is passed on, is decided above. See `protocols/pubsub.md`.
 
+mod gate;
 pub mod memory;
 mod parts;
 mod pong;
@@ -17,6 +18,7 @@ use crate::config::Gossip as Config;
 use crate::observe::Counters;
 use comity_core::id::{Libp2pId, NodeId};
 use comity_core::identity::key::KeyPair;
+use gate::Gate;
 use ipnet::IpNet;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, Swarm, gossipsub};
@@ -24,7 +26,7 @@ use parts::Parts;
 use reach::Reach;
 use run::Runner;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use transport::{address_of, quic_address_of};
@@ -51,20 +53,20 @@ enum Order {
 }
 
 /// What libp2p tells.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// A message came, signed by its author. It is not passed on until it is judged.
     Heard(Heard),
     /// A connection with a node is up: it proved its key.
     Met(Met),
-    /// A node that is connected began to listen to this topic.
+    /// A node that is connected began to listen to this topic, to which this node listens too.
     Listens(String),
     /// The last connection with a node is gone.
     Parted(NodeId),
 }
 
 /// A message of a topic.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
     id: gossipsub::MessageId,
     /// Who wrote and signed it, with whichever kind of key.
@@ -75,10 +77,12 @@ pub(crate) struct Heard {
     pub(crate) topic: String,
     /// What it says.
     pub(crate) data: Vec<u8>,
+    /// The address of whoever brought it, or of the relay by which it came; unspecified where that is not known.
+    pub(crate) brought_from: IpAddr,
 }
 
 /// A connection with a node.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Met {
     /// Who.
     pub(crate) node: NodeId,
@@ -133,8 +137,9 @@ impl Gossip {
         counters: Counters,
     ) -> io::Result<(Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>)> {
         let reach = Arc::new(Reach::new(place.is_on_loopback(), place.private.clone()));
-        let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach))?;
-        Ok(Self::begin(swarm, config, reach, place, counters))
+        let gate = Gate::new(counters);
+        let swarm = parts::swarm(&key(keys)?, &config, accepted, Arc::clone(&reach), gate.clone())?;
+        Ok(Self::begin(swarm, config, reach, place, gate))
     }
 
     /// What is the same whatever the connections go by: it listens at this place.
@@ -143,11 +148,11 @@ impl Gossip {
         config: Config,
         reach: Arc<Reach>,
         place: Place,
-        counters: Counters,
+        gate: Gate,
     ) -> (Self, mpsc::Receiver<Told>, impl Future<Output = ()> + Send + use<>) {
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let (tell, told) = mpsc::channel(TOLD_MAX);
-        let runner = Runner::new(swarm, config, reach, (orders, tell), counters);
+        let runner = Runner::new(swarm, config, reach, (orders, tell), gate);
         (Self(order), told, runner.run(place))
     }
 

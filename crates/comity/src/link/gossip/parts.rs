@@ -2,6 +2,7 @@
 //! AutoNAT, circuit relay and hole punching. It decides nothing about messages. Source: "Operations" in
 //! `protocols/pubsub.md`, and libp2p's own specifications.
 
+use super::gate::{Gate, Names};
 use super::pong::Pong;
 use super::reach::Reach;
 use super::transport::{Accepted, OnePort, Quic};
@@ -12,10 +13,11 @@ use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{
-    self, AllowAllSubscriptionFilter, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
-    MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode,
+    self, ConfigBuilder, MaxCountSubscriptionFilter, MessageAuthenticity, PeerScoreParams, PeerScoreThresholds,
+    TopicScoreParams, ValidationMode,
 };
 use libp2p::identity::Keypair;
+use libp2p::kad::StoreInserts;
 use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, Swarm};
@@ -90,7 +92,7 @@ pub(super) const NETWORK: &str = "comity/1";
 const CIRCUIT_TIME: Duration = Duration::from_secs(3600);
 const CIRCUIT_BYTES: u64 = 64 * 1024 * 1024;
 
-type Gossip = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+type Gossip = gossipsub::Behaviour<Gate, MaxCountSubscriptionFilter<Names>>;
 
 /// The protocols that the node speaks over one connection.
 #[derive(NetworkBehaviour)]
@@ -118,26 +120,27 @@ pub(super) fn swarm(
     config: &Config,
     accepted: mpsc::Receiver<Accepted>,
     reach: Arc<Reach>,
+    gate: Gate,
 ) -> io::Result<Swarm<Parts>> {
     // Names are resolved around both: who resolves names takes any address, and would leave none to the next.
     let tcp = secured(OnePort::new(accepted, Arc::clone(&reach)), keys)?;
     let quic = quic(keys, reach).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let sockets = tcp.or_transport(quic).map(|either, _| either.into_inner());
-    swarm_over(dns::tokio::Transport::system(sockets)?.boxed(), keys, config)
+    swarm_over(dns::tokio::Transport::system(sockets)?.boxed(), keys, config, gate)
 }
 
 /// The same among nodes of one process, over libp2p's memory transport.
-pub(super) fn swarm_in_memory(keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
-    swarm_over(secured(MemoryTransport::new(), keys)?, keys, config)
+pub(super) fn swarm_in_memory(keys: &Keypair, config: &Config, gate: Gate) -> io::Result<Swarm<Parts>> {
+    swarm_over(secured(MemoryTransport::new(), keys)?, keys, config, gate)
 }
 
-fn swarm_over(direct: Connections, keys: &Keypair, config: &Config) -> io::Result<Swarm<Parts>> {
+fn swarm_over(direct: Connections, keys: &Keypair, config: &Config, gate: Gate) -> io::Result<Swarm<Parts>> {
     let me = keys.public().to_peer_id();
     let (by_relay, relays) = relay::client::new(me);
     let joined = secured(by_relay, keys)?.or_transport(direct).map(|either, _| either.into_inner());
     let joined = TransportTimeout::with_outgoing_timeout(joined, CALL_TIME);
     let transport = TransportTimeout::with_ingoing_timeout(joined, HANDSHAKE_TIME).boxed();
-    let parts = Parts::new(keys, me, config, relays)?;
+    let parts = Parts::new(keys, config, relays, gate)?;
     let swarming = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIME);
     Ok(Swarm::new(transport, parts, me, swarming))
 }
@@ -166,7 +169,8 @@ fn quic(keys: &Keypair, reach: Arc<Reach>) -> Quic {
 }
 
 impl Parts {
-    fn new(keys: &Keypair, me: PeerId, config: &Config, relays: relay::client::Behaviour) -> io::Result<Self> {
+    fn new(keys: &Keypair, config: &Config, relays: relay::client::Behaviour, gate: Gate) -> io::Result<Self> {
+        let me = keys.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(CONNECTIONS_MAX))
             .with_max_established_incoming(Some(CONNECTIONS_IN_MAX))
@@ -178,7 +182,7 @@ impl Parts {
         let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), me)).transpose()?;
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
-            gossip: gossip(keys).map_err(io::Error::other)?,
+            gossip: gossip(keys, gate).map_err(io::Error::other)?,
             identify: identify::Behaviour::new(identify),
             pong: Pong,
             ping: ping::Behaviour::default(),
@@ -194,7 +198,7 @@ impl Parts {
 
 /// Signed and strict: what is not signed by the peer that it names as its author is never taken, and that happens before
 /// anybody sees it. What the author said is judged by the node, which then says whether it is passed on.
-fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
+fn gossip(keys: &Keypair, gate: Gate) -> Result<Gossip, &'static str> {
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
@@ -205,11 +209,12 @@ fn gossip(keys: &Keypair) -> Result<Gossip, &'static str> {
         .build()
         .map_err(|_| "a setting of GossipSub is out of its range")?;
     let filter = MaxCountSubscriptionFilter {
-        filter: AllowAllSubscriptionFilter {},
+        filter: Names,
         max_subscribed_topics: TOPICS_HELD_MAX,
         max_subscriptions_per_request: TOPICS_HELD_MAX,
     };
-    let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Signed(keys.clone()), config, filter)?;
+    let signed = MessageAuthenticity::Signed(keys.clone());
+    let mut gossip = Gossip::new_with_subscription_filter_and_transform(signed, config, filter, gate)?;
     let scoring = PeerScoreParams {
         topic_score_cap: PRAISE_MAX,
         // Many nodes of one house share an address: the limit of connections per address is the node's own.
@@ -256,6 +261,11 @@ pub(super) fn scored() -> TopicScoreParams {
     }
 }
 
+/// How a topic counts that was left: what others still say there is no fault of theirs.
+pub(super) fn unscored() -> TopicScoreParams {
+    TopicScoreParams { topic_weight: 0.0, ..scored() }
+}
+
 fn kad(me: PeerId, dht: Dht) -> Option<kad::Behaviour<MemoryStore>> {
     let mode = match dht {
         Dht::Off => return None,
@@ -264,7 +274,10 @@ fn kad(me: PeerId, dht: Dht) -> Option<kad::Behaviour<MemoryStore>> {
         // By what AutoNAT finds out.
         Dht::Auto => None,
     };
-    let mut kad = kad::Behaviour::with_config(me, MemoryStore::new(me), kad::Config::new(KAD_PROTOCOL));
+    let mut config = kad::Config::new(KAD_PROTOCOL);
+    // Nodes find each other there and keep nothing for strangers, who could fill 64 MiB.
+    config.set_record_filtering(StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(me, MemoryStore::new(me), config);
     kad.set_mode(mode);
     Some(kad)
 }

@@ -1,6 +1,7 @@
 //! The task that drives libp2p: does what it is ordered, and tells what happened. It keeps the number of connections
 //! between its two marks, and decides nothing about messages.
 
+use super::gate::{Brought, Gate, Joined};
 use super::parts::{self, Parts, PartsEvent};
 use super::reach::Reach;
 use super::transport::{address_of, place_of, socket_of};
@@ -15,12 +16,12 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, ListenError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, dcutr, identify, mdns};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Connections below which this node dials whoever it hears of: the low watermark.
 const CONNECTIONS_LOW: u32 = 32;
@@ -40,6 +41,15 @@ const CONDEMNED: f64 = -10.0;
 /// Messages that are being judged, at most; what comes on top is neither taken nor passed on.
 const JUDGED_MAX: usize = 1024;
 
+/// Messages above what is taken that a peer may bring between two looks, before it is thrown out.
+const ABOVE_MAX: u32 = 4096;
+
+/// Comings and goings that wait until the node has time for them, at most.
+const UNTOLD_MAX: usize = 1024;
+
+/// Addresses of one peer that the DHT is told, at most.
+const ADDRESSES_MAX: usize = 16;
+
 /// What the task is made of.
 pub(super) struct Runner {
     swarm: Swarm<Parts>,
@@ -55,7 +65,16 @@ pub(super) struct Runner {
     relayed: HashMap<ConnectionId, PeerId>,
     /// Messages that are being judged: who brought them.
     judged: HashMap<gossipsub::MessageId, PeerId>,
+    joined: Joined,
+    /// Where those are who are connected: the first address of each.
+    places: HashMap<PeerId, IpAddr>,
+    brought: Brought,
+    /// Who brings more than is taken, and how many messages more since the last look.
+    above: HashMap<PeerId, u32>,
+    /// Comings and goings that wait until the node has time for them.
+    untold: VecDeque<Told>,
     counters: Counters,
+    since: Instant,
 }
 
 impl Runner {
@@ -64,10 +83,26 @@ impl Runner {
         config: Config,
         reach: Arc<Reach>,
         (orders, told): (mpsc::Receiver<Order>, mpsc::Sender<Told>),
-        counters: Counters,
+        Gate { joined, counters }: Gate,
     ) -> Self {
-        let (far, dialed, relayed, judged) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self { swarm, config, reach, orders, told, far, dialed, relayed, judged, counters }
+        Self {
+            swarm,
+            config,
+            reach,
+            orders,
+            told,
+            far: HashMap::new(),
+            dialed: HashMap::new(),
+            relayed: HashMap::new(),
+            judged: HashMap::new(),
+            joined,
+            places: HashMap::new(),
+            brought: Brought::new(),
+            above: HashMap::new(),
+            untold: VecDeque::new(),
+            counters,
+            since: Instant::now(),
+        }
     }
 
     /// Listens, and runs until nobody orders any more.
@@ -81,8 +116,15 @@ impl Runner {
         for ticks in [&mut again, &mut look] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+        let told = self.told.clone();
         loop {
             tokio::select! {
+                room = told.reserve(), if !self.untold.is_empty() => {
+                    // Err: nobody listens any more.
+                    if let (Ok(room), Some(next)) = (room, self.untold.pop_front()) {
+                        room.send(next);
+                    }
+                }
                 event = self.swarm.select_next_some() => self.take(event),
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order),
@@ -151,6 +193,7 @@ impl Runner {
         match order {
             Order::Join(topic) => {
                 let topic = IdentTopic::new(topic);
+                self.joined.add(topic.hash());
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
                 if let Err(failure) = gossip.subscribe(&topic) {
                     tracing::warn!(%topic, %failure, "a topic cannot be joined");
@@ -158,7 +201,14 @@ impl Runner {
                 // Err: peers are not scored, which they are.
                 let _ = gossip.set_topic_params(topic, parts::scored());
             }
-            Order::Leave(topic) => drop(self.swarm.behaviour_mut().gossip.unsubscribe(&IdentTopic::new(topic))),
+            Order::Leave(topic) => {
+                let topic = IdentTopic::new(topic);
+                self.joined.remove(&topic.hash());
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.unsubscribe(&topic);
+                // Err: peers are not scored, which they are.
+                let _ = gossip.set_topic_params(topic, parts::unscored());
+            }
             Order::Publish { topic, data, reply } => {
                 let published = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(topic), data);
                 // Err: nobody waits for it.
@@ -201,6 +251,12 @@ impl Runner {
             self.counters.turned_away("gossip_topics");
             gossip.set_application_score(&peer, CONDEMNED);
         }
+        for (peer, _) in self.above.drain().filter(|(_, messages)| *messages > ABOVE_MAX) {
+            tracing::warn!(%peer, "a peer brings far more than is taken, and is not listened to for a while");
+            self.counters.turned_away("gossip_flood");
+            gossip.set_application_score(&peer, CONDEMNED);
+        }
+        self.brought.sweep(self.since.elapsed());
         let condemned = self.swarm.connected_peers().copied().filter(|peer| self.is_condemned(peer));
         for peer in condemned.collect::<Vec<_>>() {
             tracing::info!(%peer, "a peer brought too much that is refused, and is not listened to for a while");
@@ -231,7 +287,10 @@ impl Runner {
                 message_id,
                 message,
             })) => self.hear(propagation_source, message_id, message),
-            SwarmEvent::Behaviour(PartsEvent::Gossip(gossipsub::Event::Subscribed { topic, .. })) => {
+            // A peer may say so of any topic, as often as it likes.
+            SwarmEvent::Behaviour(PartsEvent::Gossip(gossipsub::Event::Subscribed { topic, .. }))
+                if self.joined.has(&topic) =>
+            {
                 self.tell(Some(Told::Listens(topic.into_string())));
             }
             SwarmEvent::Behaviour(PartsEvent::Identify(identify::Event::Received { connection_id, peer_id, info })) => {
@@ -252,6 +311,9 @@ impl Runner {
                     return;
                 }
                 self.count(connection_id, &endpoint);
+                if let Some(ip) = ip_of(endpoint.get_remote_address()) {
+                    self.places.entry(peer_id).or_insert(ip);
+                }
                 if endpoint.is_relayed() {
                     self.relayed.insert(connection_id, peer_id);
                 }
@@ -271,6 +333,7 @@ impl Runner {
                 self.relayed.remove(&connection_id);
                 self.dialed.remove(&connection_id);
                 if num_established == 0 {
+                    self.places.remove(&peer_id);
                     self.tell(node_of(&peer_id).map(Told::Parted));
                 }
             }
@@ -293,7 +356,7 @@ impl Runner {
 
     /// Refuses who has too many connections already.
     fn count(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let Some(ip) = ip_of(endpoint.get_remote_address()).filter(|ip| !is_local(*ip)) else { return };
+        let Some(ip) = counted(endpoint) else { return };
         if self.far.values().filter(|other| **other == ip).count() >= FROM_ONE_ADDRESS_MAX {
             self.counters.turned_away("gossip_address");
             self.swarm.close_connection(connection);
@@ -310,8 +373,14 @@ impl Runner {
             self.counters.dropped(if room { "gossip_author" } else { "gossip_full" }, 1);
             return self.judge(&id, Verdict::NotNow);
         };
+        let brought_from = self.places.get(&bringer).copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        if !self.brought.takes(brought_from, message.data.len(), self.since.elapsed()) {
+            self.counters.dropped("gossip_flood", 1);
+            *self.above.entry(bringer).or_default() += 1;
+            return self.judge(&id, Verdict::NotNow);
+        }
         let topic = message.topic.into_string();
-        let heard = Heard { id: id.clone(), author, sequence, topic, data: message.data };
+        let heard = Heard { id: id.clone(), author, sequence, topic, data: message.data, brought_from };
         if self.told.try_send(Told::Heard(heard)).is_err() {
             self.counters.dropped("gossip_full", 1);
             self.judge(&id, Verdict::NotNow);
@@ -326,19 +395,26 @@ impl Runner {
         }
         let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
         if info.protocols.iter().any(|protocol| kad.protocol_names().contains(protocol)) {
-            for address in info.listen_addrs.iter().filter(|address| ip_of(address).is_some_and(|ip| !ip.is_loopback()))
-            {
+            // It may say others as often as it likes, and each would be kept.
+            let bucket = kad.kbucket(peer);
+            let known = bucket.iter().flat_map(|bucket| bucket.iter()).find(|entry| entry.node.key.preimage() == &peer);
+            let room = ADDRESSES_MAX.saturating_sub(known.map_or(0, |entry| entry.node.value.len()));
+            let far = |address: &&Multiaddr| ip_of(address).is_some_and(|ip| !ip.is_loopback());
+            for address in info.listen_addrs.iter().filter(far).take(room) {
                 kad.add_address(&peer, address.clone());
             }
         }
     }
 
-    /// Tells the node, if it has room: what it misses of comings and goings is told again with the next one.
-    fn tell(&self, told: Option<Told>) {
-        if let Some(told) = told
-            && self.told.try_send(told).is_err()
-        {
-            tracing::debug!("the node has no time for gossip");
+    /// Tells the node as soon as it has room, in order.
+    fn tell(&mut self, told: Option<Told>) {
+        // That somebody listens is told once, however many do.
+        let waits = |told: &Told| matches!(told, Told::Listens(_)) && self.untold.contains(told);
+        let Some(told) = told.filter(|told| !waits(told)) else { return };
+        if self.untold.len() < UNTOLD_MAX {
+            self.untold.push_back(told);
+        } else {
+            tracing::warn!("the node has no time for who comes and goes by gossip");
         }
     }
 }
@@ -375,9 +451,35 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// The address that a connection counts for, if there is a limit for it. What comes by a relay is not the relay's.
+fn counted(endpoint: &ConnectedPoint) -> Option<IpAddr> {
+    ip_of(endpoint.get_remote_address()).filter(|ip| !endpoint.is_relayed() && !is_local(*ip))
+}
+
 fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+
+    #[test]
+    fn an_address_from_outside_counts_for_itself_and_a_relay_for_none_whom_it_carries() {
+        let dialled = |address: &str| ConnectedPoint::Dialer {
+            address: address.parse().expect("an address"),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        let relay = "/ip4/203.0.113.7/tcp/4001";
+        assert_eq!(counted(&dialled(relay)), Some(Ipv4Addr::new(203, 0, 113, 7).into()));
+        assert_eq!(counted(&dialled("/ip4/192.168.1.7/tcp/4001")), None);
+        let id = libp2p::identity::Keypair::generate_ed25519().public().to_peer_id();
+        assert_eq!(counted(&dialled(&format!("{relay}/p2p/{id}/p2p-circuit/p2p/{id}"))), None);
     }
 }

@@ -1,19 +1,25 @@
 //! Two and three nodes' gossip over real sockets, by the one port that serves HTTP too.
 
-use super::{Gossip, Heard, NotPublished, Place, Told, Verdict, door};
-use crate::config::Config;
+use super::gate::Gate;
+use super::parts::{self, Parts, PartsEvent};
+use super::{Gossip, Heard, NotPublished, Place, TOLD_MAX, Told, Verdict, door, key};
+use crate::config::{Config, Dht};
 use crate::link::{Limits, Speaks, listen};
 use crate::observe::Counters;
 use axum::Router;
 use axum::routing::get;
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
+use futures_util::StreamExt;
+use libp2p::kad::store::RecordStore;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, Swarm, kad};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,4 +130,68 @@ fn a_machine_with_nothing_but_loopback_is_reached_there_and_any_other_is_not() {
     let (home, far) = (net("127.0.0.1/8"), net("192.0.2.7/24"));
     assert_eq!(reached(&[home]), ["127.0.0.1:8400".parse().expect("an address")]);
     assert_eq!(reached(&[home, far]), ["192.0.2.7:8400".parse().expect("an address")]);
+
+#[tokio::test]
+async fn who_went_is_told_however_much_waits_to_be_heard() {
+    let (mut one, mut other) = (Side::start(1).await, Side::start(2).await);
+    for side in [&one, &other] {
+        side.gossip.join(TOPIC.to_owned()).await;
+    }
+    one.gossip.offer(other.node, vec![other.address]).await;
+    other.meets(&one).await;
+    other.says("first").await;
+    // More than can wait.
+    for number in 0..2 * TOLD_MAX {
+        other.gossip.publish(TOPIC.to_owned(), number.to_string().into()).await.expect("somebody listens");
+    }
+    let gone = other.node;
+    let full = async {
+        while one.told.len() < TOLD_MAX {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, full).await.expect("as much as can wait");
+    drop(other);
+    let told = async { while !matches!(one.told.recv().await, Some(Told::Parted(node)) if node == gone) {} };
+    timeout(PATIENCE, told).await.expect("it is told");
+}
+
+/// Another program in the DHT, and what it asks of the node that it reached.
+#[tokio::test]
+async fn the_dht_keeps_nothing_for_strangers() {
+    let config =
+        Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, dht: Dht::Server, ..config });
+    let config = config.expect("on by default");
+    let swarm = |seed| {
+        let gate = Gate::new(Counters::new("test"));
+        let keys = key(&KeyPair::from_seed([seed; 32])).expect("a key");
+        parts::swarm_in_memory(&keys, &config, gate).expect("it starts")
+    };
+    let (mut node, mut stranger) = (swarm(1), swarm(2));
+    let at: Multiaddr = "/memory/7007".parse().expect("an address");
+    node.listen_on(at.clone()).expect("it listens");
+    let peer = *node.local_peer_id();
+    let put = |stranger: &mut Swarm<Parts>| {
+        let kad = stranger.behaviour_mut().kad.as_mut().expect("it is on");
+        kad.add_address(&peer, at.clone());
+        let record = kad::Record::new(b"key".to_vec(), b"value".to_vec());
+        kad.put_record_to(record, std::iter::once(peer), kad::Quorum::One)
+    };
+    put(&mut stranger);
+    let running = async {
+        loop {
+            tokio::select! {
+                _ = node.select_next_some() => {}
+                event = stranger.select_next_some() => if let SwarmEvent::Behaviour(PartsEvent::Kad(
+                    kad::Event::OutboundQueryProgressed { result: kad::QueryResult::PutRecord(put), .. },
+                )) = event {
+                    assert!(put.is_ok(), "{put:?}");
+                    return;
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, running).await.expect("it answers");
+    let kad = node.behaviour_mut().kad.as_mut().expect("it is on");
+    assert_eq!(kad.store_mut().records().count(), 0);
 }

@@ -71,12 +71,9 @@ impl Runner {
             return;
         }
         (self.presence.asks, self.presence.said_at, self.presence.at) = (false, Some(now), now + INTERVAL);
-        let before = self.presence.capabilities.as_ref();
-        let is_known = before == Some(&capabilities);
-        // What a node can do from its first start on is on its card.
-        let is_first = before.is_none();
-        let told = is_first || !is_known && self.say_of_myself(Kind::CapabilityBroadcast, members(&able)).await.is_ok();
-        if told {
+        // That it can do something at all is a change, too: programs that only gossip see no card.
+        let is_news = self.presence.capabilities.as_ref() != Some(&capabilities);
+        if is_news && self.say_of_myself(Kind::CapabilityBroadcast, members(&able)).await.is_ok() {
             self.presence.capabilities = Some(capabilities);
             self.state.mark_changed();
         }

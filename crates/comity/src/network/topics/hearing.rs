@@ -8,19 +8,21 @@ use crate::network::scribe::Words;
 use comity_core::audience;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, More, Priority, Ttl, Via};
-use comity_core::id::{MessageId, decode_base64, encode_base64};
+use comity_core::id::{MessageId, decode_base64};
 use comity_core::node::{Answer, Event, Input, Proof, Refusal};
 use comity_core::payload::Payload;
 use comity_core::peers::PeerView;
 use comity_core::time::Timestamp;
-use comity_core::topic::{About, Topic};
+use comity_core::topic::Topic;
 use comity_core::wire::gossip::{self as wire, BadGossip, Envelope, Fault};
+use comity_core::wire::pack;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 /// Under which name a message is shown that is neither JSON nor text.
@@ -28,6 +30,9 @@ const BASE64: &str = "base64";
 
 /// Messages that are with the rules at once; more wait in the queue of what was heard.
 const AT_ONCE: usize = 256;
+
+/// How often all who are there are named to libp2p again: it dials those with whom it is not connected.
+const OFFERED_EVERY: Duration = Duration::from_secs(30);
 
 /// What a card calls a node that speaks libp2p at its port.
 pub(crate) const PROTOCOL: &str = "libp2p";
@@ -119,7 +124,8 @@ impl Topics {
                 }
             }
         }
-        let proof = Proof { via: Via::Gossip, address: Ipv4Addr::LOCALHOST.into(), key: author };
+        // Authors whom nobody knows cost nothing to make: those that came by one neighbour share a bucket.
+        let proof = Proof { via: Via::Gossip, address: heard.brought_from, key: author };
         match self.0.handle.arrive(message, proof).await {
             // Who passes on what was said before, keeps it going round for ever.
             Answer::Refused(
@@ -140,21 +146,18 @@ impl Topics {
 
     /// For whom a message is.
     fn message(&self, heard: &Heard, topic: &Topic) -> Result<Meant, BadGossip> {
-        let raw = matches!(self.0.names.read(topic), About::Room(_) | About::Custom);
-        let envelope = match wire::decode(&heard.data, &heard.author, &self.0.names, topic) {
-            Ok(envelope) => Some(envelope),
-            Err(bad @ BadGossip::TooLarge { .. }) => return Err(bad),
-            // Rooms and topics of one's own take anything.
-            Err(_) if raw => None,
-            Err(bad) => return Err(bad),
-        };
+        let envelope = self.decoded(&heard.data, &heard.author, topic)?;
         let role = self.state().audience.clone();
         let written = envelope.as_ref().map_or_else(|| self.now(), |envelope| envelope.timestamp);
         if envelope.as_ref().is_some_and(|envelope| audience::admits(envelope, &role).is_err()) {
             return Ok(Meant::ForOthers(written));
         }
-        let message = self.received(heard, topic, envelope.as_ref());
-        Ok(message.map_or(Meant::ForOthers(written), |message| Meant::ForUs(Box::new((message, envelope)))))
+        let Some(message) = self.received(heard, topic, envelope.as_ref()) else {
+            tracing::debug!(author = %heard.author, topic = heard.topic, "a message cannot be shown here");
+            self.0.handle.counters().dropped("gossip_not_shown", 1);
+            return Ok(Meant::ForOthers(written));
+        };
+        Ok(Meant::ForUs(Box::new((message, envelope))))
     }
 
     fn received(&self, heard: &Heard, topic: &Topic, envelope: Option<&Envelope>) -> Option<Message> {
@@ -178,19 +181,21 @@ impl Topics {
     /// Names to libp2p whoever was found otherwise and has proven its key.
     pub(super) async fn offer_peers(&self) {
         let mut events = self.0.handle.peer_events();
-        for peer in &self.0.handle.look().await.peers {
-            self.offer(peer).await;
-        }
+        let mut again = interval(OFFERED_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match events.recv().await.as_deref() {
-                Ok(Event::PeerJoined(peer) | Event::PeerUpdated(peer)) => self.offer(peer).await,
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => {
+            tokio::select! {
+                event = events.recv() => match event.as_deref() {
+                    Ok(Event::PeerJoined(peer) | Event::PeerUpdated(peer)) => self.offer(peer).await,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => again.reset_immediately(),
+                    Err(RecvError::Closed) => return,
+                },
+                _ = again.tick() => {
                     for peer in &self.0.handle.look().await.peers {
                         self.offer(peer).await;
                     }
                 }
-                Err(RecvError::Closed) => return,
             }
         }
     }
@@ -252,16 +257,27 @@ fn payload(data: &[u8]) -> Option<Payload> {
             return Some(json);
         }
     }
-    let shown = match std::str::from_utf8(data) {
-        Ok(text) => Value::from(text),
-        Err(_) => json!({ BASE64: encode_base64(data) }),
+    // As JSON it would be up to twice as long, and the longest would not fit.
+    let packed = match std::str::from_utf8(data) {
+        Ok(text) => pack::from_value(&text.into()),
+        Err(_) => packed_bytes(data)?,
     };
-    Payload::from_value(&shown).ok()
+    Payload::from_pack(packed).ok()
+}
+
+/// `{"base64": …}` in MessagePack, with the bytes as they are: they read as base64url.
+fn packed_bytes(data: &[u8]) -> Option<Vec<u8>> {
+    const MAP_OF_ONE: u8 = 0x81;
+    const TEXT_OF_SIX: u8 = 0xa6;
+    const BINARY: u8 = 0xc6;
+    let length = u32::try_from(data.len()).ok()?.to_be_bytes();
+    Some([&[MAP_OF_ONE, TEXT_OF_SIX], BASE64.as_bytes(), &[BINARY], &length, data].concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn whatever_is_published_is_given_back_as_it_was() {
@@ -279,6 +295,10 @@ mod tests {
         for data in published {
             let shown = payload(data).expect("it can be shown");
             assert_eq!(raw(&shown), data, "{}", shown.to_value());
+        }
+        // As long as may be but for a few bytes.
+        for long in [vec![b'\n'; wire::MESSAGE_MAX - 16], vec![0xff; wire::MESSAGE_MAX - 16]] {
+            assert_eq!(raw(&payload(&long).expect("it can be shown")), long);
         }
         assert_eq!(payload(b"plain words").expect("a text").to_value(), "plain words");
         assert_eq!(payload(&[0xff]).expect("bytes").to_value(), json!({ "base64": "_w" }));
