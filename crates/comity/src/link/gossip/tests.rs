@@ -130,6 +130,7 @@ fn a_machine_with_nothing_but_loopback_is_reached_there_and_any_other_is_not() {
     let (home, far) = (net("127.0.0.1/8"), net("192.0.2.7/24"));
     assert_eq!(reached(&[home]), ["127.0.0.1:8400".parse().expect("an address")]);
     assert_eq!(reached(&[home, far]), ["192.0.2.7:8400".parse().expect("an address")]);
+}
 
 #[tokio::test]
 async fn who_went_is_told_however_much_waits_to_be_heard() {
