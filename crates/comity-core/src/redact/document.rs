@@ -60,6 +60,10 @@ impl Default for Typed {
     }
 }
 
+/// Longest pointer to where something was found, bytes. A message of 256 KiB has room for a hundred thousand secrets,
+/// all of them below one long key.
+const POINTER_MAX: usize = 256;
+
 /// Names of the private numbers of a JSON Web Key.
 const KEY_PARTS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "k", "oth"];
 
@@ -366,6 +370,18 @@ impl Again<'_, '_> {
     }
 }
 
+/// The JSON pointer of a place, cut where it is too long: each of many findings has its own.
 fn pointer(path: &[String]) -> String {
-    path.iter().flat_map(|part| ["/".to_owned(), part.replace('~', "~0").replace('/', "~1")]).collect()
+    let mut pointer = String::new();
+    for part in path {
+        pointer.push('/');
+        let kept = value::floor(part, POINTER_MAX);
+        pointer.push_str(&part[..kept].replace('~', "~0").replace('/', "~1"));
+        if pointer.len() > POINTER_MAX {
+            pointer.truncate(value::floor(&pointer, POINTER_MAX));
+            pointer.push('…');
+            break;
+        }
+    }
+    pointer
 }

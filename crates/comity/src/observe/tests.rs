@@ -4,6 +4,7 @@ use super::trace::{follow, traceparent};
 use super::*;
 use comity_core::redact::{self, Redactor};
 use opentelemetry::trace::TraceContextExt;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -95,6 +96,32 @@ fn a_line_is_written_without_secrets_and_without_them_as_it_came() {
     assert_eq!(line, "10:00 password=\"[REDACTED]\" [REDACTED]\n");
     let json = format!("{{\"level\":\"INFO\",\"reason\":\"use {secret}\"}}\n");
     assert_eq!(without_secrets(&json, &redaction), "{\"level\":\"INFO\",\"reason\":\"use [REDACTED]\"}\n");
+}
+
+#[test]
+fn a_panic_is_a_line_of_the_log() {
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Kept {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics with it").extend_from_slice(line);
+            Ok(line.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (kept, before) = (Kept::default(), panic::take_hook());
+    let writer = kept.clone();
+    let log = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    panic::set_hook(Box::new(log_panic));
+    let panicked = tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+        panic::catch_unwind(|| panic!("no token {}", 7))
+    });
+    panic::set_hook(before);
+    assert!(panicked.is_err());
+    let line = String::from_utf8(kept.0.lock().expect("nobody panics with it").clone()).expect("text");
+    assert!(line.contains("ERROR") && line.contains("panicked: no token 7") && line.contains("tests.rs:"), "{line}");
 }
 
 #[test]

@@ -148,9 +148,25 @@ fn signs_that_nobody_sees_hide_nothing() {
         check(
             json!({"log": format!("é used {broken} twice"), format!("pass{unseen}word"): "x"}),
             json!({"log": format!("é used [REDACTED]{unseen} twice"), format!("pass{unseen}word"): MARK}),
-            &[Place::Within("/log".into(), 8..8 + broken.len() - unseen.len_utf8()), value(&format!("/pass{unseen}word"))],
+            &[
+                Place::Within("/log".into(), 8..8 + broken.len() - unseen.len_utf8()),
+                value(&format!("/pass{unseen}word")),
+            ],
         );
         assert!(!redactor().spares_json(json!({"log": broken}).to_string().as_bytes()));
     }
     check(json!({"a": "👩\u{200d}💻 می\u{200c}خواهم"}), json!({"a": "👩\u{200d}💻 می\u{200c}خواهم"}), &[]);
+}
+
+#[test]
+fn places_below_a_long_key_are_cut() {
+    let key = "é".repeat(50_000);
+    let mut found = Vec::new();
+    redactor().json(&json!({ key.clone(): { "password": vec![1; 1000] }, "b": { "password": 1 } }), &mut found);
+    let lengths = found.iter().map(|finding| match &finding.place {
+        Place::Value(pointer) => pointer.len(),
+        other => panic!("{other:?}"),
+    });
+    assert!(found.len() == 1001 && lengths.max() < Some(300));
+    assert_eq!(found[1000].place, value("/b/password"));
 }
