@@ -195,14 +195,15 @@ impl Redaction {
         self.count("said", &found);
         let more = found.len().saturating_sub(TOLD_MAX);
         for Audit { labels, finding, .. } in Audit::of(labels, now, found).take(TOLD_MAX) {
+            // The place last: behind a name such as `password`, what follows would be taken for one in the log.
             tracing::info!(
+                hash = %finding.hash,
                 rule = finding.rule.name,
                 severity = finding.rule.severity.name(),
-                place = shown::text(&place(&finding.place), PLACE_MAX),
-                hash = %finding.hash,
                 source = labels.source,
                 topic = labels.topic,
                 message_type = labels.message_type,
+                place = shown::text(&place(&finding.place), PLACE_MAX),
                 "a secret was taken out"
             );
         }

@@ -14,6 +14,7 @@ use comity_core::node::{Answer, Ask, Refusal};
 use comity_core::wire::gossip::body::Status;
 use comity_core::wire::gossip::task::{self, REASON, RESULT};
 use comity_core::wire::gossip::{BadGossip, Envelope};
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -181,7 +182,11 @@ impl Runner {
     /// Does what the rules want done, once all that it rests on is on disk.
     async fn perform(&mut self) {
         let effects: Vec<Effect> = self.state.effects(self.handle.now()).collect();
+        let mut is_said = false;
         while self.state.take_changed() && !self.keep().await {
+            if !std::mem::replace(&mut is_said, true) {
+                tracing::warn!("tasks are not on disk, and wait for it");
+            }
             self.wait_for_disk().await;
         }
         effects.into_iter().for_each(|effect| self.follow(effect));
@@ -204,7 +209,6 @@ impl Runner {
             Answer::Refused(refusal) => refusal,
             _ => Refusal::Leaving,
         };
-        tracing::warn!(%refusal, "tasks are not on disk, and wait for it");
         for (reply, _) in std::mem::take(&mut self.replies) {
             let _ = reply.send(Err(ClaimError::NotKept(refusal.clone())));
         }
@@ -253,20 +257,23 @@ impl Runner {
         }
     }
 
-    /// Says some of what waits.
+    /// Says some of what waits: all of it at once, as each is first written into the journal, which takes many together
+    /// in the time of one.
     async fn say(&mut self) {
         self.say_at = Instant::now() + PAUSE;
-        for _ in 0..AT_ONCE {
-            let Some((saying, tries)) = self.outbox.pop() else { return };
-            let envelope = match &saying {
-                Saying::Word(word) => self.envelope(word),
-                Saying::Progress(task, said) => self.of_progress(task, said),
-            };
-            match self.publish(envelope).await {
+        let said: Vec<_> = std::iter::from_fn(|| self.outbox.pop()).take(AT_ONCE).collect();
+        let envelopes = said.iter().map(|(saying, _)| match saying {
+            Saying::Word(word) => self.envelope(word),
+            Saying::Progress(task, said) => self.of_progress(task, said),
+        });
+        let ends = join_all(envelopes.map(|envelope| self.publish(envelope))).await;
+        // The last first: what is put back is said first again, in its order.
+        for ((saying, tries), end) in said.into_iter().zip(ends).rev() {
+            match end {
                 Ok(()) => {}
                 // Who comes later asks.
                 Err(TopicError::Nobody(_)) => self.handle.counters().unheeded("nobody_listens"),
-                Err(TopicError::Link(_)) if self.outbox.put_back(saying, tries) => return,
+                Err(TopicError::Link(_)) if self.outbox.put_back(saying, tries) => {}
                 Err(failure) => {
                     tracing::warn!(%failure, "a word about a task is not said");
                     self.handle.counters().unheeded("not_said");
