@@ -15,7 +15,7 @@ const TASKS: usize = 1000;
 const AT_ONCE: usize = 125;
 
 /// Orders that wait for their answers at a door, which is given the next ones then.
-const WAITING: usize = 10;
+const WAITING: usize = 25;
 
 /// A connection to the control door of a node.
 struct Door {
