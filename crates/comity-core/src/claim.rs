@@ -174,7 +174,7 @@ pub enum Input {
     Claim(Task),
     /// This node is through with it.
     Finish(Task, Finish),
-    /// Somebody, proven to be this node, said this.
+    /// Somebody, proven to be this node, said this at some time. That it is there now is said besides.
     Heard(NodeId, Word),
     /// This node is there, and says so itself.
     Alive(NodeId),
@@ -353,10 +353,7 @@ impl State {
                 self.take_question(now);
                 Ok(())
             }
-            Input::Heard(from, word) => {
-                self.take_life(from, now);
-                self.take_word(from, word, now)
-            }
+            Input::Heard(from, word) => self.take_word(from, word, now),
         }
     }
 

@@ -21,9 +21,11 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
+use std::panic;
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
@@ -94,7 +96,17 @@ pub fn start(log: &Log, otlp: Option<&Otlp>, name: &str, redaction: &Redaction) 
     if provider.is_some() {
         trace::begin();
     }
+    panic::set_hook(Box::new(log_panic));
     Ok(Observed(provider))
+}
+
+/// A panic is a line of the log as others are: as the system writes it, it may hold secrets.
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let text = panic.payload_as_str().unwrap_or("something that is no text");
+    tracing::error!(place, backtrace, "a task of this program panicked: {text}");
 }
 
 fn lines<S>(log: &Log, redaction: &Redaction) -> Result<Box<dyn Layer<S> + Send + Sync>, ObserveError>

@@ -5,13 +5,14 @@
 use crate::config::Config;
 use crate::door::shown;
 use crate::home::Home;
+use crate::identity::About;
 use crate::network::JoinError;
 use crate::observe::Counters;
 use comity_core::node::{Ask, Send};
 use comity_core::payload::{BadPayload, Payload};
 use comity_core::redact::{Audit, Finding, Labels, Place, Redactor, Typed};
 use comity_core::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -82,10 +83,27 @@ impl Redaction {
         clean
     }
 
-    /// Where findings are counted from now on.
-    pub(crate) fn counted_by(&self, counters: Counters) {
+    /// A node starts: findings are counted there from now on, and the log says if nothing will be found.
+    pub(crate) fn begin(&self, counters: Counters) {
+        if !self.is_on() {
+            tracing::warn!("secrets are not taken out of what this node says: redaction is switched off");
+        }
         // Err: an application runs two nodes with one redaction, and the first counts.
         let _ = self.0.counters.set(counters);
+    }
+
+    /// What a node says of itself, without secrets: what it can do, and what else its owner wrote there.
+    pub(crate) fn about(&self, mut about: About, now: Timestamp) -> About {
+        let labels = || labels("card", "", "");
+        let mut cleaned = |text: &mut String| *text = self.text(text, labels, now).into_owned();
+        about.capabilities.iter_mut().for_each(&mut cleaned);
+        if let Cow::Owned(Value::Object(metadata)) =
+            self.document(&json!(about.metadata), &Typed::default(), labels, now)
+        {
+            let text = |value: Value| value.as_str().map(str::to_owned);
+            about.metadata = metadata.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
+        }
+        about
     }
 
     /// What is asked of the node, without secrets in what it is to say.
@@ -100,6 +118,9 @@ impl Redaction {
             Ask::SetStatus(Some(status)) => {
                 let status = self.document(&status, &Typed::default(), || labels("status", "_status", ""), now);
                 Ask::SetStatus(Some(status.into_owned()))
+            }
+            Ask::Leave { reason } => {
+                Ask::Leave { reason: self.text(&reason, || labels("goodbye", "", ""), now).into_owned() }
             }
             other => other,
         })
@@ -174,14 +195,15 @@ impl Redaction {
         self.count("said", &found);
         let more = found.len().saturating_sub(TOLD_MAX);
         for Audit { labels, finding, .. } in Audit::of(labels, now, found).take(TOLD_MAX) {
+            // The place last: behind a name such as `password`, what follows would be taken for one in the log.
             tracing::info!(
+                hash = %finding.hash,
                 rule = finding.rule.name,
                 severity = finding.rule.severity.name(),
-                place = shown::text(&place(&finding.place), PLACE_MAX),
-                hash = %finding.hash,
                 source = labels.source,
                 topic = labels.topic,
                 message_type = labels.message_type,
+                place = shown::text(&place(&finding.place), PLACE_MAX),
                 "a secret was taken out"
             );
         }
@@ -208,5 +230,33 @@ fn place(place: &Place) -> String {
         Place::Value(pointer) => pointer.clone(),
         Place::Within(pointer, bytes) => format!("{pointer}, bytes {} to {}", bytes.start, bytes.end),
         Place::Key(pointer) => format!("the name of {pointer}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::redact::Config;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_node_says_no_secret_of_itself() {
+        let redaction = Redaction::with(Some(Redactor::new(&Config::new([1; 32])).expect("the built-in rules")));
+        let secret = "glpat-Zk3xQ9vW7tR2mN8pL4bY";
+        let metadata = [("room", "4"), ("api_token", "abc"), ("note", secret)];
+        let about = About {
+            name: "ann".to_owned(),
+            capabilities: vec!["search".to_owned(), format!("use:{secret}")],
+            metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            ..About::default()
+        };
+        let about = redaction.about(about, Timestamp::default());
+        assert_eq!(about.capabilities, ["search", "use:[REDACTED]"]);
+        let clean = [("room", "4"), ("api_token", "[REDACTED]"), ("note", "[REDACTED]")];
+        let clean: BTreeMap<_, _> = clean.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!((about.name.as_str(), about.metadata), ("ann", clean));
+        let leave = Ask::Leave { reason: format!("restarting with {secret}") };
+        let Ok(Ask::Leave { reason }) = redaction.ask(leave, Timestamp::default()) else { panic!("it leaves") };
+        assert_eq!(reason, "restarting with [REDACTED]");
     }
 }

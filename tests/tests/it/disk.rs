@@ -70,6 +70,41 @@ fn a_full_disk_is_said_loses_nothing_that_was_accepted_and_is_used_again_when_th
 }
 
 #[test]
+fn tasks_that_wait_for_a_full_disk_keep_nobody_from_being_heard_and_are_said_when_there_is_room() {
+    let folder = Folder::new();
+    let ann = Node::on_disk(Disk::mounted_on(&folder, DISK), folder, "ann");
+    let bob = Node::alone("bob", &["--peer", &ann.url()]);
+    ann.knows(&bob);
+    bob.knows(&ann);
+    ann.says(&["claims", "announce", "t-1", "before"]);
+    let listed = |node: &Node, id: &str| node.says(&["claims", "list"]).contains(id);
+    until("task", PATIENCE, || listed(&bob, "t-1").then_some(()));
+    let ballast = ann.data_dir().join("ballast");
+    ann.disk().fill(&ballast);
+    let refused = ann.run(&["claims", "announce", "t-2", &"x".repeat(100 * 1024)]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("disk"), "{told}");
+
+    // It waits, and meanwhile tasks are shown, others are heard, and nothing new is begun.
+    let mut heard = ann.follow(&["watch", "CHORUS/coordination/v1"]);
+    for number in 0..3 {
+        assert!(listed(&ann, "t-1"));
+        let data = json!({ "task_id": format!("n-{number}"), "agent_id": "bob" }).to_string();
+        bob.says(&["send", "CHORUS/coordination/v1", &data, "--type", "task_progress"]);
+        let said = format!("n-{number}");
+        heard.wait_for("message of bob", PATIENCE, |line| line.contains(&said).then_some(()));
+    }
+    let refused = ann.run(&["claims", "announce", "t-3", "meanwhile"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("disk"), "{told}");
+
+    ann.disk().inside(&["rm", &ballast.display().to_string()]);
+    until("room", PATIENCE, || ann.run(&["claims", "announce", "t-4", "after"]).status.success().then_some(()));
+    until("tasks", PATIENCE, || (listed(&bob, "t-2") && listed(&bob, "t-4")).then_some(()));
+    assert!(!listed(&ann, "t-3"), "what was refused is not done");
+}
+
+#[test]
 fn a_node_that_finds_a_full_disk_says_so_and_leaves_nothing_half_made() {
     let folder = Folder::new();
     let disk = Disk::mounted_on(&folder, DISK);

@@ -1,5 +1,6 @@
 //! The metrics door: health, and metrics as `promtool` reads them.
 
+use comity_tests::folder::Folder;
 use comity_tests::http::{curl, get, post};
 use comity_tests::node::Node;
 use std::io::Write;
@@ -43,6 +44,22 @@ fn health_has_all_its_paths_and_every_check_a_history() {
     for check in checks {
         assert!(check["history"].as_array().is_some_and(|history| !history.is_empty()), "{check}");
     }
+}
+
+#[test]
+fn that_secrets_are_not_taken_out_is_said_in_log_and_health() {
+    let folder = Folder::new();
+    let config = folder.path().join("comity.toml");
+    std::fs::write(&config, "[redaction]\nenabled = false\n").expect("it is ours");
+    let (off, log) = Node::logged("ann", &["--config", &config.display().to_string()], "warn");
+    let said = std::fs::read_to_string(log.path().join("log")).expect("it is text");
+    assert!(said.contains("WARN") && said.contains("redaction is switched off"), "{said}");
+    let state = |node: &Node| {
+        let health = get(&format!("{}/health", node.metrics_url())).json();
+        let check = health["checks"].as_array().into_iter().flatten().find(|check| check["name"] == "redaction");
+        check.expect("there is a check")["status"].clone()
+    };
+    assert_eq!([state(&off), state(&Node::alone("bob", &[]))], ["degraded", "healthy"]);
 }
 
 #[test]

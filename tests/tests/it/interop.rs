@@ -6,6 +6,7 @@ use comity_tests::node::{Node, text};
 use comity_tests::peers::output;
 use comity_tests::{PATIENCE, until};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ fn now() -> String {
     let printed = output(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%S.%3NZ"]));
     printed.trim_end().to_owned()
 }
+
+/// What stands where a secret stood.
+const MARK: &str = "[REDACTED]";
 
 /// The members of a message that say for whom it is.
 const FOR: [&str; 2] = ["to_roles", "required_expertise"];
@@ -237,5 +241,97 @@ fn authors_with_other_kinds_of_keys_are_heard_and_passed_on_and_not_called_verif
         assert_eq!(js.hears("reader", COORDINATION)["from"], id, "passed on");
         let heard = told(&mut seen, kind);
         assert_eq!((&heard["payload"], &heard["trust"]), (&said, &"unverified".into()), "{heard}");
+    }
+}
+
+/// The `data` of the journal's entries of this type.
+fn journaled(node: &Node, kind: &str) -> Vec<Value> {
+    let entries = node.says(&["journal", "query", "--type", kind, "--json"]);
+    entries.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["data"].clone()).collect()
+}
+
+/// The files below this folder in which this stands, or which cannot be read.
+fn files_with(folder: &Path, wanted: &str) -> Vec<String> {
+    let held = |file: &Path| {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes())
+    };
+    let entries = std::fs::read_dir(folder).expect("it can be read").map(|entry| entry.expect("an entry").path());
+    let found = entries.flat_map(|path| {
+        let is_ours = path.is_file() && held(&path);
+        if path.is_dir() {
+            files_with(&path, wanted)
+        } else {
+            Vec::from_iter(is_ours.then(|| path.display().to_string()))
+        }
+    });
+    found.collect()
+}
+
+/// What js-libp2p hears next of this type about this task.
+fn captured(js: &mut Foreign, kind: &str, task: &str) -> Value {
+    let said = |heard: &Value| serde_json::from_str::<Value>(&text(&heard["text"])).expect("JSON");
+    let heard = js.waits_for(kind, PATIENCE, |heard| {
+        heard["event"] == "message" && said(heard)["type"] == kind && said(heard)["data"]["task_id"] == task
+    });
+    said(&heard)
+}
+
+#[test]
+fn a_secret_is_on_no_wire_in_no_journal_and_no_log_and_what_comity_signs_holds() {
+    const SECRET: &str = "sk-Zk3xQ9vW7tR2mN8pL4bY";
+    let (ann, anns_log) = Node::logged("ann", &[], "comity=trace");
+    let (bob, bobs_log) = Node::logged("bob", &["--peer", &ann.url()], "comity=trace");
+    ann.knows(&bob);
+    bob.knows(&ann);
+    let mut js = Foreign::javascript();
+    joined(&mut js, "js", COORDINATION, &Located::of(&ann));
+    let mut bobs = bob.follow(&["watch", COORDINATION]);
+
+    // As people write it, and what else they may write beside it.
+    let said = |data: Value| publishes(&ann, &[COORDINATION, &data.to_string(), "--type", "task_progress"]);
+    said(json!({ "token": SECRET }));
+    let heard = js.hears("js", COORDINATION);
+    assert_eq!(serde_json::from_str::<Value>(&text(&heard["text"])).expect("JSON")["data"], json!({"token": MARK}));
+    said(json!({ "task_id": "t-1", "note": format!("I used {SECRET}"), "env": [{ "name": "KEY", "value": SECRET }] }));
+    let clean =
+        json!({ "task_id": "t-1", "note": format!("I used {MARK}"), "env": [{ "name": "KEY", "value": MARK }] });
+    assert_eq!(captured(&mut js, "task_progress", "t-1")["data"], clean);
+    assert_eq!(told(&mut bobs, "what ann said first")["payload"]["data"], json!({"token": MARK}));
+    for node in [&ann, &bob] {
+        let data = |entry: &Value| entry["data"].clone();
+        let entries =
+            until("journal", PATIENCE, || Some(journaled(node, "task_progress")).filter(|entries| entries.len() == 2));
+        assert_eq!(entries.iter().map(data).collect::<Vec<_>>(), [json!({"token": MARK}), clean.clone()]);
+    }
+
+    // What Comity signs is whole on the wire, is believed, and is in no journal.
+    ann.says(&["claims", "announce", "t-9", &json!({ "title": "Mow", "password": "swordfish" }).to_string()]);
+    let announced = captured(&mut js, "task_announcement", "t-9");
+    assert_eq!((&announced["data"]["title"], &announced["data"]["password"]), (&"Mow".into(), &MARK.into()));
+    until("task", PATIENCE, || bob.says(&["claims", "list"]).contains("Mow").then_some(()));
+    assert_eq!(bob.says(&["claims", "take", "t-9", "--wait"]).trim_end(), "t-9 is ours");
+    let claim = captured(&mut js, "task_claim", "t-9")["data"].clone();
+    let assigned = captured(&mut js, "task_progress", "t-9")["data"].clone();
+    assert_eq!((&assigned["assigned_to"], &assigned["announcer"]), (&claim["claimant"], &claim["announcer"]));
+    for (kind, data) in [("task_claimed", claim), ("task_progress", assigned)] {
+        assert_eq!(text(&data["sig"]).len(), 86, "64 bytes in base64url: {data}");
+        let mut kept = data.clone();
+        kept["sig"] = MARK.into();
+        for node in [&ann, &bob] {
+            until("journal", PATIENCE, || {
+                journaled(node, kind).iter().any(|entry| entry["data"] == kept).then_some(())
+            });
+            assert_eq!(files_with(&node.data_dir().join("journal"), &text(&data["sig"])), [""; 0]);
+        }
+    }
+    let log = std::fs::read_to_string(anns_log.path().join("log")).expect("it is text");
+    let audit = log.lines().find(|line| line.contains("a secret was taken out")).expect("the log says so");
+    for part in ["hash=", "place=\"/token\"", "message_type=\"task_progress\"", &format!("topic=\"{COORDINATION}\"")] {
+        assert!(audit.contains(part), "{part}: {audit}");
+    }
+    let folders = [anns_log.path(), bobs_log.path(), ann.data_dir(), bob.data_dir()];
+    for secret in [SECRET, "swordfish"] {
+        assert_eq!(folders.map(|folder| files_with(folder, secret)).concat(), [""; 0]);
     }
 }

@@ -4,6 +4,7 @@
 mod abuse;
 mod aiortc;
 mod browser;
+mod claims;
 mod deploy;
 mod disk;
 mod doors;

@@ -142,6 +142,8 @@ fn an_owner_that_is_heard_of_keeps_its_task() {
         state.handle(Input::Alive(node(2)), now(millis)).expect("nothing to refuse");
     }
     state.handle(Input::Alive(node(3)), now(380_000)).expect("nothing to refuse");
+    let words_of_old = state.handle(Input::Heard(node(2), claim(Some(BASE), 380_000)), now(380_000));
+    assert_eq!(words_of_old, Ok(()), "who has it is told so, and that is all");
     assert_eq!(
         said(&mut state, 390_000).last(),
         Some(&stands(BASE + 1, Standing::Open)),

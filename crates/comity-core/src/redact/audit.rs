@@ -68,7 +68,7 @@ pub struct Finding {
     pub hash: AuditHash,
 }
 
-/// Where a secret stood. A pointer goes through keys as they are after redaction.
+/// Where a secret stood. A pointer goes through keys as they are after redaction, and a long one is cut (`…`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// These bytes of the text.

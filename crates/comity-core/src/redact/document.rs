@@ -4,6 +4,7 @@
 use super::echo::Echo;
 use super::field::{self, Noun};
 use super::spans::{self, Span};
+use super::unseen;
 use super::value::{self, Strength};
 use super::{Finding, MARK, Place, Redactor};
 use crate::limits;
@@ -58,6 +59,10 @@ impl Default for Typed {
         Self::Kept(Exempt::default())
     }
 }
+
+/// Longest pointer to where something was found, bytes. A message of 256 KiB has room for a hundred thousand secrets,
+/// all of them below one long key.
+const POINTER_MAX: usize = 256;
 
 /// Names of the private numbers of a JSON Web Key.
 const KEY_PARTS: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "k", "oth"];
@@ -115,10 +120,16 @@ impl Walk<'_> {
                 _ => None,
             },
             Value::Array(items) => {
+                let mut flag = None;
                 let changed: Vec<_> = items
                     .iter()
                     .enumerate()
-                    .map(|(index, item)| self.below(index.to_string(), |walk| walk.value(item, above)))
+                    .map(|(index, item)| {
+                        let argument = item.as_str().unwrap_or_default();
+                        let given = flag.filter(|_| !argument.starts_with("--")).map_or(above, Above::Secret);
+                        flag = flag_noun(argument);
+                        self.below(index.to_string(), |walk| walk.value(item, given))
+                    })
                     .collect();
                 changed.iter().any(Option::is_some).then(|| {
                     let kept =
@@ -146,7 +157,7 @@ impl Walk<'_> {
         let mut names = Names::of(map);
         for (key, value) in map {
             let name = self.key(key, &mut names);
-            let below = match field::noun(key) {
+            let below = match field::noun(&unseen::without(key)) {
                 Some(noun) => Above::Secret(noun),
                 None if is_key && KEY_PARTS.contains(&key.as_str()) => Above::Secret(Noun::PrivateKey),
                 None => match (paired.filter(|_| PAIR_VALUES.contains(&key.as_str())), above) {
@@ -227,10 +238,16 @@ impl Walk<'_> {
     }
 }
 
+/// What the argument behind this one is, of a command that is written as a list: `["--password", "x"]`.
+pub(super) fn flag_noun(argument: &str) -> Option<Noun> {
+    let name = argument.strip_prefix('-')?.trim_start_matches('-');
+    field::noun(name).filter(|_| !name.contains([' ', '=']))
+}
+
 /// Whether a string under such a name is a secret: all that is no template, and where the name alone says little,
 /// what a machine drew.
 fn is_secret(noun: Noun, text: &str) -> bool {
-    if value::is_mask(text) || value::is_template(text) {
+    if value::is_mask(text) || value::is_template(text) && !is_begun(text) {
         return false;
     }
     match noun {
@@ -239,6 +256,20 @@ fn is_secret(noun: Noun, text: &str) -> bool {
         Noun::Pin => (4..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
         _ => true,
     }
+}
+
+/// Whether that which makes a template of a text may be of the secret here, where all of it is the value: it ends with
+/// dots, or begins with a sign that nothing closes.
+fn is_begun(text: &str) -> bool {
+    let text = text.trim();
+    let stands_alone = ["${", "{{", "$(", "<%"].iter().all(|open| !text.contains(open));
+    let dotted = text.ends_with("...") || text.ends_with('…');
+    stands_alone
+        && match text.as_bytes().first() {
+            Some(b'<') => !text.contains('>'),
+            Some(b'\\') => true,
+            _ => dotted && !text.contains([' ', '{', '<', '[', '%', '$']),
+        }
 }
 
 fn is_secret_number(noun: Noun, number: &str) -> bool {
@@ -339,6 +370,18 @@ impl Again<'_, '_> {
     }
 }
 
+/// The JSON pointer of a place, cut where it is too long: each of many findings has its own.
 fn pointer(path: &[String]) -> String {
-    path.iter().flat_map(|part| ["/".to_owned(), part.replace('~', "~0").replace('/', "~1")]).collect()
+    let mut pointer = String::new();
+    for part in path {
+        pointer.push('/');
+        let kept = value::floor(part, POINTER_MAX);
+        pointer.push_str(&part[..kept].replace('~', "~0").replace('/', "~1"));
+        if pointer.len() > POINTER_MAX {
+            pointer.truncate(value::floor(&pointer, POINTER_MAX));
+            pointer.push('…');
+            break;
+        }
+    }
+    pointer
 }

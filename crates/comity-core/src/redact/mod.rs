@@ -37,6 +37,7 @@ mod starts;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod value;
 mod verdict;
 mod webtoken;
@@ -190,6 +191,9 @@ impl Redactor {
     /// What one look finds.
     fn look(&self, text: &str) -> Vec<Span> {
         let mut spans = self.seeker.spans(text);
+        if let Some(seen) = unseen::Seen::of(text) {
+            spans.extend(self.seeker.spans(&seen.text).into_iter().map(|span| seen.carry_back(span)));
+        }
         self.custom.find(text, |range, rule| {
             // Its own mark is no secret, whatever a configured pattern says.
             if &text[range.clone()] != MARK {

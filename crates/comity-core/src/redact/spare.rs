@@ -2,14 +2,18 @@
 //! that is sent. A string without escapes is a piece of the raw text, so that its own rules can look at it there.
 //! What this cannot tell, `document.rs` does.
 
-use super::document::PAIR_NAMES;
+use super::document::{PAIR_NAMES, flag_noun};
 use super::field;
 use super::seek::{Seeker, Walk};
+use super::unseen;
 use crate::limits;
 use std::ops::Range;
 
 /// True where no rule finds anything in the strings and keys of a JSON text, and no key is a secret's name.
 pub(super) fn spares(seeker: &Seeker, text: &[u8]) -> bool {
+    if unseen::has_any(text) {
+        return false;
+    }
     let mut strings = Strings { seeker, text, at: 0, depth: 0, key: None };
     let Some(mut string) = strings.next() else { return strings.are_sound() };
     let mut walk = Walk::default();
@@ -115,6 +119,11 @@ impl Strings<'_> {
                 self.at = range.start;
                 return None;
             }
+        } else if self.text.get(range.start) == Some(&b'-')
+            && (escaped || self.str(&range).and_then(flag_noun).is_some())
+        {
+            self.at = range.start;
+            return None;
         }
         Some(Quoted { range, is_looked_at: escaped })
     }

@@ -208,12 +208,12 @@ pub(super) async fn assemble(
     let followed = restored.settings.iter().find(|(name, _)| name == follow::KEPT).map(|(_, kept)| kept.clone());
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
-    let me = identity(&home, &config, version, clock)?;
+    let me = identity(&home, &config, (version, &redaction), clock)?;
     let tls = tls(&me, &config)?;
     let keep = Limits::keeping(config.journal.keep);
     let journal = scribe::open(home.journal(), me.keys().clone(), keep).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
-    redaction.counted_by(counters.clone());
+    redaction.begin(counters.clone());
     counters.opened(journal.clone());
     let interfaces = ground::interfaces();
     let setup = Setup {
@@ -316,8 +316,13 @@ async fn gossip(
     Ok((Some(topics), Some(hand)))
 }
 
-fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Result<Identity, JoinError> {
-    let keys = home.key()?;
+fn identity(
+    home: &Home,
+    config: &Config,
+    (version, redaction): (String, &Redaction),
+    clock: Clock,
+) -> Result<Identity, JoinError> {
+    let (keys, now) = (home.key()?, clock.now().wall);
     let about = About {
         name: config.name_of(&keys.node()),
         version: if version.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { version },
@@ -325,7 +330,7 @@ fn identity(home: &Home, config: &Config, version: String, clock: Clock) -> Resu
         protocols: protocols(config),
         metadata: config.metadata.clone(),
     };
-    Ok(Identity::start(keys, about, clock.now().wall))
+    Ok(Identity::start(keys, redaction.about(about, now), now))
 }
 
 fn protocols(config: &Config) -> Vec<String> {

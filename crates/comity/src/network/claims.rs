@@ -2,6 +2,7 @@
 //! in `comity_core::claim`, and done in `run.rs`. See "Claims" in `protocols/pubsub.md`.
 
 mod heard;
+mod lives;
 mod outbox;
 mod presence;
 mod run;
@@ -121,6 +122,9 @@ pub enum ClaimError {
     /// The rules refuse.
     #[error(transparent)]
     Refused(#[from] claim::Refused),
+    /// The disk does not take what was done before, and nothing more is done until it does.
+    #[error("the node waits for its disk, and begins nothing")]
+    Disk,
     /// It was done, and is said as soon as the disk takes it.
     #[error("it is not on the disk, and waits for it: {0}")]
     NotKept(Refusal),

@@ -21,13 +21,14 @@ use crate::redaction::labels;
 use crate::store::journal::NotAppended;
 use comity_core::audience::Role;
 use comity_core::channel::Channel;
-use comity_core::id::Libp2pId;
+use comity_core::id::{Libp2pId, NodeId, decode_base64};
 use comity_core::node::{Answer, Ask, Input, Refusal, SourceHealth};
 use comity_core::peers::Source;
 use comity_core::redact::{Exempt, Typed};
 use comity_core::time::Timestamp;
 use comity_core::topic::{About, BadTopic, Topic, Topics as Names};
 use comity_core::wire::gossip::{self as wire, BadGossip, Envelope};
+use comity_core::wire::strict;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::io;
@@ -269,17 +270,18 @@ impl Topics {
     pub(crate) async fn publish(&self, topic: Topic, mut envelope: Envelope) -> Result<(), TopicError> {
         let data = Value::Object(std::mem::take(&mut envelope.data));
         let labels = || labels("gossip", topic.name(), envelope.kind.name());
-        let clean = self.0.handle.redaction().document(&data, &own_fields(envelope.kind), labels, self.now());
+        let clean = self.0.handle.redaction().document(&data, &own_fields(envelope.kind, &data), labels, self.now());
         envelope.data = object(clean.into_owned());
         let text = wire::encode(&envelope, &self.0.names, &topic)?;
         self.say(&topic, text, Words::Message(&envelope)).await
     }
 
-    /// The bytes without secrets: what is JSON as such, what is text as such, anything else as it is.
+    /// The bytes without secrets: what is JSON as such, what is text as such, anything else as it is. JSON that names a
+    /// member twice is text: a reader keeps only one of them.
     fn redacted(&self, topic: &Topic, data: Vec<u8>) -> Vec<u8> {
         let redaction = self.0.handle.redaction();
         let labels = || labels("gossip", topic.name(), "raw");
-        if let Ok(value) = serde_json::from_slice::<Value>(&data) {
+        if let Ok(value) = strict::parse(&data) {
             let clean = redaction.document(&value, &Typed::default(), labels, self.now());
             return if *clean == value { data } else { clean.to_string().into_bytes() };
         }
@@ -396,10 +398,15 @@ fn read(name: &str) -> Result<Topic, TopicError> {
     Channel::new(name).map(|_| topic).map_err(|_| TopicError::Name(BadTopic::Topic))
 }
 
-/// Fields that look like secrets and are Comity's own: who does a task, and who signed that.
-fn own_fields(kind: wire::Kind) -> Typed {
-    let of_tasks = ["/sig", "/announcer", "/claimant", "/assigned_to"];
-    Typed::Kept(if kind.group() == wire::Group::Coordination { Exempt::new(of_tasks) } else { Exempt::default() })
+/// Fields that look like secrets and are Comity's own: who does a task, and who signed that. Where something else stands
+/// in one, it is not.
+fn own_fields(kind: wire::Kind, data: &Value) -> Typed {
+    let text = |field: &str| data.pointer(field).and_then(Value::as_str);
+    let is_node = |field: &str| text(field).is_some_and(|text| text.parse::<NodeId>().is_ok());
+    let is_signature = |field: &str| text(field).and_then(decode_base64).is_some_and(|bytes| bytes.len() == 64);
+    let of_tasks = ["/announcer", "/claimant", "/assigned_to"].into_iter().filter(|field| is_node(field));
+    let fields = of_tasks.chain(["/sig"].into_iter().filter(|field| is_signature(field)));
+    Typed::Kept(if kind.group() == wire::Group::Coordination { Exempt::new(fields) } else { Exempt::default() })
 }
 
 fn object(value: Value) -> Map<String, Value> {

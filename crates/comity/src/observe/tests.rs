@@ -3,7 +3,9 @@
 use super::trace::{follow, traceparent};
 use super::*;
 use comity_core::redact::{self, Redactor};
+use comity_core::time::Timestamp;
 use opentelemetry::trace::TraceContextExt;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -95,6 +97,62 @@ fn a_line_is_written_without_secrets_and_without_them_as_it_came() {
     assert_eq!(line, "10:00 password=\"[REDACTED]\" [REDACTED]\n");
     let json = format!("{{\"level\":\"INFO\",\"reason\":\"use {secret}\"}}\n");
     assert_eq!(without_secrets(&json, &redaction), "{\"level\":\"INFO\",\"reason\":\"use [REDACTED]\"}\n");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics with it").extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that are logged meanwhile, as text or as JSON.
+fn logged(format: LogFormat, mut meanwhile: impl FnMut()) -> String {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), &mut meanwhile);
+    let lines = kept.0.lock().expect("nobody panics with it").clone();
+    String::from_utf8(lines).expect("text")
+}
+
+#[test]
+fn a_panic_is_a_line_of_the_log() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(log_panic));
+    let line = logged(LogFormat::Text, || assert!(panic::catch_unwind(|| panic!("no token {}", 7)).is_err()));
+    panic::set_hook(before);
+    assert!(line.contains("ERROR") && line.contains("panicked: no token 7") && line.contains("tests.rs:"), "{line}");
+}
+
+#[test]
+fn what_is_told_of_a_secret_stays_in_the_log() {
+    let redaction = Redaction::with(Some(Redactor::new(&redact::Config::new([1; 32])).expect("the built-in rules")));
+    let names = ["password", "token", "api_key", "secret", "private_key", "cookie", "pin", "passphrase", "credentials"];
+    let secret = "Zk3xQ9vW7tR2mN8pL4bY";
+    for format in [LogFormat::Text, LogFormat::Json] {
+        for name in names {
+            let document = serde_json::json!({ name: if name == "pin" { "4821" } else { secret }, "a": { secret: 1 } });
+            let (typed, labels) = (redact::Typed::default(), || crate::redaction::labels("message", "custom:x", ""));
+            let lines = logged(format, || drop(redaction.document(&document, &typed, labels, Timestamp::default())));
+            assert!(lines.lines().count() >= 1 && lines.contains(&format!("/{name}")), "{lines}");
+            for line in lines.lines() {
+                assert_eq!(without_secrets(line, &redaction), line);
+            }
+        }
+    }
 }
 
 #[test]

@@ -79,6 +79,10 @@ async fn a_task_is_announced_taken_worked_at_and_done_and_all_know_what_came_of_
         let done = Standing::Ended { owner: Some(bob.node_id()), outcome: Outcome::Completed };
         stands(node, &task, |view| view.standing == done && view.report == Some(json!({ "area": 40 }))).await;
     }
+    // Secrets stay here, also in what is repeated.
+    let told = claims(ann).announce("use", json!({ "password": "swordfish" })).await.expect("room");
+    assert_eq!(told.content, Some(json!({ "password": "[REDACTED]" })));
+    stands(bob, &told.task, |view| view.content == told.content).await;
     // What was given back or failed is said, too.
     let task = claims(ann).announce("dig", "a hole").await.expect("room").task;
     for node in [bob, carl] {

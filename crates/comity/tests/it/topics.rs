@@ -191,6 +191,22 @@ async fn secrets_leave_on_no_way() {
     publish(&one, COORDINATION, Said::new(Kind::TaskProgress, progress)).await;
     let said = soon(heard.next()).await.expect("a message").payload();
     assert_eq!(said["data"], json!({ "task_id": "t", "agent_id": "a", "progress": 0.5, "token": "[REDACTED]" }));
+    // A secret where a signature stands elsewhere is one all the same.
+    let signed =
+        data(json!({ "task_id": "t", "agent_id": "a", "sig": SECRET, "announcer": one.node_id().to_string() }));
+    publish(&one, COORDINATION, Said::new(Kind::TaskProgress, signed)).await;
+    let said = soon(heard.next()).await.expect("a message").payload();
+    assert_eq!(
+        (&said["data"]["sig"], &said["data"]["announcer"]),
+        (&json!("[REDACTED]"), &json!(one.node_id().to_string()))
+    );
+    // Of two members of one name a reader keeps one, and both leave.
+    for node in [&one, &other] {
+        topics(node).join("team/raw").await.expect("a topic");
+    }
+    let mut raw = topics(&other).messages_on("team/raw").await.expect("a topic");
+    publish_raw(&one, "team/raw", &format!("{{\"a\":\"{SECRET}\",\"a\":1}}")).await;
+    assert_eq!(soon(raw.next()).await.expect("a message").raw(), b"{\"a\":\"[REDACTED]\",\"a\":1}");
     let mut messages = other.messages().await;
     let channel = Channel::new("custom:x").expect("a channel");
     other.subscribe(channel.name()).await.expect("a channel");

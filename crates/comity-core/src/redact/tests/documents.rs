@@ -114,3 +114,59 @@ fn what_is_nested_too_deep_goes_as_a_whole() {
     let out = redactor().json(&deep(crate::limits::JSON_DEPTH_MAX + 1, json!({"a": "x"})), &mut found);
     assert_eq!(out, Some(deep(crate::limits::JSON_DEPTH_MAX + 1, json!(MARK))));
 }
+
+#[test]
+fn what_a_flag_gives_goes_from_a_command_that_is_a_list() {
+    check(
+        json!({"argv": ["tool", "--password", "swordfish", "--user", "ann", "-token", "a1", "--secret", "--dry-run"]}),
+        json!({"argv": ["tool", "--password", MARK, "--user", "ann", "-token", MARK, "--secret", "--dry-run"]}),
+        &[value("/argv/2"), value("/argv/6")],
+    );
+    check(json!(["- rotate the token", "tomorrow"]), json!(["- rotate the token", "tomorrow"]), &[]);
+    let redactor = redactor();
+    for told in [r#"["--password","x"]"#, r#"["\u002d-password","x"]"#, r#"{"a":["-t\/x\"-pwd","x"]}"#] {
+        assert!(!redactor.spares_json(told.as_bytes()), "{told}");
+    }
+    assert!(redactor.spares_json(br#"{"a":["--user","x"],"b":"--password"}"#));
+}
+
+#[test]
+fn what_would_be_a_template_elsewhere_is_a_password_where_it_is_all_that_stands_there() {
+    for secret in ["<Kx9!mQ2z", "\\Kx9!mQ2z", "hunter2...", "sk-…", "sk-abc..."] {
+        check(json!({ "password": secret }), json!({ "password": MARK }), &[value("/password")]);
+    }
+    for template in ["<password>", "...", "…", "${X}...", "{{ x }}", "Enter your password…"] {
+        check(json!({ "password": template }), json!({ "password": template }), &[]);
+    }
+}
+
+#[test]
+fn signs_that_nobody_sees_hide_nothing() {
+    let token = drawn::Dice(5).letters(36);
+    for unseen in ['\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}'] {
+        let broken = format!("gh{unseen}p_{}{unseen}{}{unseen}", &token[..9], &token[9..]);
+        check(
+            json!({"log": format!("é used {broken} twice"), format!("pass{unseen}word"): "x"}),
+            json!({"log": format!("é used [REDACTED]{unseen} twice"), format!("pass{unseen}word"): MARK}),
+            &[
+                Place::Within("/log".into(), 8..8 + broken.len() - unseen.len_utf8()),
+                value(&format!("/pass{unseen}word")),
+            ],
+        );
+        assert!(!redactor().spares_json(json!({"log": broken}).to_string().as_bytes()));
+    }
+    check(json!({"a": "👩\u{200d}💻 می\u{200c}خواهم"}), json!({"a": "👩\u{200d}💻 می\u{200c}خواهم"}), &[]);
+}
+
+#[test]
+fn places_below_a_long_key_are_cut() {
+    let key = "é".repeat(50_000);
+    let mut found = Vec::new();
+    redactor().json(&json!({ key.clone(): { "password": vec![1; 1000] }, "b": { "password": 1 } }), &mut found);
+    let lengths = found.iter().map(|finding| match &finding.place {
+        Place::Value(pointer) => pointer.len(),
+        other => panic!("{other:?}"),
+    });
+    assert!(found.len() == 1001 && lengths.max() < Some(300));
+    assert_eq!(found[1000].place, value("/b/password"));
+}

@@ -72,6 +72,7 @@ const PIECES: &[&str] = &[
     "''",
     "\"\"",
     "\u{1b}[31m",
+    "\u{200b}",
     "\r\n",
 ];
 
@@ -258,6 +259,8 @@ const HOSTILE: &[&str] = &[
     "username a ",
     "AUTH ",
     "PIN ",
+    "password=\u{200b}",
+    "\u{200b}",
 ];
 
 #[test]

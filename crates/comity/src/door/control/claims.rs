@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use comity_core::claim::{Refused, Task, TaskId};
 use comity_core::id::NodeId;
-use comity_core::node::NodeView;
+use comity_core::node::{NodeView, Refusal};
 use comity_core::wire::control::{self, Act, MyPart};
 use serde_json::Value;
 
@@ -173,6 +173,7 @@ impl From<ClaimError> for Denied {
             ClaimError::Refused(Refused::Unknown) => Self::new(StatusCode::NOT_FOUND, "unknown_task", sentence),
             ClaimError::Refused(Refused::Full) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", sentence),
             ClaimError::Refused(_) => Self::new(StatusCode::CONFLICT, "conflict", sentence),
+            ClaimError::Disk => Self { detail: sentence, ..Refusal::Disk.into() },
             ClaimError::NotKept(refusal) => Self { detail: sentence, ..refusal.into() },
             ClaimError::Leaving => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence),
         }

@@ -42,6 +42,14 @@ impl Runner {
         }
     }
 
+    /// Another node is there, or was once.
+    pub(super) fn live(&mut self, from: NodeId, is_there: bool) {
+        if is_there {
+            // It is never refused.
+            let _ = self.state.handle(Input::Alive(from), self.handle.now());
+        }
+    }
+
     /// What an announcer says of a task besides how it stands.
     fn hear_texts(&mut self, task: &Task, standing: Standing, data: &Map<String, Value>, changed: bool) {
         match standing {
@@ -71,12 +79,13 @@ impl Runner {
     }
 
     /// A coordination message that is no word of the rules: its author is there; it may ask, or say how far it is.
-    pub(super) fn hear_of(&mut self, from: NodeId, envelope: &Envelope) -> bool {
-        let now = self.handle.now();
+    pub(super) fn hear_of(&mut self, from: NodeId, envelope: &Envelope, is_there: bool) -> bool {
         let asks = envelope.kind == Kind::AvailabilityBroadcast && envelope.data.get(ASKS) == Some(&Value::Bool(true));
-        let input = if asks { Input::Asked(from) } else { Input::Alive(from) };
-        // It is never refused.
-        let _ = self.state.handle(input, now);
+        if asks && is_there {
+            // It is never refused.
+            let _ = self.state.handle(Input::Asked(from), self.handle.now());
+        }
+        self.live(from, is_there);
         match envelope.kind {
             Kind::TaskProgress => self.hear_progress(from, &envelope.data),
             Kind::TaskComplete => self.hear_bare_end(from, &envelope.data),

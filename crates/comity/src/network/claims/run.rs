@@ -1,6 +1,7 @@
 //! The task that owns the rules of claims: feeds them, and does what they want done. What follows from a step is said
 //! when it is on disk: an announcer that crashed and had forgotten would give one lease twice.
 
+use super::lives::Lives;
 use super::outbox::{Outbox, Saying};
 use super::presence::{INTERVAL, Presence};
 use super::told::Told;
@@ -13,6 +14,7 @@ use comity_core::node::{Answer, Ask, Refusal};
 use comity_core::wire::gossip::body::Status;
 use comity_core::wire::gossip::task::{self, REASON, RESULT};
 use comity_core::wire::gossip::{BadGossip, Envelope};
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub(in crate::network) struct Runner {
     /// Who is told when all of the step is on disk.
     replies: Vec<(oneshot::Sender<Result<TaskView, ClaimError>>, Task)>,
     pub(super) presence: Presence,
+    /// When each other node said last that it is there.
+    lives: Lives,
     /// How much other nodes have to do, as they said last: whether they take more, how many tasks they have, how they are.
     pub(super) present: BTreeMap<NodeId, (bool, u64, Status)>,
 }
@@ -84,6 +88,7 @@ impl Runner {
             waiting: BTreeMap::new(),
             replies: Vec::new(),
             present: BTreeMap::new(),
+            lives: Lives::default(),
             presence: Presence::new(&kept["capabilities"], now.wall),
             handle,
         }
@@ -127,9 +132,13 @@ impl Runner {
     fn take(&mut self, order: Order) {
         match order {
             Order::Heard { from, envelope, word, news } => {
+                let is_there = self.lives.shows(from, envelope.timestamp, self.handle.now().wall);
                 let is_news = match word {
-                    Some(word) => self.hear(from, &envelope.data, word),
-                    None => self.hear_of(from, &envelope),
+                    Some(word) => {
+                        self.live(from, is_there);
+                        self.hear(from, &envelope.data, word)
+                    }
+                    None => self.hear_of(from, &envelope, is_there),
                 };
                 // Err: whoever brought it has gone.
                 let _ = news.send(is_news);
@@ -140,10 +149,32 @@ impl Runner {
                 Err(why) => drop(reply.send(Err(why))),
             },
             Order::Take { task, reply } => self.take_task(task, reply),
-            Order::List(reply) => {
-                let views = self.state.tasks().map(|(task, lease, standing)| self.view_of(task, lease, standing));
-                // Err: it does not want to see them any more.
-                let _ = reply.send(views.collect());
+            Order::List(reply) => self.list(reply),
+        }
+    }
+
+    fn list(&self, reply: oneshot::Sender<Vec<TaskView>>) {
+        let views = self.state.tasks().map(|(task, lease, standing)| self.view_of(task, lease, standing));
+        // Err: it does not want to see them any more.
+        let _ = reply.send(views.collect());
+    }
+
+    /// Waits until the disk is tried again. Meanwhile tasks can be seen, and nothing is done: words of others, which
+    /// come again, are passed over, so that nobody waits for this node's disk who only wants to be heard.
+    async fn wait_for_disk(&mut self) {
+        let again = sleep(DISK_AGAIN);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut again => return,
+                Some(order) = self.orders.recv() => match order {
+                    Order::Heard { news, .. } => drop(news.send(true)),
+                    Order::Listened => self.presence.greet(),
+                    Order::Step { reply, .. } => drop(reply.send(Err(ClaimError::Disk))),
+                    Order::Take { reply, .. } => drop(reply.send(Err(ClaimError::Disk))),
+                    Order::List(reply) => self.list(reply),
+                },
             }
         }
     }
@@ -151,8 +182,12 @@ impl Runner {
     /// Does what the rules want done, once all that it rests on is on disk.
     async fn perform(&mut self) {
         let effects: Vec<Effect> = self.state.effects(self.handle.now()).collect();
+        let mut is_said = false;
         while self.state.take_changed() && !self.keep().await {
-            sleep(DISK_AGAIN).await;
+            if !std::mem::replace(&mut is_said, true) {
+                tracing::warn!("tasks are not on disk, and wait for it");
+            }
+            self.wait_for_disk().await;
         }
         effects.into_iter().for_each(|effect| self.follow(effect));
         for (reply, task) in std::mem::take(&mut self.replies) {
@@ -174,7 +209,6 @@ impl Runner {
             Answer::Refused(refusal) => refusal,
             _ => Refusal::Leaving,
         };
-        tracing::warn!(%refusal, "tasks are not on disk, and wait for it");
         for (reply, _) in std::mem::take(&mut self.replies) {
             let _ = reply.send(Err(ClaimError::NotKept(refusal.clone())));
         }
@@ -223,20 +257,23 @@ impl Runner {
         }
     }
 
-    /// Says some of what waits.
+    /// Says some of what waits: all of it at once, as each is first written into the journal, which takes many together
+    /// in the time of one.
     async fn say(&mut self) {
         self.say_at = Instant::now() + PAUSE;
-        for _ in 0..AT_ONCE {
-            let Some((saying, tries)) = self.outbox.pop() else { return };
-            let envelope = match &saying {
-                Saying::Word(word) => self.envelope(word),
-                Saying::Progress(task, said) => self.of_progress(task, said),
-            };
-            match self.publish(envelope).await {
+        let said: Vec<_> = std::iter::from_fn(|| self.outbox.pop()).take(AT_ONCE).collect();
+        let envelopes = said.iter().map(|(saying, _)| match saying {
+            Saying::Word(word) => self.envelope(word),
+            Saying::Progress(task, said) => self.of_progress(task, said),
+        });
+        let ends = join_all(envelopes.map(|envelope| self.publish(envelope))).await;
+        // The last first: what is put back is said first again, in its order.
+        for ((saying, tries), end) in said.into_iter().zip(ends).rev() {
+            match end {
                 Ok(()) => {}
                 // Who comes later asks.
                 Err(TopicError::Nobody(_)) => self.handle.counters().unheeded("nobody_listens"),
-                Err(TopicError::Link(_)) if self.outbox.put_back(saying, tries) => return,
+                Err(TopicError::Link(_)) if self.outbox.put_back(saying, tries) => {}
                 Err(failure) => {
                     tracing::warn!(%failure, "a word about a task is not said");
                     self.handle.counters().unheeded("not_said");

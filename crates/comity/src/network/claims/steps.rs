@@ -4,7 +4,10 @@ use super::outbox::Saying;
 use super::run::{Runner, add_report};
 use super::told::What;
 use super::{ClaimError, Step, Taken, heard, members};
+use crate::redaction::labels;
 use comity_core::claim::{Finish, Input, Lease, Lost, Mine, Refused, Standing, Task, Word};
+use comity_core::payload::Payload;
+use comity_core::redact::Typed;
 use comity_core::wire::gossip::{Envelope, Kind};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -16,10 +19,11 @@ impl Runner {
         self.presence.active_at = now.wall;
         match step {
             Step::Announce { id, content } => {
-                let labels = || crate::redaction::labels("gossip", "task_id", Kind::TaskAnnouncement.name());
+                let labels = || labels("gossip", "task_id", Kind::TaskAnnouncement.name());
                 if self.handle.redaction().text(id.text(), labels, now.wall) != id.text() {
                     return Err(ClaimError::Secret);
                 }
+                let content = Payload::from_value(&self.clean(Kind::TaskAnnouncement, &content.to_value()))?;
                 let (lease, standing) = (Lease(now.wall.millis()), Standing::Open);
                 let word = Word::Stands { id: id.clone(), lease, standing, content: Some(content.clone()) };
                 self.fits(&self.envelope(&word))?;
@@ -40,6 +44,7 @@ impl Runner {
                 if self.state.mine(&task) != Some(Mine::Held) {
                     return Err(Refused::NotOwner.into());
                 }
+                let said = self.clean(Kind::TaskProgress, &said);
                 let envelope = self.of_progress(&task, &said);
                 self.fits(&envelope)?;
                 self.outbox.put(Saying::Progress(task.clone(), said));
@@ -55,6 +60,7 @@ impl Runner {
         if self.state.mine(&task) != Some(Mine::Held) {
             return Err(Refused::NotOwner.into());
         }
+        let report = report.map(|report| self.clean(Kind::TaskComplete, &report));
         if let Some((lease, _)) = self.state.standing(&task) {
             let mut envelope = self.envelope(&Word::Finish { task: task.clone(), lease, finish });
             add_report(&mut envelope, finish == Finish::Failed, report.as_ref());
@@ -65,6 +71,13 @@ impl Runner {
             self.put_text(&task, What::Report, report);
         }
         Ok(task)
+    }
+
+    /// What is to be said, without secrets: it is said time and again, and they are found once.
+    fn clean(&self, kind: Kind, said: &Value) -> Value {
+        let labels = || labels("gossip", self.topics.names().coordination().name(), kind.name());
+        let (redaction, now) = (self.handle.redaction(), self.handle.now().wall);
+        redaction.document(said, &Typed::default(), labels, now).into_owned()
     }
 
     pub(super) fn take_task(&mut self, task: Task, reply: oneshot::Sender<Result<Taken, ClaimError>>) {

@@ -61,10 +61,8 @@ impl Foreign {
     }
 
     async fn says(&self, kind: &str, data: Value) {
-        let (from, at) = (Libp2pId::from(self.keys.node()).to_string(), "2026-11-21T12:00:00.000Z");
-        // The time is the reader's: a claim without one was made when its message was written.
-        let at = if kind == "task_claim" { now() } else { at.to_owned() };
-        let message = json!({ "type": kind, "from": from, "timestamp": at, "data": data }).to_string();
+        let from = Libp2pId::from(self.keys.node()).to_string();
+        let message = json!({ "type": kind, "from": from, "timestamp": now(), "data": data }).to_string();
         self.gossip.publish(COORDINATION.to_owned(), message.into_bytes()).await.expect("somebody listens");
     }
 

@@ -111,7 +111,9 @@ impl Topics {
             }
         };
         let author = heard.author.node();
-        let of_tasks = envelope.as_ref().filter(|_| topic == *self.names().coordination());
+        // What was written long ago is refused below; until then nobody acts on it.
+        let is_of_now = |envelope: &&Envelope| self.is_current(envelope.timestamp);
+        let of_tasks = envelope.as_ref().filter(|_| topic == *self.names().coordination()).filter(is_of_now);
         if let (Some(author), Some(envelope)) = (author, of_tasks) {
             match self.0.claims.hear(author, envelope.clone()).await {
                 Ok(true) => {}
