@@ -67,7 +67,7 @@ struct Shared {
     followed: Mutex<BTreeMap<NodeId, One>>,
     /// A lock for the same reason: the task that asks peers writes it down.
     heads: Mutex<Heads>,
-    /// Says that one of them has changed.
+    /// Says that one of them, or what is remembered of others, has changed.
     changed: watch::Sender<()>,
 }
 

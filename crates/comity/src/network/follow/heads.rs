@@ -166,9 +166,10 @@ impl Follow {
                     tracing::error!(%author, %known, %told, "a peer went back on its journal: {fault}");
                 }
                 heads.accuse(author, fault, now);
-                self.0.changed.send_replace(());
             }
         }
+        drop(heads);
+        self.0.changed.send_replace(());
     }
 
     /// Asks a peer, which has so much time for everything; `None`: it did not answer.

@@ -125,7 +125,9 @@ async fn a_peer_that_goes_back_on_its_journal_is_noticed_without_a_copy() {
     let watching = follow_of(&bob, &scratch, Limits::default()).await;
     journal_some(&ann, 10).await;
     watching.resume(None, None);
-    heard(&watching, &ann.node_id(), |known| known.size >= 10).await;
+    let has_heard = || watching.heads().known(&ann.node_id()).is_some_and(|known| known.size >= 10);
+    let mut changed = watching.changes();
+    tokio::time::timeout(PATIENCE, changed.wait_for(|()| has_heard())).await.expect("it asks").expect("it runs");
     // It is remembered across restarts.
     let kept = watching.heads().to_value();
     let again = follow_of(&bob, &scratch, Limits::default()).await;
@@ -143,12 +145,4 @@ async fn a_peer_that_goes_back_on_its_journal_is_noticed_without_a_copy() {
     assert!(noticed, "{:?}", again.verdict());
     // What it tells from now on is held against this.
     assert_eq!(again.heads().known(&key).map(|head| head.journal), ann.journal().head().map(|head| head.journal));
-}
-
-async fn heard(follow: &Follow, author: &NodeId, is_so: impl Fn(&comity_core::journal::Head) -> bool) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    while !follow.heads().known(author).is_some_and(|head| is_so(&head)) {
-        assert!(tokio::time::Instant::now() < end, "in vain: {:?}", follow.heads());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
