@@ -205,8 +205,7 @@ pub(super) async fn assemble(
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
     let kept = topics::Kept::of(&restored.settings);
-    let kept_as = |wanted| restored.settings.iter().find(|(name, _)| name == wanted).map(|(_, kept)| kept.clone());
-    let (followed, heads) = (kept_as(follow::KEPT), kept_as(follow::HEADS_KEPT));
+    let (followed, heads) = follow::kept(&restored.settings);
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, version, clock)?;

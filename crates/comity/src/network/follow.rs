@@ -8,8 +8,6 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub(super) use heads::KEPT as HEADS_KEPT;
-
 use crate::door::health::{Check, Reporter, Verdict, Weight};
 use crate::driver::Handle;
 use crate::link::Links;
@@ -35,7 +33,7 @@ const FOLLOWED_MAX: usize = 64;
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The name of the setting in which it is kept who is followed.
-pub(super) const KEPT: &str = "journals";
+const KEPT: &str = "journals";
 
 /// The folder of the copies in the data directory.
 const FOLDER: &str = "journals";
@@ -52,6 +50,12 @@ pub(crate) enum FollowError {
     /// It was done, and would be forgotten in a restart.
     #[error("it holds until this node ends, and no longer: {0}")]
     NotKept(Refusal),
+}
+
+/// Who was followed before the last restart, and the heads that peers had told, of all settings.
+pub(super) fn kept(settings: &[(String, Value)]) -> (Option<Value>, Option<Value>) {
+    let kept_as = |wanted| settings.iter().find(|(name, _)| name == wanted).map(|(_, kept)| kept.clone());
+    (kept_as(KEPT), kept_as(heads::KEPT))
 }
 
 /// The journals that a node follows. Cloning shares them.
@@ -113,8 +117,8 @@ impl Follow {
         }))
     }
 
-    /// Goes on with those that were followed before the last restart, and with the heads that peers told; `kept` is what
-    /// [`KEPT`] names, and `heads` what [`HEADS_KEPT`] does. Needs a tokio runtime.
+    /// Goes on with those that were followed before the last restart, and with the heads that peers told, both as [`kept`]
+    /// found them. Needs a tokio runtime.
     pub(super) fn resume(&self, kept: Option<&Value>, heads: Option<&Value>) {
         let kept =
             kept.and_then(Value::as_array).into_iter().flatten().filter_map(|author| author.as_str()?.parse().ok());

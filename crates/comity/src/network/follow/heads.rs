@@ -39,7 +39,7 @@ const AT_ONCE: usize = 16;
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The name of the setting in which the heads are kept.
-pub(in crate::network) const KEPT: &str = "heads";
+pub(super) const KEPT: &str = "heads";
 
 /// What is remembered.
 #[derive(Debug, Default)]
