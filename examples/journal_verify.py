@@ -11,6 +11,7 @@ names the first entry that is wrong, and what is wrong with it; with 2 when it c
 """
 
 import base64
+import datetime
 import hashlib
 import json
 import math
@@ -21,7 +22,23 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MEMBERS = {"author", "data", "hash", "index", "prev_hash", "timestamp", "type"}
-LINE_MAX = 1024 * 1024
+DATA_DEPTH_MAX = 33
+DATA_VALUES_MAX = 131072
+LINE_MAX = 512 * 1024 + 448
+
+# The points of small order, by which anybody's signature can be made to be right.
+SMALL_ORDER = {
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+}
 
 
 class Wrong(Exception):
@@ -138,7 +155,10 @@ def node(left, right):
 def key_of(author):
     if not isinstance(author, str) or not author.startswith("ed25519:"):
         raise Form("not an author")
-    return unb64(author[8:], 32)
+    key = unb64(author[8:], 32)
+    if key[:31] + bytes([key[31] & 0x7F]) in SMALL_ORDER:
+        raise Form("a key of small order")
+    return key
 
 
 def is_signed(author, value, signature):
@@ -193,18 +213,36 @@ def read_entry(line):
         raise Form("not an entry")
     if not isinstance(time, str) or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time, re.ASCII):
         raise Form("not a time")
+    try:
+        if datetime.datetime.fromisoformat(time[:-1]).year < 1970:
+            raise Form("a time before 1970")
+    except ValueError as error:
+        raise Form(str(error)) from error
     if not isinstance(kind, str) or not re.fullmatch(r"[a-z_]{1,64}", kind):
         raise Form("not a type")
     key_of(entry["author"])
     unb64(entry["prev_hash"], 32)
     if "signature" in entry:
         unb64(entry["signature"], 64)
+    within_bounds(entry["data"])
     if canonical(entry) != text:
         raise Form("not canonical")
     bare = {name: value for name, value in entry.items() if name not in ("hash", "signature")}
     if entry["hash"] != b64(sha256(b"\x00", canonical(bare).encode())):
         raise Form("another hash")
     return entry
+
+
+def within_bounds(data):
+    """`data` is no deeper and of no more values than it may be."""
+    level, depth, count = [data], 0, 1
+    while level:
+        depth += any(isinstance(value, (dict, list)) for value in level)
+        inner = (value.values() if isinstance(value, dict) else value for value in level if isinstance(value, (dict, list)))
+        level = [value for values in inner for value in values]
+        count += len(level)
+        if depth > DATA_DEPTH_MAX or count > DATA_VALUES_MAX:
+            raise Form("nested too deep, or too many values")
 
 
 def checkpoint_of(line, expected):
@@ -256,8 +294,8 @@ class Group:
 
 
 def verify(lines, expected, told=None):
-    """Goes through all lines, without their ends; how many entries there are, and the last signed head. They are held
-    against a head that the author signed."""
+    """Goes through all lines, without their ends; which entries there are, whose, and the last signed head. They are
+    held against a head that the author signed."""
     tree, journal, prev, author = Tree(), None, b64(bytes(32)), expected
     lines = iter(lines)
     line = next(lines, None)
@@ -266,10 +304,12 @@ def verify(lines, expected, told=None):
         tree, journal, prev, author = checkpoint
         line = next(lines, None)
     group, head, signed, first, is_met = Group(tree), None, tree.size, tree.size, False
+    if first and told and told["size"] == first:
+        is_met = b64(tree.root()) == told["root"]
     while line is not None:
         due = tree.size
         if isinstance(line, Torn):
-            raise Wrong(due, "torn: the last line has no end")
+            raise Wrong(due, "torn: the last line has no end, as when a node is stopped while it writes")
         try:
             entry = read_entry(line)
         except Form as error:
@@ -301,15 +341,15 @@ def verify(lines, expected, told=None):
     if group.broken:
         raise Wrong(group.broken[0], "changed: it follows another entry")
     if signed < tree.size:
-        raise Wrong(signed, "unsigned: no signature follows it")
+        raise Wrong(signed, "unsigned: no signature follows it, as when a node is stopped while it writes")
     if told:
         if journal and journal != told["journal"]:
             raise Wrong(first, "forked: the author has signed another journal")
         if tree.size < told["size"]:
             raise Wrong(tree.size, f"cut off: the author has signed {told['size']} entries")
-        if told["size"] > first and not is_met:
+        if told["size"] >= max(first, 1) and not is_met:
             raise Wrong(told["size"] - 1, "forked: the author has signed another journal of this length")
-    return tree.size, author, head
+    return range(first, tree.size), author, head
 
 
 def read_head(text, expected):
@@ -383,8 +423,11 @@ def main(words):
                 entry = verify_proof(file.read().decode(), expected)
                 print(f"entry {entry['index']} of {entry['author']} is in its journal")
             else:
-                size, author, _ = verify(lines_of(file), expected or (told and told["author"]), told)
-                print(f"nothing is wrong: entries up to {size} of {author}")
+                entries, author, _ = verify(lines_of(file), expected or (told and told["author"]), told)
+                shown = f"entries {entries[0]} to {entries[-1]}" if entries else "there is no entry"
+                print(f"nothing is wrong: {shown}" + (f" of {author}" if author else ""))
+                if told and told["size"] < entries.start:
+                    print(f"the head of {told['size']} entries says nothing of these: those before were dropped")
     except Wrong as wrong:
         print(wrong)
         return 1

@@ -13,7 +13,7 @@ mod topics;
 pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use inbox::{Digest, Inbox};
-pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal};
+pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal, Wanted};
 pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;

@@ -79,7 +79,7 @@ impl Page {
     /// A value for programs, in one line.
     pub(crate) fn value(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(|wrong| Failure::Other(wrong.to_string()))?;
-        self.line(&text)
+        self.line(&escaped(text))
     }
 
     /// Text with a look.
@@ -153,6 +153,18 @@ pub(crate) fn all_said(payload: &Value) -> String {
     whole(&text(payload))
 }
 
+/// The same JSON, with characters that a terminal could obey, or that are not seen, written by their numbers.
+fn escaped(json: String) -> String {
+    if !json.contains(book::is_hidden) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if book::is_hidden(c) { escaped.push_str(&format!("\\u{:04x}", u32::from(c))) } else { escaped.push(c) }
+    }
+    escaped
+}
+
 fn text(payload: &Value) -> Cow<'_, str> {
     match payload {
         Value::String(text) => Cow::Borrowed(text),
@@ -178,6 +190,14 @@ mod tests {
         assert_eq!(clean("a\tb"), "a b");
         assert_eq!(whole("a\u{1b}[31m\tb\nc\u{202e}d"), "a[31m\tb cd");
         assert_eq!(whole(&"x".repeat(SHOWN_MAX + 1)), "x".repeat(SHOWN_MAX + 1));
+    }
+
+    #[test]
+    fn json_says_the_same_and_cannot_move_the_cursor_either() {
+        let value = Value::from("a\u{9b}31mb\u{7f}c\u{202e}d\u{1b}é");
+        let shown = escaped(value.to_string());
+        assert_eq!(shown, r#""a\u009b31mb\u007fc\u202ed\u001bé""#);
+        assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), value);
     }
 
     #[test]

@@ -164,6 +164,75 @@ fn what_is_wrong_with_a_copy_is_named_by_the_command_and_by_anothers_program() {
 }
 
 #[test]
+fn a_changed_byte_anywhere_is_named_alike_by_both_programs() {
+    let (ann, _bob) = pair();
+    published(&ann, 1);
+    let file = exported(&ann, "all.jsonl");
+    let text = std::fs::read(&file).expect("it was exported");
+    let program = ann.data_dir().join("flip.py");
+    std::fs::write(&program, FLIPS).expect("it is ours");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let said = comity_tests::peers::output(comity_tests::peers::python(&program).arg(examples).arg(&file));
+    assert_eq!(said.lines().count(), text.len());
+    let wrong = ann.data_dir().join("wrong.jsonl");
+    for (at, said) in said.lines().enumerate() {
+        let index = text[..at].iter().filter(|byte| **byte == b'\n').count();
+        let start = |said: &str| said.split_inclusive(' ').take(3).collect::<String>();
+        let named = start(said);
+        let is_known = ["changed: ", "bad ", "torn: "].iter().any(|wrong| named == format!("entry {index}: {wrong}"));
+        assert!(is_known, "byte {at}: {said}");
+        // As often as there is time for.
+        if at % 17 == 0 || at + 1 == text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1 << (at % 8);
+            std::fs::write(&wrong, changed).expect("it is ours");
+            let output = comity(&["journal", "verify"]).arg(&wrong).output().expect("it runs");
+            let ours = String::from_utf8_lossy(&output.stdout);
+            assert_eq!((output.status.code(), start(&ours)), (Some(1), named), "byte {at}");
+        }
+    }
+}
+
+/// Changes one bit of every byte of a file in turn, and prints what the other program says of each.
+const FLIPS: &str = r#"
+import io, sys
+sys.path.insert(0, sys.argv[1])
+import journal_verify as program
+text = open(sys.argv[2], "rb").read()
+for at in range(len(text)):
+    changed = bytearray(text)
+    changed[at] ^= 1 << at % 8
+    try:
+        program.verify(program.lines_of(io.BytesIO(changed)), None)
+        print("nothing")
+    except program.Wrong as wrong:
+        print(wrong)
+"#;
+
+#[test]
+fn a_torn_last_write_is_named_by_both_programs_and_cut_off_at_the_next_start() {
+    let (ann, _bob) = pair();
+    (1..4).for_each(|number| published(&ann, number));
+    let before = journaled(&ann);
+    let ann = ann.killed_changed_and_started_again(|folder| {
+        let segment = folder.join("journal/00000000000000000000.jsonl");
+        let text = std::fs::read_to_string(&segment).expect("it is text");
+        let size = text.lines().count();
+        let last = text.lines().next_back().expect("an entry");
+        for (left, said) in [(&last[..last.len() / 2], "torn"), (&last[..1], "torn")] {
+            std::fs::write(&segment, format!("{text}{left}")).expect("it is ours");
+            both_name(&segment, &format!("entry {size}: {said}"));
+            let output = comity(&["journal", "verify"]).arg(folder.join("journal")).output().expect("it runs");
+            let ours = String::from_utf8_lossy(&output.stdout);
+            assert!(ours.contains(&format!("entry {size}: torn: the last line has no end")), "{ours}");
+        }
+    });
+    assert!(ann.says(&["journal", "verify"]).starts_with("nothing is wrong"));
+    assert_eq!(journaled(&ann), before, "nothing else is gone");
+    both_agree_it_is_right(&exported(&ann, "all.jsonl"));
+}
+
+#[test]
 fn one_entry_is_proved_to_who_has_nothing_else() {
     let (ann, bob) = pair();
     let file = ann.data_dir().join("proof.json");
@@ -198,6 +267,9 @@ fn a_follower_goes_on_by_itself_and_notices_when_the_author_goes_back() {
     bob.says(&["journal", "follow", "ann", "--once"]);
     let copy = copy_of(&bob);
     both_agree_it_is_right(&copy.join("00000000000000000000.jsonl"));
+    let path = copy.display().to_string();
+    let shown = bob.says(&["journal", "query", "--path", &path, "--type", "task_progress"]);
+    assert!(shown.contains("task_progress") && shown.contains("t-0"), "{shown}");
     // What the author has now, it will go back to.
     let (journal, old) = (ann.data_dir().join("journal"), ann.data_dir().join("old"));
     let ann = ann.killed_changed_and_started_again(|_| copied(&journal, &old));
@@ -287,4 +359,8 @@ fn a_full_disk_stops_what_is_said_and_nothing_else_until_there_is_room() {
     assert_eq!(journaled(&ann), wanted, "what was refused left no entry");
     let verified = ann.run(&["journal", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
+    let outside = Folder::new();
+    let file = outside.path().join("all.jsonl");
+    ann.says(&["journal", "export", "--out", &file.display().to_string()]);
+    both_agree_it_is_right(&file);
 }

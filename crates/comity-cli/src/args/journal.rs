@@ -52,7 +52,7 @@ pub(crate) enum Journal {
     /// Keep a verified copy of a peer's journal, also after restarts, and show how far it is
     ///
     /// The peer must know this node (`comity trust`, over there). The copy is in the folder `journals` of the node's
-    /// folder. Without a peer, those that are followed are listed. The exit code is 1 when the peer's journal was cut
+    /// folder; `comity journal query --path` shows what is in it. Without a peer, those that are followed are listed. The exit code is 1 when the peer's journal was cut
     /// off, rewritten, or differs from what others were shown.
     Follow(Follow),
 }
@@ -71,10 +71,20 @@ pub(crate) struct Tail {
 /// Flags of `comity journal query`.
 #[derive(Debug, Args)]
 pub(crate) struct Query {
+    /// In this folder or exported file, as of a copy that `comity journal follow` keeps; no node is needed
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
+}
+
+/// Which entries.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
     /// Only of this type, as `task_claimed`; may be given several times
     #[arg(long = "type", value_name = "T", value_parser = kind)]
     pub(crate) kinds: Vec<EntryKind>,
-    /// Only in the journal of this node: this node's journal has one author
+    /// Only by this node: a journal has one author
     #[arg(long, value_name = "NODE_ID", value_parser = node_id)]
     pub(crate) author: Option<NodeId>,
     /// Only about messages of this PeerId

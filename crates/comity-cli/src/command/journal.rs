@@ -4,11 +4,13 @@
 mod proving;
 
 use super::{client, place};
-use crate::args::{Everywhere, Follow, Journal, Query, Tail};
+use crate::args::{Everywhere, Follow, Journal, Query, Tail, Wanted};
 use crate::exit::Failure;
 use crate::page::{Look, Page, cell, clean, looking, said, say};
+use comity::journal::{Filter, JournalError, entries_of};
 use comity_client::control::{Followed, Following, Journaled, Journals};
 use comity_client::{Client, Entries};
+use comity_core::wire::journal as wire;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -18,6 +20,7 @@ pub(crate) async fn run(everywhere: &Everywhere, wanted: Journal, page: &mut Pag
     match wanted {
         Journal::Verify(wanted) => proving::verify(&place(everywhere)?, wanted, page).await,
         Journal::Check { file, key } => proving::check(&file, key, page),
+        Journal::Query(Query { path: Some(path), wanted }) => query_files(&path, wanted, page),
         other => ask_node(&client(everywhere)?, other, page).await,
     }
 }
@@ -25,7 +28,7 @@ pub(crate) async fn run(everywhere: &Everywhere, wanted: Journal, page: &mut Pag
 async fn ask_node(client: &Client, wanted: Journal, page: &mut Page) -> Result<(), Failure> {
     match wanted {
         Journal::Tail(wanted) => tail(client, wanted, page).await,
-        Journal::Query(wanted) => query(client, wanted, page).await,
+        Journal::Query(Query { wanted, .. }) => query(client, wanted, page).await,
         Journal::Head { out } => head(client, out.as_deref(), page).await,
         Journal::Export { out } => export(client, out.as_deref(), page).await,
         Journal::Prove { index, out } => document(&client.prove_entry(index).await?, out.as_deref(), page),
@@ -38,7 +41,7 @@ async fn tail(client: &Client, wanted: Tail, page: &mut Page) -> Result<(), Fail
     show_all(client, &Entries { last: Some(wanted.lines), follow: wanted.follow, ..Entries::default() }, page).await
 }
 
-async fn query(client: &Client, wanted: Query, page: &mut Page) -> Result<(), Failure> {
+async fn query(client: &Client, wanted: Wanted, page: &mut Page) -> Result<(), Failure> {
     let entries = Entries {
         types: wanted.kinds.iter().map(|kind| kind.name().to_owned()).collect(),
         from_peer: wanted.from_peer,
@@ -53,19 +56,35 @@ async fn query(client: &Client, wanted: Query, page: &mut Page) -> Result<(), Fa
     show_all(client, &entries, page).await
 }
 
+fn query_files(path: &Path, wanted: Wanted, page: &mut Page) -> Result<(), Failure> {
+    let Wanted { kinds, author, from_peer, from, to, since, until, limit } = wanted;
+    let filter = Filter { kinds, author, from_peer, since, until };
+    proving::is_a_journal(path)?;
+    let failed = |error: JournalError| Failure::Other(error.to_string());
+    let entries = entries_of(path, from.unwrap_or(0)..to.unwrap_or(u64::MAX), filter).map_err(failed)?;
+    for entry in entries.take(limit.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)) {
+        show(&wire::entry_to_value(&entry.map_err(failed)?), page)?;
+    }
+    Ok(())
+}
+
 async fn show_all(client: &Client, wanted: &Entries, page: &mut Page) -> Result<(), Failure> {
     let mut entries = client.entries(wanted).await?;
     while let Some(next) = entries.next().await? {
         match next {
-            Journaled::Entry(entry) if page.json => page.value(&entry)?,
-            Journaled::Entry(entry) => {
-                let line = line(&entry, page);
-                page.line(&line)?;
-            }
+            Journaled::Entry(entry) => show(&entry, page)?,
             Journaled::Failed(why) => return Err(Failure::Other(why)),
         }
     }
     if wanted.follow { Err(Failure::Other("the node stopped".to_owned())) } else { Ok(()) }
+}
+
+fn show(entry: &Value, page: &mut Page) -> Result<(), Failure> {
+    if page.json {
+        return page.value(entry);
+    }
+    let line = line(entry, page);
+    page.line(&line)
 }
 
 /// An entry in one line.
@@ -130,6 +149,7 @@ async fn follow(client: &Client, wanted: Follow, page: &mut Page) -> Result<(), 
     };
     if !page.json {
         say(&format!("a copy of the journal of {} is kept in {}", shown(one), one.folder));
+        say("its entries are shown by `comity journal query --path` with that folder");
     }
     let mut changes = client.journal_changes(&one.author).await?;
     while let Some(now) = changes.next().await? {

@@ -153,10 +153,14 @@ impl Follower {
             return Err(Fault::WrongAuthor { found: checkpoint.author });
         }
         checkpoint.check()?;
+        let journal = self.heads.values().next_back().map(|head| head.journal).or(self.confirmed.journal());
+        if journal.is_some_and(|journal| journal != checkpoint.journal) {
+            return Err(Fault::Entry(Flaw { index: first, wrong: Wrong::BadCheckpoint }));
+        }
         if first <= next {
             return Ok(());
         }
-        if next > 0 || self.known.is_some_and(|known| known.journal != checkpoint.journal) {
+        if next > 0 {
             return Err(Fault::Dropped { next, first });
         }
         self.confirmed = Chain::after(checkpoint);

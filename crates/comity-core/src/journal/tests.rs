@@ -398,6 +398,21 @@ fn a_checkpoint_stands_in_for_what_was_dropped() {
     };
     let report = verify(&checkpoint);
     assert_eq!((report.flaw, report.first, report.size), (None, 256, 300));
+    let told = |told: Head| {
+        let mut verifier = Verifier::new(None, Some(told));
+        verifier.handle_checkpoint(&checkpoint);
+        lines[256..].iter().for_each(|line| verifier.handle_line(read_checked(line)));
+        verifier.finish().flaw.map(|flaw| (flaw.index, flaw.wrong))
+    };
+    let dropped = Head::sign(&key(), checkpoint.journal, &checkpoint.range);
+    assert_eq!(told(dropped), None, "a head of just what was dropped is held against the checkpoint");
+    assert_eq!(told(Head { root: TreeHash::ZERO, ..dropped }), Some((255, Wrong::Forked)));
+    let mut follower = Follower::new(key().node());
+    follower.handle_head(head_of(&lines), Told::Now).expect("new");
+    let stranger = Checkpoint::sign(&key(), TreeHash::ZERO, checkpoint.prev, checkpoint.range.clone());
+    let refused = Err(Fault::Entry(Flaw { index: 256, wrong: Wrong::BadCheckpoint }));
+    assert_eq!(follower.handle_checkpoint(&stranger), refused, "it is of another journal than the head");
+    assert_eq!(follower.handle_checkpoint(&checkpoint), Ok(()));
     for byte in 0..text.len() {
         let mut changed = text.clone();
         changed[byte] ^= 1;

@@ -59,12 +59,16 @@ impl fmt::Display for Wrong {
             Self::Changed => out.write_str("changed: it is not what was written"),
             Self::Missing { until } => write!(out, "missing: the next that is there is {until}"),
             Self::Reordered { found } => write!(out, "reordered: entry {found} stands in its place"),
-            Self::TornTail => out.write_str("torn: the last line has no end"),
+            Self::TornTail => out.write_str(
+                "torn: the last line has no end, as when a node is stopped while it writes; it cuts that off when it starts",
+            ),
             Self::BadSignature { from } => {
                 write!(out, "bad signature: nothing from {from} on up to it is vouched for")
             }
             Self::WrongAuthor { found } => write!(out, "wrong author: {found}"),
-            Self::UnsignedTail => out.write_str("unsigned: no signature follows it"),
+            Self::UnsignedTail => out.write_str(
+                "unsigned: no signature follows it, as when a node is stopped while it writes, or the end was cut off",
+            ),
             Self::CutTail { size } => write!(out, "cut off: the author has signed {size} entries"),
             Self::Forked => out.write_str("forked: the author has signed another journal of this length"),
             Self::BadCheckpoint => out.write_str("the checkpoint before it is not what was signed"),
@@ -183,6 +187,7 @@ impl Verifier {
     /// Takes the checkpoint that stands before the first entry.
     pub fn handle_checkpoint(&mut self, checkpoint: &Checkpoint) {
         self.first = checkpoint.range.size();
+        self.is_met |= self.told.is_some_and(|told| told.size == self.first && told.root == checkpoint.range.root());
         if self.expected.is_some_and(|expected| expected != checkpoint.author) {
             self.find(self.first, Wrong::WrongAuthor { found: checkpoint.author });
         } else if checkpoint.check().is_err() {
@@ -328,7 +333,7 @@ impl Verifier {
             self.find(self.first, Wrong::Forked);
         } else if size < told.size {
             self.find(size, Wrong::CutTail { size: told.size });
-        } else if told.size > self.first && !self.is_met {
+        } else if told.size >= self.first.max(1) && !self.is_met {
             self.find(told.size - 1, Wrong::Forked);
         }
     }

@@ -50,7 +50,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     mdns: Option<Mdns>,
     brokers: Option<Brokers>,
-    links: Links,
+    pub(super) links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
     doors: Vec<JoinHandle<()>>,
@@ -205,7 +205,7 @@ pub(super) async fn assemble(
     let now = clock.now();
     let (store, restored) = Store::open(&home.database(), now.wall).await?;
     let kept = topics::Kept::of(&restored.settings);
-    let followed = restored.settings.iter().find(|(name, _)| name == follow::KEPT).map(|(_, kept)| kept.clone());
+    let (followed, heads) = follow::kept(&restored.settings);
     let ports = Ports::bind(&config).await?;
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, (version, &redaction), clock)?;
@@ -242,7 +242,7 @@ pub(super) async fn assemble(
     let home = Arc::new(home);
     let store = tokio::spawn(write(store, taken, handle.clone(), (journal.clone(), home.clone())));
     let driver = tokio::spawn(driver.run(links.clone(), records));
-    follow.resume(followed.as_ref());
+    follow.resume(followed.as_ref(), heads.as_ref());
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
     let router = door::network(handle.clone(), links.clone(), Some(journal.clone()), reachable);

@@ -2,7 +2,11 @@
 //! restarts and broken links, and says loudly when an author breaks the rules of a journal. What is believed is decided
 //! in `comity_core::journal::Follower`. See "Journal" in `protocols/pubsub.md`.
 
+mod asking;
+mod heads;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use crate::door::health::{Check, Reporter, Verdict, Weight};
 use crate::driver::Handle;
@@ -11,6 +15,7 @@ use crate::store::journal::Limits;
 use comity_core::id::NodeId;
 use comity_core::node::{Answer, Ask, Refusal};
 use comity_core::wire::control::{Followed, Following, Named};
+use heads::Heads;
 use reading::{Reading, Trouble};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,7 +33,7 @@ const FOLLOWED_MAX: usize = 64;
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The name of the setting in which it is kept who is followed.
-pub(super) const KEPT: &str = "journals";
+const KEPT: &str = "journals";
 
 /// The folder of the copies in the data directory.
 const FOLDER: &str = "journals";
@@ -47,6 +52,12 @@ pub(crate) enum FollowError {
     NotKept(Refusal),
 }
 
+/// Who was followed before the last restart, and the heads that peers had told, of all settings.
+pub(super) fn kept(settings: &[(String, Value)]) -> (Option<Value>, Option<Value>) {
+    let kept_as = |wanted| settings.iter().find(|(name, _)| name == wanted).map(|(_, kept)| kept.clone());
+    (kept_as(KEPT), kept_as(heads::KEPT))
+}
+
 /// The journals that a node follows. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Follow(Arc<Shared>);
@@ -58,7 +69,9 @@ struct Shared {
     limits: Limits,
     /// A lock and not a message: doors look in for a moment, and each task writes down how it goes.
     followed: Mutex<BTreeMap<NodeId, One>>,
-    /// Says that one of them has changed.
+    /// A lock for the same reason: the task that asks peers writes it down.
+    heads: Mutex<Heads>,
+    /// Says that one of them, or what is remembered of others, has changed.
     changed: watch::Sender<()>,
 }
 
@@ -99,15 +112,20 @@ impl Follow {
             folder: data_dir.join(FOLDER),
             limits,
             followed: Mutex::default(),
+            heads: Mutex::default(),
             changed: watch::Sender::new(()),
         }))
     }
 
-    /// Goes on with those that were followed before the last restart; `kept` is what [`KEPT`] names.
-    pub(super) fn resume(&self, kept: Option<&Value>) {
+    /// Goes on with those that were followed before the last restart, and with the heads that peers told, both as [`kept`]
+    /// found them. Needs a tokio runtime.
+    pub(super) fn resume(&self, kept: Option<&Value>, heads: Option<&Value>) {
         let kept =
             kept.and_then(Value::as_array).into_iter().flatten().filter_map(|author| author.as_str()?.parse().ok());
         kept.take(FOLLOWED_MAX).for_each(|author| self.read(author));
+        *self.heads() = Heads::of(heads);
+        let (follow, stop) = (self.clone(), self.0.handle.stop().clone());
+        tokio::spawn(async move { stop.run_until_cancelled(follow.watch_heads()).await });
     }
 
     /// Follows this author's journal, also after restarts. One that is followed already is fine.
@@ -161,7 +179,7 @@ impl Follow {
     /// The health check of all of them. Needs a tokio runtime.
     pub(super) fn check(&self) -> Check {
         let (check, reporter) =
-            Check::passive("journals", "the journals that are followed are as their authors wrote them", Weight::Minor);
+            Check::passive("journals", "the journals of others are as their authors wrote them", Weight::Minor);
         let (follow, stop) = (self.clone(), self.0.handle.stop().clone());
         tokio::spawn(async move { stop.run_until_cancelled(follow.report(reporter)).await });
         check
@@ -184,7 +202,13 @@ impl Follow {
         let broken: Vec<String> = broken
             .map(|(author, one)| format!("{author}: {}", one.progress.detail.as_deref().unwrap_or_default()))
             .collect();
-        if broken.is_empty() { Verdict::Healthy } else { Verdict::Failed(broken.join("; ")) }
+        let faults = self.heads().faults();
+        match (broken.is_empty(), faults.is_empty()) {
+            (true, true) => Verdict::Healthy,
+            // They may be strangers, and it is their own journal.
+            (true, false) => Verdict::Degraded(faults.join("; ")),
+            (false, _) => Verdict::Failed(broken.join("; ")),
+        }
     }
 
     /// Where the copy of this author's journal is: its node id, without the colon, which other programs take for the
@@ -272,6 +296,10 @@ impl Follow {
             Answer::Refused(refusal) => Err(FollowError::NotKept(refusal)),
             _ => Err(FollowError::NotKept(Refusal::Leaving)),
         }
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.0.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followed(&self) -> MutexGuard<'_, BTreeMap<NodeId, One>> {

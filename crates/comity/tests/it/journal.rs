@@ -3,7 +3,10 @@
 use crate::world::{PATIENCE, Scratch, eventually, start, two};
 use comity::Network;
 use comity::gossip::{Kind, Said, TopicError};
-use comity::journal::{Entry, EntryKind, Filter, verify};
+use comity::home::stored_key;
+use comity::journal::{Entry, EntryKind, Filter, Journal, Limits, verify};
+use comity_core::journal::Draft;
+use comity_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -99,4 +102,37 @@ async fn a_journal_goes_on_where_it_was_when_the_node_is_started_again() {
     assert_eq!(head.journal, first.journal);
     let proof = one.journal().prove_growth(first.size, head.size).expect("it goes on");
     assert_eq!(proof.check(&first.root, &head.root), Ok(()));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_breaks_no_journal() {
+    let scratch = Scratch::new();
+    let (one, other) = two(&scratch).await;
+    has(&one, EntryKind::PeerJoined, 1).await;
+    let (folder, author, before) = (one.data_dir().to_owned(), one.node_id(), one.journal().head().expect("a head"));
+    one.leave("done").await;
+    drop(one);
+    // For a while the clock was years ahead.
+    let key = stored_key(&folder).expect("readable").expect("a key");
+    let opened = Journal::open(&folder.join("journal"), key, Limits::default());
+    let ahead = Timestamp::parse("2099-01-01T00:00:00Z").expect("a time");
+    let journal = opened.expect("a journal").0;
+    let draft = Draft::new(EntryKind::NetworkEvent, ahead, Map::new()).expect("small");
+    let index = journal.append(draft).await.expect("written");
+    journal.close().await;
+    let one = start(scratch.path(), "one").await;
+    crate::world::introduce(&one, &other).await;
+    has(&one, EntryKind::PeerJoined, 2).await;
+    let later = entries(&one, EntryKind::PeerJoined).await.remove(1);
+    assert!(later.index > index && later.timestamp < ahead, "order is by index: {later:?}");
+    let journal = one.journal().clone();
+    let (found, report) = tokio::task::spawn_blocking(move || {
+        let filter = Filter { since: Some(ahead), ..Filter::default() };
+        let found: Result<Vec<_>, _> = journal.entries(0..u64::MAX, filter).collect();
+        (found.expect("readable"), journal.verify(author, Some(before)).expect("readable"))
+    })
+    .await
+    .expect("it ends");
+    assert_eq!(found.iter().map(|entry| entry.index).collect::<Vec<_>>(), [index]);
+    assert_eq!(report.flaw, None);
 }

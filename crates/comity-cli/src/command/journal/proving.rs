@@ -2,7 +2,7 @@
 
 use crate::args::VerifyJournal;
 use crate::exit::Failure;
-use crate::page::{Look, Page, said};
+use crate::page::{Look, Page, said, say};
 use comity::home::{JOURNAL, Place, stored_key};
 use comity::journal::{JournalError, Segment, verify as verify_files, verify_so_far};
 use comity_client::{Client, Error};
@@ -25,6 +25,12 @@ pub(super) async fn verify(place: &Place, wanted: VerifyJournal, page: &mut Page
         }
         None => verify_own(place, wanted.key, told).await?,
     };
+    if let Some(told) = told.filter(|told| told.size < report.first) {
+        say(&format!(
+            "the head of {} entries says nothing of these: those before {} were dropped",
+            told.size, report.first
+        ));
+    }
     show(&report, page)
 }
 
@@ -49,7 +55,7 @@ async fn verify_own(place: &Place, key: Option<NodeId>, told: Option<Head>) -> R
 }
 
 /// A folder without files would else be a journal without entries, and nothing wrong with it.
-fn is_a_journal(path: &Path) -> Result<(), Failure> {
+pub(super) fn is_a_journal(path: &Path) -> Result<(), Failure> {
     let about = std::fs::metadata(path).map_err(|cause| cannot_read(path, &cause))?;
     if !about.is_dir() {
         return Ok(());

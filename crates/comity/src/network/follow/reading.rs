@@ -1,17 +1,14 @@
 //! Reading one author's journal: it is asked for its head, and for the entries up to it; what is verified is appended
 //! to the copy. Nothing is believed here: `comity_core::journal::Follower` says what is.
 
+use super::asking::NoAnswer;
 use super::{Follow, Progress};
-use crate::link::{Unanswered, Whom};
 use crate::store::journal::{Copy, Held, JournalError};
 use bytes::Bytes;
 use comity_core::id::NodeId;
-use comity_core::journal::{Checkpoint, Fault, Follower, Head, Told, Want};
+use comity_core::journal::{Chain, Checkpoint, Fault, Follower, Head, Told, Want};
 use comity_core::wire::control::Following;
 use comity_core::wire::journal as wire;
-use comity_core::wire::strict;
-use serde_json::Value;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
@@ -24,9 +21,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// How far apart an author that has much to say is asked: twice a round is half of what one peer may ask of a node.
 const APART: Duration = Duration::from_secs(2);
-
-/// Largest answer, bytes: what an author hands out at once, with the longest line and a checkpoint.
-const ANSWER_MAX: usize = 2 * 1024 * 1024;
 
 /// Most bytes of lines that no signature vouches for yet: the largest group, and one answer.
 const PENDING_MAX: usize = 18 * 1024 * 1024;
@@ -51,6 +45,12 @@ impl From<JournalError> for Trouble {
     }
 }
 
+impl From<NoAnswer> for Trouble {
+    fn from(none: NoAnswer) -> Self {
+        Self::Later(none.0)
+    }
+}
+
 /// The journal of one author, as far as it was read.
 pub(super) struct Reading {
     author: NodeId,
@@ -71,6 +71,7 @@ impl Reading {
         let (folder, limits) = (follow.folder(author), follow.0.limits);
         let opened = spawn_blocking(move || Copy::open(&folder, author, limits)).await.map_err(ended)??;
         let (copy, Held { chain, head, told, fault }) = opened;
+        let told = told.or_else(|| follow.heads().known(&author));
         let (first, size) = (copy.first(), chain.next());
         let known = told.map_or(size, |told| told.size);
         follow.note(author, |progress| *progress = Progress { first, size, told: known, ..progress.clone() });
@@ -98,7 +99,8 @@ impl Reading {
         if let Some(asked) = self.asked {
             sleep_until(asked + APART).await;
         }
-        let head = self.ask_for_head(follow, next).await?;
+        let path = format!("/dashflow/journal?after={next}&wait={PATIENCE}");
+        let head = follow.ask_for_head(self.author, &path, ANSWER_TIME + Duration::from_secs(PATIENCE)).await?;
         self.asked = Some(Instant::now());
         if let Some(head) = head {
             let heard = self.follower.handle_head(head, Told::Now);
@@ -125,27 +127,28 @@ impl Reading {
         }
         while next < size {
             self.note(follow, Following::Reading);
-            let lines = self.ask(follow, &format!("/dashflow/journal/lines?from={next}"), ANSWER_TIME).await?;
-            let read = self.take(&lines).await?;
+            // Before every piece: an author that has no end does not fill this disk.
+            if self.is_full() {
+                self.make_room(follow).await?;
+            }
+            let lines = follow.ask(self.author, &format!("/dashflow/journal/lines?from={next}"), ANSWER_TIME).await?;
+            let read = self.take(follow, &lines).await?;
             if read <= next {
                 return Err(Trouble::Later("its answer holds no entries".to_owned()));
             }
             next = read;
         }
-        if self.is_full() {
-            self.make_room(follow).await?;
-        }
         Ok(())
     }
 
     /// Takes what the author handed out; the entry that comes next.
-    async fn take(&mut self, lines: &Bytes) -> Result<u64, Trouble> {
+    async fn take(&mut self, follow: &Follow, lines: &Bytes) -> Result<u64, Trouble> {
         let (checkpoint, lines) = split(lines);
         if !lines.is_empty() && lines.last() != Some(&b'\n') {
             return Err(Trouble::Later("its answer broke off".to_owned()));
         }
         if let Some(checkpoint) = checkpoint {
-            self.begin_after(checkpoint).await?;
+            self.begin_after(follow, checkpoint).await?;
         }
         let before = self.follower.confirmed().next();
         let read = self.follower.handle_lines(lines);
@@ -164,12 +167,17 @@ impl Reading {
     }
 
     /// Begins where the author's journal does.
-    async fn begin_after(&mut self, line: &[u8]) -> Result<(), Trouble> {
+    async fn begin_after(&mut self, follow: &Follow, line: &[u8]) -> Result<(), Trouble> {
         let before = self.follower.confirmed().next();
         let Ok(checkpoint) = wire::read_checkpoint(line) else {
             return Err(self.broken("its checkpoint has not the form of one".to_owned(), Vec::new()).await);
         };
         let taken = self.follower.handle_checkpoint(&checkpoint);
+        if let Err(Fault::Dropped { next, first }) = taken {
+            tracing::warn!(author = %self.author, "entries from {next} to {first} of a journal that is followed were \
+                dropped before they were read: the copy of those before is put aside, and goes on after them");
+            return self.begin_again(follow, checkpoint).await;
+        }
         self.judged(taken).await?;
         if self.follower.confirmed().next() > before {
             self.on_disk(move |copy| copy.begin_after(&checkpoint)).await?;
@@ -177,16 +185,40 @@ impl Reading {
         Ok(())
     }
 
+    /// Begins another copy after what the author dropped, and puts the one before aside: nothing joins the two but that
+    /// the author told a head of the same journal, which still holds.
+    async fn begin_again(&mut self, follow: &Follow, checkpoint: Checkpoint) -> Result<(), Trouble> {
+        let (folder, author, limits) = (follow.folder(self.author), self.author, follow.0.limits);
+        let (chain, told) = (Chain::after(&checkpoint), self.told);
+        let before = self.copy.take().ok_or_else(not_open)?;
+        let begun = spawn_blocking(move || {
+            before.put_aside()?;
+            let (mut copy, _) = Copy::open(&folder, author, limits)?;
+            told.map_or(Ok(()), |told| copy.keep_told(&told))?;
+            copy.begin_after(&checkpoint)?;
+            Ok::<_, JournalError>(copy)
+        });
+        self.copy = Some(begun.await.map_err(ended)??);
+        self.pending.clear();
+        self.follower = Follower::resumed(chain, None);
+        if let Some(told) = told {
+            let heard = self.follower.handle_head(told, Told::Now);
+            self.judged(heard).await?;
+        }
+        Ok(())
+    }
+
     /// Drops what the author has dropped.
     async fn make_room(&mut self, follow: &Follow) -> Result<(), Trouble> {
-        let lines = self.ask(follow, "/dashflow/journal/lines?from=0", ANSWER_TIME).await?;
+        let lines = follow.ask(self.author, "/dashflow/journal/lines?from=0", ANSWER_TIME).await?;
         let checkpoint = split(&lines).0.and_then(|line| wire::read_checkpoint(line).ok());
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.author == self.author && checkpoint.check().is_ok());
         if let Some(checkpoint) = checkpoint {
             self.drop_before(checkpoint).await?;
         }
         if self.is_full() {
-            let sentence = "the copy is as large as journal.keep, and the author has dropped nothing of it yet";
+            let sentence = "the copy is as large as journal.keep lets it be, and the author keeps more: \
+                raise journal.keep here";
             return Err(Trouble::Later(sentence.to_owned()));
         }
         Ok(())
@@ -203,34 +235,6 @@ impl Reading {
 
     fn is_full(&self) -> bool {
         self.copy.as_ref().is_some_and(Copy::is_full)
-    }
-
-    async fn ask_for_head(&self, follow: &Follow, after: u64) -> Result<Option<Head>, Trouble> {
-        let path = format!("/dashflow/journal?after={after}&wait={PATIENCE}");
-        let answer = self.ask(follow, &path, ANSWER_TIME + Duration::from_secs(PATIENCE)).await?;
-        let not_understood = || Trouble::Later("its answer is no head of a journal".to_owned());
-        let answer = strict::parse(&answer).map_err(|_| not_understood())?;
-        match answer.get("head") {
-            None | Some(Value::Null) => Ok(None),
-            Some(head) => wire::read_head(head).map(Some).map_err(|_| not_understood()),
-        }
-    }
-
-    /// Asks the author, at each of its addresses until it answers at one.
-    async fn ask(&self, follow: &Follow, path: &str, within: Duration) -> Result<Bytes, Trouble> {
-        let view = follow.0.handle.look().await;
-        let peer = view.peers.iter().find(|peer| peer.key == Some(self.author));
-        let addresses: Vec<SocketAddr> = peer.map(|peer| peer.addresses.clone()).unwrap_or_default();
-        let mut trouble = Trouble::Later("the author is not there, or cannot be reached at its port".to_owned());
-        for address in addresses {
-            let whom = Whom { address, key: Some(self.author) };
-            match follow.0.links.read(whom, path, within, ANSWER_MAX).await {
-                Ok(answer) => return Ok(answer),
-                Err(why @ Unanswered::Status(_)) => return Err(Trouble::Later(refused(&why))),
-                Err(why) => trouble = Trouble::Later(format!("at {address}: {why}")),
-            }
-        }
-        Err(trouble)
     }
 
     /// What the follower says; where it found that the author broke the rules, that is kept.
@@ -254,8 +258,7 @@ impl Reading {
         &mut self,
         work: impl FnOnce(&mut Copy) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, Trouble> {
-        let lost = || Trouble::Disk("the copy is not open".to_owned());
-        let mut copy = self.copy.take().ok_or_else(lost)?;
+        let mut copy = self.copy.take().ok_or_else(not_open)?;
         let (copy, done) = spawn_blocking(move || {
             let done = work(&mut copy);
             (copy, done)
@@ -272,6 +275,10 @@ impl Reading {
         let told = self.told.map_or(size, |told| told.size.max(size));
         follow.note(self.author, |progress| *progress = Progress { state, first, size, told, detail: None });
     }
+}
+
+fn not_open() -> Trouble {
+    Trouble::Disk("the copy is not open".to_owned())
 }
 
 fn ended(panic: tokio::task::JoinError) -> Trouble {
@@ -299,16 +306,5 @@ fn heads(fault: &Fault) -> Vec<Head> {
         Fault::Equivocation { one, other } => vec![**one, **other],
         Fault::Forked { told, .. } => vec![**told],
         _ => Vec::new(),
-    }
-}
-
-fn refused(why: &Unanswered) -> String {
-    match why {
-        Unanswered::Status(403) => {
-            "the author lets only nodes that it knows read its journal: `comity trust` this node over there".to_owned()
-        }
-        Unanswered::Status(404) => "the author has no journal to be followed".to_owned(),
-        Unanswered::Status(429) => "the author is asked too often".to_owned(),
-        other => other.to_string(),
     }
 }

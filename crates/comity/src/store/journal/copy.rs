@@ -22,6 +22,9 @@ const TOLD: &str = "head.json";
 /// What the author did, and the heads that prove it.
 const FAULT: &str = "fault.json";
 
+/// What the name of the folder of a copy ends with whose continuation its author dropped.
+const ASIDE: &str = "before";
+
 /// A copy on the disk. All of it blocks.
 #[derive(Debug)]
 pub(crate) struct Copy {
@@ -80,9 +83,23 @@ impl Copy {
         self.segments.first().map_or(self.next, |segment| segment.first)
     }
 
-    /// Whether it is larger than it may be.
+    /// Whether it is larger than a journal with these limits ever is: its author has dropped something by then, or keeps
+    /// more than this node does.
     pub(crate) fn is_full(&self) -> bool {
-        self.segments.iter().map(|segment| segment.bytes).sum::<u64>() > self.limits.keep
+        let most = self.limits.keep.saturating_add(self.limits.segment.saturating_mul(2));
+        self.segments.iter().map(|segment| segment.bytes).sum::<u64>() > most
+    }
+
+    /// Puts this copy aside, in the place of one that was put aside before: its author dropped what follows it, so that a
+    /// copy that begins later takes its place.
+    pub(crate) fn put_aside(self) -> Result<(), JournalError> {
+        let path = self.folder.path();
+        let aside = path.with_extension(ASIDE);
+        match fs::remove_dir_all(&aside) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(JournalError::at(&aside)(cause)),
+            _ => {}
+        }
+        fs::rename(path, &aside).map_err(JournalError::at(path))
     }
 
     /// Appends lines that were verified and that end with a signed one, and waits until they are safe.

@@ -57,10 +57,12 @@ impl Folder {
     /// Makes the folder if it is missing, and takes it for this process: the lock is the open file.
     pub(super) fn take(&self) -> Result<Taken, JournalError> {
         match DirBuilder::new().mode(FOLDER_MODE).create(&self.0) {
-            Ok(()) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(JournalError::at(&self.0)(cause)),
+            // What is in a folder is only as safe as its own name.
+            Ok(()) => self.0.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(cause) => Err(cause),
         }
+        .map_err(JournalError::at(&self.0))?;
         let path = self.0.join(LOCK);
         let failed = JournalError::at(&path);
         let lock = writable().truncate(false).open(&path).map_err(&failed)?;
@@ -116,7 +118,7 @@ impl Folder {
 
     /// Makes sure that files that were made, renamed or removed stay so.
     pub(super) fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        sync(&self.0)
     }
 
     /// The text of the checkpoint, without its end; `None` when there is none.
@@ -165,6 +167,10 @@ impl Folder {
         let _ = fs::remove_file(&unfinished);
         tried
     }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn writable() -> OpenOptions {

@@ -7,6 +7,7 @@
 
 mod copy;
 mod error;
+mod files;
 mod folder;
 mod index;
 mod lines;
@@ -21,6 +22,7 @@ mod writer;
 pub use comity_core::journal::{Entry, EntryKind, EntryProof, Head, Report};
 pub(crate) use copy::{Copy, Held};
 pub use error::{JournalError, NotAppended};
+pub use files::{FileEntries, entries_of};
 pub use index::Segment;
 pub use read::{Entries, Filter, Piecewise};
 pub use recovery::Recovered;

@@ -35,7 +35,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, entry: &Entry) -> bool {
+    pub(super) fn takes(&self, entry: &Entry) -> bool {
         let from_peer = || entry.data.get("from_peer").and_then(Value::as_str);
         (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
             && self.author.is_none_or(|author| author == entry.author)

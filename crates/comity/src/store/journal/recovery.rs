@@ -11,7 +11,7 @@ use super::writer::GROUP_BYTES_MAX;
 use comity_core::id::NodeId;
 use comity_core::journal::{Chain, Checkpoint, CompactRange, Head, TILE, TreeHash, read_link};
 use comity_core::wire::journal as wire;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -209,6 +209,9 @@ impl<'a> Restoring<'a> {
         if scan.end < bytes {
             self.cut(first, scan.end..bytes, scan.bad, scan.bad_at)?;
         }
+        // A node that was killed before its last group was safe has it in the system's memory: others are told of it now.
+        let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| self.folder.sync());
+        synced.map_err(JournalError::at(&path))?;
         if let Some(segment) = self.index.segments.back_mut() {
             segment.bytes = scan.end;
         }

@@ -156,6 +156,36 @@ async fn entries_are_found_by_index_type_peer_and_time_whatever_the_clock_did() 
 }
 
 #[tokio::test]
+async fn entries_are_found_in_files_without_the_node_too() {
+    let scratch = Scratch::new();
+    let (folder, export) = (folder(&scratch), scratch.path().join("export.jsonl"));
+    let limits = Limits { keep: 200_000, segment: 60_000 };
+    let (journal, _) = Journal::open(&folder, key(), limits).expect("a journal");
+    append(&journal, 0..1500, 1).await;
+    assert!(journal.range().start > 0 && journal.figures().segments > 1);
+    journal.export(&mut std::fs::File::create(&export).expect("a file")).expect("exported");
+    let some = Filter { from_peer: Some("peer-1".to_owned()), since: Some(time(1200)), ..Filter::default() };
+    for (range, filter) in [(0..u64::MAX, Filter::default()), (1300..1401, some.clone()), (0..u64::MAX, some)] {
+        let wanted: Vec<Entry> =
+            journal.entries(range.clone(), filter.clone()).map(|entry| entry.expect("an entry")).collect();
+        assert!(!wanted.is_empty());
+        for path in [&folder, &export] {
+            let found = entries_of(path, range.clone(), filter.clone()).expect("readable");
+            assert_eq!(found.map(|entry| entry.expect("an entry")).collect::<Vec<_>>(), wanted);
+        }
+    }
+    let text = std::fs::read(&export).expect("there");
+    let last = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("a line");
+    let mut changed = text[..text.len() - 9].to_vec();
+    std::fs::write(&export, &changed).expect("written");
+    let all = || entries_of(&export, 0..u64::MAX, Filter::default()).expect("readable");
+    assert_eq!(all().last().expect("some").map(|entry| entry.index).ok(), Some(1498), "the last is being written");
+    changed[last - 30] ^= 1;
+    std::fs::write(&export, &changed).expect("written");
+    assert!(matches!(all().last(), Some(Err(JournalError::Damaged { index: 1498, .. }))));
+}
+
+#[tokio::test]
 async fn a_follower_reads_pieces_and_misses_a_tail_that_was_cut_off() {
     let scratch = Scratch::new();
     let (there, cut) = (folder(&scratch), scratch.path().join("cut"));

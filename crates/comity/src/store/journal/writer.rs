@@ -224,7 +224,7 @@ impl Writer {
 
     /// Lets readers see a group that is on the disk.
     fn publish(&mut self, group: Group) {
-        let Some(segment) = &self.segment else { return };
+        let Some(segment) = &mut self.segment else { return };
         let mut index = self.shared.index_mut();
         if index.segments.back().is_none_or(|last| last.first != segment.first) {
             index.segments.push_back(Segment { first: segment.first, bytes: 0 });
@@ -338,10 +338,16 @@ impl Segmented {
         self.file.sync_all()
     }
 
-    fn keep_tile(&self, number: u64, tile: &Tile) {
+    /// Keeps a record behind those before. Where one is missing none follows, so that what is there is right; they are
+    /// made anew at the next start.
+    fn keep_tile(&mut self, number: u64, tile: &Tile) {
         let Some(tiles) = &self.tiles else { return };
         let at = (number - self.first / TILE) * RECORD as u64;
-        // Err: a record that is missing is made anew at the next start.
-        let _ = tiles.write_all_at(&tile.encode(number), at);
+        let is_next = tiles.metadata().is_ok_and(|about| about.len() == at);
+        if !is_next || tiles.write_all_at(&tile.encode(number), at).is_err() {
+            // Err: what is half written is found to be so by its check.
+            let _ = if is_next { tiles.set_len(at) } else { Ok(()) };
+            self.tiles = None;
+        }
     }
 }

@@ -82,7 +82,6 @@ async fn a_copy_drops_what_its_author_dropped_and_nothing_else() {
         copy.append(&journal.lines(copied, usize::MAX).expect("lines").lines).expect("written");
         copied += 64;
     }
-    assert!(copy.is_full());
     let text = journal.checkpoint().expect("readable").expect("entries were dropped");
     let checkpoint = wire::read_checkpoint(&text).expect("a checkpoint");
     let other = Checkpoint { prev: TreeHash::ZERO, ..checkpoint.clone() };
@@ -97,6 +96,24 @@ async fn a_copy_drops_what_its_author_dropped_and_nothing_else() {
     drop(copy);
     let (copy, held) = open_copy(&here, limits);
     assert_eq!((copy.first(), held.chain.next()), (journal.range().start, copied + 10));
+}
+
+#[tokio::test]
+async fn a_copy_is_full_when_it_is_larger_than_a_journal_with_its_limits_and_is_put_aside_once() {
+    let scratch = Scratch::new();
+    let (there, here) = (folder(&scratch), scratch.path().join("copies/one"));
+    let (journal, _) = open(&there);
+    append(&journal, 0..300, 32).await;
+    let lines = exported(&journal);
+    let limits = |keep| Limits { keep, segment: 1000 };
+    for (keep, is_full) in [(lines.len() as u64 - 2000, false), (lines.len() as u64 - 2001, true)] {
+        let (mut copy, _) = open_copy(&here, limits(keep));
+        copy.append(&lines).expect("written");
+        assert_eq!(copy.is_full(), is_full);
+        copy.put_aside().expect("renamed");
+        assert!(!here.exists());
+        assert_eq!(flaw(&here.with_extension("before")), None);
+    }
 }
 
 #[tokio::test]

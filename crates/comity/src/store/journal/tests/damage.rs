@@ -78,6 +78,24 @@ async fn a_changed_byte_in_the_files_is_named_also_in_the_ends_of_lines_and_in_t
 }
 
 #[tokio::test]
+async fn hashes_that_the_disk_did_not_take_are_missed_and_not_called_wrong() {
+    let scratch = Scratch::new();
+    let folder = folder(&scratch);
+    let path = Folder::new(&folder).tiles(0);
+    made(&folder, 300, 10).await;
+    let (journal, _) = open(&folder);
+    // As after a write that the disk did not take: the next one would begin behind a hole.
+    let records = fs::read(&path).expect("hashes");
+    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0)).expect("emptied");
+    append(&journal, 300..600, 10).await;
+    journal.close().await;
+    assert_eq!(flaw(&folder), None);
+    open(&folder).0.close().await;
+    assert!(fs::read(&path).is_ok_and(|kept| kept.starts_with(&records) && kept.len() == 2 * tile::RECORD));
+    assert_eq!(flaw(&folder), None);
+}
+
+#[tokio::test]
 async fn what_is_missing_swapped_or_another_s_is_named() {
     let scratch = Scratch::new();
     let (whole, other) = (folder(&scratch), scratch.path().join("export.jsonl"));
