@@ -129,24 +129,6 @@ async fn a_node_listens_to_no_more_topics_than_its_peers_bear_also_after_a_resta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_says_what_it_can_do_when_it_is_first_heard() {
-    let scratch = Scratch::new();
-    let (one, other) = (start(scratch.path(), "one").await, start(scratch.path(), "other").await);
-    let mut heard = topics(&other).messages_on(COORDINATION).await.expect("a topic");
-    introduce(&one, &other).await;
-    let said = async {
-        loop {
-            let payload = heard.next().await.expect("the node runs").payload();
-            if payload["type"] == "capability_broadcast" {
-                return payload;
-            }
-        }
-    };
-    let said = timeout(PATIENCE, said).await.expect("in time");
-    assert_eq!(said["from"], topics(&one).me().to_string());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn projects_and_rooms_are_topics_and_handlers_get_what_was_published() {
     let scratch = Scratch::new();
     let (one, other) = two(&scratch).await;

@@ -90,6 +90,8 @@ impl Runner {
             Kind::TaskProgress => self.hear_progress(from, &envelope.data),
             Kind::TaskComplete => self.hear_bare_end(from, &envelope.data),
             Kind::AvailabilityBroadcast => return self.hear_presence(from, &envelope.data),
+            // Its card says so, too.
+            Kind::CapabilityBroadcast => return !is_of_our_kind(from, &envelope.data),
             _ => {}
         }
         true
@@ -102,9 +104,8 @@ impl Runner {
         if self.present.len() >= PRESENT_MAX && !self.present.contains_key(&from) {
             self.present.clear();
         }
-        let is_ours = data.get("node_id").and_then(Value::as_str) == Some(from.to_string().as_str());
         let said = (said.available_for_work, said.current_tasks, said.status);
-        self.present.insert(from, said).map_or(!is_ours, |before| before != said)
+        self.present.insert(from, said).map_or(!is_of_our_kind(from, data), |before| before != said)
     }
 
     fn hear_progress(&mut self, from: NodeId, data: &Map<String, Value>) {
@@ -146,6 +147,11 @@ impl Runner {
             self.tell(TaskChange::Progress(Box::new(view)));
         }
     }
+}
+
+/// Whether whoever says this of itself calls itself by a node id, as nodes of our own kind do.
+fn is_of_our_kind(from: NodeId, data: &Map<String, Value>) -> bool {
+    data.get("node_id").and_then(Value::as_str) == Some(from.to_string().as_str())
 }
 
 fn task_id(data: &Map<String, Value>) -> Option<TaskId> {

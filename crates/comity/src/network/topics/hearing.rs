@@ -114,11 +114,14 @@ impl Topics {
         // What was written long ago is refused below; until then nobody acts on it.
         let is_of_now = |envelope: &&Envelope| self.is_current(envelope.timestamp);
         let of_tasks = envelope.as_ref().filter(|_| topic == *self.names().coordination()).filter(is_of_now);
-        if let (Some(author), Some(envelope)) = (author, of_tasks) {
-            match self.0.claims.hear(author, envelope.clone()).await {
+        if let (Some(author), Some(said)) = (author, of_tasks) {
+            match self.0.claims.hear(author, said.clone()).await {
                 Ok(true) => {}
-                // It was told here before, and others may not know it.
-                Ok(false) => return (Verdict::Good, None),
+                // It is known here, and others may not know it. What a node can do, it says once.
+                Ok(false) => {
+                    let kept = envelope.filter(|envelope| envelope.kind == wire::Kind::CapabilityBroadcast);
+                    return (Verdict::Good, kept.map(|envelope| Taken { topic, envelope: Some(envelope) }));
+                }
                 Err(bad) => {
                     tracing::debug!(author = %heard.author, %bad, "a word about a task is no good");
                     self.0.handle.counters().unheeded("malformed");
