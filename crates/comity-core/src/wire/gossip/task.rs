@@ -260,7 +260,7 @@ impl Data<'_> {
     }
 }
 
-/// What there is to do, of the `data` of an announcement that [`write`] wrote or that anybody may have written.
+/// What there is to do, of the `data` of an announcement that [`write()`] wrote or that anybody may have written.
 pub fn content(data: &Map<String, Value>) -> Value {
     let own = |name: &str| matches!(name, "task_id" | "lease");
     let mut members = data.iter().filter(|(name, _)| !own(name));
