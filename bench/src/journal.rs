@@ -89,7 +89,11 @@ async fn read(journal: Journal, folder: &Path, key: KeyPair, limits: Limits) -> 
     let each = ENTRIES.saturating_sub(journal.range().end).div_ceil(FILLING);
     let began = Instant::now();
     let count = write(&journal, FILLING, move |number| number < each).await?;
-    println!("{:<42}{:>12.0} entries/s", format!("durable entries, {FILLING} writers"), count as f64 / seconds(began));
+    // A fast disk has taken as many before.
+    if count > 0 {
+        let rate = count as f64 / seconds(began);
+        println!("{:<42}{rate:>12.0} entries/s", format!("durable entries, {FILLING} writers"));
+    }
     let figures = journal.figures();
     println!(
         "{:<42}{:>12} entries, {} MB in {} segments",
