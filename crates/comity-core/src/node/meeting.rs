@@ -24,6 +24,10 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// Most sightings that wait because their teller told of too many new addresses at once.
 const DEFERRED_MAX: usize = 256;
 
+/// How long a goodbye holds against a connection for gossip, which does not say which start of the node made it. One that
+/// was started again so soon is met by its link.
+const GOODBYE_HOLDS: Duration = Duration::from_secs(5);
+
 impl Node {
     pub(super) fn handle_sighting(&mut self, sighting: Sighting, now: Now) {
         let id = sighting.id();
@@ -132,6 +136,10 @@ impl Node {
         let permitted = candidate
             .filter(|candidate| self.guard.permit(candidate, remote.map(|remote| remote.ip()), now.mono).is_ok());
         let (peer, proved) = self.book.proven(key, now);
+        // It proved its key just before it left, and that is told late.
+        if peer.presence == Presence::Offline && now.mono.saturating_sub(peer.last_heard) < GOODBYE_HOLDS {
+            return;
+        }
         peer.touch(now);
         let (id, was, reach) = (peer.id, peer.presence, peer.reach);
         peer.reach.outbound |= dialed;
@@ -152,7 +160,8 @@ impl Node {
     pub(super) fn handle_parted(&mut self, id: PeerId) {
         let Some(peer) = self.book.find_mut(id) else { return };
         peer.sources.remove(&Source::Gossip);
-        if peer.link.is_none() && peer.sources.is_empty() {
+        // One that said goodbye stays offline.
+        if peer.presence.is_here() && peer.link.is_none() && peer.sources.is_empty() {
             self.set_presence(id, Presence::Unreachable);
         } else {
             self.emit_peer(id, Event::PeerUpdated);
