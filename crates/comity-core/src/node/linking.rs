@@ -11,6 +11,7 @@ use crate::channel::Channel;
 use crate::id::{DialId, LinkId, MessageId, NodeId, PeerId};
 use crate::ledger::FateKind;
 use crate::limits::SUBSCRIPTIONS_MAX;
+use crate::peers::book::Departure;
 use crate::peers::{Presence, Source, Way};
 use crate::time::Now;
 use crate::wire::frame::Frame;
@@ -127,7 +128,8 @@ impl Node {
         let trust = self.trust_of(Some(hello.key));
         let admitted = trust >= self.trust_wanted_by(hello.way, hello.remote);
         // A dial that was under way when its goodbye came does not bring a peer back.
-        let departed = self.book.find(peer).is_some_and(|peer| peer.departed == Some(hello.boot));
+        let departed =
+            self.book.find(peer).is_some_and(|peer| peer.departed.is_some_and(|departed| departed.boot == hello.boot));
         let here = self.stay == Stay::Here && !departed;
         if !here || hello.key == self.config.node || !(admitted || self.is_named_by_a_person(dial, peer)) {
             self.effects.push(Effect::Close { link: id, goodbye: false });
@@ -304,6 +306,7 @@ impl Node {
         let Some(link) = self.links.get(&id) else { return };
         let (peer, goodbye) = (link.peer, link.said_goodbye || loss == LinkLoss::Goodbye);
         let (dialed, brief) = (link.dialed, now.mono.saturating_sub(link.up_since) < SHORT_LIFE);
+        let boot = link.boot;
         if !self.drop_link(id, now) {
             return;
         }
@@ -314,7 +317,7 @@ impl Node {
         }
         let failed_before = record.failures > 0;
         if goodbye {
-            self.set_presence(peer, Presence::Offline);
+            self.see_depart(peer, boot, now);
         } else if brief && dialed {
             self.dial_later(
                 peer,
@@ -327,6 +330,13 @@ impl Node {
         } else if !self.dial_peer(peer) {
             self.set_presence(peer, Presence::Unreachable);
         }
+    }
+
+    fn see_depart(&mut self, id: PeerId, boot: Boot, now: Now) {
+        if let Some(peer) = self.book.find_mut(id) {
+            peer.departed = Some(Departure { boot, at: now.mono });
+        }
+        self.set_presence(id, Presence::Offline);
     }
 
     /// A peer whose links are brief and which does not answer is gone again. It is dialled when the
@@ -382,11 +392,8 @@ impl Node {
             Frame::Receipt(receipt) => self.handle_receipt(peer, id, receipt, now),
             Frame::Goodbye { .. } => {
                 link.said_goodbye = true;
-                let departed = Some(link.boot);
-                if let Some(peer) = self.book.find_mut(peer) {
-                    peer.departed = departed;
-                }
-                self.set_presence(peer, Presence::Offline);
+                let boot = link.boot;
+                self.see_depart(peer, boot, now);
             }
             // The body has answered a call already.
             Frame::Channels(_) | Frame::Call(_) => {}

@@ -26,7 +26,7 @@ const DEFERRED_MAX: usize = 256;
 
 /// How long a goodbye holds against a connection for gossip, which does not say which start of the node made it. One that
 /// was started again so soon is met by its link.
-const GOODBYE_HOLDS: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE_HOLDS: Duration = Duration::from_secs(5);
 
 impl Node {
     pub(super) fn handle_sighting(&mut self, sighting: Sighting, now: Now) {
@@ -137,7 +137,8 @@ impl Node {
             .filter(|candidate| self.guard.permit(candidate, remote.map(|remote| remote.ip()), now.mono).is_ok());
         let (peer, proved) = self.book.proven(key, now);
         // It proved its key just before it left, and that is told late.
-        if peer.presence == Presence::Offline && now.mono.saturating_sub(peer.last_heard) < GOODBYE_HOLDS {
+        let goodbye_holds = peer.departed.is_some_and(|departed| now.mono.saturating_sub(departed.at) < GOODBYE_HOLDS);
+        if peer.presence == Presence::Offline && goodbye_holds {
             return;
         }
         peer.touch(now);

@@ -100,8 +100,8 @@ pub struct Peer {
     pub last_good: Option<SocketAddr>,
     /// The start that linked last: what it says it is doing ends with it.
     pub boot: Option<Boot>,
-    /// The start that said goodbye: nothing that comes of it later counts.
-    pub departed: Option<Boot>,
+    /// Its last goodbye.
+    pub departed: Option<Departure>,
     /// Where it takes POSTs, if it speaks only plain HTTP.
     pub plain: Option<SocketAddr>,
     /// Whether it wants the coded spelling.
@@ -130,6 +130,15 @@ pub struct Peer {
     pub last_seen: Timestamp,
     /// The same on the monotonic clock.
     pub last_heard: Duration,
+}
+
+/// A goodbye, which holds against whatever is told late of who said it.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// The start that ended: nothing that comes of it later counts.
+    pub boot: Boot,
+    /// When, on the monotonic clock.
+    pub at: Duration,
 }
 
 impl Peer {

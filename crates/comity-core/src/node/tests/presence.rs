@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::PEERS_MAX;
+use crate::node::meeting::GOODBYE_HOLDS;
 
 /// What node 0 says of its peers from now on, in a word each.
 fn words(pair: &mut Pair) -> Vec<String> {
@@ -76,6 +77,28 @@ fn a_peer_without_an_address_is_unreachable_when_its_link_breaks() {
     pair.events.clear();
     pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Broken });
     assert_eq!(words(&mut pair), ["left false"]);
+}
+
+#[test]
+fn a_goodbye_holds_against_what_gossip_tells_late_of_who_said_it() {
+    let mut pair = Pair::new();
+    let key = pair.nodes[1].config.node;
+    let met = Input::Met { key, remote: None, dialed: false };
+    pair.tell(0, met.clone());
+    // It was heard of last long before.
+    pair.pass(Duration::from_secs(60));
+    pair.events.clear();
+    pair.tell(0, Input::Frame { link: LINK, frame: Frame::Goodbye { reason: "shutting down".to_owned() } });
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Goodbye });
+    assert_eq!(words(&mut pair), ["left true"]);
+    pair.tell(0, met.clone());
+    pair.tell(0, Input::Parted { key });
+    assert_eq!(pair.peer(0).presence, Presence::Offline);
+    assert!(!words(&mut pair).iter().any(|word| word.starts_with("joined") || word.starts_with("left")));
+    pair.pass(GOODBYE_HOLDS);
+    pair.events.clear();
+    pair.tell(0, met);
+    assert_eq!(words(&mut pair), ["joined online"], "it is back, by gossip alone");
 }
 
 /// Node 0 dials node 1, which takes the link and closes it without a word.
