@@ -195,7 +195,9 @@ fn progress(task: &Task) -> String {
     if let Some(report) = &task.report {
         return said(report);
     }
-    let Some(progress) = &task.progress else { return "-".to_owned() };
+    // What was said on the way says nothing of a task that is done.
+    let on_the_way = task.progress.as_ref().filter(|_| task.state != TaskState::Completed);
+    let Some(progress) = on_the_way else { return "-".to_owned() };
     match (progress.get("progress").and_then(Value::as_f64), progress.get("note")) {
         (Some(share), note) if (0.0..=1.0).contains(&share) => {
             let note = note.map(|note| format!(", {}", said(note))).unwrap_or_default();
@@ -245,6 +247,7 @@ mod tests {
         assert_eq!(progress(&task(json!({"progress": {"note": "tests"}}))), "tests");
         assert_eq!(progress(&task(json!({"progress": {"progress": 9}}))), r#"{"progress":9}"#);
         assert_eq!(progress(&task(json!({"progress": {"note": "x"}, "report": "all well"}))), "all well");
+        assert_eq!(progress(&task(json!({"progress": {"progress": 0.5}, "state": "completed"}))), "-");
         assert_eq!(content(&task(json!({"content": {"title": "Mow\u{1b}[2J", "size": 3}}))), "Mow[2J");
         assert_eq!(content(&task(json!({"content": "mow"}))), "mow");
         assert_eq!([owner(&task(json!({}))), content(&task(json!({})))], ["-", "-"]);
