@@ -11,6 +11,7 @@ pub mod card;
 pub mod channel;
 pub mod claim;
 pub mod envelope;
+pub mod federation;
 pub mod id;
 pub mod identity;
 pub mod inbox;

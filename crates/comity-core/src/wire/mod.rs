@@ -6,6 +6,7 @@ pub mod announce;
 pub mod card;
 pub mod compact;
 pub mod control;
+pub mod federation;
 pub mod frame;
 pub mod gossip;
 pub mod journal;

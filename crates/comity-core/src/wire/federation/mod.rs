@@ -1,0 +1,4 @@
+//! What origins tell each other, in bytes. See `protocols/federation.md`.
+
+pub mod authorization;
+pub mod well_known;
