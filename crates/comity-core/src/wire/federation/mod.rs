@@ -1,4 +1,5 @@
 //! What origins tell each other, in bytes. See `protocols/federation.md`.
 
 pub mod authorization;
+pub mod event;
 pub mod well_known;

@@ -1,0 +1,317 @@
+//! An event of a federated channel: what its author says, and the place that the hub gave it. See "Channels" in
+//! `protocols/federation.md`. It is read and written in `wire/federation/event.rs`.
+
+use super::{ChannelId, Origin};
+use crate::id::{NodeId, decode_base64, encode_base64};
+use crate::identity::key::KeyPair;
+use crate::identity::signature::{self, BadSignature, Context};
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// Bytes of an id.
+const ID_LENGTH: usize = 20;
+
+/// What every id begins with.
+const ID_PREFIX: &str = "evt_";
+
+/// The letters of an id (RFC 4648 base32, in lower case).
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// An event's id: the first 20 bytes of the hash of what its author says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId([u8; ID_LENGTH]);
+
+/// A text that is no event's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an event's id: `evt_` and 32 letters of lower-case base32 are wanted")]
+pub struct NotAnEventId;
+
+/// What an author says: all members but those that a hub adds. Which they are is fixed by [`Self::id`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authored {
+    /// Its id.
+    pub id: EventId,
+    /// Where it is said.
+    pub channel: ChannelId,
+    /// What it is: a name such as `message`, or one of the channel's own, `naomi:…`.
+    pub kind: String,
+    /// Who says it.
+    pub origin: Origin,
+    /// The key that signed it: the author's, or the hub's where [`Self::attested`].
+    pub key: NodeId,
+    /// Which of the author's events on this channel it is, from 1; `None` where a hub attests it.
+    pub author_seq: Option<u64>,
+    /// When it was said, by the author's clock.
+    pub at: Timestamp,
+    /// The last event that the author had seen.
+    pub prev_seen: Option<EventId>,
+    /// Whether a hub signed it for an author that signs no events, under the id by which that author knows it.
+    pub attested: Option<String>,
+    /// The signature.
+    pub signature: [u8; 64],
+    /// All that is signed: the event without `sig`.
+    pub members: Map<String, Value>,
+}
+
+/// The place of an event in its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// The event before it.
+    pub prev: Option<EventId>,
+    /// When the hub took it.
+    pub at: Timestamp,
+    /// How often the line has begun anew after a hub was lost.
+    pub term: u64,
+    /// The hub's key.
+    pub key: NodeId,
+    /// Its signature.
+    pub signature: [u8; 64],
+}
+
+/// An event in its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What its author says.
+    pub authored: Authored,
+    /// Where it stands.
+    pub order: Order,
+}
+
+/// What an author is about to say.
+#[derive(Debug, Clone)]
+pub struct Draft<'a> {
+    /// Where.
+    pub channel: &'a ChannelId,
+    /// What it is.
+    pub kind: &'a str,
+    /// Who.
+    pub origin: &'a Origin,
+    /// Which of the author's events it is; `None` for one that a hub attests.
+    pub author_seq: Option<u64>,
+    /// When.
+    pub at: Timestamp,
+    /// What it says.
+    pub data: &'a Value,
+    /// The last event that the author has seen.
+    pub prev_seen: Option<EventId>,
+    /// The author's own id of an event that a hub attests.
+    pub attested: Option<&'a str>,
+}
+
+impl Authored {
+    /// Signs an event: by its author, or by the hub that attests it.
+    pub fn sign(key: &KeyPair, draft: &Draft<'_>) -> Self {
+        let mut members = Map::new();
+        members.insert("channel".into(), draft.channel.to_string().into());
+        members.insert("type".into(), draft.kind.into());
+        members.insert("origin".into(), draft.origin.as_str().into());
+        members.insert("key_id".into(), key.node().to_string().into());
+        members.insert("origin_server_ts".into(), draft.at.millis().into());
+        members.insert("data".into(), draft.data.clone());
+        if let Some(author_seq) = draft.author_seq {
+            members.insert("author_seq".into(), author_seq.into());
+        }
+        if let Some(prev) = draft.prev_seen {
+            members.insert("prev_seen".into(), prev.to_string().into());
+        }
+        if let Some(own_id) = draft.attested {
+            members.insert("attested".into(), true.into());
+            members.insert("submitted_id".into(), own_id.into());
+        }
+        let id = EventId::of(&members);
+        members.insert("id".into(), id.to_string().into());
+        let signature = signature::sign_bytes(key, Context::Event, &canonical_of(&members));
+        Self {
+            id,
+            channel: draft.channel.clone(),
+            kind: draft.kind.to_owned(),
+            origin: draft.origin.clone(),
+            key: key.node(),
+            author_seq: draft.author_seq,
+            at: draft.at,
+            prev_seen: draft.prev_seen,
+            attested: draft.attested.map(str::to_owned),
+            signature,
+            members,
+        }
+    }
+
+    /// What it says.
+    pub fn data(&self) -> &Value {
+        self.members.get("data").unwrap_or(&Value::Null)
+    }
+
+    /// Checks that the key it names signed it. Whose key that is, is for the caller to know; the id was checked when it
+    /// was read.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify(&self) -> Result<(), BadSignature> {
+        signature::verify_bytes(&self.key, Context::Event, &canonical_of(&self.members), &self.signature)
+    }
+}
+
+impl Order {
+    /// Signs a place: by the channel's hub.
+    pub fn sign(
+        key: &KeyPair,
+        (channel, id): (&ChannelId, EventId),
+        (seq, prev): (u64, Option<EventId>),
+        (at, term): (Timestamp, u64),
+    ) -> Self {
+        let mut order = Self { seq, prev, at, term, key: key.node(), signature: [0; 64] };
+        order.signature = signature::sign(key, Context::Order, &order.covered(channel, id));
+        order
+    }
+
+    /// Checks that the key it names gave this event this place. Whose key that is, is for the caller to know.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify(&self, channel: &ChannelId, id: EventId) -> Result<(), BadSignature> {
+        signature::verify(&self.key, Context::Order, &self.covered(channel, id), &self.signature)
+    }
+
+    fn covered(&self, channel: &ChannelId, id: EventId) -> Value {
+        json!({
+            "channel": channel.to_string(),
+            "hub": channel.hub().as_str(),
+            "hub_key_id": self.key.to_string(),
+            "hub_ts": self.at.millis(),
+            "id": id.to_string(),
+            "prev_event": self.prev.map(|prev| prev.to_string()),
+            "seq": self.seq,
+            "term": self.term,
+        })
+    }
+
+    /// The members that a hub adds to an event, in JSON.
+    pub fn members(&self) -> [(&'static str, Value); 6] {
+        [
+            ("seq", self.seq.into()),
+            ("prev_event", self.prev.map_or(Value::Null, |prev| prev.to_string().into())),
+            ("hub_ts", self.at.millis().into()),
+            ("term", self.term.into()),
+            ("hub_key_id", self.key.to_string().into()),
+            ("hub_sig", encode_base64(&self.signature).into()),
+        ]
+    }
+}
+
+/// The RFC 8785 form of an object.
+fn canonical_of(members: &Map<String, Value>) -> Vec<u8> {
+    serde_json_canonicalizer::to_vec(members).expect("a map has only string keys, each once, and finite numbers")
+}
+
+impl EventId {
+    /// The id of what an author says: of all members but `id` and `sig`.
+    pub fn of(members: &Map<String, Value>) -> Self {
+        let hash = Sha256::digest(canonical_of(members));
+        Self(hash[..ID_LENGTH].try_into().expect("a hash has 32 bytes"))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; ID_LENGTH] {
+        &self.0
+    }
+
+    /// The id of these bytes.
+    pub fn from_bytes(bytes: [u8; ID_LENGTH]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(ID_PREFIX)?;
+        for five in self.0.chunks_exact(5) {
+            let bits = five.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+            for place in (0..8).rev() {
+                let letter = usize::try_from(bits >> (5 * place) & 31).expect("below 32");
+                write!(out, "{}", char::from(LETTERS[letter]))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = NotAnEventId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEventId> {
+        let letters = text.strip_prefix(ID_PREFIX).ok_or(NotAnEventId)?.as_bytes();
+        if letters.len() != ID_LENGTH / 5 * 8 {
+            return Err(NotAnEventId);
+        }
+        let mut bytes = [0; ID_LENGTH];
+        for (five, eight) in bytes.chunks_exact_mut(5).zip(letters.chunks_exact(8)) {
+            let mut bits = 0u64;
+            for letter in eight {
+                let value = LETTERS.iter().position(|known| known == letter).ok_or(NotAnEventId)?;
+                bits = bits << 5 | value as u64;
+            }
+            five.copy_from_slice(&bits.to_be_bytes()[3..]);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Reads a signature as it is written in an event.
+pub(crate) fn read_signature(text: &str) -> Option<[u8; 64]> {
+    decode_base64(text).and_then(|bytes| bytes.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_in_base32() {
+        let mut bytes = [0; 20];
+        bytes[..6].copy_from_slice(b"foobar");
+        let id = EventId(bytes);
+        assert_eq!(id.to_string(), "evt_mzxw6ytboiaaaaaaaaaaaaaaaaaaaaaa");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let all: [u8; 20] = std::array::from_fn(|at| u8::try_from(at * 13 % 256).expect("a byte"));
+        assert_eq!(EventId(all).to_string().parse(), Ok(EventId(all)));
+        for text in [
+            "evt_",
+            "mzxw6ytboiaaaaaaaaaaaaaaaaaaaaaa",
+            "evt_MZXW6YTBOIAAAAAAAAAAAAAAAAAAAAAA",
+            "evt_1zxw6ytboiaaaaaaaaaaaaaaaaaaaaaa",
+        ] {
+            assert_eq!(text.parse::<EventId>(), Err(NotAnEventId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_signed_for_one_event_of_one_channel() {
+        let key = KeyPair::from_seed([1; 32]);
+        let channel: ChannelId = "!a:alpha.test".parse().expect("a channel");
+        let (id, other) = (EventId([1; 20]), EventId([2; 20]));
+        let order = Order::sign(&key, (&channel, id), (1, None), (Timestamp::from_millis(5), 1));
+        assert_eq!(order.verify(&channel, id), Ok(()));
+        let wrong = Err(BadSignature::Wrong);
+        assert_eq!(order.verify(&channel, other), wrong);
+        assert_eq!(order.verify(&"!b:alpha.test".parse().expect("a channel"), id), wrong);
+        for changed in [
+            Order { seq: 2, ..order },
+            Order { prev: Some(other), ..order },
+            Order { term: 2, ..order },
+            Order { at: Timestamp::from_millis(6), ..order },
+        ] {
+            assert_eq!(changed.verify(&channel, id), wrong);
+        }
+    }
+}
