@@ -6,6 +6,7 @@ pub mod channel;
 pub mod event;
 pub mod origin;
 pub mod pin;
+pub mod roster;
 
 pub use channel::{ChannelId, NotAChannel};
 pub use event::{Authored, Event, EventId, Order};
