@@ -4,6 +4,7 @@
 
 pub mod channel;
 pub mod event;
+pub mod hub;
 pub mod origin;
 pub mod pin;
 pub mod roster;

@@ -1,0 +1,287 @@
+//! One hub, told by hand: what it takes, when it says so, and what it does with what it lost.
+
+use super::*;
+use crate::federation::event::{Draft, Order};
+use crate::federation::roster::History;
+use crate::identity::key::KeyPair;
+use serde_json::{Value, json};
+
+const TICKET: Ticket = Ticket(1);
+
+fn origin(name: &str) -> Origin {
+    format!("{name}.test").parse().expect("an origin")
+}
+
+fn channel() -> ChannelId {
+    "!a:hub.test".parse().expect("a channel")
+}
+
+fn config() -> Config {
+    Config { channel: channel(), per_second: 500, bytes_max: 1 << 20 }
+}
+
+fn at(millis: u64) -> Now {
+    Now { mono: Duration::from_millis(millis), wall: Timestamp::from_millis(1_700_000_000_000 + millis) }
+}
+
+fn says(author: &str, author_seq: u64, kind: &str, data: &Value) -> Arc<Authored> {
+    let (channel, origin) = (channel(), origin(author));
+    let draft = Draft {
+        channel: &channel,
+        kind,
+        origin: &origin,
+        author_seq: Some(author_seq),
+        at: Timestamp::from_millis(0),
+        data,
+        prev_seen: None,
+        attested: None,
+    };
+    Arc::new(Authored::sign(&KeyPair::from_seed([1; 32]), &draft))
+}
+
+fn text(author: &str, author_seq: u64) -> Arc<Authored> {
+    says(author, author_seq, "message", &json!(author_seq))
+}
+
+fn change(author: &str, author_seq: u64, change: &Change) -> Arc<Authored> {
+    says(author, author_seq, change.kind(), &change.data())
+}
+
+/// A hub and all that it wrote.
+struct World {
+    hub: State,
+    written: Vec<Write>,
+    answers: Vec<Vec<Outcome>>,
+    others: Vec<Effect>,
+    stored: u64,
+}
+
+impl World {
+    /// A channel of the hub, ann and bob.
+    fn new() -> Self {
+        let mut world = Self::of(State::new(config()));
+        let own = [Change::Created(History::FromJoining), Change::Joined];
+        let invited = ["ann", "bob"].map(|name| Change::Invited(origin(name)));
+        let own = (1..).zip(own.iter().chain(&invited)).map(|(number, said)| change("hub", number, said)).collect();
+        assert_eq!(world.submit("hub", own), [Outcome::Taken; 4]);
+        for name in ["ann", "bob"] {
+            assert_eq!(world.submit(name, vec![change(name, 1, &Change::Joined)]), [Outcome::Taken]);
+        }
+        world
+    }
+
+    fn of(hub: State) -> Self {
+        let mut world = Self { hub, written: Vec::new(), answers: Vec::new(), others: Vec::new(), stored: 0 };
+        world.look();
+        world
+    }
+
+    fn look(&mut self) {
+        for effect in self.hub.effects() {
+            match effect {
+                Effect::Write { number, what } => {
+                    assert_eq!(number, self.written.len() as u64 + 1);
+                    self.written.push(what);
+                }
+                Effect::Answer { outcomes, .. } => self.answers.push(outcomes),
+                other => self.others.push(other),
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.hub.handle(input, at(0));
+        self.look();
+    }
+
+    fn offer(&mut self, from: &str, events: Vec<Arc<Authored>>) {
+        self.tell(Input::Submitted { ticket: TICKET, from: origin(from), events });
+    }
+
+    fn store(&mut self) {
+        self.stored = self.written.len() as u64;
+        self.tell(Input::Stored { upto: self.stored });
+    }
+
+    /// What became of them, once all is on disk.
+    fn submit(&mut self, from: &str, events: Vec<Arc<Authored>>) -> Vec<Outcome> {
+        self.answers.clear();
+        self.offer(from, events);
+        self.store();
+        assert_eq!(self.answers.len(), 1, "one answer");
+        self.answers.remove(0)
+    }
+
+    /// The line: number, event, and the one before.
+    fn line(&self) -> Vec<(u64, EventId, Option<EventId>)> {
+        let place = |write: &Write| match write {
+            Write::Place(place) => Some((place.seq, place.authored.id, place.prev)),
+            Write::Recovered(event) => Some((event.order.seq, event.authored.id, event.order.prev)),
+            Write::Summary => None,
+        };
+        self.written.iter().filter_map(place).collect()
+    }
+
+    /// What members hold after an event: signed by the hub.
+    fn events_after(&self, after: u64) -> Vec<Event> {
+        let event = |write: &Write| match write {
+            Write::Place(place) if place.seq > after => {
+                let (seq, of) = ((place.seq, place.prev), (place.at, place.term));
+                let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel(), place.authored.id), seq, of);
+                Some(Event { authored: Authored::clone(&place.authored), order })
+            }
+            _ => None,
+        };
+        self.written.iter().filter_map(event).collect()
+    }
+}
+
+#[test]
+fn events_are_one_line_and_nothing_is_said_before_it_is_on_disk() {
+    let mut world = World::new();
+    world.answers.clear();
+    world.others.clear();
+    world.offer("ann", vec![text("ann", 2), text("ann", 3)]);
+    world.offer("bob", vec![text("bob", 2)]);
+    assert_eq!((world.answers.len(), world.others.len()), (0, 0));
+    world.tell(Input::Stored { upto: 7 });
+    assert_eq!((world.answers.len(), &world.others), (0, &vec![Effect::Ready { seq: 7 }]), "half of a transaction");
+    world.store();
+    assert_eq!(world.answers, [vec![Outcome::Taken; 2], vec![Outcome::Taken]]);
+    assert_eq!(world.others.last(), Some(&Effect::Ready { seq: 9 }));
+    let line = world.line();
+    assert!(line.iter().zip(1..).all(|((seq, ..), wanted)| *seq == wanted));
+    assert!(line.windows(2).all(|two| two[1].2 == Some(two[0].1)) && line[0].2.is_none());
+}
+
+#[test]
+fn what_is_sent_again_has_its_place_already() {
+    let mut world = World::new();
+    world.submit("ann", vec![text("ann", 2)]);
+    let before = world.line();
+    assert_eq!(world.submit("ann", vec![text("ann", 2), text("ann", 2)]), [Outcome::Taken; 2]);
+    assert_eq!(world.line(), before);
+    world.answers.clear();
+    world.offer("ann", vec![text("ann", 3)]);
+    world.offer("ann", vec![text("ann", 3)]);
+    assert!(world.answers.is_empty(), "it is not on disk yet");
+    world.store();
+    assert_eq!(world.answers, [[Outcome::Taken], [Outcome::Taken]]);
+    assert_eq!(world.line().len(), before.len() + 1);
+}
+
+#[test]
+fn an_authors_events_keep_their_order() {
+    let mut world = World::new();
+    let gap = Outcome::Later(Delay::Gap { expected: 2 });
+    assert_eq!(world.submit("ann", vec![text("ann", 3), text("ann", 4)]), [gap, gap]);
+    assert_eq!(world.submit("ann", vec![text("ann", 2), text("ann", 3)]), [Outcome::Taken; 2]);
+    let other = says("ann", 2, "message", &json!("another"));
+    assert_eq!(world.submit("ann", vec![other]), [Outcome::Refused(Refusal::Repeated)]);
+    assert_eq!(world.submit("ann", vec![text("bob", 2)]), [Outcome::Refused(Refusal::NotYours)]);
+}
+
+#[test]
+fn a_refused_event_uses_up_its_number_and_blocks_nothing() {
+    let mut world = World::new();
+    let forbidden = Outcome::Refused(Refusal::Forbidden(Forbidden::NotAdmin));
+    let topic = change("ann", 2, &Change::Topic("mine".to_owned()));
+    assert_eq!(world.submit("ann", vec![topic.clone(), text("ann", 3)]), [forbidden, Outcome::Taken]);
+    assert_eq!(world.written.len(), world.line().len() + 1, "and that is on disk");
+    assert_eq!(world.submit("ann", vec![topic]), [Outcome::Refused(Refusal::Repeated)]);
+    let stranger = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+    assert_eq!(world.submit("eve", vec![text("eve", 1)]), [stranger]);
+    assert!(!world.hub.summary().authors.contains_key(&origin("eve")));
+}
+
+#[test]
+fn whoever_is_removed_says_nothing_more() {
+    let mut world = World::new();
+    let removed = change("hub", 5, &Change::Removed(origin("ann")));
+    assert_eq!(world.submit("hub", vec![removed]), [Outcome::Taken]);
+    let refused = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+    assert_eq!(world.submit("ann", vec![text("ann", 2)]), [refused]);
+    assert_eq!(world.hub.summary().roster.view(&origin("ann")), Some((5, Some(7))));
+}
+
+#[test]
+fn a_member_says_so_much_a_second_and_stores_so_much() {
+    let mut world = World::new();
+    let many: Vec<_> = (2..602).map(|number| text("ann", number)).collect();
+    let outcomes = world.submit("ann", many.clone());
+    let taken = outcomes.iter().filter(|outcome| **outcome == Outcome::Taken).count();
+    assert_eq!(taken, 499, "joining was one");
+    assert!(matches!(outcomes[499], Outcome::Later(Delay::TooFast { .. })), "{:?}", outcomes[499]);
+    assert_eq!(world.submit("bob", vec![text("bob", 2)]), [Outcome::Taken], "another's are not fewer for that");
+    world.hub.handle(Input::Submitted { ticket: TICKET, from: origin("ann"), events: many[499..].to_vec() }, at(1000));
+    world.look();
+    world.store();
+    assert_eq!(world.answers.remove(0), [Outcome::Taken; 101]);
+    let mut small = World::new();
+    small.hub.config.bytes_max = 2500;
+    let large = |number| says("ann", number, "message", &json!("x".repeat(2000)));
+    let full = Outcome::Refused(Refusal::Full);
+    assert_eq!(small.submit("ann", vec![large(2), text("ann", 3), large(4)]), [full, Outcome::Taken, full]);
+    assert_eq!(small.submit("ann", vec![change("ann", 5, &Change::Left)]), [Outcome::Taken], "who is full may go");
+}
+
+#[test]
+fn what_the_disk_did_not_take_was_never_said() {
+    let mut world = World::new();
+    let kept = world.hub.summary().clone();
+    world.answers.clear();
+    world.offer("ann", vec![text("ann", 2)]);
+    world.tell(Input::NotStored);
+    assert_eq!(world.answers, [[Outcome::Later(Delay::Unavailable)]]);
+    world.offer("ann", vec![text("ann", 2)]);
+    assert_eq!(world.answers[1], [Outcome::Later(Delay::Unavailable)], "until it is opened anew");
+    let mut again = World::of(State::restored(config(), kept));
+    for name in ["ann", "bob"] {
+        again.tell(Input::Head { member: origin(name), seq: 6 });
+    }
+    assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
+    assert_eq!(again.line()[0].0, 7);
+}
+
+#[test]
+fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
+    let mut world = World::new();
+    let backup = world.hub.summary().clone();
+    world.submit("ann", vec![text("ann", 2)]);
+    world.submit("bob", vec![text("bob", 2)]);
+    let carl = [Change::Invited(origin("carl"))];
+    world.submit("hub", vec![change("hub", 5, &carl[0])]);
+    world.submit("carl", vec![change("carl", 1, &Change::Joined)]);
+    let mut again = World::of(State::restored(config(), backup));
+    assert_eq!(again.others, ["ann", "bob"].map(|name| Effect::AskHead(origin(name))));
+    again.others.clear();
+    again.offer("ann", vec![text("ann", 3)]);
+    assert_eq!(again.answers.remove(0), [Outcome::Later(Delay::Unavailable)]);
+    again.tell(Input::Head { member: origin("ann"), seq: 8 });
+    assert_eq!(again.others, [Effect::Fetch { member: origin("ann"), after: 6 }]);
+    again.others.clear();
+    let theirs = world.events_after(6);
+    again.tell(Input::Recovered { member: origin("ann"), events: theirs[..2].to_vec() });
+    again.tell(Input::Head { member: origin("ann"), seq: 8 });
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[..].to_vec() });
+    assert_eq!(again.others.last(), Some(&Effect::AskHead(origin("bob"))));
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")], "who joined meanwhile");
+    again.tell(Input::Head { member: origin("carl"), seq: 10 });
+    assert_eq!(again.submit("ann", vec![text("ann", 2), text("ann", 3)]), [Outcome::Taken; 2]);
+    assert_eq!(again.line().last().map(|place| place.0), Some(11));
+    assert_eq!(again.line()[..4], world.line()[6..]);
+}
+
+#[test]
+fn a_person_may_go_on_without_members_and_that_is_a_new_term() {
+    let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
+    world.tell(Input::Head { member: origin("ann"), seq: 1_000_000 });
+    world.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
+    assert_eq!(world.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "who has nothing to show is not waited for");
+    world.tell(Input::Forced);
+    assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
+    let Some(Write::Place(place)) = world.written.last() else { panic!("no place") };
+    assert_eq!((place.seq, place.term), (7, 2));
+}
