@@ -6,6 +6,7 @@ pub mod channel;
 pub mod event;
 pub mod hub;
 pub mod origin;
+pub mod outbox;
 pub mod pin;
 pub mod roster;
 

@@ -1,0 +1,224 @@
+//! What waits to go to one other origin: events of the channels that this origin orders, and its own events for
+//! channels that the other one orders. One request is under way at a time; what fails is sent again, ever more rarely.
+//! See "Delivery" in `protocols/federation.md`. The events themselves are on disk: here are only their numbers.
+
+use super::ChannelId;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+/// Events in one transaction, at most.
+pub const BATCH_MAX: usize = 50;
+
+/// The pause after the first failure, and the longest; each is twice the one before, less up to a half.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// A sequence of numbered events that go to the other origin in their order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// The line of a channel that this origin orders, by `seq`.
+    Line(ChannelId),
+    /// This origin's own events for a channel that the other one orders, by `author_seq`.
+    Own(ChannelId),
+}
+
+/// Part of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Of which.
+    pub stream: Stream,
+    /// The event before the first.
+    pub after: u64,
+    /// The last.
+    pub upto: u64,
+}
+
+/// The events of a stream that wait: those after `done`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Queue {
+    done: u64,
+    last: u64,
+}
+
+/// The outbox for one origin.
+#[derive(Debug, Default)]
+pub struct State {
+    queues: BTreeMap<Stream, Queue>,
+    /// Whose turn was last: the next one is after it.
+    served: Option<Stream>,
+    is_under_way: bool,
+    failures: u32,
+    due: Duration,
+}
+
+impl State {
+    /// Events of a stream wait up to this one; of a stream that is new here, those after `done`.
+    pub fn put(&mut self, stream: Stream, done: u64, last: u64) {
+        let queue = self.queues.entry(stream).or_insert(Queue { done, last });
+        queue.last = queue.last.max(last);
+    }
+
+    /// No event of a stream goes to this origin after this one; none at all any more when that was sent.
+    pub fn end(&mut self, stream: &Stream, last: u64) {
+        if let Some(queue) = self.queues.get_mut(stream) {
+            queue.last = queue.last.min(last);
+            if queue.done >= queue.last {
+                self.queues.remove(stream);
+            }
+        }
+    }
+
+    /// The next transaction, if there is one to send now; it is under way until [`Self::sent`] or [`Self::failed`].
+    pub fn poll(&mut self, now: Duration) -> Option<Vec<Part>> {
+        if self.is_under_way || now < self.due {
+            return None;
+        }
+        let from = self.served.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let until = match &from {
+            Bound::Excluded(served) => Bound::Included(served.clone()),
+            _ => Bound::Unbounded,
+        };
+        // Once around: after the one that was served last, and then up to it.
+        let after = self.queues.range((from.clone(), Bound::Unbounded));
+        let before = self.queues.range((Bound::Unbounded, until)).take_while(|_| from != Bound::Unbounded);
+        let (mut parts, mut room) = (Vec::new(), BATCH_MAX as u64);
+        for (stream, queue) in after.chain(before) {
+            let count = (queue.last - queue.done.min(queue.last)).min(room);
+            if count > 0 {
+                parts.push(Part { stream: stream.clone(), after: queue.done, upto: queue.done + count });
+                room -= count;
+            }
+            if room == 0 {
+                break;
+            }
+        }
+        self.served = parts.last().map(|part| part.stream.clone());
+        self.is_under_way = !parts.is_empty();
+        self.is_under_way.then_some(parts)
+    }
+
+    /// A transaction was answered: of each stream all up to this event need not go there again.
+    pub fn sent(&mut self, done: impl IntoIterator<Item = (Stream, u64)>) {
+        (self.is_under_way, self.failures) = (false, 0);
+        for (stream, upto) in done {
+            if let Some(queue) = self.queues.get_mut(&stream) {
+                queue.done = queue.done.max(upto);
+            }
+        }
+    }
+
+    /// Nothing goes there before this time: the other side said so.
+    pub fn wait_until(&mut self, due: Duration) {
+        self.due = self.due.max(due);
+    }
+
+    /// A transaction came to nothing. `random` must be drawn at random.
+    pub fn failed(&mut self, now: Duration, random: u32) {
+        self.is_under_way = false;
+        let pause = PAUSE_FIRST.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.due = now + pause - pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0);
+    }
+
+    /// The other origin was heard of: what waits for it is tried at once.
+    pub fn woken(&mut self) {
+        (self.due, self.failures) = (Duration::ZERO, 0);
+    }
+
+    /// When to [`Self::poll`] again; `None` while nothing waits, or a transaction is under way.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let waits = self.queues.values().any(|queue| queue.done < queue.last);
+        (waits && !self.is_under_way).then_some(self.due)
+    }
+
+    /// Up to which event of a stream nothing waits any more.
+    pub fn done(&self, stream: &Stream) -> Option<u64> {
+        self.queues.get(stream).map(|queue| queue.done)
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> u64 {
+        self.queues.values().map(|queue| queue.last.saturating_sub(queue.done)).sum()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many transactions have failed one after the other.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn line(name: &str) -> Stream {
+        Stream::Line(format!("!{name}:alpha.test").parse().expect("a channel"))
+    }
+
+    fn part(name: &str, after: u64, upto: u64) -> Part {
+        Part { stream: line(name), after, upto }
+    }
+
+    #[test]
+    fn one_transaction_is_under_way_at_a_time_and_each_event_goes_until_it_is_taken() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 7, 9);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 7, 9)]));
+        outbox.put(line("a"), 0, 12);
+        assert_eq!((outbox.poll(NOW), outbox.wake_at()), (None, None));
+        outbox.sent([(line("a"), 8)]);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 8, 12)]));
+        outbox.sent([(line("a"), 12)]);
+        assert_eq!((outbox.poll(NOW), outbox.is_empty(), outbox.wake_at()), (None, true, None));
+    }
+
+    #[test]
+    fn a_busy_channel_does_not_keep_others_waiting() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 0, 1000);
+        outbox.put(line("b"), 0, 2);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 0, 50)]));
+        outbox.sent([(line("a"), 50)]);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("b", 0, 2), part("a", 50, 98)]));
+        outbox.sent([(line("a"), 98), (line("b"), 2)]);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 98, 148)]));
+    }
+
+    #[test]
+    fn what_fails_is_sent_again_ever_more_rarely_until_the_other_is_heard_of() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 0, 1);
+        let mut now = NOW;
+        for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            assert!(outbox.poll(now).is_some());
+            outbox.failed(now, 0);
+            assert_eq!(outbox.wake_at(), Some(now + Duration::from_secs(pause)));
+            assert_eq!(outbox.poll(now + Duration::from_secs(pause) - Duration::from_millis(1)), None);
+            now += Duration::from_secs(pause);
+        }
+        assert!(outbox.poll(now).is_some());
+        outbox.failed(now, u32::MAX);
+        assert_eq!(outbox.wake_at(), Some(now + Duration::from_secs(300)));
+        outbox.woken();
+        assert!(outbox.poll(now).is_some());
+    }
+
+    #[test]
+    fn what_a_member_may_no_longer_see_does_not_go_to_it() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 0, 5);
+        outbox.end(&line("a"), 3);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 0, 3)]));
+        outbox.sent([(line("a"), 3)]);
+        outbox.end(&line("a"), 3);
+        assert_eq!(outbox.done(&line("a")), None);
+    }
+}
