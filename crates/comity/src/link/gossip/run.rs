@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// Connections below which this node dials whoever it hears of: the low watermark.
 const CONNECTIONS_LOW: u32 = 32;
@@ -31,6 +31,9 @@ const FROM_ONE_ADDRESS_MAX: usize = 3;
 
 /// How often nodes to start from and relays are dialled that are not connected.
 const AGAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How soon nodes to start from are dialled again at first; each pause is twice the one before, up to that.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
 
 /// How often the peers are looked over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -116,6 +119,9 @@ impl Runner {
         for ticks in [&mut again, &mut look] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+        let mut pause = AGAIN_FIRST;
+        let dial_again = sleep(pause);
+        tokio::pin!(dial_again);
         let told = self.told.clone();
         loop {
             tokio::select! {
@@ -130,7 +136,15 @@ impl Runner {
                     Some(order) => self.obey(order),
                     None => return,
                 },
-                _ = again.tick() => self.start_from(),
+                _ = again.tick() => {
+                    self.start_from();
+                    self.reserve();
+                }
+                () = &mut dial_again, if pause < AGAIN_EVERY => {
+                    self.start_from();
+                    pause *= 2;
+                    dial_again.as_mut().reset(Instant::now() + pause);
+                }
                 _ = look.tick() => self.look_over(),
             }
         }
@@ -160,6 +174,10 @@ impl Runner {
             }
             self.dial(peer, vec![address]);
         }
+    }
+
+    /// Asks those relays of the configuration to pass connections on to this node that do not yet.
+    fn reserve(&mut self) {
         let reserved: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         for Bootstrap { peer, address } in self.config.relays.clone() {
             self.permit(&address);

@@ -3,7 +3,7 @@
 use super::gate::Gate;
 use super::parts::{self, Parts, PartsEvent};
 use super::{Gossip, Heard, NotPublished, Place, TOLD_MAX, Told, Verdict, door, key};
-use crate::config::{Config, Dht};
+use crate::config::{Bootstrap, Config, Dht};
 use crate::link::{Limits, Speaks, listen};
 use crate::observe::Counters;
 use axum::Router;
@@ -37,10 +37,13 @@ struct Side {
 
 impl Side {
     async fn start(seed: u8) -> Self {
+        Self::start_from(seed, TcpListener::bind("127.0.0.1:0").await.expect("a free port"), Vec::new())
+    }
+
+    fn start_from(seed: u8, listener: TcpListener, bootstrap: Vec<Bootstrap>) -> Self {
         let keys = KeyPair::from_seed([seed; 32]);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, ..config });
+        let config = Config::default().gossip.map(|config| crate::config::Gossip { mdns: false, bootstrap, ..config });
         let (hand, accepted) = door();
         let place = Place::new(&[address], &[], Vec::new());
         let started = Gossip::start(&keys, config.expect("on by default"), place, accepted, Counters::new("test"));
@@ -100,6 +103,19 @@ async fn what_one_says_the_other_hears_by_the_port_that_serves_http_too() {
     let mut page = String::new();
     http.read_to_string(&mut page).await.expect("an answer");
     assert!(page.ends_with("hello"), "{page}");
+}
+
+#[tokio::test]
+async fn a_node_to_start_from_that_is_there_a_little_later_is_found() {
+    // Nobody else's port: it is free while nobody is there.
+    let later = TcpListener::bind("127.9.0.2:0").await.expect("a free port").local_addr().expect("bound");
+    let peer = super::run::peer_of(KeyPair::from_seed([2; 32]).node()).expect("a key");
+    let bootstrap = Bootstrap { peer, address: format!("/ip4/127.9.0.2/tcp/{}", later.port()).parse().expect("one") };
+    let listener = TcpListener::bind("127.9.0.1:0").await.expect("a free port");
+    let mut one = Side::start_from(1, listener, vec![bootstrap]);
+    sleep(Duration::from_millis(500)).await;
+    let other = Side::start_from(2, TcpListener::bind(later).await.expect("it is free again"), Vec::new());
+    one.meets(&other).await;
 }
 
 #[tokio::test]
