@@ -4,6 +4,7 @@
 //! It drives the product's own types; it is never published.
 
 mod disk;
+pub mod federation;
 mod judge;
 mod links;
 mod random;

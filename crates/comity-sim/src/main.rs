@@ -1,11 +1,52 @@
 //! Runs the simulation over many seeds and prints the first that fails, with the command that
 //! replays it.
 
-use comity_sim::{Plant, play};
+use comity_sim::{Plant, federation, play};
 use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("federation") { federated() } else { local() }
+}
+
+/// Origins that share a channel.
+fn federated() -> ExitCode {
+    let (mut seeds, mut first, mut plant, mut flag) = (200, 1, federation::Plant::Nothing, String::new());
+    let mut arguments = std::env::args().skip(2);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok());
+        match argument.as_str() {
+            "--seeds" => seeds = number().unwrap_or(seeds),
+            "--from" => first = number().unwrap_or(first),
+            "--plant-early-acknowledgement" => {
+                (plant, flag) = (federation::Plant::EarlyAcknowledgement, format!(" {argument}"));
+            }
+            _ => {
+                eprintln!("usage: comity-sim federation [--seeds N] [--from SEED] [--plant-early-acknowledgement]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let began = Instant::now();
+    let (mut events, mut steps, mut crashes) = (0, 0, 0);
+    for seed in first..first + seeds {
+        let report = federation::play(seed, plant);
+        events += report.events;
+        steps += report.steps;
+        crashes += report.crashes;
+        if let Some(violation) = report.violations.first() {
+            println!("seed {seed} fails ({} violations): {violation}", report.violations.len());
+            println!("replay it: cargo xtask sim federation --from {seed} --seeds 1{flag}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{seeds} seeds hold: {steps} steps, {crashes} crashes, {events} events, {seconds:.1} s");
+    ExitCode::SUCCESS
+}
+
+/// Nodes on one network.
+fn local() -> ExitCode {
     let mut seeds = 200;
     let mut first = 1;
     let (mut plant, mut flag) = (Plant::Nothing, String::new());

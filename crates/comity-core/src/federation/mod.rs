@@ -7,6 +7,7 @@ pub mod event;
 pub mod hub;
 pub mod origin;
 pub mod outbox;
+pub mod participant;
 pub mod pin;
 pub mod roster;
 

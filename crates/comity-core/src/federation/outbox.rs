@@ -59,6 +59,13 @@ impl State {
         queue.last = queue.last.max(last);
     }
 
+    /// Events of a stream after this one go there, again if they did before.
+    pub fn rewind(&mut self, stream: &Stream, done: u64) {
+        if let Some(queue) = self.queues.get_mut(stream) {
+            queue.done = queue.done.min(done);
+        }
+    }
+
     /// No event of a stream goes to this origin after this one; none at all any more when that was sent.
     pub fn end(&mut self, stream: &Stream, last: u64) {
         if let Some(queue) = self.queues.get_mut(stream) {
