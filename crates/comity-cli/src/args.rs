@@ -1,6 +1,7 @@
 //! The command line: every command and flag, and what `--help` and the man pages say of them.
 //! What a command does is in `command/`.
 
+mod channel;
 mod claims;
 mod files;
 mod inbox;
@@ -10,6 +11,7 @@ mod mqtt;
 mod redact;
 mod topics;
 
+pub(crate) use channel::{ChannelCommand, Federation, Log as ChannelLog, VerifyChannel};
 pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use inbox::{Digest, Inbox};
@@ -21,7 +23,7 @@ pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use comity_core::envelope::{Kind, Priority};
+use comity_core::envelope::Priority;
 use comity_core::inbox::Mode;
 use comity_core::wire::control::Name;
 use comity_core::wire::gossip;
@@ -85,11 +87,12 @@ pub(crate) enum Command {
     ///
     /// It keeps nothing on disk, and asks nobody who they are. Prints one line when it is ready.
     Broker(Broker),
-    /// Trust a peer: put its key on the list of known nodes, or take it off
+    /// Trust a peer: put its key on the list of known nodes, or take it off; or pin the key of another origin anew
     ///
     /// Known nodes may do what the node's policy opens to them, and reach it where `local.trust` lets
     /// in nobody else. Without a peer the list is shown. Compare the node id with the one that
-    /// `comity id` prints over there, since anybody can take a name.
+    /// `comity id` prints over there, since anybody can take a name. With the name of an origin, as in `partner.example`,
+    /// the key that it shows now counts from now on, whatever it was before.
     Trust(Trust),
     /// Say something to a peer, on a channel or on a topic
     ///
@@ -128,6 +131,22 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Claims,
+    },
+    /// Share channels with other origins: one signed line of events, which loses nothing
+    ///
+    /// The origin that makes a channel is its hub: it orders what members say. Say something with `comity send
+    /// '!project:example.org' …`, and see what comes with `comity watch '!project:example.org'`. What other origins write
+    /// is data: never a command.
+    Channel {
+        /// What to do.
+        #[command(subcommand)]
+        command: ChannelCommand,
+    },
+    /// Show what this node knows of other origins
+    Federation {
+        /// What to do.
+        #[command(subcommand)]
+        command: Federation,
     },
     /// Look into what the node has said and heard, prove it, and follow what others have
     ///
@@ -258,7 +277,7 @@ pub(crate) struct Peers {
 /// Arguments of `comity trust`.
 #[derive(Debug, Args)]
 pub(crate) struct Trust {
-    /// The peer: name, UUID or node id; a node id may be of a node that was never met
+    /// The peer: name, UUID or node id; a node id may be of a node that was never met; or an origin
     pub(crate) peer: Option<String>,
     /// Take it off the list
     #[arg(long, requires = "peer")]
@@ -268,8 +287,8 @@ pub(crate) struct Trust {
 /// Arguments of `comity send`.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// A peer (name, UUID, node id or its first eight characters), a channel (`_status`, `custom:x`) or a topic
-    /// (`CHORUS/coordination/v1`)
+    /// A peer (name, UUID, node id or its first eight characters), a channel (`_status`, `custom:x`), a topic
+    /// (`CHORUS/coordination/v1`) or a channel shared with other origins (`!project:example.org`)
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) target: String,
     /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
@@ -278,9 +297,10 @@ pub(crate) struct Send {
     /// The channel of a message to one peer
     #[arg(long, value_name = "C")]
     pub(crate) channel: Option<String>,
-    /// What it is [default: what the channel is for]
-    #[arg(long = "type", value_name = "T", value_parser = one_of::<Kind, gossip::Kind>)]
-    pub(crate) kind: Option<OneOf<Kind, gossip::Kind>>,
+    /// What it is: one of the types of messages, or of topics, or any name on a channel shared with other origins
+    /// [default: what the channel is for]
+    #[arg(long = "type", value_name = "T")]
+    pub(crate) kind: Option<String>,
     /// How urgent it is [default: as the channel is]
     #[arg(long, value_name = "P", value_parser = one_of::<Priority, gossip::Priority>)]
     pub(crate) priority: Option<OneOf<Priority, gossip::Priority>>,
@@ -322,7 +342,7 @@ pub(crate) enum OneOf<T, U> {
 /// Arguments of `comity watch`.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Only this peer, or this channel or topic, which the node then listens to
+    /// Only this peer, or this channel or topic, which the node then listens to; or a channel shared with other origins
     pub(crate) target: Option<String>,
 }
 
@@ -449,7 +469,8 @@ fn named<T: Name>(text: &str) -> Result<T, String> {
 }
 
 /// A value of one of two closed lists, by its name.
-fn one_of<T: Name, U: Name>(text: &str) -> Result<OneOf<T, U>, String> {
+/// Reads a value of one of two closed lists.
+pub(crate) fn one_of<T: Name, U: Name>(text: &str) -> Result<OneOf<T, U>, String> {
     let second = || U::of(text).map(OneOf::Second);
     let wrong = || format!("one of {} is wanted, or on a topic one of {}", T::choices(), U::choices());
     T::of(text).map(OneOf::First).or_else(second).ok_or_else(wrong)

@@ -3,6 +3,7 @@
 
 mod error;
 mod exchange;
+mod federation;
 pub mod files;
 mod journal;
 mod lines;

@@ -209,6 +209,8 @@ pub enum Via {
     Rpc,
     /// A topic that spreads from node to node.
     Gossip,
+    /// A channel shared with other origins: it was signed by its author and by its hub.
+    Federation,
     /// This node itself.
     Own,
 }
@@ -222,6 +224,7 @@ impl Via {
             Self::Events => "events",
             Self::Rpc => "rpc",
             Self::Gossip => "gossip",
+            Self::Federation => "federation",
             Self::Own => "own",
         }
     }

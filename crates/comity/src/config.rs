@@ -3,6 +3,7 @@
 //! creates a file.
 
 mod example;
+mod federation;
 mod gossip;
 mod ice_server;
 mod layers;
@@ -15,6 +16,7 @@ mod told;
 mod written;
 
 pub use example::example;
+pub use federation::{Accept, Federation};
 pub use gossip::{Bootstrap, Dht, Gossip, NotABootstrap};
 pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
@@ -77,6 +79,8 @@ pub struct Config {
     pub gossip: Option<Gossip>,
     /// The certificate for clients that are not nodes.
     pub tls: Option<TlsFiles>,
+    /// Federation; `None` when this node speaks for no origin.
+    pub federation: Option<Federation>,
     /// What others may use.
     pub limits: Limits,
     /// What waits for the application.
@@ -336,6 +340,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
         webrtc: if written.webrtc.enabled { Some(reading.webrtc(written.webrtc)?) } else { None },
         gossip: reading.gossip(written.gossip, mdns.as_ref())?,
         tls: reading.tls(written.tls.cert, written.tls.key)?,
+        federation: reading.federation(written.federation)?,
         limits: reading.limits(&written.limits)?,
         inbox: Inbox {
             items: reading.size("inbox.items", written.inbox.items)?,

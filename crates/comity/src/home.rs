@@ -166,6 +166,11 @@ impl Home {
         self.folder.join("comity.db")
     }
 
+    /// The database of federation.
+    pub fn federation(&self) -> PathBuf {
+        self.folder.join("federation.db")
+    }
+
     /// The folder of the journal.
     pub fn journal(&self) -> PathBuf {
         self.folder.join(JOURNAL)

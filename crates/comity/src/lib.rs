@@ -10,6 +10,7 @@ pub mod config;
 pub(crate) mod discovery;
 pub(crate) mod door;
 pub(crate) mod driver;
+mod federation;
 pub mod home;
 pub(crate) mod identity;
 pub(crate) mod link;

@@ -5,6 +5,7 @@ mod ask;
 mod bench;
 mod broker;
 mod browser;
+mod channel;
 mod claims;
 mod config;
 mod digest;
@@ -55,6 +56,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
         Command::Redact(wanted) => redact::run(&everywhere, &wanted, page),
         Command::Broker(flags) => caller(broker::run(flags, page)),
         Command::Journal { command } => caller(journal::run(&everywhere, command, page)),
+        Command::Channel { command } => caller(channel::run(&everywhere, command, page)),
         other => {
             let client = client(&everywhere)?;
             caller(ask_node(&client, other, page))
@@ -73,6 +75,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Project { command } => topic::project(client, command, page).await,
         Command::Room(wanted) => topic::room(client, wanted, page).await,
         Command::Claims { command } => claims::run(client, command, page).await,
+        Command::Federation { command } => channel::federation(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,
@@ -98,6 +101,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Broker(_)
         | Command::Redact(_)
         | Command::Journal { .. }
+        | Command::Channel { .. }
         | Command::Completions(_)
         | Command::Man(_) => unreachable!("these are run without a node, above"),
     }

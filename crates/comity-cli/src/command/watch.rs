@@ -10,6 +10,9 @@ use comity_core::identity::trust::Trust;
 use serde_json::Value;
 
 pub(crate) async fn run(client: &Client, wanted: Watch, page: &mut Page) -> Result<(), Failure> {
+    if let Some(channel) = wanted.target.as_deref().filter(|target| target.starts_with('!')) {
+        return super::channel::watch(client, channel, page).await;
+    }
     let mut messages = client.watch(wanted.target.as_deref()).await?;
     while let Some(watched) = messages.next().await? {
         match watched {

@@ -10,6 +10,7 @@ pub mod outbox;
 pub mod participant;
 pub mod pin;
 pub mod roster;
+pub mod verify;
 
 pub use channel::{ChannelId, NotAChannel};
 pub use event::{Authored, Event, EventId, Order};

@@ -59,6 +59,13 @@ impl State {
         queue.last = queue.last.max(last);
     }
 
+    /// The other side says that it has a stream up to this event, and no further.
+    pub fn sent_before(&mut self, stream: &Stream, done: u64) {
+        if let Some(queue) = self.queues.get_mut(stream).filter(|_| !self.is_under_way) {
+            queue.done = done.min(queue.last);
+        }
+    }
+
     /// Events of a stream after this one go there, again if they did before.
     pub fn rewind(&mut self, stream: &Stream, done: u64) {
         if let Some(queue) = self.queues.get_mut(stream) {

@@ -106,7 +106,9 @@ impl Change {
     pub fn of(authored: &Authored) -> Result<Option<Self>, Forbidden> {
         let Some(name) = authored.kind.strip_prefix(OWN) else { return Ok(None) };
         let text = |member: &str| authored.data().get(member).and_then(Value::as_str).ok_or(Forbidden::Unknown);
-        let origin = |member| text(member)?.parse().map_err(|_| Forbidden::Unknown);
+        // The protocol does not name the member: other hubs call it as they do in invitations.
+        let named = || ["member", "invitee", "origin"].into_iter().find_map(|name| text(name).ok());
+        let origin = || named().and_then(|name| name.parse().ok()).ok_or(Forbidden::Unknown);
         let change = match name {
             "channel.created" => match authored.data().get("history").map(|history| history.as_str()) {
                 None | Some(Some("joined")) => Self::Created(History::FromJoining),
@@ -114,10 +116,10 @@ impl Change {
                 Some(_) => return Err(Forbidden::Unknown),
             },
             "channel.topic" => Self::Topic(text("topic")?.to_owned()).bounded()?,
-            "member.invited" => Self::Invited(origin("member")?),
+            "member.invited" => Self::Invited(origin()?),
             "member.joined" => Self::Joined,
             "member.left" => Self::Left,
-            "member.removed" => Self::Removed(origin("member")?),
+            "member.removed" => Self::Removed(origin()?),
             _ => return Err(Forbidden::Unknown),
         };
         Ok(Some(change))
@@ -155,6 +157,11 @@ impl Change {
 }
 
 impl Roster {
+    /// The members as they were kept: [`Self::standings`], [`Self::history`] and [`Self::topic`].
+    pub fn restored(standings: BTreeMap<Origin, Standing>, history: History, topic: Option<String>) -> Self {
+        Self { standings, history, topic }
+    }
+
     /// Whether this may be said now, `hub` being the channel's admin; what it changes, if it is the channel's own.
     ///
     /// # Errors

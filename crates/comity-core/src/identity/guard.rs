@@ -54,6 +54,9 @@ pub enum Forbidden {
     /// Neither on a network of this machine nor where the news came from.
     #[error("an address that is not the teller's own")]
     Elsewhere,
+    /// A private address to which another organisation's name or document leads.
+    #[error("a private address, which is not listed")]
+    Private,
     /// Too many new addresses within a minute from this teller.
     #[error("too many new addresses from one teller")]
     TooMany,
@@ -180,6 +183,46 @@ pub fn permit_path(address: SocketAddr, only_loopback: bool) -> Result<(), Forbi
         return Err(Forbidden::Metadata);
     }
     if ip.is_loopback() && !only_loopback { Err(Forbidden::Loopback) } else { Ok(()) }
+}
+
+/// Whether an address may be dialled to which the name or the document of another organisation leads: a public one, or
+/// one of these networks; never a door of this node (`own_doors`, with the addresses they are reached at).
+pub fn permit_origin(address: SocketAddr, listed: &[IpNet], own_doors: &[SocketAddr]) -> Result<(), Forbidden> {
+    let ip = address.ip().to_canonical();
+    if address.port() == 0 || is_unusable(ip) {
+        return Err(Forbidden::Unusable);
+    }
+    if is_metadata(ip) {
+        return Err(Forbidden::Metadata);
+    }
+    let is_here = |door: &SocketAddr| {
+        let door_ip = door.ip().to_canonical();
+        door.port() == address.port() && (door_ip == ip || (ip.is_loopback() && door_ip.is_unspecified()))
+    };
+    if own_doors.iter().any(is_here) {
+        return Err(Forbidden::OwnDoor);
+    }
+    if is_public(ip) || listed.iter().any(|network| network.contains(&ip)) { Ok(()) } else { Err(Forbidden::Private) }
+}
+
+/// Whether an address is one of the internet, and of no network of its own (RFC 6890 and its successors).
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [first, second, third, _] = v4.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            let is_special = (first, second, third) == (192, 0, 0) || (first == 198 && (18..20).contains(&second));
+            let is_other = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_documentation();
+            !(is_shared || is_special || is_other || first >= 240)
+        }
+        IpAddr::V6(v6) => {
+            // Global unicast; of it not what translates or tunnels to IPv4, which could be any of the above.
+            let segments = v6.segments();
+            let tunnels = segments[0] == 0x2002 || (segments[0] == 0x2001 && segments[1] < 0x200);
+            let is_documentation = segments[0] == 0x2001 && segments[1] == 0xdb8 || segments[0] == 0x3fff;
+            segments[0] & 0xe000 == 0x2000 && !tunnels && !is_documentation
+        }
+    }
 }
 
 fn is_unusable(ip: IpAddr) -> bool {
@@ -323,5 +366,37 @@ mod tests {
         }
         assert_eq!(permit(0x0b00_0000, 1), Err(Forbidden::TooMany));
         assert_eq!(permit(0x0b00_0000, 60), Ok(()));
+    }
+
+    #[test]
+    fn another_organisation_leads_to_public_addresses_and_to_those_that_are_listed() {
+        let listed: Vec<IpNet> = vec!["10.7.0.0/16".parse().expect("a network")];
+        let doors = ["10.7.0.1:8500".parse().expect("an address"), "0.0.0.0:8600".parse().expect("an address")];
+        let judge = |text: &str| permit_origin(text.parse().expect("an address"), &listed, &doors);
+        for text in ["1.1.1.1:443", "[2606:4700::1]:443", "10.7.3.3:443", "[::ffff:10.7.3.3]:443", "1.1.1.1:8600"] {
+            assert_eq!(judge(text), Ok(()), "{text}");
+        }
+        for (text, why) in [
+            ("10.8.0.1:443", Forbidden::Private),
+            ("192.168.1.1:443", Forbidden::Private),
+            ("100.64.0.1:443", Forbidden::Private),
+            ("127.0.0.1:443", Forbidden::Private),
+            ("[::1]:443", Forbidden::Private),
+            ("[::ffff:192.168.1.1]:443", Forbidden::Private),
+            ("[fd00::1]:443", Forbidden::Private),
+            ("[fe80::1]:443", Forbidden::Private),
+            ("[64:ff9b::a00:1]:443", Forbidden::Private),
+            ("[2002:a00:1::1]:443", Forbidden::Private),
+            ("169.254.1.1:443", Forbidden::Private),
+            ("169.254.169.254:80", Forbidden::Metadata),
+            ("[::ffff:169.254.169.254]:80", Forbidden::Metadata),
+            ("0.0.0.0:443", Forbidden::Unusable),
+            ("1.1.1.1:0", Forbidden::Unusable),
+            ("224.0.0.1:443", Forbidden::Unusable),
+            ("10.7.0.1:8500", Forbidden::OwnDoor),
+            ("127.0.0.1:8600", Forbidden::OwnDoor),
+        ] {
+            assert_eq!(judge(text), Err(why), "{text}");
+        }
     }
 }

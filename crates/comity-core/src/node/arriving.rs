@@ -115,8 +115,9 @@ impl Node {
         let owner = proof.key.map(|key| key.peer());
         let origin = Origin { key: proof.key, owner, trust, via: proof.via, address: proof.address, skew_ms: 0 };
         let (id, from) = (message.id, message.from);
-        let verdict =
-            self.charge(from, origin, now).and_then(|()| self.admit(message, origin, Bringer::Door { ticket }, now));
+        // What other origins say was counted where it came in.
+        let charged = if origin.via == Via::Federation { Ok(()) } else { self.charge(from, origin, now) };
+        let verdict = charged.and_then(|()| self.admit(message, origin, Bringer::Door { ticket }, now));
         match verdict {
             Ok(Some(_)) => self.answer(ticket, Answer::Accepted),
             Ok(None) => {}
@@ -248,8 +249,9 @@ impl Node {
         if !own || message.from == self.me {
             return Err(Refusal::Forged);
         }
-        // Who wrote in a topic may be anywhere, and is not whoever brought it.
-        let address = if origin.via == Via::Gossip { Ipv4Addr::LOCALHOST.into() } else { origin.address };
+        // Who wrote in a topic or on a channel of origins may be anywhere, and is not whoever brought it.
+        let is_anywhere = matches!(origin.via, Via::Gossip | Via::Federation);
+        let address = if is_anywhere { Ipv4Addr::LOCALHOST.into() } else { origin.address };
         let wanted = self.trust_wanted(address);
         let linked = origin.via == Via::Link;
         if origin.trust < wanted && !linked { Err(Refusal::NotAdmitted { wanted: wanted.name() }) } else { Ok(()) }
@@ -278,8 +280,8 @@ impl Node {
             _ if message.kind == Kind::Response && awaited => true,
             Address::Peer(peer) if peer != self.me => return Err(Refusal::WrongDestination),
             Address::Peer(_) => true,
-            // Topics that were not joined bring nothing.
-            Address::Broadcast | Address::Group if origin.via == Via::Gossip => true,
+            // Topics that were not joined bring nothing, nor do channels of origins.
+            Address::Broadcast | Address::Group if matches!(origin.via, Via::Gossip | Via::Federation) => true,
             Address::Broadcast | Address::Group => match self.subscriptions.get(&message.channel) {
                 None => message.kind == Kind::Heartbeat,
                 Some(quiet) => !(*quiet && message.priority == Priority::Background),
@@ -290,7 +292,7 @@ impl Node {
 
     /// Remembers a sender that has no link. Who wrote in a topic may be anywhere, and was not met.
     fn note_sender(&mut self, message: &Message, origin: Origin, now: Now) {
-        if matches!(origin.via, Via::Link | Via::Gossip) {
+        if matches!(origin.via, Via::Link | Via::Gossip | Via::Federation) {
             return;
         }
         let record = match origin.key {

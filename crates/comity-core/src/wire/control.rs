@@ -3,6 +3,7 @@
 //! (`comity-client`). It is no network protocol: no peer ever speaks it.
 
 mod claims;
+mod federation;
 mod journal;
 mod message;
 mod named;
@@ -10,6 +11,10 @@ mod node;
 mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
+pub use federation::{
+    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, FederationState, Invitation, Invitations, NewChannel,
+    OtherOrigin, SaidOn, SayOn, TrustedOrigin,
+};
 pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
@@ -114,6 +119,22 @@ pub mod path {
     pub const JOURNALS: &str = "/control/journals";
     /// `GET ?author=`: a stream of [`super::Followed`], as it goes on; of one, or of all.
     pub const JOURNAL_CHANGES: &str = "/control/journals/changes";
+    /// `GET`: the channels that the node shares with other origins, [`super::FederatedChannels`]. `POST`
+    /// [`super::NewChannel`]: makes one, [`super::FederatedChannel`].
+    pub const CHANNELS: &str = "/control/channels";
+    /// `POST` [`super::ChannelStep`]: [`super::Done`].
+    pub const CHANNEL_STEPS: &str = "/control/channels/steps";
+    /// `GET ?channel=&after=&last=&limit=&follow=`: a stream of events, each as on the wire. `POST` [`super::SayOn`]:
+    /// [`super::SaidOn`].
+    pub const CHANNEL_EVENTS: &str = "/control/channels/events";
+    /// `GET ?channel=`: all of it as JSON Lines, which anybody can verify (`docs/federation.md`).
+    pub const CHANNEL_EXPORT: &str = "/control/channels/export";
+    /// `GET`: [`super::Invitations`].
+    pub const INVITATIONS: &str = "/control/channels/invitations";
+    /// `GET`: [`super::FederationState`].
+    pub const FEDERATION: &str = "/control/federation";
+    /// `PUT` [`super::TrustedOrigin`]: pins the key that it shows now, [`super::OtherOrigin`].
+    pub const ORIGINS: &str = "/control/federation/origins";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.

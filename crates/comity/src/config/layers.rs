@@ -124,6 +124,7 @@ impl Layers {
             webrtc: section!("webrtc"),
             gossip: section!("gossip"),
             tls: section!("tls"),
+            federation: section!("federation"),
             limits: section!("limits"),
             inbox: section!("inbox"),
             metrics: section!("metrics"),

@@ -320,7 +320,7 @@ impl Reading<'_> {
         Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    fn path(&self, key: &str, text: String) -> PathBuf {
+    pub(super) fn path(&self, key: &str, text: String) -> PathBuf {
         match self.layers.folder(key) {
             Some(folder) => folder.join(text),
             None => PathBuf::from(text),

@@ -262,6 +262,38 @@ settings! {
         key: Option<String> = None, "\"/etc/comity/key.pem\"";
     }
 
+    /// Federation with other organisations: channels and tools shared over the internet, by plain signed HTTPS.
+    section FederationKeys "federation" "federation." {
+        /// The name under which this node speaks for its organisation: a DNS name, and a port unless it is 443. Unset: it
+        /// takes no part. Others find it at `https://<origin>/.well-known/smcp/server`; it never changes.
+        origin: Option<String> = None, "\"example.org\"";
+        /// Where others reach this node, a URL. Unset: `https://` and the origin. Set it where the well-known document is
+        /// served by another machine, or the port differs.
+        endpoint: Option<String> = None, "\"https://comity.example.org:8400\"";
+        /// What a proxy in front of this node takes off the beginning of paths, as in `/comity`: requests are signed with
+        /// it. Unset: nothing, or the path of `federation.endpoint`.
+        public_base: Option<String> = None, "\"/comity\"";
+        /// Origins whose invitations are accepted at once; `*`: all. Default: none, a person accepts them.
+        accept: Vec<String> = Vec::new(), "[\"partner.example\"]";
+        /// Origins that get 403 and nothing more. Default: none.
+        blocked: Vec<String> = Vec::new(), "[\"spam.example\"]";
+        /// Private networks in which other origins may be, as addresses or networks. Default: none, so that nobody's name
+        /// leads this node into its own network. Loopback is one of them; a node whose own origin is `localhost` finds
+        /// others there without this.
+        networks: Vec<String> = Vec::new(), "[\"10.7.0.0/16\"]";
+        /// Origins that are asked by HTTP without TLS. Default: none but those on loopback.
+        plain: Vec<String> = Vec::new(), "[\"lab.example:8400\"]";
+        /// PEM file of further authorities by which other origins' certificates are checked. Unset: those of the system
+        /// alone.
+        ca_file: Option<String> = None, "\"/etc/comity/ca.pem\"";
+        /// How much one member may have stored on one channel that this node orders: a size as in `64MiB`. Default:
+        /// `256MiB`. What it says beyond that is refused.
+        quota: String = "256MiB".to_owned(), "";
+        /// Requests a minute that one origin may make, besides events of channels that it shares with this one. Default:
+        /// 120. More where tools of this node are called often.
+        requests_per_minute: u64 = 120, "";
+    }
+
     /// What others may use of this node. Each limit protects memory and patience; too small, and peers that do nothing
     /// wrong are refused (they are told so, and it is counted).
     section LimitKeys "limits" "limits." {
@@ -394,6 +426,7 @@ pub(super) struct Document {
     pub(super) webrtc: WebrtcKeys,
     pub(super) gossip: GossipKeys,
     pub(super) tls: TlsKeys,
+    pub(super) federation: FederationKeys,
     pub(super) limits: LimitKeys,
     pub(super) inbox: InboxKeys,
     pub(super) metrics: MetricsKeys,

@@ -7,6 +7,7 @@ mod checkup;
 mod claims;
 mod denied;
 mod desk;
+mod federation;
 mod feed;
 mod files;
 mod journal;
@@ -25,6 +26,7 @@ pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
+use crate::federation::Federation;
 use crate::link::{Links, Server};
 use crate::network::{Follow, Topics};
 use crate::store::journal::Journal;
@@ -66,6 +68,8 @@ pub(crate) struct Surroundings {
     pub(crate) journal: Option<Journal>,
     /// The journals that it follows.
     pub(crate) follow: Option<Follow>,
+    /// Federation, if this node speaks for an origin.
+    pub(crate) federation: Option<Federation>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -99,6 +103,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::CLAIM_STEPS, post(claims::step))
         .route(path::CLAIM_CHANGES, get(claims::changes))
         .merge(journal::routes())
+        .merge(federation::routes())
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

@@ -10,6 +10,8 @@
 //! | | nodes that prove their key by TLS, while a link with them is up | `GET /dashflow/files` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
+//! | | anybody, where `federation.origin` is set | `GET /.well-known/smcp/server` |
+//! | | origins that sign with their key, where `federation.origin` is set | `POST /federation/v1/invite`, `/federation/v1/join`, `/federation/v1/leave`, `/federation/v1/remove`, `/federation/v1/heads`, `PUT /federation/v1/send/{txn_id}`, `GET /federation/v1/channels/{channel}/events`, `/federation/v1/channels/{channel}/members`, `/federation/v1/health` |
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
 //!
@@ -26,6 +28,7 @@
 pub(crate) mod control;
 pub(crate) mod dashflow;
 mod events;
+mod federation;
 pub(crate) mod guards;
 pub(crate) mod health;
 mod journal;
@@ -44,6 +47,7 @@ mod signal;
 mod tests;
 
 use crate::driver::Handle;
+use crate::federation::Federation;
 use crate::link::Links;
 use crate::observe;
 use crate::store::journal::Journal;
@@ -82,7 +86,7 @@ impl From<&crate::config::Config> for Config {
     fn from(config: &crate::config::Config) -> Self {
         let limits = &config.limits;
         Self {
-            names: Names { hosts: config.http.hosts.clone(), origins: config.http.origins.clone(), configured: true },
+            names: Names { hosts: hosts(config), origins: config.http.origins.clone(), configured: true },
             trusted_proxies: config.trusted_proxies.clone(),
             admission: config.admission,
             limits: Limits {
@@ -98,8 +102,22 @@ impl From<&crate::config::Config> for Config {
     }
 }
 
+/// The names by which this node is called: those that are configured, and those by which other origins find it.
+fn hosts(config: &crate::config::Config) -> Vec<String> {
+    let federation = config.federation.iter();
+    let names = federation.flat_map(|federation| {
+        [federation.origin.name().to_owned(), federation.endpoint.host().to_string().to_ascii_lowercase()]
+    });
+    config.http.hosts.iter().cloned().chain(names).collect()
+}
+
 /// The network door: [`NETWORK`]. Needs a tokio runtime.
-pub(crate) fn network(handle: Handle, links: Links, journal: Option<Journal>, config: Config) -> Router {
+pub(crate) fn network(
+    handle: Handle,
+    links: Links,
+    (journal, federation): (Option<Journal>, Option<Federation>),
+    config: Config,
+) -> Router {
     let counted = (handle.clone(), observe::Door::Network);
     let body_max = config.limits.body_bytes;
     let names = config.names.clone();
@@ -116,7 +134,11 @@ pub(crate) fn network(handle: Handle, links: Links, journal: Option<Journal>, co
         .route("/rpc", get(rpc::rpc))
         .route("/openapi.json", get(openapi::document));
     let router = router.with_state(door.clone()).merge(links.router());
-    let router = if links.serves_webrtc() { router.merge(signals(door, links.clone(), false)) } else { router };
+    let router = if links.serves_webrtc() { router.merge(signals(door.clone(), links.clone(), false)) } else { router };
+    let router = match federation {
+        Some(federation) => router.merge(federation::router(door, federation, body_max)),
+        None => router,
+    };
     let router = router.layer(Extension(links)).layer(Extension(journal)).layer(DefaultBodyLimit::max(body_max));
     guards::guard(closed(router), names)
         .layer(middleware::from_fn_with_state(counted.0.clone(), problem::redact))

@@ -55,6 +55,8 @@ pub(crate) enum Code {
     WrongDestination,
     /// Written in the future.
     ClockSkew,
+    /// An origin shows another key than before, which the old one did not sign.
+    KeyChanged,
     /// Received before.
     Replayed,
     /// Its time is over.
@@ -67,6 +69,8 @@ pub(crate) enum Code {
     UnknownPeer,
     /// Nobody here listens to the channel.
     UnknownChannel,
+    /// Not a member of the channel.
+    NotMember,
     /// Not for this caller.
     Forbidden,
     /// It does not go together with what is there.
@@ -83,12 +87,14 @@ impl Code {
             Self::BadSignature => "bad_signature",
             Self::WrongDestination => "wrong_destination",
             Self::ClockSkew => "clock_skew",
+            Self::KeyChanged => "key_changed",
             Self::Replayed => "replayed",
             Self::Expired => "expired",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::UnknownPeer => "unknown_peer",
             Self::UnknownChannel => "unknown_channel",
+            Self::NotMember => "not_member",
             Self::Forbidden => "forbidden",
             Self::Conflict => "conflict",
             Self::Unavailable => "unavailable",

@@ -13,6 +13,7 @@ use crate::door;
 use crate::door::control;
 use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
+use crate::federation::{self, Federation};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
@@ -50,6 +51,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     mdns: Option<Mdns>,
     brokers: Option<Brokers>,
+    federating: Option<federation::Running>,
     pub(super) links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -78,6 +80,9 @@ impl Running {
         let leave = handle.ask(Ask::Leave { reason: reason.to_owned() });
         let _ = tokio::join!(timeout(END_TIME, leave), timeout(END_TIME, farewell));
         let rest = async {
+            if let Some(federating) = self.federating {
+                federating.end().await;
+            }
             handle.end().await;
             self.links.ended().await;
             for task in self.doors.into_iter().chain([self.driver, self.store]) {
@@ -228,13 +233,21 @@ pub(super) async fn assemble(
     };
     let (driver, handle) = Driver::new(setup);
     let own = ports.own();
+    let ports_own = own.clone();
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
     let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
     let (journaled, following) = (journal.clone(), follow.clone());
-    let surroundings = control::Around { links: &links, topics: topics.clone(), journal: journaled, follow: following };
+    let (federation, federating) = federate(&handle, &home, &config, ports_own).await?;
+    let surroundings = control::Around {
+        links: &links,
+        topics: topics.clone(),
+        journal: journaled,
+        follow: following,
+        federation: federation.clone(),
+    };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     let (records, taken) = mpsc::channel(GROUP_MAX);
@@ -245,7 +258,7 @@ pub(super) async fn assemble(
     follow.resume(followed.as_ref(), heads.as_ref());
     let reachable = door::Config::from(&config);
     let names = reachable.names.clone();
-    let router = door::network(handle.clone(), links.clone(), Some(journal.clone()), reachable);
+    let router = door::network(handle.clone(), links.clone(), (Some(journal.clone()), federation), reachable);
     let limits = limits(&config);
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
@@ -266,9 +279,22 @@ pub(super) async fn assemble(
         discovery,
         topics,
         journal,
-        running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
+        running: Mutex::new(Some(Running { mdns, brokers, federating, links, store, driver, doors, _home: home })),
         handle,
     })))
+}
+
+/// Begins to speak for an origin, where this node does.
+async fn federate(
+    handle: &Handle,
+    home: &Home,
+    config: &Config,
+    own_doors: Vec<SocketAddr>,
+) -> Result<(Option<Federation>, Option<federation::Running>), JoinError> {
+    let Some(settings) = config.federation.clone() else { return Ok((None, None)) };
+    let limits = (own_doors, config.limits.clock_skew);
+    let (federation, running) = Federation::start(settings, handle, &home.federation(), limits).await?;
+    Ok((Some(federation), Some(running)))
 }
 
 /// Writes records until nobody has any more; then everything is on the disk, and the data directory is let go.

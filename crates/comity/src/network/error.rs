@@ -3,6 +3,7 @@
 
 use crate::broker::CannotListen;
 use crate::config::ConfigError;
+use crate::federation::BadFederation;
 use crate::home::HomeError;
 use crate::store::StoreError;
 use crate::store::journal::JournalError;
@@ -75,6 +76,9 @@ pub enum JoinError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Federation.
+    #[error("federation cannot start: {0}")]
+    Federation(#[from] BadFederation),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -2,6 +2,7 @@
 //! its own, the journal. One SQLite file, one connection, one writer. It decides nothing: records come from the rules,
 //! and the rules hear when they are safe.
 
+pub(crate) mod federation;
 pub mod journal;
 mod schema;
 mod stored;

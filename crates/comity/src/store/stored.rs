@@ -18,6 +18,9 @@ use uuid::Uuid;
 #[error("not a stored record")]
 pub(super) struct BadRecord;
 
+/// The ways by which a message comes.
+const VIAS: [Via; 7] = [Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Gossip, Via::Federation, Via::Own];
+
 #[derive(Serialize, Deserialize)]
 struct StoredItem<'a> {
     id: Option<Uuid>,
@@ -126,7 +129,7 @@ pub(super) fn decode_item(arrival: u64, content: &[u8]) -> Result<Item, BadRecor
         message,
         trust: find(TRUSTS, Trust::name, &stored.trust)?,
         key: stored.key.map(NodeId::from_bytes),
-        via: find([Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Gossip, Via::Own], Via::name, &stored.via)?,
+        via: find(VIAS, Via::name, &stored.via)?,
         received_at: Timestamp::from_millis(stored.received_at),
     };
     Ok(Item { arrival, received })

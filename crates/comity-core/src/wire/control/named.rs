@@ -58,7 +58,7 @@ name! {
     Source, "source", Source::ALL;
     Way, "kind of link", [Way::Mesh, Way::Rtc, Way::RtcRelay];
     Trust, "trust level", [Trust::Unverified, Trust::Verified, Trust::Known];
-    Via, "way", [Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Gossip, Via::Own];
+    Via, "way", [Via::Link, Via::Post, Via::Events, Via::Rpc, Via::Gossip, Via::Federation, Via::Own];
     Presence, "presence", [Presence::Seen, Presence::Online, Presence::Stale, Presence::Unreachable, Presence::Offline];
 }
 

@@ -1,5 +1,6 @@
 //! What origins tell each other, in bytes. See `protocols/federation.md`.
 
 pub mod authorization;
+pub mod body;
 pub mod event;
 pub mod well_known;

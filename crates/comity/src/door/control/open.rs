@@ -9,6 +9,7 @@ use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
 use crate::door::{self, guards, metrics, page, problem};
 use crate::driver::Handle;
+use crate::federation::Federation;
 use crate::link::{self, Limits, Links};
 use crate::network::{Follow, Topics};
 use crate::observe;
@@ -90,6 +91,8 @@ pub(crate) struct Around<'a> {
     pub(crate) journal: Journal,
     /// The journals that it follows.
     pub(crate) follow: Follow,
+    /// Federation, if this node speaks for an origin.
+    pub(crate) federation: Option<Federation>,
 }
 
 /// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
@@ -118,11 +121,20 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let Around { links, topics, journal, follow } = around;
+    let Around { links, topics, journal, follow, federation } = around;
     let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
     let (journal, follow) = (Some(journal), Some(follow));
-    let surroundings =
-        Surroundings { data_dir, settings, policy, url: url.clone(), links: shared, topics, journal, follow };
+    let surroundings = Surroundings {
+        data_dir,
+        settings,
+        policy,
+        url: url.clone(),
+        links: shared,
+        topics,
+        journal,
+        follow,
+        federation,
+    };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
         let router = counted(port_routes(desk.clone(), sessions.clone(), config), handle);

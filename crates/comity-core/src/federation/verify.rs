@@ -1,0 +1,348 @@
+//! Whether the log of a channel is what its hub and its authors signed: for whoever has a copy of it, and knows whose the
+//! keys are. Nothing else is asked. See "Channels" in `protocols/federation.md`; the form of the log is in
+//! `docs/federation.md`.
+
+use super::roster::Change;
+use super::{ChannelId, Event, EventId, NotAChannel, Origin};
+use crate::id::NodeId;
+use crate::identity::signature::BadSignature;
+use crate::time::Timestamp;
+use crate::wire::federation::event::{self, BadEvent};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Gaps that are told of, at most.
+const GAPS_MAX: usize = 100;
+
+/// Checks the log of a channel, event by event.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    channel: ChannelId,
+    /// Whose copy it is: what that origin was no member for is not in it.
+    member: Option<Origin>,
+    keys: BTreeMap<Origin, Vec<Key>>,
+    first: Option<u64>,
+    /// The number, id and term of the last event.
+    last: Option<(u64, EventId, u64)>,
+    authors: BTreeMap<Origin, u64>,
+    gaps: Vec<Gap>,
+    events: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    key: NodeId,
+    /// It counts for what was signed before this.
+    until: Option<Timestamp>,
+}
+
+/// Events of an author that are not in the line: its hub refused them, or held them back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose.
+    pub author: Origin,
+    /// The first that is missing.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+/// What was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The channel.
+    pub channel: ChannelId,
+    /// How many events.
+    pub events: u64,
+    /// The number of the first.
+    pub first: Option<u64>,
+    /// The number and id of the last.
+    pub last: Option<(u64, EventId)>,
+    /// Whose events there are.
+    pub authors: Vec<Origin>,
+    /// Events of authors that are missing.
+    pub gaps: Vec<Gap>,
+}
+
+/// Why a log does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLog {
+    /// Its first line.
+    #[error("the first line says the channel and the keys: {0}")]
+    Head(String),
+    /// An event cannot be read.
+    #[error(transparent)]
+    Event(#[from] BadEvent),
+    /// It is of another channel.
+    #[error("it is of another channel: {0}")]
+    Channel(ChannelId),
+    /// A signature is wrong.
+    #[error("{whose} signature: {why}")]
+    Signature {
+        /// The author's or the hub's.
+        whose: &'static str,
+        /// Why.
+        why: BadSignature,
+    },
+    /// The key that signed is none of the origin's.
+    #[error("{key} is no key of {origin}, or was none any more")]
+    Key {
+        /// Whose it should be.
+        origin: Origin,
+        /// The key.
+        key: NodeId,
+    },
+    /// It has another number than the next.
+    #[error("it is event {found}, and {wanted} comes next")]
+    Number {
+        /// The next.
+        wanted: u64,
+        /// Its own.
+        found: u64,
+    },
+    /// It does not name the event before it.
+    #[error("event {0} does not name the event before it")]
+    Previous(u64),
+    /// Its term is below the one before.
+    #[error("event {0} is of an earlier term than the event before it")]
+    Term(u64),
+    /// Its author has said something with this number, or a later one.
+    #[error("{author} has said its number {number} before")]
+    Repeated {
+        /// Who.
+        author: Origin,
+        /// The number.
+        number: u64,
+    },
+}
+
+impl Verifier {
+    /// Begins with the first line of a log: `{"channel","keys":{origin:[key, or {"key","until"}]},"member"?}`.
+    ///
+    /// # Errors
+    /// [`BadLog::Head`].
+    pub fn begin(head: &Value) -> Result<Self, BadLog> {
+        let bad = |why: &str| BadLog::Head(why.to_owned());
+        let text = |name: &str| head.get(name).and_then(Value::as_str);
+        let channel = text("channel").ok_or_else(|| bad("a channel is wanted at /channel"))?;
+        let channel = channel.parse().map_err(|why: NotAChannel| bad(&why.to_string()))?;
+        let member = text("member").map(str::parse).transpose().map_err(|_| bad("an origin is wanted at /member"))?;
+        let keys = head.get("keys").and_then(Value::as_object).ok_or_else(|| bad("an object is wanted at /keys"))?;
+        let keys = keys.iter().map(|(origin, keys)| {
+            let wrong = || bad(&format!("keys are wanted at /keys/{origin}"));
+            let keys = keys.as_array().ok_or_else(wrong)?.iter().map(|key| Key::read(key).ok_or_else(wrong));
+            Ok((origin.parse().map_err(|_| wrong())?, keys.collect::<Result<_, _>>()?))
+        });
+        Ok(Self {
+            channel,
+            member,
+            keys: keys.collect::<Result<_, BadLog>>()?,
+            first: None,
+            last: None,
+            authors: BTreeMap::new(),
+            gaps: Vec::new(),
+            events: 0,
+        })
+    }
+
+    /// Checks the next event.
+    ///
+    /// # Errors
+    /// [`BadLog`]: it, or one that should stand before it, is not what was signed.
+    pub fn event(&mut self, value: &Value) -> Result<(), BadLog> {
+        let event = event::read(value)?;
+        let Event { authored, order } = &event;
+        if authored.channel != self.channel {
+            return Err(BadLog::Channel(authored.channel.clone()));
+        }
+        let hub = self.channel.hub();
+        self.check_key(hub, &order.key, order.at)?;
+        let signed = order.verify(&self.channel, authored.id);
+        signed.map_err(|why| BadLog::Signature { whose: "its hub's", why })?;
+        let signer = if authored.attested.is_some() { hub } else { &authored.origin };
+        self.check_key(signer, &authored.key, authored.at)?;
+        authored.verify().map_err(|why| BadLog::Signature { whose: "its author's", why })?;
+        let begins = self.begins(&event);
+        match self.last {
+            Some((last, ..)) if order.seq != last + 1 && !(begins && order.seq > last) => {
+                return Err(BadLog::Number { wanted: last + 1, found: order.seq });
+            }
+            Some((last, id, _)) if order.seq == last + 1 && order.prev != Some(id) => {
+                return Err(BadLog::Previous(order.seq));
+            }
+            Some((_, _, term)) if order.term < term => return Err(BadLog::Term(order.seq)),
+            None if order.seq == 1 && order.prev.is_some() => return Err(BadLog::Previous(1)),
+            None if order.seq != 1 && !begins => return Err(BadLog::Number { wanted: 1, found: order.seq }),
+            _ => {}
+        }
+        if begins {
+            // What others said meanwhile was not for this origin.
+            let own = self.member.clone();
+            self.authors.retain(|author, _| Some(author) == own.as_ref());
+        }
+        self.note_author(&event)?;
+        self.first.get_or_insert(order.seq);
+        self.last = Some((order.seq, authored.id, order.term));
+        self.events += 1;
+        Ok(())
+    }
+
+    fn note_author(&mut self, event: &Event) -> Result<(), BadLog> {
+        let Some(number) = event.authored.author_seq else { return Ok(()) };
+        let author = &event.authored.origin;
+        match self.authors.insert(author.clone(), number) {
+            Some(last) if number <= last => Err(BadLog::Repeated { author: author.clone(), number }),
+            Some(last) if number > last + 1 && self.gaps.len() < GAPS_MAX => {
+                self.gaps.push(Gap { author: author.clone(), first: last + 1, last: number - 1 });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what the owner of this copy sees begins with this event.
+    fn begins(&self, event: &Event) -> bool {
+        let is_own = self.member.as_ref().is_none_or(|member| *member == event.authored.origin);
+        is_own && Change::of(&event.authored) == Ok(Some(Change::Joined))
+    }
+
+    fn check_key(&self, origin: &Origin, key: &NodeId, at: Timestamp) -> Result<(), BadLog> {
+        let keys = self.keys.get(origin).map_or(&[][..], Vec::as_slice);
+        let counts = |known: &Key| known.key == *key && known.until.is_none_or(|until| at < until);
+        if keys.iter().any(counts) { Ok(()) } else { Err(BadLog::Key { origin: origin.clone(), key: *key }) }
+    }
+
+    /// What was verified so far.
+    pub fn end(self) -> Verified {
+        Verified {
+            channel: self.channel,
+            events: self.events,
+            first: self.first,
+            last: self.last.map(|(seq, id, _)| (seq, id)),
+            authors: self.authors.into_keys().collect(),
+            gaps: self.gaps,
+        }
+    }
+}
+
+impl Key {
+    fn read(value: &Value) -> Option<Self> {
+        let (key, until) = match value {
+            Value::String(key) => (key.as_str(), None),
+            other => {
+                let until = other.get("until").map(|until| Timestamp::parse(until.as_str()?));
+                (other.get("key")?.as_str()?, until)
+            }
+        };
+        let until = match until {
+            Some(until) => Some(until?),
+            None => None,
+        };
+        Some(Self { key: key.parse().ok()?, until })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::federation::event::{Authored, Draft, Order};
+    use crate::identity::key::KeyPair;
+    use serde_json::json;
+
+    fn key(number: u8) -> KeyPair {
+        KeyPair::from_seed([number; 32])
+    }
+
+    fn at() -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    fn origin(name: &str) -> Origin {
+        format!("{name}.test").parse().expect("an origin")
+    }
+
+    /// A line of `alpha` (key 1), in which `beta` (key 2) says every second event.
+    fn line(count: u64) -> Vec<Value> {
+        let channel: ChannelId = "!a:alpha.test".parse().expect("a channel");
+        let (mut events, mut prev) = (Vec::new(), None);
+        for seq in 1..=count {
+            let (author, keys) = if seq % 2 == 0 { (origin("beta"), key(2)) } else { (origin("alpha"), key(1)) };
+            let draft = Draft {
+                channel: &channel,
+                kind: "message",
+                origin: &author,
+                author_seq: Some(seq.div_ceil(2)),
+                at: at(),
+                data: &json!({"n": seq}),
+                prev_seen: prev,
+                attested: None,
+            };
+            let authored = Authored::sign(&keys, &draft);
+            let order = Order::sign(&key(1), (&channel, authored.id), (seq, prev), (at(), 1));
+            prev = Some(authored.id);
+            events.push(event::to_value(&Event { authored, order }));
+        }
+        events
+    }
+
+    fn head() -> Value {
+        json!({
+            "channel": "!a:alpha.test",
+            "keys": {"alpha.test": [key(1).node().to_string()], "beta.test": [{"key": key(2).node().to_string()}]},
+        })
+    }
+
+    fn verify(head: &Value, events: &[Value]) -> Result<Verified, (usize, BadLog)> {
+        let mut verifier = Verifier::begin(head).map_err(|bad| (0, bad))?;
+        for (place, event) in events.iter().enumerate() {
+            verifier.event(event).map_err(|bad| (place + 1, bad))?;
+        }
+        Ok(verifier.end())
+    }
+
+    #[test]
+    fn a_log_is_what_was_signed() {
+        let verified = verify(&head(), &line(6)).expect("it holds");
+        assert_eq!((verified.events, verified.first, verified.gaps.len()), (6, Some(1), 0));
+        assert_eq!(verified.last.map(|(seq, _)| seq), Some(6));
+        assert_eq!(verified.authors, [origin("alpha"), origin("beta")]);
+    }
+
+    #[test]
+    fn each_change_is_found_where_it_is() {
+        let found = |change: fn(&mut Vec<Value>)| {
+            let mut events = line(6);
+            change(&mut events);
+            verify(&head(), &events).expect_err("it does not hold")
+        };
+        assert_eq!(found(|events| drop(events.remove(2))), (3, BadLog::Number { wanted: 3, found: 4 }));
+        assert_eq!(found(|events| events.swap(2, 3)), (3, BadLog::Number { wanted: 3, found: 4 }));
+        assert_eq!(found(|events| events.insert(2, events[1].clone())), (3, BadLog::Number { wanted: 3, found: 2 }));
+        assert_eq!(found(|events| drop(events.remove(0))), (1, BadLog::Number { wanted: 1, found: 2 }));
+        assert!(matches!(found(|events| events[3]["data"]["n"] = json!(5)), (4, BadLog::Event(BadEvent::Id { .. }))));
+        assert!(matches!(found(|events| events[3]["hub_ts"] = json!(5)), (4, BadLog::Signature { .. })));
+        assert!(matches!(found(|events| events[3]["seq"] = json!(5)), (4, BadLog::Signature { .. })));
+        assert!(matches!(found(|events| events[3]["sig"] = events[1]["sig"].clone()), (4, BadLog::Signature { .. })));
+        assert!(matches!(
+            found(|events| events[3]["hub_key_id"] = events[3]["key_id"].clone()),
+            (4, BadLog::Key { .. })
+        ));
+    }
+
+    #[test]
+    fn keys_count_for_their_origin_and_their_time() {
+        let mut other = head();
+        other["keys"]["beta.test"] = json!([key(3).node().to_string()]);
+        assert!(matches!(verify(&other, &line(2)), Err((2, BadLog::Key { .. }))));
+        other["keys"]["beta.test"] = json!([{"key": key(2).node().to_string(), "until": at().to_string()}]);
+        assert!(matches!(verify(&other, &line(2)), Err((2, BadLog::Key { .. }))));
+        let later = at() + std::time::Duration::from_millis(1);
+        other["keys"]["beta.test"] = json!([{"key": key(2).node().to_string(), "until": later.to_string()}]);
+        assert!(verify(&other, &line(2)).is_ok());
+        for head in
+            [json!({}), json!({"channel": "a", "keys": {}}), json!({"channel": "!a:alpha.test", "keys": {"x": 1}})]
+        {
+            assert!(matches!(verify(&head, &[]), Err((0, BadLog::Head(_)))));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Bodies of requests between origins, and of their answers. See the table of calls in `protocols/federation.md`. Events
+//! in them are read and written in `wire/federation/event.rs`.
+
+use crate::federation::hub::{Delay, Outcome, Refusal};
+use crate::federation::roster::Forbidden;
+use crate::federation::{ChannelId, EventId, Origin};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Events in one transaction, at most.
+pub const EVENTS_MAX: usize = 50;
+
+/// Events in one answer to a question for events, at most.
+pub const PAGE_MAX: u64 = 500;
+
+/// Channels in one question for heads, at most.
+pub const HEADS_MAX: usize = 500;
+
+/// Longest id of a transaction or call, bytes.
+pub const ID_MAX: usize = 128;
+
+/// The paths of what origins ask each other, below an origin's endpoint.
+pub mod path {
+    /// `POST` [`super::Invite`]: [`super::Invited`].
+    pub const INVITE: &str = "/federation/v1/invite";
+    /// `POST` [`super::Membership`]: [`super::Processed`].
+    pub const JOIN: &str = "/federation/v1/join";
+    /// `POST` [`super::Membership`]: [`super::Processed`].
+    pub const LEAVE: &str = "/federation/v1/leave";
+    /// `POST` [`super::Membership`]: [`super::Processed`].
+    pub const REMOVE: &str = "/federation/v1/remove";
+    /// `PUT` [`super::Transaction`]: [`super::Processed`].
+    pub const SEND: &str = "/federation/v1/send/{txn_id}";
+    /// `GET ?after=&before=&limit=`: [`super::Page`].
+    pub const EVENTS: &str = "/federation/v1/channels/{channel}/events";
+    /// `GET`: [`super::Members`].
+    pub const MEMBERS: &str = "/federation/v1/channels/{channel}/members";
+    /// `POST` [`super::HeadsWanted`]: [`super::Heads`].
+    pub const HEADS: &str = "/federation/v1/heads";
+    /// `POST`: a call of a tool.
+    pub const CALL: &str = "/federation/v1/call";
+    /// `GET`: the tools that are open to the caller.
+    pub const CAPABILITIES: &str = "/federation/v1/capabilities";
+    /// `GET`: [`super::Health`].
+    pub const HEALTH: &str = "/federation/v1/health";
+}
+
+/// An invitation to a channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The channel.
+    pub channel: String,
+    /// Who invites: the channel's origin.
+    pub inviter: String,
+    /// Who is invited.
+    pub invitee: String,
+    /// What a new member may see of the time before: `joined` (nothing) or `all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    /// Who is a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<String>>,
+    /// What the channel is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+}
+
+/// What becomes of an invitation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invited {
+    /// Whether it was accepted.
+    pub accepted: bool,
+    /// Whether a person decides.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pending: bool,
+    /// The last event that the invited origin has of the channel: 0 for none.
+    #[serde(default)]
+    pub events_since: u64,
+    /// The event by which it joins, where it does so at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// An event by which an origin joins or leaves, or is removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The channel.
+    pub channel: String,
+    /// The event.
+    pub event: Value,
+}
+
+/// Events that an origin sends: its own to a hub, or a hub's to a member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// Who sends them.
+    pub origin: String,
+    /// When, Unix milliseconds.
+    pub origin_server_ts: u64,
+    /// The events, in order.
+    pub events: Vec<Value>,
+}
+
+/// What became of the events of a transaction.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Processed {
+    /// Ids of those that are kept now, as they were submitted.
+    pub processed: Vec<String>,
+    /// The others.
+    pub rejected: Vec<Rejected>,
+}
+
+/// An event that was not taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Its id, if it could be read.
+    pub id: String,
+    /// Why, for programs.
+    pub code: String,
+    /// Why, for people.
+    pub detail: String,
+    /// Whether it may be sent again: it was not judged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retry: bool,
+    /// The number of the author's event that comes first, where that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+}
+
+impl Rejected {
+    /// What an outcome is called; `None` for an event that was taken.
+    pub fn of(id: &EventId, outcome: Outcome) -> Option<Self> {
+        let (code, detail, retry, expected) = match outcome {
+            Outcome::Taken => return None,
+            Outcome::Refused(why) => (code_of(why), why.to_string(), false, None),
+            Outcome::Later(Delay::Gap { expected }) => {
+                ("unavailable", Delay::Gap { expected }.to_string(), true, Some(expected))
+            }
+            Outcome::Later(delay @ Delay::TooFast { .. }) => ("rate_limited", delay.to_string(), true, None),
+            Outcome::Later(Delay::Unavailable) => ("unavailable", Delay::Unavailable.to_string(), true, None),
+        };
+        Some(Self { id: id.to_string(), code: code.to_owned(), detail, retry, expected })
+    }
+
+    /// What it says to the author of an own event.
+    pub fn outcome(&self) -> Outcome {
+        match (self.code.as_str(), self.expected) {
+            ("unavailable", Some(expected)) => Outcome::Later(Delay::Gap { expected }),
+            ("unavailable" | "rate_limited", _) => Outcome::Later(Delay::Unavailable),
+            _ if self.retry => Outcome::Later(Delay::Unavailable),
+            ("not_member", _) => Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)),
+            ("conflict", _) => Outcome::Refused(Refusal::Repeated),
+            ("too_large", _) => Outcome::Refused(Refusal::Full),
+            ("forbidden", _) => Outcome::Refused(Refusal::Forbidden(Forbidden::NotAdmin)),
+            _ => Outcome::Refused(Refusal::Forbidden(Forbidden::Unknown)),
+        }
+    }
+}
+
+fn code_of(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Forbidden(Forbidden::NotMember | Forbidden::NotInvited) => "not_member",
+        Refusal::Forbidden(Forbidden::Unknown) => "bad_request",
+        Refusal::Forbidden(Forbidden::Idle) | Refusal::Repeated => "conflict",
+        Refusal::Forbidden(Forbidden::NotAdmin | Forbidden::Full) | Refusal::NotYours => "forbidden",
+        Refusal::Full => "too_large",
+    }
+}
+
+/// Events of a channel, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// The events, each in its place.
+    pub events: Vec<Value>,
+    /// The last one that the asker may see.
+    pub head: Head,
+    /// What to ask `after` (or `before`) for more; absent when there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Where a line ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Head {
+    /// The number of its last event: 0 for none.
+    pub seq: u64,
+    /// Its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// Who is a member of a channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Members {
+    /// The channel.
+    pub channel: String,
+    /// Its members and those who are invited.
+    pub members: Vec<Member>,
+}
+
+/// How an origin stands in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The origin.
+    pub origin: String,
+    /// `invited`, `joined`, `left` or `removed`.
+    pub state: String,
+    /// The event by which it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}
+
+/// A question for heads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadsWanted {
+    /// The channels.
+    pub channels: Vec<String>,
+}
+
+/// Where lines end.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Heads {
+    /// Of each channel that the asker is a member of. The protocol does not say whether these are a list or an object by
+    /// channel: both are read.
+    #[serde(deserialize_with = "read_heads")]
+    pub heads: Vec<ChannelHead>,
+}
+
+fn read_heads<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<ChannelHead>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<ChannelHead>),
+        ByChannel(std::collections::BTreeMap<String, Head>),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::List(heads) => heads,
+        Written::ByChannel(heads) => heads.into_iter().map(|(channel, head)| ChannelHead { channel, head }).collect(),
+    })
+}
+
+/// Where the line of a channel ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelHead {
+    /// The channel.
+    pub channel: String,
+    /// Where.
+    #[serde(flatten)]
+    pub head: Head,
+}
+
+/// How an origin is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, `degraded` or `failing`.
+    pub status: String,
+    /// The version of the program.
+    pub version: String,
+    /// How each component is.
+    pub components: std::collections::BTreeMap<String, String>,
+    /// How busy it is: calls under way, and events that wait.
+    pub load: Value,
+}
+
+/// The path of a transaction.
+pub fn send_path(txn: &str) -> String {
+    SEND_BEFORE.to_owned() + txn
+}
+
+const SEND_BEFORE: &str = "/federation/v1/send/";
+
+/// The path of a channel's events. Its id needs no encoding in a path (RFC 3986, `pchar`).
+pub fn events_path(channel: &ChannelId, after: u64, limit: u64) -> String {
+    format!("/federation/v1/channels/{channel}/events?after={after}&limit={limit}")
+}
+
+/// The path of a channel's members.
+pub fn members_path(channel: &ChannelId) -> String {
+    format!("/federation/v1/channels/{channel}/members")
+}
+
+/// Reads an origin in a body.
+///
+/// # Errors
+/// The sentence for whoever wrote it.
+pub fn read_origin(text: &str) -> Result<Origin, String> {
+    text.parse().map_err(|why: crate::federation::NotAnOrigin| why.to_string())
+}

@@ -1,0 +1,478 @@
+//! What other origins ask of this one, once it is proven who they are. See the table of calls in
+//! `protocols/federation.md`.
+
+use super::proof::BadProof;
+use super::run::{Begun, Sight, Told};
+use super::{Federation, Invited};
+use crate::store::federation::{Batch, Direction, Invitation, Write};
+use comity_core::federation::hub::{Delay, Outcome};
+use comity_core::federation::roster::{Change, Standing};
+use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
+use comity_core::id::PeerId;
+use comity_core::throttle::Sender;
+use comity_core::time::Timestamp;
+use comity_core::wire::federation::body::{
+    self, ChannelHead, EVENTS_MAX, HEADS_MAX, Head, Heads, HeadsWanted, Health, ID_MAX, Invite, Member, Members,
+    Membership, PAGE_MAX, Processed, Rejected, Transaction,
+};
+use comity_core::wire::federation::event::{self as wire, Submitted};
+use comity_core::wire::federation::well_known::{self, WellKnown};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// How long a transaction is remembered.
+const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long until what is under way may be asked for again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of events in one answer, about.
+const PAGE_BYTES: usize = 900 * 1024;
+
+/// Seconds of an hour.
+const SECONDS: u32 = 3600;
+
+/// Why another origin gets no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAnswered {
+    /// A field of what it sent is wrong.
+    #[error("{detail}")]
+    Bad {
+        /// Which, as a JSON pointer.
+        pointer: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// It is no member.
+    #[error("{0} is not a member of this channel")]
+    NotMember(Origin),
+    /// It may not.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// Another transaction has this id.
+    #[error("another transaction had this id")]
+    Conflict,
+    /// Too much at once.
+    #[error("too many invitations")]
+    TooMany {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(&'static str),
+}
+
+impl NotAnswered {
+    fn bad(pointer: &str, detail: impl Into<String>) -> Self {
+        Self::Bad { pointer: pointer.to_owned(), detail: detail.into() }
+    }
+
+    const ENDED: Self = Self::Unavailable("the node is leaving");
+    const DISK: Self = Self::Unavailable("the disk does not take it");
+}
+
+/// What is done with one event of a transaction.
+enum Part {
+    /// It is an author's own, for this hub; with the id under which the author knows it.
+    Own(Arc<Authored>, String),
+    /// It is of the line of the sender's channel.
+    Line(Box<Event>),
+    /// It is not looked at any further.
+    Rejected(Rejected),
+}
+
+impl Federation {
+    /// What this origin says of itself.
+    pub(crate) fn well_known(&self) -> Value {
+        let config = &self.0.config;
+        let document = WellKnown {
+            endpoint: config.endpoint.clone(),
+            version: well_known::VERSION.to_owned(),
+            components: ["naomi", "vendela"].map(str::to_owned).to_vec(),
+            key: self.0.handle.me().node(),
+            rotations: Vec::new(),
+            card: Some(self.0.handle.hello().borrow().card.clone()),
+        };
+        document.to_value()
+    }
+
+    /// How this origin is.
+    pub(crate) async fn health(&self) -> Result<Health, NotAnswered> {
+        let around = self.ask(Told::LookAround).await.ok_or(NotAnswered::ENDED)?;
+        let waiting: u64 = around.outboxes.values().map(|(waiting, _)| waiting).sum();
+        let is_well = around.rooms.iter().all(|room| room.is_caught_up);
+        let status = if is_well { "ok" } else { "degraded" };
+        let components = [("naomi".to_owned(), status.to_owned()), ("vendela".to_owned(), "ok".to_owned())];
+        Ok(Health {
+            status: status.to_owned(),
+            version: self.0.handle.me().about().version.clone(),
+            components: components.into(),
+            load: json!({ "events_waiting": waiting }),
+        })
+    }
+
+    /// A transaction of another origin: the answer, as JSON. `body` is what came.
+    pub(crate) async fn transaction(
+        &self,
+        (from, at): (&Origin, Timestamp),
+        id: &str,
+        (body, hash): (Value, [u8; 32]),
+    ) -> Result<String, NotAnswered> {
+        if !(1..=ID_MAX).contains(&id.len()) {
+            return Err(NotAnswered::bad("", "the id of a transaction has 1 to 128 bytes"));
+        }
+        let key = (from.clone(), id.to_owned());
+        {
+            let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            match under_way.get(&key) {
+                Some(other) if *other != hash => return Err(NotAnswered::Conflict),
+                Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
+                None => drop(under_way.insert(key.clone(), hash)),
+            }
+        }
+        let answer = self.begun_transaction((from, at), id, (body, hash)).await;
+        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        answer
+    }
+
+    async fn begun_transaction(
+        &self,
+        (from, at): (&Origin, Timestamp),
+        id: &str,
+        (body, hash): (Value, [u8; 32]),
+    ) -> Result<String, NotAnswered> {
+        match self.0.lines.transaction(from, id).await {
+            Ok(Some((other, _))) if other != hash => return Err(NotAnswered::Conflict),
+            Ok(Some((_, Some(answer)))) => return Ok(answer),
+            Ok(_) => {}
+            Err(_) => return Err(NotAnswered::DISK),
+        }
+        let transaction: Transaction =
+            serde_json::from_value(body).map_err(|bad| NotAnswered::bad("", bad.to_string()))?;
+        if transaction.origin != from.as_str() {
+            return Err(NotAnswered::bad("/origin", format!("this request is signed by {from}")));
+        }
+        if transaction.events.len() > EVENTS_MAX {
+            return Err(NotAnswered::bad("/events", format!("at most {EVENTS_MAX} events are allowed")));
+        }
+        let until = self.0.handle.now().wall + TRANSACTION_KEPT;
+        let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
+        // Before what it changes.
+        let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+        let processed = self.process((from, at), &transaction.events).await?;
+        let answer = serde_json::to_string(&processed).expect("texts are JSON");
+        let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
+        // What may be sent again is judged anew.
+        if processed.rejected.iter().all(|rejected| !rejected.retry) {
+            let _ = self.0.disk.send(Batch { writes: vec![ended], done: None }).await;
+        }
+        Ok(answer)
+    }
+
+    /// An event by which an origin joins or leaves a channel of this hub, or by which this one was removed.
+    pub(crate) async fn membership(
+        &self,
+        (from, at): (&Origin, Timestamp),
+        wanted: Membership,
+        kind: &str,
+    ) -> Result<Processed, NotAnswered> {
+        if wanted.event.get("type").and_then(Value::as_str) != Some(kind) {
+            return Err(NotAnswered::bad("/event/type", format!("{kind} is wanted")));
+        }
+        let named = wanted.event.get("channel").or_else(|| wanted.event.get("room")).and_then(Value::as_str);
+        if named != Some(wanted.channel.as_str()) {
+            return Err(NotAnswered::bad("/event/channel", "the event is of another channel"));
+        }
+        self.process((from, at), &[wanted.event]).await
+    }
+
+    /// Takes events of another origin: its own for channels of this hub, or those of a channel that it orders.
+    async fn process(&self, (from, at): (&Origin, Timestamp), events: &[Value]) -> Result<Processed, NotAnswered> {
+        let mut own: BTreeMap<ChannelId, Vec<(usize, Arc<Authored>, String)>> = BTreeMap::new();
+        let mut lines: BTreeMap<ChannelId, Vec<(usize, Event)>> = BTreeMap::new();
+        let mut outcomes: Vec<Result<String, Rejected>> = Vec::with_capacity(events.len());
+        for (place, value) in events.iter().enumerate() {
+            let part = self.part(from, value).await;
+            match part {
+                Part::Own(authored, id) => {
+                    outcomes.push(Ok(id.clone()));
+                    own.entry(authored.channel.clone()).or_default().push((place, authored, id));
+                }
+                Part::Line(event) => {
+                    outcomes.push(Ok(event.authored.id.to_string()));
+                    lines.entry(event.authored.channel.clone()).or_default().push((place, *event));
+                }
+                Part::Rejected(rejected) => outcomes.push(Err(rejected)),
+            }
+        }
+        for (channel, events) in own {
+            self.submit(from, channel, events, &mut outcomes).await;
+        }
+        for (channel, events) in lines {
+            self.deliver(channel, at, events, &mut outcomes).await;
+        }
+        let mut processed = Processed::default();
+        for outcome in outcomes {
+            match outcome {
+                Ok(id) => processed.processed.push(id),
+                Err(rejected) => processed.rejected.push(rejected),
+            }
+        }
+        Ok(processed)
+    }
+
+    /// What one event is.
+    async fn part(&self, from: &Origin, value: &Value) -> Part {
+        let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = crate::door::shown::text(id, ID_MAX);
+        let rejected = |code: &str, detail: String, retry: bool| {
+            Part::Rejected(Rejected { id: id.clone(), code: code.to_owned(), detail, retry, expected: None })
+        };
+        let bad = |bad: BadProof| rejected(bad.code(), bad.to_string(), bad.may_change());
+        let is_line = value.get("hub_sig").is_some();
+        let channel = value.get("channel").or_else(|| value.get("room")).and_then(Value::as_str);
+        let channel = match channel.map(str::parse::<ChannelId>) {
+            Some(Ok(channel)) => channel,
+            _ => {
+                return rejected("bad_request", "a channel (!<name>:<origin>) is wanted at /channel".to_owned(), false);
+            }
+        };
+        if is_line && channel.hub() == from {
+            return match self.0.sender.proof.event(&channel, value).await {
+                Ok(event) => Part::Line(Box::new(event)),
+                Err(why) => bad(why),
+            };
+        }
+        if channel.hub() != self.origin() {
+            return rejected(
+                "forbidden",
+                format!("{} orders this channel, not {}", channel.hub(), self.origin()),
+                false,
+            );
+        }
+        match wire::read_submitted(value) {
+            Ok(Submitted::Signed(authored)) if authored.attested.is_some() => {
+                rejected("bad_request", "only a hub attests events".to_owned(), false)
+            }
+            Ok(Submitted::Signed(authored)) => match self.0.sender.proof.authored(&authored).await {
+                Ok(()) => {
+                    let id = authored.id.to_string();
+                    Part::Own(Arc::new(*authored), id)
+                }
+                Err(why) => bad(why),
+            },
+            Ok(Submitted::Unsigned(unsigned)) if unsigned.origin == *from => {
+                let said = (unsigned.kind.as_str(), &unsigned.data);
+                let attested = self.0.sender.attest(&channel, from, said, (&unsigned.id, unsigned.at));
+                Part::Own(Arc::new(attested), unsigned.id)
+            }
+            Ok(Submitted::Unsigned(_)) => {
+                rejected("forbidden", "an origin submits its own events only".to_owned(), false)
+            }
+            Err(why) => bad(why.into()),
+        }
+    }
+
+    async fn submit(
+        &self,
+        from: &Origin,
+        channel: ChannelId,
+        events: Vec<(usize, Arc<Authored>, String)>,
+        into: &mut [Result<String, Rejected>],
+    ) {
+        let authored = events.iter().map(|(_, authored, _)| authored.clone()).collect();
+        let (from, named) = (from.clone(), channel.clone());
+        let outcomes = self.ask(|reply| Told::Submitted { from, channel: named, events: authored, reply }).await;
+        let outcomes: Vec<Outcome> = match outcomes {
+            Some(outcomes) => outcomes,
+            // Nobody answers for a channel that there is not.
+            None => Vec::new(),
+        };
+        for (at, (place, authored, id)) in events.into_iter().enumerate() {
+            let rejected = match outcomes.get(at) {
+                Some(outcome) => Rejected::of(&authored.id, *outcome),
+                None => Some(Rejected {
+                    id: id.clone(),
+                    code: "unknown_channel".to_owned(),
+                    detail: format!("there is no channel {channel}"),
+                    retry: false,
+                    expected: None,
+                }),
+            };
+            if let Some(rejected) = rejected {
+                into[place] = Err(Rejected { id, ..rejected });
+            }
+        }
+    }
+
+    async fn deliver(
+        &self,
+        channel: ChannelId,
+        at: Timestamp,
+        events: Vec<(usize, Event)>,
+        into: &mut [Result<String, Rejected>],
+    ) {
+        let (places, events): (Vec<(usize, u64, EventId)>, Vec<Event>) =
+            events.into_iter().map(|(place, event)| ((place, event.order.seq, event.authored.id), event)).unzip();
+        let taken = self.ask(|reply| Told::Delivered { channel, events, at, reply }).await;
+        for (place, seq, id) in places {
+            if taken.is_none_or(|taken| seq > taken.upto) {
+                let rejected = Rejected::of(&id, Outcome::Later(Delay::Unavailable));
+                into[place] = rejected.map_or(Ok(id.to_string()), Err);
+            }
+        }
+    }
+
+    /// Events of a channel, for an origin that may see them: a [`body::Page`], as JSON.
+    pub(crate) async fn page(
+        &self,
+        from: &Origin,
+        channel: &str,
+        (direction, limit): (Direction, u64),
+    ) -> Result<String, NotAnswered> {
+        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
+        let sight = self.sight(from, &channel).await?;
+        let (first, last) = sight.view;
+        let limit = limit.clamp(1, PAGE_MAX);
+        let rows = self.0.lines.events(sight.number, direction, (first, last), limit + 1).await;
+        let mut rows = rows.map_err(|_| NotAnswered::DISK)?;
+        let mut bytes = 0;
+        let fits = rows.iter().take_while(|row| {
+            bytes += row.body.len();
+            bytes <= PAGE_BYTES
+        });
+        let kept = fits.count().max(1).min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let more = rows.len() > kept;
+        rows.truncate(kept);
+        let next = rows.last().filter(|_| more).map(|row| row.number);
+        let head = self.0.lines.events(sight.number, Direction::After(last.saturating_sub(1)), (first, last), 1).await;
+        let head = head.map_err(|_| NotAnswered::DISK)?.pop();
+        let head = head.map_or_else(Head::default, |row| Head { seq: row.number, id: Some(row.id.to_string()) });
+        let (head, next) = (json!(head), next.map_or(String::new(), |next| format!(",\"next\":{next}")));
+        let events: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
+        Ok(format!("{{\"events\":[{}],\"head\":{head}{next}}}", events.join(",")))
+    }
+
+    /// Who is a member of a channel, for one of them.
+    pub(crate) async fn members(&self, from: &Origin, channel: &str) -> Result<Members, NotAnswered> {
+        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
+        let sight = self.sight(from, &channel).await?;
+        if !sight.roster.is_member(from) {
+            return Err(NotAnswered::NotMember(from.clone()));
+        }
+        let members = sight.roster.standings().map(|(origin, standing)| member(origin, standing)).collect();
+        Ok(Members { channel: channel.to_string(), members })
+    }
+
+    /// What an origin may see of a channel. Whether there is one is nobody's business but its members'.
+    async fn sight(&self, from: &Origin, channel: &ChannelId) -> Result<Sight, NotAnswered> {
+        let (channel, origin) = (channel.clone(), from.clone());
+        let is_hubs = channel.hub() == from;
+        let looked = self.ask(|reply| Told::Look { channel, origin, reply }).await.ok_or(NotAnswered::ENDED)?;
+        let sight = looked.ok_or_else(|| NotAnswered::NotMember(from.clone()))?;
+        match sight.standing {
+            Standing::Removed { since: None, .. } => Err(NotAnswered::NotMember(from.clone())),
+            // A hub that lost its line asks its members for all of it.
+            _ if is_hubs => Ok(Sight { view: (1, sight.whole), ..sight }),
+            _ => Ok(sight),
+        }
+    }
+
+    /// Where lines end.
+    pub(crate) async fn heads(&self, from: &Origin, wanted: HeadsWanted) -> Result<Heads, NotAnswered> {
+        if wanted.channels.len() > HEADS_MAX {
+            return Err(NotAnswered::bad("/channels", format!("at most {HEADS_MAX} channels are allowed")));
+        }
+        let mut channels = Vec::new();
+        for (place, channel) in wanted.channels.iter().enumerate() {
+            let read = channel.parse::<ChannelId>();
+            channels.push(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
+        }
+        let from = from.clone();
+        let heads = self.ask(|reply| Told::HeadsAsked { from, channels, reply }).await.ok_or(NotAnswered::ENDED)?;
+        let head = |(channel, seq, id): (ChannelId, u64, Option<EventId>)| {
+            let id = id.map(|id| id.to_string());
+            ChannelHead { channel: channel.to_string(), head: Head { seq, id } }
+        };
+        Ok(Heads { heads: heads.into_iter().map(head).collect() })
+    }
+
+    /// Another origin invites this one.
+    pub(crate) async fn invite(&self, from: &Origin, wanted: Invite) -> Result<body::Invited, NotAnswered> {
+        let channel = wanted.channel.parse::<ChannelId>();
+        let channel = channel.map_err(|bad| NotAnswered::bad("/channel", bad.to_string()))?;
+        if wanted.inviter != from.as_str() {
+            return Err(NotAnswered::bad("/inviter", format!("this request is signed by {from}")));
+        }
+        if channel.hub() != from {
+            return Err(NotAnswered::Forbidden("only the origin of a channel invites to it"));
+        }
+        if wanted.invitee != self.origin().as_str() {
+            return Err(NotAnswered::bad("/invitee", format!("this is {}", self.origin())));
+        }
+        let sender =
+            Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, from.as_str().as_bytes())));
+        let taken = {
+            let mut pace = self.0.invitations.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.take(sender, 1, self.0.handle.now().mono / SECONDS)
+        };
+        if let (0, wait) = taken {
+            return Err(NotAnswered::TooMany { retry_after: wait * SECONDS });
+        }
+        // Whoever answers must find this origin again by the same key.
+        self.0.origins.keep(from).await;
+        let text = |text: &String| crate::door::shown::text(text, ID_MAX * 2);
+        let invitation = Box::new(Invitation {
+            at: self.0.handle.now().wall.millis(),
+            members: wanted.members.unwrap_or_default().iter().take(EVENTS_MAX).map(text).collect(),
+            topic: wanted.topic.as_ref().map(text),
+            all_history: wanted.history.as_deref() == Some("all"),
+        });
+        let named = channel.clone();
+        let invited = self.ask(|reply| Told::Invited { channel: named, invitation, reply });
+        match invited.await.ok_or(NotAnswered::ENDED)? {
+            Invited::Member { upto } => {
+                Ok(body::Invited { accepted: true, pending: false, events_since: upto, event: None })
+            }
+            Invited::Full => Err(NotAnswered::Unavailable("too many invitations wait here")),
+            Invited::Pending(is_safe) => {
+                if !is_safe.await.unwrap_or(false) {
+                    return Err(NotAnswered::DISK);
+                }
+                if self.0.config.accept.includes(from) {
+                    let accepted = self.ask(|reply| Told::Answer { channel, accepts: true, reply }).await;
+                    if let Some(Ok(Begun::Waits(is_kept))) = accepted {
+                        // It joins by an event of its own, as if a person had accepted.
+                        drop::<oneshot::Receiver<_>>(is_kept);
+                    }
+                }
+                Ok(body::Invited { accepted: false, pending: true, events_since: 0, event: None })
+            }
+        }
+    }
+
+    /// How long whoever is told that something is not answered now should wait.
+    pub(crate) const AGAIN_AFTER: Duration = AGAIN_AFTER;
+}
+
+/// How an origin stands.
+pub(super) fn member(origin: &Origin, standing: Standing) -> Member {
+    let (state, since) = match standing {
+        Standing::Invited => ("invited", None),
+        Standing::Joined { since } => ("joined", Some(since)),
+        Standing::Left { since, .. } => ("left", Some(since)),
+        Standing::Removed { since, .. } => ("removed", since),
+    };
+    Member { origin: origin.to_string(), state: state.to_owned(), since }
+}
+
+/// The types of membership events, for the doors that take them.
+pub(crate) fn kinds() -> [&'static str; 3] {
+    [Change::Joined.kind(), Change::Left.kind(), "naomi:member.removed"]
+}

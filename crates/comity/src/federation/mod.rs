@@ -1,0 +1,249 @@
+//! Federation: this node speaks for an origin, takes part in channels with others, and answers what they ask. The rules
+//! are in `comity_core::federation`; one task ([`run`]) drives them, requests to others are tasks of their own
+//! ([`sending`]), and what others ask comes by `door/federation.rs`. See `protocols/federation.md`.
+
+mod answering;
+mod check;
+mod client;
+mod http;
+mod origins;
+mod own;
+mod proof;
+mod room;
+mod run;
+mod sending;
+mod showing;
+
+pub(crate) use answering::{NotAnswered, kinds};
+pub(crate) use check::{Budget, Checks, Refusal};
+pub(crate) use client::{Client, Failure};
+pub use http::BadAuthorities;
+pub(crate) use origins::{Known, Unknown};
+pub(crate) use own::{FederationError, RoomInfo};
+pub(crate) use run::Refused;
+
+use crate::config;
+use crate::driver::Handle;
+use crate::store::StoreError;
+use crate::store::federation::{self as store, Batch, Lines, Writer};
+use comity_core::federation::{ChannelId, Event, Origin};
+use comity_core::throttle::{Config, Rate, Throttle};
+use http::{Http, Reach};
+use ipnet::IpNet;
+use origins::Origins;
+use proof::Proof;
+use run::{Hall, Told};
+use sending::Sender;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// What waits for the task of federation, at most: whoever has more waits.
+const TOLD_MAX: usize = 1024;
+
+/// Events that a watcher may lag behind before it loses the oldest and is told so.
+const WATCH_LAG_MAX: usize = 4096;
+
+/// Invitations of one origin an hour.
+const INVITATIONS: u32 = 10;
+
+/// Why federation cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFederation {
+    /// Its file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The authorities.
+    #[error(transparent)]
+    Authorities(#[from] BadAuthorities),
+}
+
+/// An event of a channel, on disk here.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The channel.
+    pub(crate) channel: ChannelId,
+    /// The event.
+    pub(crate) event: Arc<Event>,
+}
+
+/// What becomes of an invitation.
+#[derive(Debug)]
+pub(crate) enum Invited {
+    /// This origin is a member.
+    Member {
+        /// The last event that it has.
+        upto: u64,
+    },
+    /// A person decides, once the invitation is on disk.
+    Pending(oneshot::Receiver<bool>),
+    /// Too many wait.
+    Full,
+}
+
+/// The part of a node that speaks for an origin. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Federation(Arc<Shared>);
+
+impl std::fmt::Debug for Federation {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Federation").field(self.origin()).finish()
+    }
+}
+
+struct Shared {
+    config: config::Federation,
+    handle: Handle,
+    origins: Origins,
+    client: Client,
+    checks: Checks,
+    sender: Sender,
+    lines: Lines,
+    disk: mpsc::Sender<Batch>,
+    told: mpsc::Sender<Told>,
+    news: broadcast::Sender<Arc<Shown>>,
+    companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
+    /// Transactions that are under way, with the hash of their bodies. A lock and not a message: it is held for a moment.
+    under_way: Mutex<BTreeMap<(Origin, String), [u8; 32]>>,
+    /// A lock for the same reason.
+    invitations: Mutex<Throttle>,
+}
+
+/// What a node must wait for when federation ends.
+pub(crate) struct Running {
+    told: mpsc::Sender<Told>,
+    disk: mpsc::Sender<Batch>,
+    hall: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends: what was said is on disk then. Whoever asks later is told that the node is leaving.
+    pub(crate) async fn end(self) {
+        let _ = self.told.send(Told::End).await;
+        // Err: the task panicked, and the log says where.
+        let _ = self.hall.await;
+        let (waiter, is_safe) = oneshot::channel();
+        let _ = self.disk.send(Batch { writes: Vec::new(), done: Some(store::Done::Waiter(waiter)) }).await;
+        let _ = is_safe.await;
+        // Whoever still holds the way to it has nothing more to write.
+        self.writer.abort();
+        let _ = self.writer.await;
+    }
+}
+
+impl Federation {
+    /// Begins to speak for the origin of this configuration. Needs a tokio runtime.
+    pub(crate) async fn start(
+        config: config::Federation,
+        handle: &Handle,
+        path: &Path,
+        (own_doors, window): (Vec<SocketAddr>, Duration),
+    ) -> Result<(Self, Running), BadFederation> {
+        let (writer, lines, mut restored) = store::open(path, handle.now().wall).await?;
+        let mut networks = config.networks.clone();
+        if origins::is_local(&config.origin) {
+            networks.extend(loopback());
+        }
+        let http = Http::new(Reach { networks, own_doors, ca_file: config.ca_file.clone() })?;
+        let (disk, batches) = Writer::queue();
+        let pins = std::mem::take(&mut restored.pins);
+        let nonces = std::mem::take(&mut restored.nonces);
+        let shown = std::mem::take(&mut restored.shown);
+        let me = config.origin.clone();
+        let origins = Origins::new(http, config.plain.clone(), disk.clone(), pins);
+        let client = Client::new(me.clone(), handle.clone(), origins.clone());
+        let guarded = (me.clone(), config.blocked.clone(), config.requests_per_minute);
+        let checks = Checks::new(guarded, handle.clone(), origins.clone(), disk.clone(), (window, nonces));
+        let proof = Proof { me: me.clone(), handle: handle.clone(), origins: origins.clone() };
+        let (told, arriving) = mpsc::channel(TOLD_MAX);
+        let (stored, storing) = mpsc::unbounded_channel();
+        let sender =
+            Sender::new((me.clone(), client.clone(), proof), lines.clone(), told.clone(), handle.stop().clone());
+        let news = broadcast::Sender::new(WATCH_LAG_MAX);
+        let (companions, shared) = watch::channel(Arc::default());
+        let tell = move |number, upto, is_safe| {
+            // Err: the node has ended.
+            let _ = stored.send(Told::Stored { number, upto, is_safe });
+        };
+        let writer = tokio::spawn(writer.run(batches, tell));
+        let hall = Hall::open(
+            (me, config.quota),
+            handle.clone(),
+            sender.clone(),
+            disk.clone(),
+            (news.clone(), companions),
+            restored,
+        );
+        let hall = tokio::spawn(hall.await.run(arriving, storing));
+        let rate = Rate { per_second: INVITATIONS, burst: INVITATIONS };
+        let throttle = Config { sender: rate, address: rate, ..Config::default() };
+        let running = Running { told: told.clone(), disk: disk.clone(), hall, writer };
+        let federation = Self(Arc::new(Shared {
+            config,
+            handle: handle.clone(),
+            origins,
+            client,
+            checks,
+            sender,
+            lines,
+            disk,
+            told,
+            news,
+            companions: shared,
+            under_way: Mutex::default(),
+            invitations: Mutex::new(Throttle::new(throttle, rand::random())),
+        }));
+        let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());
+        tokio::spawn(async move { stop.run_until_cancelled(showing).await });
+        Ok((federation, running))
+    }
+
+    /// The name of this origin.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.0.config.origin
+    }
+
+    /// What this origin obeys.
+    pub(crate) fn config(&self) -> &config::Federation {
+        &self.0.config
+    }
+
+    /// What checks requests.
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.0.checks
+    }
+
+    /// The node.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    /// What is shown of channels from now on.
+    pub(crate) fn news(&self) -> broadcast::Receiver<Arc<Shown>> {
+        self.0.news.subscribe()
+    }
+
+    /// Which budget what belongs to channels is taken from.
+    pub(crate) fn budget_of(&self, origin: &Origin) -> Budget {
+        if self.0.companions.borrow().contains(origin) { Budget::Channels } else { Budget::Origin }
+    }
+
+    /// Asks the task of federation, and waits for its answer; `None` when the node has ended.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Told) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.told.send(question(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+fn loopback() -> [IpNet; 2] {
+    [[127, 0, 0, 0].into(), [0u16, 0, 0, 0, 0, 0, 0, 1].into()].map(|address: std::net::IpAddr| {
+        let bits = if address.is_ipv4() { 8 } else { 128 };
+        IpNet::new(address, bits).expect("8 and 128 bits are lengths of prefixes")
+    })
+}

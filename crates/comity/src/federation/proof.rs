@@ -1,0 +1,101 @@
+//! Checks the signatures of events: whose each key is, and that it signed. See "Channels" in `protocols/federation.md`.
+
+use super::origins::{Origins, Unknown};
+use crate::driver::Handle;
+use comity_core::federation::{Authored, ChannelId, Event, Origin};
+use comity_core::id::NodeId;
+use comity_core::identity::signature::BadSignature;
+use comity_core::time::Timestamp;
+use comity_core::wire::federation::event::{self, BadEvent};
+use serde_json::Value;
+
+/// What checks events. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Proof {
+    pub(super) me: Origin,
+    pub(super) handle: Handle,
+    pub(super) origins: Origins,
+}
+
+/// Why an event does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadProof {
+    /// It cannot be read.
+    #[error(transparent)]
+    Event(#[from] BadEvent),
+    /// A signature is wrong.
+    #[error("{whose} signature: {why}")]
+    Signature {
+        /// The author's or the hub's.
+        whose: &'static str,
+        /// Why.
+        why: BadSignature,
+    },
+    /// A key is not the origin's, or that cannot be found out now.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// It is of another channel.
+    #[error("it is of another channel: {0}")]
+    Elsewhere(ChannelId),
+}
+
+impl BadProof {
+    /// Whether it may count later.
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self, Self::Unknown(Unknown::Unreachable { .. } | Unknown::TooMany | Unknown::KeyChanged(_)))
+    }
+
+    /// The stable code.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Event(BadEvent::TooLarge { .. }) => "too_large",
+            Self::Event(_) | Self::Elsewhere(_) => "bad_request",
+            Self::Signature { .. } | Self::Unknown(Unknown::WrongKey(_)) => "bad_signature",
+            Self::Unknown(Unknown::KeyChanged(_)) => "key_changed",
+            Self::Unknown(_) => "unavailable",
+        }
+    }
+}
+
+impl Proof {
+    /// Checks that this key speaks for an origin, or for this one, in what was signed at this time.
+    async fn key(&self, origin: &Origin, key: &NodeId, at: Timestamp) -> Result<(), BadProof> {
+        if *origin == self.me && *key == self.handle.me().node() {
+            return Ok(());
+        }
+        Ok(self.origins.check_key(origin, key, at, None).await?)
+    }
+
+    /// Checks what an author submits.
+    pub(super) async fn authored(&self, authored: &Authored) -> Result<(), BadProof> {
+        // What a hub attests is signed by the hub.
+        let signer = if authored.attested.is_some() { authored.channel.hub() } else { &authored.origin };
+        self.key(signer, &authored.key, authored.at).await?;
+        authored.verify().map_err(|why| BadProof::Signature { whose: "its author's", why })
+    }
+
+    /// Reads and checks an event in its place.
+    pub(super) async fn event(&self, channel: &ChannelId, value: &Value) -> Result<Event, BadProof> {
+        let event = event::read(value)?;
+        if event.authored.channel != *channel {
+            return Err(BadProof::Elsewhere(event.authored.channel));
+        }
+        self.key(channel.hub(), &event.order.key, event.order.at).await?;
+        let order = event.order.verify(channel, event.authored.id);
+        order.map_err(|why| BadProof::Signature { whose: "its hub's", why })?;
+        self.authored(&event.authored).await?;
+        Ok(event)
+    }
+
+    /// Reads and checks events of a line; those before the first that does not count.
+    pub(super) async fn line(&self, channel: &ChannelId, values: &[Value]) -> (Vec<Event>, Option<BadProof>) {
+        let mut events = Vec::with_capacity(values.len());
+        for value in values {
+            match self.event(channel, value).await {
+                Ok(event) => events.push(event),
+                Err(bad) => return (events, Some(bad)),
+            }
+        }
+        (events, None)
+    }
+}

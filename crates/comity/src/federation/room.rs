@@ -1,0 +1,467 @@
+//! One channel as this node takes part in it: the rules of its hub or of a member, and what becomes of what they want
+//! done. What goes to the disk is gathered here; what goes to others is done in `sending.rs`.
+
+use crate::store::federation::{Batch, Done, Role as KeptRole, Write, draft_of, hub_to_text, member_to_text};
+use comity_core::federation::event::{Draft, Order};
+use comity_core::federation::hub::{self, Outcome};
+use comity_core::federation::participant::{self, Fault, NotKept};
+use comity_core::federation::roster::Roster;
+use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
+use comity_core::id::Ticket;
+use comity_core::identity::key::KeyPair;
+use comity_core::time::{Now, Timestamp};
+use comity_core::wire::federation::event as wire;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Faults of a line that are remembered, the latest.
+const FAULTS_MAX: usize = 16;
+
+/// Something to be said.
+#[derive(Debug, Clone)]
+pub(super) struct Saying {
+    pub(super) kind: String,
+    pub(super) data: Value,
+    pub(super) at: Timestamp,
+}
+
+/// What the rules of a channel want of the world.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// Write this.
+    Write(Batch),
+    /// Events up to this one are on disk: show them, and let those have them who may.
+    Ready,
+    /// Own events wait for the hub.
+    Outgoing { done: u64, last: u64 },
+    /// Ask the hub for events after this one.
+    Fetch { after: u64 },
+    /// Ask a member where its line ends.
+    AskHead(Origin),
+    /// Ask a member for events after this one.
+    Recover { member: Origin, after: u64 },
+    /// The disk took something not: the channel must be opened anew.
+    Broken,
+}
+
+/// Who waits for an answer of the rules.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// Somebody who submitted events.
+    Submitter(oneshot::Sender<Vec<Outcome>>),
+    /// Somebody here who said something.
+    Sayer(oneshot::Sender<Result<(), NotKept>>),
+}
+
+/// What a member did with events that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Events up to this one are on disk here.
+    pub(super) upto: u64,
+}
+
+/// The rules.
+#[derive(Debug)]
+pub(super) enum Role {
+    Hub(hub::State),
+    Member(Box<participant::State>),
+}
+
+/// A channel.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) id: ChannelId,
+    pub(super) number: u64,
+    pub(super) role: Role,
+    me: Origin,
+    askers: HashMap<Ticket, Asker>,
+    next_ticket: u64,
+    /// Deliveries that are answered when this write is safe.
+    owed: VecDeque<(u64, oneshot::Sender<Taken>)>,
+    /// The last write.
+    written: u64,
+    /// Events up to this one are on disk.
+    pub(super) ready: u64,
+    /// Events that are on their way there, in order.
+    placed: VecDeque<Arc<Event>>,
+    /// Events that are there now, and were not shown yet.
+    pub(super) news: Vec<Arc<Event>>,
+    /// What is to be said and has no number, by its place.
+    drafts: BTreeMap<u64, Saying>,
+    /// What was just said, until the rules have given it a place.
+    saying: Option<Saying>,
+    /// What is wrong with the line, the latest last.
+    pub(super) faults: VecDeque<String>,
+    /// How far each member has the line.
+    pub(super) sent: BTreeMap<Origin, u64>,
+    /// When the hub is asked again, and how often that came to nothing.
+    pub(super) fetch_again: Option<Duration>,
+    pub(super) failures: u32,
+    /// Who is to be told that it is invited: when, and how often that came to nothing.
+    pub(super) invites: BTreeMap<Origin, (Duration, u32)>,
+    /// When the members are asked again for their heads.
+    pub(super) ask_again: Option<Duration>,
+    /// Since when this hub waits for members.
+    pub(super) waits_since: Duration,
+    pub(super) is_broken: bool,
+}
+
+impl Room {
+    /// A channel with these rules.
+    pub(super) fn new(me: Origin, id: ChannelId, number: u64, role: Role) -> Self {
+        let ready = match &role {
+            Role::Hub(hub) => hub.summary().last.map_or(0, |(seq, _)| seq),
+            Role::Member(member) => member.summary().last.map_or(0, |(seq, ..)| seq),
+        };
+        Self {
+            id,
+            number,
+            role,
+            me,
+            askers: HashMap::new(),
+            next_ticket: 0,
+            owed: VecDeque::new(),
+            written: 0,
+            ready,
+            placed: VecDeque::new(),
+            news: Vec::new(),
+            drafts: BTreeMap::new(),
+            saying: None,
+            faults: VecDeque::new(),
+            sent: BTreeMap::new(),
+            fetch_again: None,
+            failures: 0,
+            invites: BTreeMap::new(),
+            ask_again: None,
+            waits_since: Duration::ZERO,
+            is_broken: false,
+        }
+    }
+
+    /// The rules of a channel from what is on disk.
+    pub(super) fn role_of(kept: KeptRole, (id, me): (&ChannelId, &Origin), config: hub::Config) -> Role {
+        match kept {
+            KeptRole::Hub(summary) => Role::Hub(hub::State::restored(config, summary)),
+            KeptRole::Member(summary) => {
+                Role::Member(Box::new(participant::State::restored(id.clone(), me.clone(), summary)))
+            }
+        }
+    }
+
+    /// What is to be said and has no number yet, as it was kept.
+    pub(super) fn set_drafts(&mut self, drafts: BTreeMap<u64, String>) {
+        let read = |text: &str| {
+            let value: Value = serde_json::from_str(text).ok()?;
+            let at = Timestamp::from_millis(value["at"].as_u64()?);
+            Some(Saying { kind: value["type"].as_str()?.to_owned(), data: value["data"].clone(), at })
+        };
+        self.drafts = drafts.into_iter().filter_map(|(draft, text)| Some((draft, read(&text)?))).collect();
+    }
+
+    /// Who is a member.
+    pub(super) fn roster(&self) -> &Roster {
+        match &self.role {
+            Role::Hub(hub) => &hub.summary().roster,
+            Role::Member(member) => &member.summary().roster,
+        }
+    }
+
+    /// The id of the last event that is here, on disk or on its way there, and its number.
+    pub(super) fn last(&self) -> Option<(u64, EventId)> {
+        match &self.role {
+            Role::Hub(hub) => hub.summary().last,
+            Role::Member(member) => member.summary().last.map(|(seq, id, _)| (seq, id)),
+        }
+    }
+
+    fn ticket(&mut self, asker: Asker) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.askers.insert(ticket, asker);
+        ticket
+    }
+
+    /// An origin submits events to this hub.
+    pub(super) fn submit(
+        &mut self,
+        from: Origin,
+        events: Vec<Arc<Authored>>,
+        reply: oneshot::Sender<Vec<Outcome>>,
+        now: Now,
+    ) {
+        let ticket = self.ticket(Asker::Submitter(reply));
+        if let Role::Hub(hub) = &mut self.role {
+            hub.handle(hub::Input::Submitted { ticket, from, events }, now);
+        }
+    }
+
+    /// This origin says something on its own channel.
+    pub(super) fn say_as_hub(
+        &mut self,
+        saying: &Saying,
+        keys: &KeyPair,
+        reply: oneshot::Sender<Vec<Outcome>>,
+        now: Now,
+    ) -> EventId {
+        let (me, channel) = (self.me.clone(), self.id.clone());
+        let (number, prev_seen) = match &self.role {
+            Role::Hub(hub) => {
+                let last = hub.summary().authors.get(&me).map_or(0, |author| author.last);
+                (last + 1, hub.summary().last.map(|(_, id)| id))
+            }
+            Role::Member(_) => (0, None),
+        };
+        let draft = Draft {
+            channel: &channel,
+            kind: &saying.kind,
+            origin: &me,
+            author_seq: Some(number),
+            at: saying.at,
+            data: &saying.data,
+            prev_seen,
+            attested: None,
+        };
+        let authored = Arc::new(Authored::sign(keys, &draft));
+        let id = authored.id;
+        self.submit(me, vec![authored], reply, now);
+        id
+    }
+
+    /// This origin says something on another's channel.
+    pub(super) fn say_as_member(
+        &mut self,
+        saying: Saying,
+        reply: oneshot::Sender<Result<(), NotKept>>,
+        keys: &KeyPair,
+        wishes: &mut Vec<Wish>,
+        now: Now,
+    ) {
+        let ticket = self.ticket(Asker::Sayer(reply));
+        self.saying = Some(saying);
+        self.with_member(|member| member.handle(participant::Input::Said { ticket }));
+        self.perform(keys, wishes, now);
+        self.saying = None;
+    }
+
+    pub(super) fn with_member(&mut self, act: impl FnOnce(&mut participant::State)) {
+        if let Role::Member(member) = &mut self.role {
+            act(member);
+        }
+    }
+
+    pub(super) fn with_hub(&mut self, act: impl FnOnce(&mut hub::State)) {
+        if let Role::Hub(hub) = &mut self.role {
+            act(hub);
+        }
+    }
+
+    /// Events of the line came; answered when what they change is on disk.
+    pub(super) fn deliver(
+        &mut self,
+        (events, head): (Vec<Event>, Option<u64>),
+        reply: Option<oneshot::Sender<Taken>>,
+        keys: &KeyPair,
+        wishes: &mut Vec<Wish>,
+        now: Now,
+    ) {
+        self.with_member(|member| member.handle(participant::Input::Received { events, head }));
+        self.perform(keys, wishes, now);
+        let Some(reply) = reply else { return };
+        if self.placed.is_empty() {
+            // Err: whoever asked has gone.
+            let _ = reply.send(Taken { upto: self.ready });
+        } else {
+            self.owed.push_back((self.written, reply));
+        }
+    }
+
+    /// The disk has, or has not, what was written up to here.
+    pub(super) fn stored(&mut self, upto: u64, is_safe: bool, keys: &KeyPair, wishes: &mut Vec<Wish>, now: Now) {
+        match (&mut self.role, is_safe) {
+            (Role::Hub(hub), true) => hub.handle(hub::Input::Stored { upto }, now),
+            (Role::Hub(hub), false) => hub.handle(hub::Input::NotStored, now),
+            (Role::Member(member), true) => member.handle(participant::Input::Stored { upto }),
+            (Role::Member(member), false) => member.handle(participant::Input::NotStored),
+        }
+        self.perform(keys, wishes, now);
+        if !is_safe {
+            self.owed.clear();
+            self.is_broken = true;
+            wishes.push(Wish::Broken);
+            return;
+        }
+        while let Some((_, reply)) = self.owed.pop_front_if(|(write, _)| *write <= upto) {
+            let _ = reply.send(Taken { upto: self.ready });
+        }
+    }
+
+    /// Does what the rules want done: writes are gathered, answers given, the rest is wished for.
+    pub(super) fn perform(&mut self, keys: &KeyPair, wishes: &mut Vec<Wish>, now: Now) {
+        match &mut self.role {
+            Role::Hub(hub) => {
+                let effects: Vec<_> = hub.effects().collect();
+                self.perform_hub(effects, keys, wishes);
+            }
+            Role::Member(member) => {
+                let effects: Vec<_> = member.effects().collect();
+                self.perform_member(effects, keys, wishes, now);
+            }
+        }
+    }
+
+    fn perform_hub(&mut self, effects: Vec<hub::Effect>, keys: &KeyPair, wishes: &mut Vec<Wish>) {
+        let (mut writes, mut last) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                hub::Effect::Write { number, what } => {
+                    last = Some(number);
+                    let event = match what {
+                        hub::Write::Place(place) => {
+                            let (line, at) = ((place.seq, place.prev), (place.at, place.term));
+                            let order = Order::sign(keys, (&self.id, place.authored.id), line, at);
+                            Event { authored: Arc::unwrap_or_clone(place.authored), order }
+                        }
+                        hub::Write::Recovered(event) => *event,
+                        hub::Write::Summary => continue,
+                    };
+                    writes.push(self.placed(event));
+                }
+                hub::Effect::Answer { ticket, outcomes } => {
+                    if let Some(Asker::Submitter(reply)) = self.askers.remove(&ticket) {
+                        // Err: whoever submitted has gone, and will again.
+                        let _ = reply.send(outcomes);
+                    }
+                }
+                hub::Effect::Ready { seq } => self.shown_upto(seq, wishes),
+                hub::Effect::AskHead(member) => wishes.push(Wish::AskHead(member)),
+                hub::Effect::Fetch { member, after } => wishes.push(Wish::Recover { member, after }),
+            }
+        }
+        if let (Some(number), Role::Hub(hub)) = (last, &self.role) {
+            writes.push(Write::Summary { channel: self.number, text: hub_to_text(hub.summary()) });
+            self.write(number, writes, wishes);
+        }
+    }
+
+    fn perform_member(&mut self, effects: Vec<participant::Effect>, keys: &KeyPair, wishes: &mut Vec<Wish>, now: Now) {
+        let (mut writes, mut last) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                participant::Effect::Write { number, what } => {
+                    last = Some(number);
+                    self.member_writes(what, keys, &mut writes, now.wall);
+                }
+                participant::Effect::Answer { ticket, is_kept } => {
+                    if let Some(Asker::Sayer(reply)) = self.askers.remove(&ticket) {
+                        let _ = reply.send(is_kept);
+                    }
+                }
+                participant::Effect::Ready { seq } => self.shown_upto(seq, wishes),
+                participant::Effect::Outgoing { done, last } => wishes.push(Wish::Outgoing { done, last }),
+                participant::Effect::Fetch { after } => wishes.push(Wish::Fetch { after }),
+                participant::Effect::Compare(_) => {}
+                participant::Effect::Fault(fault) => self.fault(&fault),
+                participant::Effect::Refused { author_seq, why } => {
+                    self.note_fault(format!("event {author_seq} of this origin was refused: {why}"));
+                }
+            }
+        }
+        if let (Some(number), Role::Member(member)) = (last, &self.role) {
+            writes.push(Write::Summary { channel: self.number, text: member_to_text(member.summary()) });
+            self.write(number, writes, wishes);
+        }
+    }
+
+    fn member_writes(&mut self, what: participant::Write, keys: &KeyPair, writes: &mut Vec<Write>, now: Timestamp) {
+        match what {
+            participant::Write::Event(event) => {
+                let seen = event.authored.author_seq.filter(|_| event.authored.origin == self.me);
+                writes.push(self.placed(*event));
+                writes.extend(seen.map(|upto| Write::OwnSeen { channel: self.number, upto }));
+            }
+            participant::Write::Draft { draft } => {
+                let saying = self.saying.take().unwrap_or(Saying { kind: String::new(), data: Value::Null, at: now });
+                let body = draft_of(&saying.kind, &saying.data, saying.at);
+                self.drafts.insert(draft, saying);
+                writes.push(Write::Draft { channel: self.number, draft, body });
+            }
+            participant::Write::Number { draft, author_seq, prev_seen } => {
+                let Some(saying) = self.drafts.remove(&draft) else { return };
+                let own = Authored::sign(
+                    keys,
+                    &Draft {
+                        channel: &self.id,
+                        kind: &saying.kind,
+                        origin: &self.me,
+                        author_seq: Some(author_seq),
+                        at: saying.at,
+                        data: &saying.data,
+                        prev_seen,
+                        attested: None,
+                    },
+                );
+                let body = wire::authored_to_value(&own).to_string();
+                writes.push(Write::Own { channel: self.number, draft, author_seq, id: own.id, body });
+            }
+            participant::Write::Summary => {}
+        }
+    }
+
+    /// An event has its place here.
+    fn placed(&mut self, event: Event) -> Write {
+        let write = Write::Event {
+            channel: self.number,
+            seq: event.order.seq,
+            id: event.authored.id,
+            author: event.authored.origin.clone(),
+            author_seq: event.authored.author_seq,
+            body: wire::to_value(&event).to_string(),
+        };
+        self.placed.push_back(Arc::new(event));
+        write
+    }
+
+    fn write(&mut self, number: u64, writes: Vec<Write>, wishes: &mut Vec<Wish>) {
+        self.written = number;
+        let done = Some(Done::Channel { channel: self.number, upto: number });
+        wishes.push(Wish::Write(Batch { writes, done }));
+    }
+
+    fn shown_upto(&mut self, seq: u64, wishes: &mut Vec<Wish>) {
+        while let Some(event) = self.placed.pop_front_if(|event| event.order.seq <= seq) {
+            self.news.push(event);
+        }
+        self.ready = self.ready.max(seq);
+        wishes.push(Wish::Ready);
+    }
+
+    fn fault(&mut self, fault: &Fault) {
+        self.note_fault(fault.to_string());
+    }
+
+    /// Remembers that something is wrong, and says so loudly; once.
+    pub(super) fn note_fault(&mut self, sentence: String) {
+        if self.faults.contains(&sentence) {
+            return;
+        }
+        tracing::warn!(channel = %self.id, "{sentence}");
+        if self.faults.len() == FAULTS_MAX {
+            self.faults.pop_front();
+        }
+        self.faults.push_back(sentence);
+    }
+
+    /// How many own events wait for the hub.
+    pub(super) fn waiting(&self) -> u64 {
+        match &self.role {
+            Role::Hub(_) => 0,
+            Role::Member(member) => {
+                let summary = member.summary();
+                (summary.drafts - summary.drafts_numbered) + (summary.numbered - summary.decided.min(summary.numbered))
+            }
+        }
+    }
+}

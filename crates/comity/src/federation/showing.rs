@@ -1,0 +1,103 @@
+//! Hands what others say on channels to the node's rules, as every other message is: so it is in the inbox, and seen by
+//! whoever watches, with the trust in its author. What was handed over is remembered, and the rules know a message again:
+//! each is seen once, also after a crash.
+
+use super::own::LineRow;
+use super::{Federation, FederationError};
+use crate::store::federation::{Batch, Write};
+use bytes::Bytes;
+use comity_core::channel::Channel;
+use comity_core::envelope::{Address, Kind, Message, Priority, Ttl, Via};
+use comity_core::federation::ChannelId;
+use comity_core::id::MessageId;
+use comity_core::node::{Answer, Proof, Refusal};
+use comity_core::payload::Payload;
+use comity_core::wire::federation::event;
+use comity_core::wire::strict;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Events that are read at once.
+const PIECE: u64 = 100;
+
+/// How long to wait when the rules can take no more.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+impl Federation {
+    /// Hands over what is not yet, and everything that comes, until the node ends. `shown`: up to where, by number.
+    pub(super) async fn show_all(self, mut shown: BTreeMap<u64, u64>) {
+        let mut news = self.news();
+        loop {
+            if self.catch_up(&mut shown).await.is_err() {
+                return;
+            }
+            match news.recv().await {
+                // Each wakes this once for all that has come meanwhile.
+                Ok(_) | Err(RecvError::Lagged(_)) => while news.try_recv().is_ok() {},
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn catch_up(&self, shown: &mut BTreeMap<u64, u64>) -> Result<(), FederationError> {
+        for (channel, number, ready) in self.ends().await? {
+            let mut after = shown.get(&number).copied().unwrap_or(0);
+            while after < ready {
+                let rows = match self.log(&channel, Some(after), PIECE).await {
+                    Err(FederationError::Leaving) => return Err(FederationError::Leaving),
+                    // What cannot be read now is read with the next event.
+                    Err(_) => break,
+                    Ok(rows) => rows,
+                };
+                let Some(last) = rows.last().map(|row| row.seq) else { break };
+                for row in rows {
+                    self.hand_over(&channel, &row).await;
+                }
+                after = last;
+                shown.insert(number, after);
+                let writes = vec![Write::Shown { channel: number, seq: after }];
+                let _ = self.0.disk.send(Batch { writes, done: None }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&self, channel: &ChannelId, row: &LineRow) {
+        // A name that is too long for messages is not shown as one; `comity watch` shows the channel itself.
+        let Ok(name) = Channel::new(&channel.to_string()) else { return };
+        let Ok(event) =
+            strict::parse(row.body.as_bytes()).map_err(drop).and_then(|value| event::read(&value).map_err(drop))
+        else {
+            return;
+        };
+        let key = event.authored.key;
+        if key == self.0.handle.me().node() {
+            return;
+        }
+        let Ok(payload) = Payload::from_json(Bytes::from(row.body.clone())) else { return };
+        let message = Message {
+            id: Some(MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, event.authored.id.as_bytes()))),
+            from: key.peer(),
+            to: Address::Group,
+            kind: Kind::Extended,
+            channel: name,
+            priority: Priority::Normal,
+            // Events are never judged by their age.
+            timestamp: self.0.handle.now().wall,
+            ttl: Ttl::MAX,
+            reply_to: None,
+            payload,
+            more: None,
+        };
+        let proof = Proof { via: Via::Federation, address: Ipv4Addr::LOCALHOST.into(), key: Some(key) };
+        while let Answer::Refused(Refusal::Full { .. } | Refusal::Disk) =
+            self.0.handle.arrive(message.clone(), proof).await
+        {
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the file remembers.
+
+use super::read::RestoredChannel;
+use super::*;
+use crate::scratch::Scratch;
+use comity_core::federation::event::EventId;
+use comity_core::federation::roster::{Change, Roster};
+use comity_core::federation::{ChannelId, Origin, hub, participant};
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+
+fn origin(name: &str) -> Origin {
+    format!("{name}.test").parse().expect("an origin")
+}
+
+fn channel() -> ChannelId {
+    "!project:alpha.test".parse().expect("a channel")
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+async fn write(path: &Path, writes: Vec<Write>) -> Vec<(u64, u64, bool)> {
+    let (writer, _, _) = open(path, now()).await.expect("a file");
+    let (queue, batches) = Writer::queue();
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let done = Some(Done::Channel { channel: 1, upto: 7 });
+    queue.send(Batch { writes, done }).await.expect("the writer takes it");
+    drop(queue);
+    writer
+        .run(batches, move |channel, upto, is_safe| told.send((channel, upto, is_safe)).expect("somebody hears"))
+        .await;
+    let mut all = Vec::new();
+    while let Some(one) = heard.recv().await {
+        all.push(one);
+    }
+    all
+}
+
+fn event(seq: u64, author: &str, author_seq: u64) -> Write {
+    let (id, author) = (EventId::from_bytes([u8::try_from(seq).expect("small"); 20]), origin(author));
+    Write::Event { channel: 1, seq, id, author, author_seq: Some(author_seq), body: format!("{{\"seq\":{seq}}}") }
+}
+
+fn roster() -> Roster {
+    let mut roster = Roster::default();
+    roster.apply(&origin("alpha"), &Change::Joined, 2);
+    roster.apply(&origin("alpha"), &Change::Invited(origin("beta")), 3);
+    roster.apply(&origin("alpha"), &Change::Topic("plans".to_owned()), 4);
+    roster.apply(&origin("gamma"), &Change::Joined, 5);
+    roster.apply(&origin("gamma"), &Change::Left, 6);
+    roster.apply(&origin("alpha"), &Change::Removed(origin("delta")), 7);
+    roster
+}
+
+#[tokio::test]
+async fn a_hub_is_there_again_with_its_line_and_what_it_knew_of_each_author() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let mut summary = hub::Summary { roster: roster(), term: 3, ..hub::Summary::default() };
+    summary.last = Some((2, EventId::from_bytes([2; 20])));
+    let recent = [(Some(1), EventId::from_bytes([1; 20])), (Some(2), EventId::from_bytes([2; 20]))].into();
+    summary.authors.insert(origin("alpha"), hub::Author { last: 2, recent, bytes: 99 });
+    let told = write(
+        &path,
+        vec![
+            Write::Channel { number: 1, id: channel(), is_hub: true, summary: String::new() },
+            event(1, "alpha", 1),
+            Write::Summary { channel: 1, text: "replaced at once".to_owned() },
+            Write::Summary { channel: 1, text: stored::hub_to_text(&summary) },
+            event(2, "alpha", 2),
+            Write::Sent { channel: 1, member: origin("beta"), seq: 1 },
+        ],
+    )
+    .await;
+    assert_eq!(told, [(1, 7, true)]);
+    let (_, lines, restored) = open(&path, now()).await.expect("a file");
+    let [RestoredChannel { number: 1, id, role: Role::Hub(again), sent }] = &restored.channels[..] else {
+        panic!("{restored:?}")
+    };
+    assert_eq!((id, again, sent), (&channel(), &summary, &BTreeMap::from([(origin("beta"), 1)])));
+    let read = |direction, limit| lines.events(1, direction, (1, 9), limit);
+    let line = |seq: u64| {
+        let id = EventId::from_bytes([u8::try_from(seq).expect("small"); 20]);
+        KeptEvent { number: seq, id, body: format!("{{\"seq\":{seq}}}") }
+    };
+    assert_eq!(read(Direction::After(0), 9).await.expect("events"), [line(1), line(2)]);
+    assert_eq!(read(Direction::After(1), 9).await.expect("events"), [line(2)]);
+    assert_eq!(read(Direction::Before(3), 1).await.expect("events"), [line(2)]);
+}
+
+#[tokio::test]
+async fn a_member_is_there_again_with_what_it_has_to_say() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = participant::Summary {
+        roster: roster(),
+        last: Some((9, EventId::from_bytes([9; 20]), 2)),
+        authors: BTreeMap::from([(origin("beta"), 4)]),
+        numbered: 5,
+        decided: 4,
+        told: 3,
+        drafts: 7,
+        drafts_numbered: 6,
+    };
+    let draft = |draft: u64| Write::Draft { channel: 1, draft, body: format!("draft {draft}") };
+    let id = EventId::from_bytes([1; 20]);
+    let own = |draft, author_seq| Write::Own { channel: 1, draft, author_seq, id, body: format!("own {author_seq}") };
+    write(
+        &path,
+        vec![
+            Write::Channel { number: 1, id: channel(), is_hub: false, summary: String::new() },
+            draft(6),
+            draft(7),
+            own(5, 4),
+            own(6, 5),
+            Write::OwnSeen { channel: 1, upto: 4 },
+            event(8, "alpha", 1),
+            event(9, "alpha", 2),
+            Write::Withdrawn { channel: 1, from: 9 },
+            Write::Summary { channel: 1, text: stored::member_to_text(&summary) },
+        ],
+    )
+    .await;
+    let (_, lines, restored) = open(&path, now()).await.expect("a file");
+    assert!(matches!(&restored.channels[..], [RestoredChannel { role: Role::Member(again), .. }] if *again == summary));
+    assert_eq!(lines.own(1, 0, 9).await.expect("events"), [KeptEvent { number: 5, id, body: "own 5".to_owned() }]);
+    assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::from([(7, "draft 7".to_owned())]));
+    assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
+}
+
+#[tokio::test]
+async fn keys_invitations_nonces_and_transactions_are_remembered() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let key = comity_core::identity::key::KeyPair::from_seed([1; 32]).node();
+    let old = vec![comity_core::federation::OldKey { key, until: now() }];
+    let pin = KeptPin {
+        pin: comity_core::federation::Pin { key, old },
+        since: now(),
+        endpoint: "https://beta.test".to_owned(),
+    };
+    let invitation = Invitation { at: 5, members: vec!["alpha.test".to_owned()], topic: None, all_history: true };
+    let later = now() + std::time::Duration::from_secs(60);
+    write(
+        &path,
+        vec![
+            Write::Pin { origin: origin("beta"), pin: Some(Box::new(pin.clone())) },
+            Write::Pin { origin: origin("gamma"), pin: Some(Box::new(pin.clone())) },
+            Write::Pin { origin: origin("gamma"), pin: None },
+            Write::Invitation { channel: channel(), invitation: Some(Box::new(invitation.clone())) },
+            Write::Nonce { key, nonce: [1; 16], until: later },
+            Write::Nonce { key, nonce: [2; 16], until: now() },
+            Write::Transaction { origin: origin("beta"), id: "t".to_owned(), hash: [3; 32], until: later },
+            Write::Transaction { origin: origin("beta"), id: "t".to_owned(), hash: [4; 32], until: later },
+            Write::Answered { origin: origin("beta"), id: "t".to_owned(), answer: "{}".to_owned() },
+            Write::Proof { channel: channel(), text: "proof".to_owned() },
+        ],
+    )
+    .await;
+    let (_, lines, restored) = open(&path, now()).await.expect("a file");
+    assert_eq!(restored.pins, BTreeMap::from([(origin("beta"), pin)]));
+    assert_eq!(restored.invitations, BTreeMap::from([(channel(), invitation)]));
+    assert_eq!(restored.nonces, [(key, [1; 16], later)]);
+    assert_eq!(restored.proofs, [(channel(), "proof".to_owned())]);
+    let transaction = lines.transaction(&origin("beta"), "t").await.expect("it is read");
+    assert_eq!(transaction, Some(([3; 32], Some("{}".to_owned()))));
+    assert_eq!(lines.transaction(&origin("beta"), "u").await.expect("it is read"), None);
+}

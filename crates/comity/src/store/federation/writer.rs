@@ -1,0 +1,239 @@
+//! The one writer: takes writes as they come, commits them in groups, and says when they are safe. While one group is
+//! being synced the next one gathers.
+
+use super::stored::{Invitation, KeptPin};
+use crate::store::database_integer;
+use comity_core::federation::{ChannelId, EventId, Origin};
+use comity_core::id::NodeId;
+use comity_core::time::Timestamp;
+use sqlx::{Connection, SqliteConnection};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval_at};
+
+/// Batches in one group, at most.
+const GROUP_MAX: usize = 512;
+
+/// Batches on their way to the disk, at most: whoever writes more waits.
+const QUEUE_MAX: usize = 1024;
+
+/// How often what may be forgotten is swept out.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Something to be written.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    /// A channel begins.
+    Channel { number: u64, id: ChannelId, is_hub: bool, summary: String },
+    /// What is kept of a channel besides its events.
+    Summary { channel: u64, text: String },
+    /// An event of a line, as it goes over the wire.
+    Event { channel: u64, seq: u64, id: EventId, author: Origin, author_seq: Option<u64>, body: String },
+    /// The line of a channel from this event on is given up.
+    Withdrawn { channel: u64, from: u64 },
+    /// Something to be said on another origin's channel.
+    Draft { channel: u64, draft: u64, body: String },
+    /// It has a number now.
+    Own { channel: u64, draft: u64, author_seq: u64, id: EventId, body: String },
+    /// Own events up to this one are in the line.
+    OwnSeen { channel: u64, upto: u64 },
+    /// How far a member has the line.
+    Sent { channel: u64, member: Origin, seq: u64 },
+    /// Up to where this node's own programs have a line.
+    Shown { channel: u64, seq: u64 },
+    /// The keys of an origin.
+    Pin { origin: Origin, pin: Option<Box<KeptPin>> },
+    /// An invitation came, or was answered.
+    Invitation { channel: ChannelId, invitation: Option<Box<Invitation>> },
+    /// A nonce was used.
+    Nonce { key: NodeId, nonce: [u8; 16], until: Timestamp },
+    /// A transaction begins.
+    Transaction { origin: Origin, id: String, hash: [u8; 32], until: Timestamp },
+    /// It was answered.
+    Answered { origin: Origin, id: String, answer: String },
+    /// Proof against a hub.
+    Proof { channel: ChannelId, text: String },
+}
+
+/// Writes that are safe together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// What.
+    pub(crate) writes: Vec<Write>,
+    /// Who is told.
+    pub(crate) done: Option<Done>,
+}
+
+/// Whoever is told that a batch is safe (`true`) or lost.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A channel's rules: up to this write.
+    Channel { channel: u64, upto: u64 },
+    /// Somebody who waits.
+    Waiter(oneshot::Sender<bool>),
+}
+
+/// The writing half of the file.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    connection: SqliteConnection,
+}
+
+impl Writer {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection }
+    }
+
+    /// Where batches are put, and where they come from for [`Self::run`].
+    pub(crate) fn queue() -> (mpsc::Sender<Batch>, mpsc::Receiver<Batch>) {
+        mpsc::channel(QUEUE_MAX)
+    }
+
+    /// Writes until nobody has anything any more. `tell` hears of each channel's writes whether they are safe. What could
+    /// not be written is lost, and its writer told so.
+    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, tell: impl Fn(u64, u64, bool)) {
+        let mut arrived = Vec::new();
+        let mut sweep = interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                taken = batches.recv_many(&mut arrived, GROUP_MAX) => if taken == 0 { break },
+                _ = sweep.tick() => {
+                    // Err: the next sweep does it.
+                    let _ = self.sweep().await;
+                    continue;
+                }
+            }
+            let is_safe = match self.commit(&arrived).await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::error!(%error, "federation.db cannot be written: what came just now is refused");
+                    false
+                }
+            };
+            for batch in arrived.drain(..) {
+                match batch.done {
+                    Some(Done::Channel { channel, upto }) => tell(channel, upto, is_safe),
+                    // Err: nobody waits any more.
+                    Some(Done::Waiter(waiter)) => drop(waiter.send(is_safe)),
+                    None => {}
+                }
+            }
+        }
+        let _ = self.connection.close().await;
+    }
+
+    async fn commit(&mut self, batches: &[Batch]) -> Result<(), sqlx::Error> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        // Of several summaries of a channel only the last one counts.
+        let mut summaries = BTreeMap::new();
+        for batch in batches {
+            for write in &batch.writes {
+                match write {
+                    Write::Summary { channel, .. } => drop(summaries.insert(*channel, write)),
+                    write => apply(&mut transaction, write).await?,
+                }
+            }
+        }
+        for summary in summaries.into_values() {
+            apply(&mut transaction, summary).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn sweep(&mut self) -> Result<(), sqlx::Error> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query("DELETE FROM nonce WHERE until < ?").bind(now).execute(&mut self.connection).await?;
+        sqlx::query("DELETE FROM txn WHERE until < ?").bind(now).execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
+    let int = |number: &u64| database_integer(*number);
+    let query = match write {
+        Write::Channel { number, id, is_hub, summary } => {
+            sqlx::query("INSERT INTO channel (number, id, is_hub, summary) VALUES (?, ?, ?, ?)")
+                .bind(int(number))
+                .bind(id.to_string())
+                .bind(*is_hub)
+                .bind(summary)
+        }
+        Write::Summary { channel, text } => {
+            sqlx::query("UPDATE channel SET summary = ? WHERE number = ?").bind(text).bind(int(channel))
+        }
+        Write::Event { channel, seq, id, author, author_seq, body } => {
+            sqlx::query("INSERT INTO event (channel, seq, id, author, author_seq, body) VALUES (?, ?, ?, ?, ?, ?)")
+                .bind(int(channel))
+                .bind(int(seq))
+                .bind(id.as_bytes().as_slice())
+                .bind(author.as_str())
+                .bind(author_seq.as_ref().map(int))
+                .bind(body)
+        }
+        Write::Withdrawn { channel, from } => {
+            sqlx::query("DELETE FROM event WHERE channel = ? AND seq >= ?").bind(int(channel)).bind(int(from))
+        }
+        Write::Draft { channel, draft, body } => {
+            sqlx::query("INSERT INTO draft (channel, draft, body) VALUES (?, ?, ?)")
+                .bind(int(channel))
+                .bind(int(draft))
+                .bind(body)
+        }
+        Write::Own { channel, draft, author_seq, id, body } => {
+            let gone = sqlx::query("DELETE FROM draft WHERE channel = ? AND draft = ?");
+            gone.bind(int(channel)).bind(int(draft)).execute(&mut *to).await?;
+            sqlx::query("INSERT INTO own (channel, author_seq, id, body) VALUES (?, ?, ?, ?)")
+                .bind(int(channel))
+                .bind(int(author_seq))
+                .bind(id.as_bytes().as_slice())
+                .bind(body)
+        }
+        Write::OwnSeen { channel, upto } => {
+            sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?").bind(int(channel)).bind(int(upto))
+        }
+        Write::Sent { channel, member, seq } => {
+            sqlx::query("INSERT OR REPLACE INTO sent (channel, member, seq) VALUES (?, ?, ?)")
+                .bind(int(channel))
+                .bind(member.as_str())
+                .bind(int(seq))
+        }
+        Write::Shown { channel, seq } => {
+            sqlx::query("INSERT OR REPLACE INTO shown (channel, seq) VALUES (?, ?)").bind(int(channel)).bind(int(seq))
+        }
+        Write::Pin { origin, pin: None } => sqlx::query("DELETE FROM pin WHERE origin = ?").bind(origin.as_str()),
+        Write::Pin { origin, pin: Some(pin) } => {
+            sqlx::query("INSERT OR REPLACE INTO pin (origin, value) VALUES (?, ?)")
+                .bind(origin.as_str())
+                .bind(pin.to_text())
+        }
+        Write::Invitation { channel, invitation: None } => {
+            sqlx::query("DELETE FROM invitation WHERE channel = ?").bind(channel.to_string())
+        }
+        Write::Invitation { channel, invitation: Some(invitation) } => {
+            sqlx::query("INSERT OR REPLACE INTO invitation (channel, value) VALUES (?, ?)")
+                .bind(channel.to_string())
+                .bind(serde_json::to_string(invitation).unwrap_or_default())
+        }
+        Write::Nonce { key, nonce, until } => sqlx::query("INSERT INTO nonce (key, nonce, until) VALUES (?, ?, ?)")
+            .bind(key.as_bytes().as_slice())
+            .bind(nonce.as_slice())
+            .bind(int(&until.millis())),
+        Write::Transaction { origin, id, hash, until } => {
+            sqlx::query("INSERT OR IGNORE INTO txn (origin, id, hash, until) VALUES (?, ?, ?, ?)")
+                .bind(origin.as_str())
+                .bind(id)
+                .bind(hash.as_slice())
+                .bind(int(&until.millis()))
+        }
+        Write::Answered { origin, id, answer } => sqlx::query("UPDATE txn SET answer = ? WHERE origin = ? AND id = ?")
+            .bind(answer)
+            .bind(origin.as_str())
+            .bind(id),
+        Write::Proof { channel, text } => {
+            sqlx::query("INSERT INTO proof (channel, value) VALUES (?, ?)").bind(channel.to_string()).bind(text)
+        }
+    };
+    query.execute(&mut *to).await.map(drop)
+}
