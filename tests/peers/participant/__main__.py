@@ -1,7 +1,8 @@
 """participant COMMAND --state DIR ...: an origin of its own in a federation, written from the protocol's text alone.
 
-It runs with `serve`, and every other command talks to what runs, through the socket DIR/control. It prints JSON, one
-object a line. `create`, `invite` and `remove` make it a small hub; `attack` breaks one rule of the protocol.
+`python tests/peers/participant serve --origin beta.test --listen 10.0.0.2:443 --cert cert.pem --key key.pem --ca ca.pem
+--state DIR` runs it; every other command talks to what runs, through the socket DIR/control. It prints JSON, one object
+a line. `create`, `invite` and `remove` make it a small hub; `attack` breaks one rule of the protocol at a time.
 """
 import argparse
 import json
@@ -27,7 +28,8 @@ class Control:
         self.node, self.store = node, node.store
 
     def invitations(self, **_):
-        for channel, inviter, history in self.store.all("SELECT id, inviter, history FROM channels WHERE state = 'invited'"):
+        rows = self.store.all("SELECT id, inviter, history FROM channels WHERE state = 'invited'")
+        for channel, inviter, history in rows:
             yield {"channel": channel, "inviter": inviter, "history": history}
 
     def accept(self, channel, **_):
@@ -45,7 +47,8 @@ class Control:
     def events(self, channel, follow, after, **_):
         while True:
             with self.store.changed:
-                rows = self.store.all("SELECT seq, json FROM events WHERE channel = ? AND seq > ? ORDER BY seq LIMIT 500", channel, after)
+                rows = self.store.all("SELECT seq, json FROM events WHERE channel = ? AND seq > ? ORDER BY seq LIMIT 500",
+                                      channel, after)
                 if not rows and follow:
                     self.store.changed.wait(5)
             for after, text in rows:
@@ -193,7 +196,8 @@ def ask(words):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="participant", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="participant", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name, *positional, **options):
@@ -209,9 +213,10 @@ def arguments():
                 sub.add_argument(flag, default=default, type=type(default) if default is not None else str)
         return sub
 
-    sub = command("serve", cert=None, key=None, ca=None, insecure_loopback=False, accept="none", endpoint=None, window=60,
+    sub = command("serve", cert=None, key=None, ca=None, insecure_loopback=False, endpoint=None, window=60,
                   heads_every=60.0, retry_max=600.0)
     sub.add_argument("--origin", required=True)
+    sub.add_argument("--accept", choices=("all", "none"), default="none")
     sub.add_argument("--listen", required=True, metavar="HOST:PORT")
     sub.add_argument("--resolve", action="append", default=[], metavar="NAME=HOST:PORT")
     for name in ("invitations", "status", "look"):

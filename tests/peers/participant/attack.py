@@ -9,13 +9,14 @@ from wire import HEADER, dump, now_ms
 
 NAMES = (
     # Of the request itself.
-    "wrong-destination old-ts future-ts reused-nonce unknown-key changed-body changed-path changed-query changed-method "
-    "changed-sig header-twice name-twice no-header no-ts no-nonce no-sig no-key forged-origin bad-json duplicate-key "
+    "wrong-destination old-ts future-ts reused-nonce repeat unknown-key changed-body changed-path changed-query "
+    "changed-method changed-sig header-twice name-twice no-header no-ts no-nonce no-sig no-key forged-origin "
+    "bad-json duplicate-key "
     # Right, but unusual: these must be accepted.
     "quoted-header padded-sig txn-same "
     # Of a `send`.
-    "txn-changed forged-author other-body-origin other-channel-hub wrong-id bad-event-sig wrong-prev duplicate-seq author-gap "
-    "big-event deep-json many-events "
+    "txn-changed forged-author other-body-origin other-channel-hub wrong-id bad-event-sig wrong-prev duplicate-seq "
+    "author-gap split-history big-event deep-json many-events "
     # Of what is to be asked by members, invitees and callers alone.
     "other-inviter other-invitee unknown-channel unknown-target call-changed").split()
 
@@ -33,23 +34,23 @@ class Attack:
         own = getattr(self, name.replace("-", "_"), None)
         return own() if own else self.on_request(name)
 
-    def go(self, method, path, value=None, body=None, text=None, sent=None, header=None, **fields):
+    def go(self, method, path, value=None, body=None, again=None, sent=None, header=None, key=None, **fields):
         """Sends a request. `fields` are signed instead of the right ones, `sent` goes out instead of what was signed,
-        `header` makes the lines of the header."""
+        `header` makes the lines of the header, `again` is what was signed before."""
         node = self.node
         pin = node.client.pin(self.target)
         prefix = urlsplit(pin["endpoint"]).path
         body = body if body is not None else dump(value).encode() if value is not None else b""
-        signed, named = node.client.signed(self.target, method, prefix + path, body, **fields)
+        self.signed = again or node.client.signed(self.target, method, prefix + path, body, fields, key)
+        signed, named = self.signed
         lines = header(named) if header else [wire.authorization(**named)]
-        if text:
-            lines = [text]
         sent = {"method": method, "path": path, "body": body} | (sent or {})
         status, headers, data = node.client.exchange(pin["endpoint"], sent["method"], prefix + sent["path"],
                                                      [(HEADER, line) for line in lines], sent["body"])
-        signed |= {"method": sent["method"], "uri": prefix + sent["path"], "content_sha256": wire.sha256_hex(sent["body"])}
+        # An answer is to the request as it came.
+        signed = signed | {"method": sent["method"], "uri": prefix + sent["path"],
+                           "content_sha256": wire.sha256_hex(sent["body"])}
         proof = node.client.prove(self.target, status, headers.get_all(HEADER), data, signed, sent["body"])
-        self.line = lines[0] if lines else None
         return {"status": status, "body": readable(data), "answer": proof, "retry_after": headers.get("Retry-After"),
                 "type": headers.get("Content-Type")}
 
@@ -68,7 +69,8 @@ class Attack:
             return {"header": lambda named: [wire.authorization(**{k: v for k, v in named.items() if k != field})]}
 
         def quoted(named):
-            odd = {"Origin": "origin", "DESTINATION": "destination", "Key_Id": "key_id", "tS": "ts", "nonce": "nonce", "SIG": "sig"}
+            odd = {"Origin": "origin", "DESTINATION": "destination", "Key_Id": "key_id", "tS": "ts", "nonce": "nonce",
+                   "SIG": "sig"}
             fields = [f'{shown}="{named[name]}"' for shown, name in odd.items()]
             return ['colour="a, b=c \\" d" , ' + " ,".join(fields) + ', later=1']
 
@@ -80,7 +82,7 @@ class Attack:
             "wrong-destination": {"destination": self.third},
             "old-ts": {"ts": now_ms() - 120_000},
             "future-ts": {"ts": now_ms() + 120_000},
-            "unknown-key": {"key": (key := wire.Key()), "key_id": key.id},
+            "unknown-key": {"key": wire.Key()},
             "changed-body": {"sent": {"body": dump({"channels": [self.channel, "!other:" + self.third]}).encode()}},
             "changed-path": {"sent": {"path": API + "/call"}},
             "changed-query": {"sent": {"path": (self.path or API + "/heads") + "?more=1"}},
@@ -100,12 +102,15 @@ class Attack:
         yield self.ask(**other[name])
 
     def reused_nonce(self):
-        yield self.ask(header=lambda named: [self.keep(wire.authorization(**named))])
-        yield self.ask(text=self.kept)
+        yield self.ask()
+        self.node.last_signed = self.signed
+        yield self.ask(again=self.signed)
 
-    def keep(self, text):
-        self.kept = text
-        return text
+    def repeat(self):
+        """The request of the last `reused-nonce` once more, as when its target was started again since."""
+        if not getattr(self.node, "last_signed", None):
+            raise SystemExit("reused-nonce comes first")
+        yield self.ask(again=self.node.last_signed)
 
     # Of a `send`
 
@@ -122,9 +127,9 @@ class Attack:
     def event(self, step=1, data=None, prev_seen=None, key=None, origin=None):
         """An own event with the `author_seq` that is due, or one so much further on."""
         row = self.node.store.one("SELECT max(author_seq) FROM outbox WHERE channel = ?", self.channel)
-        number = (row[0] or self.node.store.author_seq(self.channel, self.node.origin) or 0) + step
-        return wire.make_event(key or self.key, origin or self.node.origin, self.channel, "note", max(number, 1), data or {"attack": 1},
-                               prev_seen or self.node.store.head(self.channel)["id"])
+        number = max(row[0] or 0, self.node.store.author_seq(self.channel, self.node.origin) or 0) + step
+        return wire.make_event(key or self.key, origin or self.node.origin, self.channel, "note", max(number, 1),
+                               data or {"attack": 1}, prev_seen or self.node.store.head(self.channel)["id"])
 
     def as_hub(self, event, seq, prev_event, term=None):
         term = term or max(self.node.store.head(self.channel)["term"], 1)
@@ -152,6 +157,14 @@ class Attack:
         head = self.node.store.head(self.channel)
         yield self.send([self.as_hub(self.event(data={"attack": "another"}), head["seq"], head["prev_event"])])
 
+    def split_history(self):
+        """As a hub: one event for the target, and another in its place for the third, who must find it out."""
+        if not self.is_hub():
+            raise SystemExit("this needs a channel of this origin")
+        head, target = self.node.store.head(self.channel), self.target
+        for self.target in (target, self.third):
+            yield self.send([self.as_hub(self.event(data={"for": self.target}), head["seq"] + 1, head["id"])])
+
     def author_gap(self):
         yield self.send([self.ordered(self.event(step=3))])
 
@@ -162,7 +175,9 @@ class Attack:
         yield self.send([], value={"origin": self.third})
 
     def other_channel_hub(self):
-        """The place of an event in a channel of which this origin is not the hub."""
+        """The place of an event in a channel of which neither this origin nor the target is the hub."""
+        if wire.hub_of(self.channel) in (self.node.origin, self.target):
+            raise SystemExit("this needs a channel of a third origin")
         head = self.node.store.head(self.channel)
         yield self.send([self.as_hub(self.event(), head["seq"] + 1, head["id"])])
 
@@ -186,7 +201,8 @@ class Attack:
     # Of the rest
 
     def other_inviter(self):
-        yield self.go("POST", API + "/invite", {"channel": "!x:" + self.third, "inviter": self.third, "invitee": self.target})
+        yield self.go("POST", API + "/invite", {"channel": "!x:" + self.third, "inviter": self.third,
+                                                "invitee": self.target})
 
     def other_invitee(self):
         yield self.go("POST", API + "/invite", {"channel": "!x:" + self.node.origin, "inviter": self.node.origin,

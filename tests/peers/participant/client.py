@@ -83,6 +83,8 @@ class Client:
         connection.sock = socket.create_connection(address, timeout)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if parts.scheme == "https":
+            # `Host` names no port where it is the usual one.
+            connection.default_port = 443
             connection.sock = self.tls.wrap_socket(connection.sock, server_hostname=host)
         return connection
 
@@ -229,11 +231,11 @@ class Client:
 
     # Signed requests
 
-    def signed(self, destination, method, uri, body, **other):
+    def signed(self, destination, method, uri, body, other=(), key=None):
         """The fields and the header of a request; `other` replaces fields, for what is wrong on purpose."""
-        key = other.pop("key", self.node.key)
+        key = key or self.node.key
         fields = wire.request_fields(self.node.origin, destination, key.id, now_ms(), wire.new_nonce(), method, uri, body)
-        fields |= other
+        fields |= dict(other)
         named = {name: fields[name] for name in ("origin", "destination", "key_id", "ts", "nonce")}
         return fields, named | {"sig": key.sign(REQUEST, fields)}
 

@@ -53,10 +53,13 @@ class Door(http.server.BaseHTTPRequestHandler):
     def any(self):
         # The target as the client wrote it: `self.path` has lost leading slashes.
         self.uri, self.asked, self.is_streaming = self.requestline.split()[1], None, False
+        # A body that was not read must not be taken for the next request.
+        self.has_body = False
         try:
             self.respond(200, self.handle_request())
         except Problem as problem:
             self.server.node.store.refused(problem)
+            self.close_connection |= not self.has_body
             self.refuse(problem)
         except Away as away:
             print(f"503 to {self.client_address[0]}: {away}", flush=True)
@@ -84,7 +87,7 @@ class Door(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if retry_after:
             self.send_header("Retry-After", str(retry_after))
-        if self.uri == WELL_KNOWN:
+        if self.uri == WELL_KNOWN and status == 200:
             self.send_header("Cache-Control", "max-age=3600")
         if self.asked:
             self.send_header(HEADER, self.proof(status, wire.sha256_hex(body)))
@@ -120,31 +123,28 @@ class Door(http.server.BaseHTTPRequestHandler):
         if not self.uri.startswith("/"):
             raise bad("not an origin-form target")
         host = urlsplit("//" + self.headers.get("Host", "")).hostname or ""
-        names = {urlsplit("//" + self.server.node.origin).hostname, urlsplit(self.server.node.endpoint).hostname, "localhost"}
+        node = self.server.node
+        names = {urlsplit("//" + node.origin).hostname, urlsplit(node.endpoint).hostname, "localhost"}
         if host not in names:
             try:
                 ipaddress.ip_address(host)
             except ValueError:
-                self.close_connection = True
                 raise Problem(421, "wrong_destination", "this is another host") from None
         if self.headers.get("Origin"):
-            self.close_connection = True
             raise Problem(403, "forbidden", "no pages of others")
         if self.command == "POST" and self.headers.get_content_type() != "application/json":
-            self.close_connection = True
             raise Problem(415, "bad_request", "application/json is needed")
 
     def read_body(self):
         lengths = self.headers.get_all("Content-Length", ["0"])
         if self.headers.get("Transfer-Encoding") or len(lengths) > 1 or not re.fullmatch(r"[0-9]{1,18}", lengths[0]):
-            self.close_connection = True
             raise bad("one Content-Length is needed")
         if int(lengths[0]) > wire.BODY_MAX:
-            self.close_connection = True
             raise Problem(413, "too_large", f"a body has at most {wire.BODY_MAX} bytes")
         body = self.rfile.read(int(lengths[0]))
         if len(body) < int(lengths[0]):
             raise ConnectionError
+        self.has_body = True
         return body
 
     def authenticate(self, body):
@@ -175,7 +175,12 @@ class Door(http.server.BaseHTTPRequestHandler):
             raise Problem(401, "clock_skew", f"the time here is {now_ms()}")
         if origin == node.origin:
             raise Problem(401, "bad_signature", "that is this origin itself")
-        node.client.key_at(origin, given["key_id"], ts, self.client_address[0])
+        try:
+            node.client.key_at(origin, given["key_id"], ts, self.client_address[0])
+        except Away as away:
+            if node.client.pinned(origin):
+                raise
+            raise Problem(401, "unknown_peer", "the key of this origin could not be fetched") from away
         if not wire.verify(given["key_id"], REQUEST, fields, given["sig"]):
             texts = fields | {"ts": given["ts"]}
             why = wire.why_not(given["key_id"], given["sig"], [
@@ -250,15 +255,16 @@ class Door(http.server.BaseHTTPRequestHandler):
                 if not re.fullmatch(r"[0-9]{1,16}", value):
                     raise bad(f"{name} is no number")
                 numbers[name] = int(value)
-        limit, after, before = min(numbers.get("limit", 500), 500), numbers.get("after", 0), numbers.get("before", 2**53)
+        limit = min(numbers.get("limit", 500), 500)
+        after, before = numbers.get("after", 0), numbers.get("before", 2**53)
         # A member of a channel of our own sees it from its own `joined` on, unless all may see all.
         start = 1
         if store.channel(channel)[0] == "hub" and store.channel(channel)[1] != "all":
-            start = store.one("SELECT max(seq) FROM events WHERE channel = ? AND origin = ? AND json_extract(json, '$.type') = ?",
-                              channel, origin, wire.JOINED)[0] or 1
+            start = store.one("SELECT max(seq) FROM events WHERE channel = ? AND origin = ? "
+                              "AND json_extract(json, '$.type') = ?", channel, origin, wire.JOINED)[0] or 1
         order = "DESC" if "before" in numbers and "after" not in numbers else "ASC"
-        rows = store.all(f"SELECT json FROM events WHERE channel = ? AND seq > ? AND seq < ? AND seq >= ? ORDER BY seq {order} "
-                         "LIMIT ?", channel, after, before, start, limit + 1)
+        rows = store.all("SELECT json FROM events WHERE channel = ? AND seq > ? AND seq < ? AND seq >= ? "
+                         f"ORDER BY seq {order} LIMIT ?", channel, after, before, start, limit + 1)
         found, room = [], ANSWER_BYTES
         for text, in rows[:limit]:
             room -= len(text)

@@ -33,7 +33,8 @@ class Node:
     def start(self, endpoint):
         links = [json.loads(link) for link, in self.store.all("SELECT link FROM previous ORDER BY rowid")]
         old = dump([[link["key"], moment(link["until"])] for link in links])
-        self.store.run("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?, 0)", self.origin, self.key.id, old, endpoint, 2**53)
+        self.store.run("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?, 0)", self.origin, self.key.id, old, endpoint,
+                       2**53)
         self.endpoint = endpoint
         for channel, state in self.store.all("SELECT id, state FROM channels"):
             if state != "invited":
@@ -59,7 +60,10 @@ class Node:
         fields = {"key": old.id, "new_key": new.id, "origin": self.origin, "until": until}
         link = {k: fields[k] for k in ("key", "new_key", "until")} | {"sig": old.sign(wire.ROTATION, fields)}
         with self.store.tx() as db:
-            db.execute("DELETE FROM previous") if forget else db.execute("INSERT INTO previous VALUES (?, ?)", (old.id, dump(link)))
+            if forget:
+                db.execute("DELETE FROM previous")
+            else:
+                db.execute("INSERT INTO previous VALUES (?, ?)", (old.id, dump(link)))
             pin = self.client.pinned(self.origin)
             known = [] if forget else pin["old"] + [[old.id, moment(until)]]
             db.execute("UPDATE pins SET key = ?, old = ? WHERE origin = ?", (new.id, dump(known), self.origin))
@@ -113,7 +117,8 @@ class Node:
                         gap = event["channel"]
                         if gap not in filled:
                             break
-                        gap = self.reject(rejected, ident, Problem(409, "conflict", "what came before is missing"), sender)
+                        missing = Problem(409, "conflict", "what came before is missing")
+                        gap = self.reject(rejected, ident, missing, sender)
                     except Problem as problem:
                         self.reject(rejected, ident, problem, sender)
                     todo.pop(0)
@@ -170,9 +175,11 @@ class Node:
             raise Problem(409, "hub_equivocation", f"seq {seq} is {there['id']} here")
         if state in ("left", "removed") or seq < head["seq"]:
             raise Problem(403, "not_member", "not in the time of this membership")
-        if self.store.one("SELECT 1 FROM events WHERE channel = ? AND origin = ? AND id = ?", channel, event["origin"], event["id"]):
+        if self.store.has(channel, event["origin"], event["id"]):
             self.store.find("placed_twice", f"{channel} {event['id']}", seq=seq)
             raise Problem(409, "conflict", "this event has its place already")
+        if event["term"] < head["term"]:
+            raise Problem(409, "conflict", "an earlier term")
         is_own_join = state == "joining" and event["type"] == JOINED and event["origin"] == self.origin
         is_start = is_own_join and (head["seq"] > 0 or history != "all" or is_backfill)
         if seq == head["seq"] + 1 and (head["seq"] > 0 or event["prev_event"] is None):
@@ -184,8 +191,6 @@ class Node:
                 db.execute("DELETE FROM authors WHERE channel = ?", (channel,))
         else:
             raise Gap
-        if event["term"] < head["term"]:
-            raise Problem(409, "conflict", "an earlier term")
         self.put(event)
 
     def put(self, event):
@@ -194,7 +199,8 @@ class Node:
         is_hubs, hub = wire.hub_of(channel) == origin, wire.hub_of(channel)
         with self.store.tx() as db:
             self.look_at_author(event)
-            db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (channel, event["seq"], event["id"], origin, dump(event)))
+            db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+                       (channel, event["seq"], event["id"], origin, dump(event)))
             if "author_seq" in event:
                 db.execute("INSERT OR REPLACE INTO authors VALUES (?, ?, ?)", (channel, origin, event["author_seq"]))
             if origin == self.origin:
@@ -252,12 +258,20 @@ class Node:
                     self.check_ordered(event)
                     if event["channel"] != channel:
                         raise bad("an event of another channel")
+                problem = None
+                # What is right before the first that is wrong is kept, and so is what was found out.
                 with self.store.tx():
                     for event in events:
                         try:
                             self.place(event, is_backfill=True)
                         except Gap:
-                            raise Problem(409, "conflict", f"seq {event['seq']} does not follow {after}") from None
+                            problem = Problem(409, "conflict", f"seq {event['seq']} does not follow {after}")
+                            break
+                        except Problem as why:
+                            problem = why
+                            break
+                if problem:
+                    raise problem
                 if not events or events[-1]["seq"] >= head:
                     break
 
@@ -269,11 +283,9 @@ class Node:
         if self.store.channel(channel)[0] != "hub":
             raise Problem(404, "unknown_channel", "there is no such channel")
         given = event.get("submitted_id")
-        kept = self.store.one("SELECT 1 FROM events WHERE channel = ? AND origin = ? AND id = ?", channel, sender, event["id"])
-        kept = kept or given and self.store.one(
-            "SELECT 1 FROM events WHERE channel = ? AND origin = ? AND json_extract(json, '$.submitted_id') = ?",
-            channel, sender, given)
-        if kept:
+        if self.store.has(channel, sender, event["id"]) or given and self.store.one(
+                "SELECT 1 FROM events WHERE channel = ? AND origin = ? AND json_extract(json, '$.submitted_id') = ?",
+                channel, sender, given):
             return
         row = self.store.one("SELECT until FROM members WHERE channel = ? AND origin = ?", channel, sender)
         is_join = event["type"] == JOINED
@@ -337,7 +349,8 @@ class Node:
                 if hub == self.origin:
                     self.append(event)
                 else:
-                    db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, 'waiting', NULL)", (channel, number, event["id"], dump(event)))
+                    db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, 'waiting', NULL)",
+                               (channel, number, event["id"], dump(event)))
                 made.append({"id": event["id"], "author_seq": number})
         self.deliver_to(hub)
         return made
@@ -403,16 +416,17 @@ class Node:
         row = self.store.one("SELECT txn, body FROM batches WHERE destination = ?", destination)
         if row:
             return "send", row
-        rows = self.store.all("SELECT json FROM outbox WHERE state = 'waiting' AND substr(channel, instr(channel, ':') + 1) = ? "
-                              "ORDER BY rowid LIMIT 50", destination)
+        rows = self.store.all("SELECT json FROM outbox WHERE state = 'waiting' "
+                              "AND substr(channel, instr(channel, ':') + 1) = ? ORDER BY rowid LIMIT 50", destination)
         events = [json.loads(text) for text, in rows]
         if events and events[0]["type"] in (JOINED, LEFT):
             return "join" if events[0]["type"] == JOINED else "leave", events[0]
         turn = next((at for at, event in enumerate(events) if event["type"] in (JOINED, LEFT)), None)
         if not events:
-            rows = self.store.all("SELECT e.json FROM events e JOIN members m ON m.channel = e.channel JOIN channels c ON c.id = e.channel "
-                                  "WHERE m.origin = ? AND c.state = 'hub' AND m.sent >= 0 AND e.seq > m.sent "
-                                  "AND (m.until IS NULL OR e.seq <= m.until) ORDER BY e.channel, e.seq LIMIT 50", destination)
+            rows = self.store.all(
+                "SELECT e.json FROM events e JOIN members m ON m.channel = e.channel JOIN channels c ON c.id = e.channel "
+                "WHERE m.origin = ? AND c.state = 'hub' AND m.sent >= 0 AND e.seq > m.sent "
+                "AND (m.until IS NULL OR e.seq <= m.until) ORDER BY e.channel, e.seq LIMIT 50", destination)
             events = [json.loads(text) for text, in rows]
         events, room = events[:turn], BATCH_BYTES
         batch = []
@@ -443,6 +457,7 @@ class Node:
             raise
         events = json.loads(body)["events"]
         refused = {entry.get("id"): entry for entry in answer.get("rejected") or []}
+        taken = answer.get("processed") or []
         again = None
         with self.store.tx() as db:
             for event in events:
@@ -452,7 +467,7 @@ class Node:
                 if wire.hub_of(event["channel"]) == self.origin:
                     db.execute("UPDATE members SET sent = max(sent, ?) WHERE channel = ? AND origin = ?",
                                (event["seq"], event["channel"], destination))
-                elif refusal.get("code") in ("unavailable", "rate_limited") or not refusal and event["id"] not in answer["processed"]:
+                elif refusal.get("code") in ("unavailable", "rate_limited") or not refusal and event["id"] not in taken:
                     again = Problem(503, "unavailable", f"{event['id']} is to be sent again")
                 else:
                     db.execute("UPDATE outbox SET state = ?, detail = ? WHERE id = ? AND state = 'waiting'",
@@ -495,7 +510,7 @@ class Node:
 
     def learn_members(self, channel):
         answer = self.client.ask(wire.hub_of(channel), "GET", path_of(channel, "members"))
-        named = [m.get("origin") if isinstance(m, dict) else m for m in answer.get("members") or []]
+        named = [m.get("origin") if isinstance(m, dict) else m for m in list(answer.get("members") or [])]
         with self.store.tx() as db:
             for member in filter(wire.is_origin, named):
                 db.execute("INSERT OR IGNORE INTO members VALUES (?, ?, 0, NULL)", (channel, member))
@@ -543,5 +558,12 @@ class Node:
         rows = self.store.all("SELECT json FROM events WHERE channel = ? ORDER BY seq", channel)
         origins = {wire.hub_of(channel)} | {json.loads(text)["origin"] for text, in rows}
         pins = {origin: self.client.pinned(origin) for origin in sorted(origins)}
-        keys = {origin: [pin["key"]] + [{"key": k, "until": until} for k, until in pin["old"]] for origin, pin in pins.items() if pin}
+        keys = {origin: [pin["key"]] + [{"key": key, "until": until} for key, until in pin["old"]]
+                for origin, pin in pins.items() if pin}
+        # What was signed by a key that a person has replaced since was right when it was taken.
+        for event in (json.loads(text) for text, in rows):
+            for origin, key in ((event["origin"], event.get("key_id")), (wire.hub_of(channel), event["hub_key_id"])):
+                known = keys.setdefault(origin, [])
+                if key and key not in [k["key"] if isinstance(k, dict) else k for k in known]:
+                    known.append(key)
         return [{"channel": channel, "member": self.origin, "keys": keys}] + [json.loads(text) for text, in rows]

@@ -11,7 +11,8 @@ from wire import Key, Problem, dump, now_ms
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS previous (key TEXT PRIMARY KEY, link TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS pins (origin TEXT PRIMARY KEY, key TEXT, old TEXT, endpoint TEXT, fresh_until INT, changed INT);
+CREATE TABLE IF NOT EXISTS pins (origin TEXT PRIMARY KEY, key TEXT, old TEXT, endpoint TEXT, fresh_until INT,
+    changed INT);
 CREATE TABLE IF NOT EXISTS nonces (origin TEXT, nonce TEXT, ts INT, PRIMARY KEY (origin, nonce)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS txns (origin TEXT, txn TEXT, body TEXT, answer TEXT, ts INT, PRIMARY KEY (origin, txn));
 CREATE TABLE IF NOT EXISTS calls (origin TEXT, call TEXT, body TEXT, answer TEXT, ts INT, PRIMARY KEY (origin, call));
@@ -122,6 +123,9 @@ class Store:
     def event_at(self, channel, seq):
         row = self.one("SELECT json FROM events WHERE channel = ? AND seq = ?", channel, seq)
         return json.loads(row[0]) if row else None
+
+    def has(self, channel, origin, ident):
+        return self.one("SELECT 1 FROM events WHERE channel = ? AND origin = ? AND id = ?", channel, origin, ident)
 
     def members(self, channel):
         rows = self.all("SELECT origin FROM members WHERE channel = ? AND until IS NULL ORDER BY origin", channel)

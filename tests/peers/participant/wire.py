@@ -355,7 +355,7 @@ def check_form(event, is_ordered):
             raise bad(f"{name} is not right", "/" + name)
 
     if not isinstance(event, dict):
-        raise bad("an event is an object")
+        raise bad("an event is an object", "/event")
     need("id", str, lambda text: 0 < len(text) <= 255)
     need("channel", str, hub_of)
     need("type", str, lambda text: 0 < len(text) <= 255)
