@@ -19,6 +19,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("crun", "crun"),
     ("curl", "curl"),
     ("dbus-daemon", "dbus"),
+    ("dnsmasq", "dnsmasq-base"),
     ("docker-compose", "docker-compose"),
     ("ip", "iproute2"),
     ("kill", "procps"),

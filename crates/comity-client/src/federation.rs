@@ -60,6 +60,11 @@ impl Client {
         Ok(bytes)
     }
 
+    /// Who is a member of a channel.
+    pub async fn channel_members(&self, channel: &str) -> Result<control::ChannelMembers, Error> {
+        self.get(&query::path(path::CHANNEL_MEMBERS, &[("channel", Some(channel.to_owned()))])).await
+    }
+
     /// Invitations that nobody has answered.
     pub async fn invitations(&self) -> Result<Vec<control::Invitation>, Error> {
         self.get::<control::Invitations>(path::INVITATIONS).await.map(|all| all.invitations)

@@ -9,6 +9,7 @@ mod deploy;
 mod disk;
 mod doors;
 mod events;
+mod federation;
 mod files;
 mod gossip;
 mod health;

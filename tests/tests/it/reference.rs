@@ -79,3 +79,8 @@ fn verified(file: &Path) -> (bool, String) {
     let output = verifier().arg(file).output().expect("it runs");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// A program of `examples/`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    root().join("examples").join(name)
+}

@@ -9,6 +9,7 @@ use comity_client::control::{
     ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin, SayOn,
 };
 use comity_core::federation::verify::{Verified, Verifier};
+use comity_core::wire::federation::body::Member;
 use comity_core::wire::strict;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -285,26 +286,15 @@ fn row(channel: &FederatedChannel) -> Vec<Cell> {
 }
 
 async fn members(client: &Client, wanted: &str, page: &mut Page) -> Result<(), Failure> {
-    let channels = client.channels().await?;
-    let is_meant = |channel: &&FederatedChannel| {
-        let name = channel.channel.trim_start_matches('!').split(':').next();
-        channel.channel == wanted || (channel.hub && name == Some(wanted))
-    };
-    let channel = channels.iter().find(is_meant);
-    let channel =
-        channel.ok_or_else(|| Failure::Unknown(format!("this node takes part in no channel {}", clean(wanted))))?;
+    let members = client.channel_members(wanted).await?;
     if page.json {
-        return page.value(&json!({ "channel": channel.channel, "members": channel.members }));
+        return page.value(&members);
     }
-    let rows: Vec<Vec<Cell>> = channel
-        .members
-        .iter()
-        .map(|member| {
-            let since = member.since.map_or_else(|| "-".to_owned(), |since| since.to_string());
-            vec![looking(&member.origin, Look::Strong), cell(&member.state), cell(since)]
-        })
-        .collect();
-    page.table(&["ORIGIN", "STATE", "SINCE EVENT"], &rows)
+    let row = |member: &Member| {
+        let since = member.since.map_or_else(|| "-".to_owned(), |since| since.to_string());
+        vec![looking(&member.origin, Look::Strong), cell(&member.state), cell(since)]
+    };
+    page.table(&["ORIGIN", "STATE", "SINCE EVENT"], &members.members.iter().map(row).collect::<Vec<_>>())
 }
 
 pub(crate) async fn federation(client: &Client, wanted: Federation, page: &mut Page) -> Result<(), Failure> {

@@ -40,18 +40,19 @@ pub struct Authored {
     pub kind: String,
     /// Who says it.
     pub origin: Origin,
-    /// The key that signed it: the author's, or the hub's where [`Self::attested`].
-    pub key: NodeId,
+    /// The author's key; `None` where a hub attests it.
+    pub key: Option<NodeId>,
     /// Which of the author's events on this channel it is, from 1; `None` where a hub attests it.
     pub author_seq: Option<u64>,
     /// When it was said, by the author's clock.
     pub at: Timestamp,
     /// The last event that the author had seen.
     pub prev_seen: Option<EventId>,
-    /// Whether a hub signed it for an author that signs no events, under the id by which that author knows it.
+    /// Whether a hub attests it, for an author that signs no events: the id by which that author knows it. The hub's
+    /// signature over its place is all that proves it.
     pub attested: Option<String>,
-    /// The signature.
-    pub signature: [u8; 64],
+    /// The author's signature; `None` where a hub attests it.
+    pub signature: Option<[u8; 64]>,
     /// All that is signed: the event without `sig`.
     pub members: Map<String, Value>,
 }
@@ -104,13 +105,26 @@ pub struct Draft<'a> {
 }
 
 impl Authored {
-    /// Signs an event: by its author, or by the hub that attests it.
+    /// Signs an event, by its author.
     pub fn sign(key: &KeyPair, draft: &Draft<'_>) -> Self {
+        let mut signed = Self::made(draft, Some(key.node()));
+        signed.signature = Some(signature::sign_bytes(key, Context::Event, &canonical_of(&signed.members)));
+        signed
+    }
+
+    /// An event of an author that signs none; the hub that attests it says so by giving it a place.
+    pub fn attest(draft: &Draft<'_>) -> Self {
+        Self::made(draft, None)
+    }
+
+    fn made(draft: &Draft<'_>, key: Option<NodeId>) -> Self {
         let mut members = Map::new();
         members.insert("channel".into(), draft.channel.to_string().into());
         members.insert("type".into(), draft.kind.into());
         members.insert("origin".into(), draft.origin.as_str().into());
-        members.insert("key_id".into(), key.node().to_string().into());
+        if let Some(key) = key {
+            members.insert("key_id".into(), key.to_string().into());
+        }
         members.insert("origin_server_ts".into(), draft.at.millis().into());
         members.insert("data".into(), draft.data.clone());
         if let Some(author_seq) = draft.author_seq {
@@ -125,18 +139,17 @@ impl Authored {
         }
         let id = EventId::of(&members);
         members.insert("id".into(), id.to_string().into());
-        let signature = signature::sign_bytes(key, Context::Event, &canonical_of(&members));
         Self {
             id,
             channel: draft.channel.clone(),
             kind: draft.kind.to_owned(),
             origin: draft.origin.clone(),
-            key: key.node(),
+            key,
             author_seq: draft.author_seq,
             at: draft.at,
             prev_seen: draft.prev_seen,
             attested: draft.attested.map(str::to_owned),
-            signature,
+            signature: None,
             members,
         }
     }
@@ -146,13 +159,19 @@ impl Authored {
         self.members.get("data").unwrap_or(&Value::Null)
     }
 
-    /// Checks that the key it names signed it. Whose key that is, is for the caller to know; the id was checked when it
-    /// was read.
+    /// Checks that the key it names signed it, if it is not attested. Whose key that is, is for the caller to know; the id
+    /// was checked when it was read.
     ///
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
-        signature::verify_bytes(&self.key, Context::Event, &canonical_of(&self.members), &self.signature)
+        match (&self.key, &self.signature) {
+            (Some(key), Some(signature)) => {
+                signature::verify_bytes(key, Context::Event, &canonical_of(&self.members), signature)
+            }
+            _ if self.attested.is_some() => Ok(()),
+            _ => Err(BadSignature::Wrong),
+        }
     }
 }
 

@@ -159,8 +159,9 @@ impl Verifier {
         self.check_key(hub, &order.key, order.at)?;
         let signed = order.verify(&self.channel, authored.id);
         signed.map_err(|why| BadLog::Signature { whose: "its hub's", why })?;
-        let signer = if authored.attested.is_some() { hub } else { &authored.origin };
-        self.check_key(signer, &authored.key, authored.at)?;
+        if let Some(key) = &authored.key {
+            self.check_key(&authored.origin, key, authored.at)?;
+        }
         authored.verify().map_err(|why| BadLog::Signature { whose: "its author's", why })?;
         let begins = self.begins(&event);
         match self.last {

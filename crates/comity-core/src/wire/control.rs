@@ -12,8 +12,8 @@ mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
 pub use federation::{
-    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, FederationState, Invitation, Invitations, NewChannel,
-    OtherOrigin, SaidOn, SayOn, TrustedOrigin,
+    ChannelAct, ChannelMembers, ChannelStep, FederatedChannel, FederatedChannels, FederationState, Invitation,
+    Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
 };
 pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
@@ -129,6 +129,8 @@ pub mod path {
     pub const CHANNEL_EVENTS: &str = "/control/channels/events";
     /// `GET ?channel=`: all of it as JSON Lines, which anybody can verify (`docs/federation.md`).
     pub const CHANNEL_EXPORT: &str = "/control/channels/export";
+    /// `GET ?channel=`: [`super::ChannelMembers`].
+    pub const CHANNEL_MEMBERS: &str = "/control/channels/members";
     /// `GET`: [`super::Invitations`].
     pub const INVITATIONS: &str = "/control/channels/invitations";
     /// `GET`: [`super::FederationState`].

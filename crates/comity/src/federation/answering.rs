@@ -257,8 +257,9 @@ impl Federation {
             );
         }
         match wire::read_submitted(value) {
-            Ok(Submitted::Signed(authored)) if authored.attested.is_some() => {
-                rejected("bad_request", "only a hub attests events".to_owned(), false)
+            // Before anybody is asked for a key: nobody makes this node ask origins that it invents.
+            Ok(Submitted::Signed(authored)) if authored.origin != *from => {
+                rejected("forbidden", "an origin submits its own events only".to_owned(), false)
             }
             Ok(Submitted::Signed(authored)) => match self.0.sender.proof.authored(&authored).await {
                 Ok(()) => {

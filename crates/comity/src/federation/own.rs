@@ -13,8 +13,9 @@ use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{ChannelId, NotAChannel, Origin};
 use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::Member;
+use comity_core::wire::federation::body::{Member, members_path};
 use comity_core::wire::federation::event::{self as wire, BadEvent, TYPE_MAX};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,6 +98,30 @@ pub(crate) struct RoomInfo {
 pub(crate) struct LineRow {
     pub(crate) seq: u64,
     pub(crate) body: String,
+}
+
+/// The members of a channel as another hub lists them: the protocol does not say how.
+#[derive(Deserialize)]
+struct Listed {
+    members: Vec<Listing>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listing {
+    Member(Member),
+    Name(String),
+}
+
+impl Listing {
+    fn member(self) -> Member {
+        let member = match self {
+            Self::Member(member) => member,
+            Self::Name(origin) => Member { origin, state: "joined".to_owned(), since: None },
+        };
+        let shown = |text: &str| crate::door::shown::text(text, 256);
+        Member { origin: shown(&member.origin), state: shown(&member.state), ..member }
+    }
 }
 
 impl Federation {
@@ -241,6 +266,22 @@ impl Federation {
             is_caught_up: room.is_caught_up,
             unheard: room.unheard,
             faults: room.faults,
+        }
+    }
+
+    /// Who is a member of a channel: as its hub says where that can be asked, else as far as this origin saw.
+    pub(crate) async fn members_of(&self, channel: &ChannelId) -> Result<Vec<Member>, FederationError> {
+        let known = self.channel(channel).await?;
+        if known.is_hub {
+            return Ok(known.members);
+        }
+        let asked = self.0.client.get::<Listed>(channel.hub(), &members_path(channel)).await;
+        match asked {
+            Ok(listed) => Ok(listed.members.into_iter().map(Listing::member).collect()),
+            Err(failure) => {
+                tracing::debug!(%channel, %failure, "the hub does not say who is a member");
+                Ok(known.members)
+            }
         }
     }
 

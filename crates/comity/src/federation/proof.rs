@@ -68,9 +68,10 @@ impl Proof {
 
     /// Checks what an author submits.
     pub(super) async fn authored(&self, authored: &Authored) -> Result<(), BadProof> {
-        // What a hub attests is signed by the hub.
-        let signer = if authored.attested.is_some() { authored.channel.hub() } else { &authored.origin };
-        self.key(signer, &authored.key, authored.at).await?;
+        // What a hub attests, the hub's signature over its place proves.
+        if let Some(key) = &authored.key {
+            self.key(&authored.origin, key, authored.at).await?;
+        }
         authored.verify().map_err(|why| BadProof::Signature { whose: "its author's", why })
     }
 

@@ -489,7 +489,10 @@ impl Hall {
 
     /// Another origin was heard of: what waits for it need not wait any longer.
     fn wake(&mut self, origin: &Origin) {
-        if let Some(outbox) = self.outboxes.get_mut(origin).filter(|outbox| outbox.failures() > 0) {
+        // Not more often than once a second: it may be heard of all the time, and refuse.
+        let soon = self.handle.now().mono + Duration::from_secs(1);
+        let is_late = |outbox: &&mut outbox::State| outbox.wake_at().is_some_and(|due| due > soon);
+        if let Some(outbox) = self.outboxes.get_mut(origin).filter(is_late) {
             outbox.woken();
             self.touched.insert(origin.clone());
         }

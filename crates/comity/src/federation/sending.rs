@@ -286,7 +286,7 @@ impl Sender {
         let _ = self.told.send(told).await;
     }
 
-    /// An event of an origin that signs none, signed by this hub.
+    /// An event of an origin that signs none.
     pub(super) fn attest(
         &self,
         channel: &ChannelId,
@@ -304,7 +304,7 @@ impl Sender {
             prev_seen: None,
             attested: Some(own_id),
         };
-        Authored::sign(self.proof.handle.me().keys(), &draft)
+        Authored::attest(&draft)
     }
 
     /// Reads a channel anew from the disk, which did not take what was written.

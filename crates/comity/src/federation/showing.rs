@@ -74,7 +74,8 @@ impl Federation {
         else {
             return;
         };
-        let key = event.authored.key;
+        // What a hub attests is as true as the hub is.
+        let key = event.authored.key.unwrap_or(event.order.key);
         if key == self.0.handle.me().node() {
             return;
         }

@@ -119,6 +119,15 @@ pub struct FederatedChannel {
     pub faults: Vec<String>,
 }
 
+/// Who is a member of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelMembers {
+    /// Its id.
+    pub channel: String,
+    /// Its members and those who are invited: as its hub says where that can be asked, else as far as this node saw.
+    pub members: Vec<Member>,
+}
+
 /// Invitations that nobody has answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitations {

@@ -105,7 +105,9 @@ pub fn read(value: &Value) -> Result<Event, BadEvent> {
 /// What an author submits, as JSON.
 pub fn authored_to_value(authored: &Authored) -> Value {
     let mut members = authored.members.clone();
-    members.insert("sig".into(), encode_base64(&authored.signature).into());
+    if let Some(signature) = &authored.signature {
+        members.insert("sig".into(), encode_base64(signature).into());
+    }
     Value::Object(members)
 }
 
@@ -181,18 +183,28 @@ impl Fields<'_> {
             None => Some(self.number("author_seq", 1)?),
         };
         let prev_seen = self.0.get("prev_seen").map(|_| self.parsed("prev_seen", "an event's id")).transpose()?;
-        let signature = self.text("sig", "64 bytes in base64url", BYTES_MAX)?;
+        // What a hub attests, its author did not sign.
+        let (key, signature) = if attested.is_some() {
+            match ["sig", "key_id"].into_iter().find(|name| self.0.contains_key(*name)) {
+                None => (None, None),
+                Some(name) => return Err(field(&format!("/{name}"), "nothing in an attested event")),
+            }
+        } else {
+            let signature = self.text("sig", "64 bytes in base64url", BYTES_MAX)?;
+            let signature = read_signature(signature).ok_or_else(|| field("/sig", "64 bytes in base64url"))?;
+            (Some(self.node("key_id")?), Some(signature))
+        };
         let authored = Authored {
             id: self.parsed("id", "`evt_` and 32 letters of lower-case base32")?,
             channel: self.channel("channel")?,
             kind: self.kind()?,
             origin: self.parsed("origin", "an origin")?,
-            key: self.node("key_id")?,
+            key,
             author_seq,
             at: Timestamp::from_millis(self.number("origin_server_ts", 0)?),
             prev_seen,
             attested: attested.map(str::to_owned),
-            signature: read_signature(signature).ok_or_else(|| field("/sig", "64 bytes in base64url"))?,
+            signature,
             members,
         };
         self.fits(&authored)?;
@@ -410,8 +422,14 @@ mod tests {
         let (hub, channel, origin) = (KeyPair::from_seed([2; 32]), channel(), origin());
         let draft =
             Draft { author_seq: None, attested: Some(&unsigned.id), ..draft(&channel, &origin, &unsigned.data) };
-        let attested = Authored::sign(&hub, &draft);
-        let read = read_submitted(&authored_to_value(&attested));
-        assert_eq!(read, Ok(Submitted::Signed(Box::new(attested))));
+        let authored = Authored::attest(&draft);
+        let order = Order::sign(&hub, (&channel(), authored.id), (1, None), (authored.at, 1));
+        let event = Event { authored, order };
+        let value = to_value(&event);
+        assert_eq!(read(&value), Ok(event));
+        // Nobody takes the signature off a signed event, nor puts one onto an attested one.
+        let mut signed = value;
+        signed["sig"] = json!("AA");
+        assert!(matches!(read(&signed), Err(BadEvent::Field { pointer, .. }) if pointer == "/sig"));
     }
 }

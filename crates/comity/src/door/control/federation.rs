@@ -46,6 +46,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route(path::CHANNEL_STEPS, post(step))
         .route(path::CHANNEL_EVENTS, get(events).post(say))
         .route(path::CHANNEL_EXPORT, get(export))
+        .route(path::CHANNEL_MEMBERS, get(members))
         .route(path::INVITATIONS, get(invitations))
         .route(path::FEDERATION, get(state))
         .route(path::ORIGINS, put(trust))
@@ -231,6 +232,13 @@ async fn events(
 #[serde(deny_unknown_fields)]
 struct Which {
     channel: String,
+}
+
+async fn members(State(desk): State<Desk>, Params(which): Params<Which>) -> Reply<control::ChannelMembers> {
+    let federation = desk.federation()?;
+    let channel = channel_of(federation, &which.channel)?;
+    let members = federation.members_of(&channel).await?;
+    Ok(Json(control::ChannelMembers { channel: channel.to_string(), members }))
 }
 
 /// All of a channel: first a line that says whose keys count, then its events, each as on the wire.

@@ -1,0 +1,393 @@
+//! Origins that know nothing of each other but a name: they find each other, share a channel that loses nothing, and
+//! believe nothing that is not signed. Names and certificates are real, in networks of their own; one of the two sides
+//! is a program in Python, written only from the protocol's text.
+
+use crate::reference;
+use comity_tests::folder::Folder;
+use comity_tests::lines::Lines;
+use comity_tests::node::Node;
+use comity_tests::realm::{Participant, Realm};
+use comity_tests::{PATIENCE, peers, until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+const ALPHA: &str = "alpha.test";
+const BETA: &str = "beta.test";
+const CHANNEL: &str = "!project:alpha.test";
+
+/// The events of a channel as a node has them.
+fn log(node: &Node, channel: &str) -> Vec<Value> {
+    let printed = node.says(&["channel", "log", channel, "-n", "100000", "--json"]);
+    printed.lines().map(|line| serde_json::from_str(line).expect("JSON, one a line")).collect()
+}
+
+/// Numbers and ids of events, in order.
+fn line(events: &[Value]) -> Vec<(u64, String)> {
+    let id = |event: &Value| event["id"].as_str().expect("an id").to_owned();
+    events.iter().map(|event| (event["seq"].as_u64().expect("a number"), id(event))).collect()
+}
+
+/// A channel of alpha, of which beta is a member.
+fn shared(alpha: &Node, beta: &Node) {
+    alpha.says(&["channel", "create", "project", "--about", "plans"]);
+    alpha.says(&["channel", "invite", "project", BETA]);
+    until("invitation", PATIENCE, || {
+        let invitations = beta.json(&["channel", "invitations"]);
+        (invitations["invitations"][0]["channel"] == CHANNEL).then_some(())
+    });
+    beta.says(&["channel", "accept", CHANNEL]);
+    is_member(alpha, BETA);
+}
+
+fn is_member(hub: &Node, origin: &str) {
+    until("member", PATIENCE, || {
+        let members = hub.json(&["channel", "members", "project"]);
+        let is_there = |member: &Value| member["origin"] == origin && member["state"] == "joined";
+        members["members"].as_array().is_some_and(|members| members.iter().any(is_there)).then_some(())
+    });
+}
+
+/// Waits for an event that says this.
+fn hears(watching: &mut Lines, said: &Value) -> Value {
+    watching.wait_for("event", PATIENCE, |line| {
+        let event: Value = serde_json::from_str(line).expect("events are JSON, one a line");
+        (event["data"] == *said).then_some(event)
+    })
+}
+
+#[test]
+fn two_origins_share_a_channel_in_one_order_and_prove_it_offline() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
+    shared(&alpha, &beta);
+    let mut watching = [alpha.follow(&["watch", CHANNEL]), beta.follow(&["watch", CHANNEL])];
+    for number in 0..5 {
+        for (node, name) in [(&alpha, "alpha"), (&beta, "beta")] {
+            let said = json!({"from": name, "number": number});
+            node.says(&["send", CHANNEL, &said.to_string(), "--type", "note"]);
+            let seen = watching.each_mut().map(|watching| hears(watching, &said));
+            assert_eq!(seen[0], seen[1]);
+            assert_eq!((&seen[0]["origin"], &seen[0]["type"]), (&json!(format!("{name}.test")), &json!("note")));
+        }
+    }
+    let (whole, part) = (line(&log(&alpha, CHANNEL)), line(&log(&beta, CHANNEL)));
+    assert_eq!(part, whole[whole.len() - part.len()..], "from its joining on");
+    let state = beta.json(&["federation", "status"]);
+    assert_eq!(state["others"][0]["key"], alpha.status["node"]);
+    // What others say is in the inbox, with the trust in its author.
+    let inbox = until("message", PATIENCE, || {
+        let items = beta.says(&["inbox", "--peek", "--json"]);
+        let mut items = items.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        items.find(|item| item["payload"]["data"]["number"] == 4)
+    });
+    assert_eq!((&inbox["channel"], &inbox["via"]), (&json!(CHANNEL), &json!("federation")));
+    assert_eq!((&inbox["trust"], &inbox["key"]), (&json!("verified"), &alpha.status["node"]));
+    proven(&[&alpha, &beta], 15);
+}
+
+/// Each node's log holds, for the command and for the program in Python, and no longer after any change.
+fn proven(nodes: &[&Node], events: usize) {
+    let folder = Folder::new();
+    for node in nodes {
+        let file = folder.path().join("log");
+        node.says(&["channel", "log", CHANNEL, "--export", &file.display().to_string()]);
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() > events.min(lines.len() - 1), "{text}");
+        holds(&file, true);
+        let swap = |from: usize, to: usize| {
+            let mut lines = lines.clone();
+            lines.swap(from, to);
+            lines
+        };
+        let changed = text.replacen("\"number\":2", "\"number\":3", 1);
+        let without = [&lines[..4], &lines[5..]].concat();
+        for text in [changed, without.join("\n") + "\n", swap(4, 5).join("\n") + "\n"] {
+            std::fs::write(&file, text).expect("it is ours");
+            holds(&file, false);
+        }
+    }
+}
+
+/// Whether a log holds, as the command and the program in Python see it.
+fn holds(file: &Path, wanted: bool) {
+    let mut command = comity_tests::node::comity(&["channel", "verify", "--file"]);
+    let said = command.arg(file).output().expect("the program is there");
+    assert_eq!(said.status.success(), wanted, "{}", String::from_utf8_lossy(&said.stderr));
+    let said = verifier(file).output().expect("python is there");
+    assert_eq!(said.status.success(), wanted, "{}", String::from_utf8_lossy(&said.stdout));
+}
+
+/// The verifier of channels in Python.
+fn verifier(file: &Path) -> Command {
+    let mut command = peers::python(reference::example("channel_verify.py"));
+    command.arg(file);
+    command
+}
+
+/// Says numbers on a channel, one after the other, until it has said so many: what was acknowledged.
+fn says_numbers(node: &Node, name: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let said = |number: u32| format!("{name}-{number}");
+    let acknowledged = |number: &u32| {
+        let data = json!({ "said": said(*number) }).to_string();
+        node.run(&["send", CHANNEL, &data]).status.success()
+    };
+    numbers.filter(acknowledged).map(said).collect()
+}
+
+/// What was said on a channel, in order.
+fn said(events: &[Value]) -> Vec<String> {
+    events.iter().filter_map(|event| event["data"]["said"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_once_on_both_sides_whatever_becomes_of_the_hub_and_the_network() {
+    const MANY: u32 = 40;
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let beta = realm.node(BETA, &[]);
+    let mut alpha = realm.node(ALPHA, &[]);
+    shared(&alpha, &beta);
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let numbers = round * MANY..(round + 1) * MANY;
+        std::thread::scope(|scope| {
+            let of_beta = scope.spawn(|| says_numbers(&beta, "beta", numbers.clone()));
+            acknowledged.extend(says_numbers(&alpha, "alpha", numbers.start..numbers.start + MANY / 2));
+            alpha.signal("KILL");
+            acknowledged.extend(of_beta.join().expect("it says all"));
+        });
+        if round == 1 {
+            realm.lab().cut(realm.number(BETA));
+        }
+        let (_, folder) = alpha.stop_after_signal();
+        alpha = realm.node_in(folder, ALPHA, &[]);
+        if round == 1 {
+            // The hub takes nothing before it has asked its member what it may have lost.
+            let channels = alpha.json(&["channel", "list"]);
+            assert_eq!(channels["channels"][0]["waits_for"], json!([BETA]));
+            realm.lab().mend(realm.number(BETA));
+        }
+        until("hub", PATIENCE, || (alpha.json(&["channel", "list"])["channels"][0]["caught_up"] == true).then_some(()));
+    }
+    let wanted = acknowledged.len();
+    until("events", PATIENCE, || (said(&log(&beta, CHANNEL)).len() >= wanted).then_some(()));
+    let (whole, part) = (log(&alpha, CHANNEL), log(&beta, CHANNEL));
+    let (whole_line, part_line) = (line(&whole), line(&part));
+    assert_eq!(part_line, whole_line[whole_line.len() - part_line.len()..]);
+    let told = said(&whole);
+    for said in &acknowledged {
+        assert_eq!(told.iter().filter(|other| *other == said).count(), 1, "{said}");
+    }
+    for name in ["alpha", "beta"] {
+        let number = |said: &String| said.strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok();
+        let numbers: Vec<u32> = told.iter().filter_map(number).collect();
+        assert!(numbers.is_sorted(), "{name}: {numbers:?}");
+    }
+    let faults = beta.json(&["channel", "list"])["channels"][0]["faults"].clone();
+    assert!(faults.is_null(), "{faults}");
+}
+
+/// A channel of alpha, of which the program in Python is a member.
+fn shared_with_python(alpha: &Node, beta: &Participant) {
+    alpha.says(&["channel", "create", "project"]);
+    alpha.says(&["channel", "invite", "project", BETA]);
+    until("invitation", PATIENCE, || (!beta.does(&["invitations"]).is_empty()).then_some(()));
+    beta.does(&["accept", CHANNEL]);
+    is_member(alpha, BETA);
+}
+
+#[test]
+fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_a_killed_hub() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    let mut beta = realm.participant(BETA);
+    shared_with_python(&alpha, &beta);
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"one"}"#, "--count", "60"]);
+    alpha.says(&["send", CHANNEL, r#"{"said":"two"}"#]);
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"three"}"#, "--count", "20"]);
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    beta.killed_and_started_again();
+    let old = beta.does(&["old-publish", CHANNEL, "--data", r#"{"said":"of old"}"#]).pop().expect("an answer");
+    assert_eq!(old["status"], 200, "{old}");
+    assert_eq!(old["body"]["processed"][0], old["submitted"]["id"], "{old}");
+    let whole = until("all of it", PATIENCE, || {
+        let whole = log(&alpha, CHANNEL);
+        (said(&whole).len() == 82).then_some(whole)
+    });
+    let theirs = until("all of it there", PATIENCE, || {
+        let theirs = beta.does(&["events", CHANNEL]);
+        (theirs.last().map(|event| &event["id"]) == whole.last().map(|event| &event["id"])).then_some(theirs)
+    });
+    assert_eq!(line(&theirs), line(&whole)[whole.len() - theirs.len()..]);
+    let status = beta.does(&["status"]).pop().expect("a status");
+    assert_eq!(status["findings"], json!([]), "{status}");
+    // Each verifies what the other exports.
+    let folder = Folder::new();
+    let file = folder.path().join("log");
+    let exported = beta.does(&["export", CHANNEL]);
+    let text: String = exported.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, text).expect("it is ours");
+    holds(&file, true);
+    alpha.says(&["channel", "log", CHANNEL, "--export", &file.display().to_string()]);
+    holds(&file, true);
+}
+
+#[test]
+fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    let beta = realm.participant(BETA);
+    beta.does(&["create", "!lab:beta.test"]);
+    beta.does(&["invite", "!lab:beta.test", ALPHA]);
+    until("invitation", PATIENCE, || {
+        let invitations = alpha.json(&["channel", "invitations"]);
+        (invitations["invitations"][0]["channel"] == "!lab:beta.test").then_some(())
+    });
+    alpha.says(&["channel", "accept", "!lab:beta.test"]);
+    beta.does(&["publish", "!lab:beta.test", "--type", "note", "--data", r#"{"said":"a"}"#, "--count", "10"]);
+    alpha.says(&["send", "!lab:beta.test", r#"{"said":"b"}"#]);
+    until("line", PATIENCE, || (said(&log(&alpha, "!lab:beta.test")).len() == 11).then_some(()));
+    alpha.says(&["channel", "verify", "!lab:beta.test"]);
+    // The hub goes on with an event that does not follow from the last one.
+    let answer = beta.attacks("wrong-prev", ALPHA, &["--channel", "!lab:beta.test"]);
+    assert_ne!(answer["body"]["processed"].as_array().map(Vec::len), Some(1), "{answer}");
+    until("fault", PATIENCE, || {
+        let channels = alpha.json(&["channel", "list"]);
+        let faults = channels["channels"][0]["faults"].as_array()?.clone();
+        faults[0].as_str()?.contains("does not follow").then_some(())
+    });
+    assert_eq!(said(&log(&alpha, "!lab:beta.test")).len(), 11, "what does not follow is not there");
+}
+
+/// What each attack is answered: the status, and the code of the problem or of the event that is rejected.
+const ATTACKS: &[(&str, u64, &str)] = &[
+    ("wrong-destination", 421, "wrong_destination"),
+    ("old-ts", 401, "clock_skew"),
+    ("future-ts", 401, "clock_skew"),
+    ("unknown-key", 401, "bad_signature"),
+    ("changed-body", 401, "bad_signature"),
+    ("changed-query", 401, "bad_signature"),
+    ("changed-sig", 401, "bad_signature"),
+    ("changed-path", 404, "bad_request"),
+    ("changed-method", 405, "bad_request"),
+    ("header-twice", 400, "bad_request"),
+    ("name-twice", 400, "bad_request"),
+    ("no-header", 401, "bad_signature"),
+    ("no-ts", 401, "bad_signature"),
+    ("no-nonce", 401, "bad_signature"),
+    ("no-sig", 401, "bad_signature"),
+    ("no-key", 401, "bad_signature"),
+    ("forged-origin", 401, "bad_signature"),
+    ("bad-json", 400, "bad_request"),
+    ("duplicate-key", 400, "bad_request"),
+    ("quoted-header", 200, ""),
+    ("padded-sig", 200, ""),
+    ("txn-same", 200, ""),
+    ("txn-changed", 409, "conflict"),
+    ("other-body-origin", 400, "bad_request"),
+    ("other-inviter", 400, "bad_request"),
+    ("other-invitee", 400, "bad_request"),
+    ("unknown-channel", 403, "not_member"),
+    ("many-events", 400, "bad_request"),
+    ("deep-json", 400, "bad_request"),
+    ("forged-author", 200, "forbidden"),
+    ("wrong-id", 200, "bad_request"),
+    ("bad-event-sig", 200, "bad_signature"),
+    ("duplicate-seq", 200, "conflict"),
+    ("author-gap", 200, "unavailable"),
+    ("big-event", 200, "too_large"),
+];
+
+#[test]
+fn each_attack_is_refused_with_its_cause_and_changes_nothing() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[("COMITY_FEDERATION_REQUESTS_PER_MINUTE", "1000")]);
+    let beta = realm.participant(BETA);
+    shared_with_python(&alpha, &beta);
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"a"}"#, "--count", "3"]);
+    until("line", PATIENCE, || (said(&log(&alpha, CHANNEL)).len() == 3).then_some(()));
+    let before = line(&log(&alpha, CHANNEL));
+    for (name, status, code) in ATTACKS {
+        let answer = beta.attacks(name, ALPHA, &["--channel", CHANNEL]);
+        assert_eq!(answer["status"], *status, "{name}: {answer}");
+        let body = &answer["body"];
+        let told = if *status == 200 { &body["rejected"][0]["code"] } else { &body["code"] };
+        assert_eq!(told.as_str().unwrap_or_default(), *code, "{name}: {answer}");
+    }
+    assert_eq!(line(&log(&alpha, CHANNEL)), before);
+    // A nonce counts once, also for a node that was killed meanwhile.
+    let again = beta.attacks("reused-nonce", ALPHA, &["--channel", CHANNEL]);
+    assert_eq!((&again["status"], &again["body"]["code"]), (&json!(401), &json!("replayed")), "{again}");
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    let again = beta.attacks("repeat", ALPHA, &["--channel", CHANNEL]);
+    assert_eq!((&again["status"], &again["body"]["code"]), (&json!(401), &json!("replayed")), "{again}");
+    drop(alpha);
+}
+
+#[test]
+fn a_changed_key_is_believed_only_when_the_old_one_signed_it_or_a_person_says_so() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    let beta = realm.participant(BETA);
+    shared_with_python(&alpha, &beta);
+    let key = |alpha: &Node| alpha.json(&["federation", "status"])["others"][0].clone();
+    let first = key(&alpha)["key"].clone();
+    beta.does(&["rotate"]);
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"new key"}"#]);
+    until("event by the new key", PATIENCE, || (said(&log(&alpha, CHANNEL)).len() == 1).then_some(()));
+    let second = key(&alpha);
+    assert_ne!(second["key"], first);
+    assert_eq!(second["old_keys"], json!([first]));
+    alpha.says(&["channel", "verify", CHANNEL]);
+    // The next key is not signed by the one before.
+    beta.does(&["rotate", "--forget"]);
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"stolen name"}"#]);
+    let refused = until("refused key", PATIENCE, || Some(key(&alpha)).filter(|other| !other["key_changed"].is_null()));
+    assert_eq!(refused["key"], second["key"], "the pin stays");
+    assert!(refused["key_changed"].as_str().is_some_and(|text| text.contains("comity trust beta.test")), "{refused}");
+    assert_eq!(said(&log(&alpha, CHANNEL)).len(), 1, "nothing of it is taken");
+    alpha.says(&["trust", BETA]);
+    until("event by the trusted key", PATIENCE, || (said(&log(&alpha, CHANNEL)).len() == 2).then_some(()));
+}
+
+#[test]
+fn no_name_leads_a_node_into_its_own_network() {
+    let mut realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    alpha.says(&["channel", "create", "project"]);
+    let refused = |alpha: &Node, why: &str| {
+        let said = alpha.run(&["channel", "invite", "project", BETA]);
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(!said.status.success() && told.contains(why), "{why}: {told}");
+    };
+    for (address, why) in [
+        ("169.254.169.254", "metadata service"),
+        ("127.0.0.1", "private address"),
+        ("192.168.1.1", "private address"),
+        ("10.77.1.1", "private address"),
+    ] {
+        realm.rename(BETA, address);
+        refused(&alpha, why);
+    }
+    // A document that leads elsewhere, or never ends.
+    realm.rename(BETA, &realm.host(BETA).address.clone());
+    for (kind, why) in [
+        ("redirect=https://169.254.169.254/", "metadata service"),
+        ("redirect=https://127.0.0.1/", "private address"),
+        ("redirect=http://beta.test/", "redirected"),
+        ("redirect=https://beta.test/again", "redirected"),
+        ("endless", "larger than"),
+        ("other", "none"),
+    ] {
+        let mut liar = peers::python("origin_liar.py");
+        liar.arg(kind).arg(realm.host(BETA).address).arg(realm.file(BETA, "crt")).arg(realm.file(BETA, "key"));
+        let mut liar = Lines::start(&mut realm.host(BETA).run(&liar));
+        liar.wait_for("liar", PATIENCE, |line| (line == "ready").then_some(()));
+        refused(&alpha, why);
+    }
+}
