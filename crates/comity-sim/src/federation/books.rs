@@ -41,25 +41,16 @@ impl Books {
     }
 
     pub(super) fn blame(&mut self, what: String) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("BLAME {what}");
-        }
         self.violations.push(Violation { what });
     }
 
     /// Who said this was told that it is kept.
     pub(super) fn kept(&mut self, site: usize, saying: Saying) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("KEPT {site} {saying}");
-        }
         self.kept.insert((site, saying));
     }
 
     /// Who said this was told that the hub refused it.
     pub(super) fn refused(&mut self, site: usize, saying: Saying, why: &str) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("REFUSED {site} {saying} {why}");
-        }
         if matches!(self.kind, Kind::Removal | Kind::Return) && site == ODD {
             self.kept.remove(&(site, saying));
         } else {
@@ -69,9 +60,6 @@ impl Books {
 
     /// A member was told that something is wrong.
     pub(super) fn told(&mut self, site: usize, fault: &Fault) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("TOLD {site} {fault}");
-        }
         let is_right = match (fault, self.kind) {
             (Fault::Withdrawn { first, .. }, Kind::Forced) => {
                 self.withdrawals += 1;
@@ -146,23 +134,6 @@ impl Books {
 
     /// The end: all lines are the hub's.
     pub(super) fn close(&mut self, sites: &[Site]) {
-        if std::env::var("DBG").is_ok() {
-            sites[3].debug();
-        }
-        if std::env::var("DBG").is_ok() {
-            sites[0].line().filter(|e| e.authored.origin == origin_of(3) || e.authored.kind != "message").for_each(
-                |e| {
-                    eprintln!(
-                        "LINE {} {} {:?} {} {}",
-                        e.order.seq,
-                        e.authored.origin,
-                        e.authored.author_seq,
-                        e.authored.kind,
-                        e.authored.data()
-                    )
-                },
-            );
-        }
         let line: BTreeMap<u64, &Event> = sites[0].line().map(|event| (event.order.seq, event)).collect();
         self.close_said(sites, &line);
         for site in sites {

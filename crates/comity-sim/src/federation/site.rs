@@ -364,6 +364,10 @@ impl Site {
     /// A deadline.
     pub(super) fn wake(&mut self, now: Duration, books: &mut Books) {
         let Some(up) = &mut self.up else { return };
+        // A later deadline, which an earlier one has taken the place of.
+        if up.wake_at.is_some_and(|at| now < at) {
+            return;
+        }
         up.wake_at = None;
         if now >= up.look_at {
             match &mut up.role {
@@ -459,23 +463,4 @@ fn key_of(number: usize) -> KeyPair {
 
 fn number_of(origin: &Origin) -> usize {
     (0..=MEMBERS).find(|number| origin_of(*number) == *origin).expect("a site")
-}
-impl Site {
-    pub(super) fn debug(&self) {
-        if let Some(Up { role: Role::Member(m), outboxes, look_at, calls, .. }) = &self.up {
-            let s = m.summary();
-            eprintln!(
-                "TOLD {:?} {:?} {} {} {} {} {} caught {} {outboxes:?} look {look_at:?} {calls:?} standing {:?}",
-                s.last,
-                s.authors,
-                s.numbered,
-                s.decided,
-                s.taken,
-                s.drafts,
-                s.drafts_numbered,
-                m.is_caught_up(),
-                s.roster.standing(&self.origin())
-            )
-        }
-    }
 }

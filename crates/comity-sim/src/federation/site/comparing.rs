@@ -60,8 +60,12 @@ impl Site {
 
     /// Compares with the next site, if it is time to.
     pub(super) fn compare_in_turn(&mut self, now: Duration) {
-        let Some(up) = self.up.as_mut().filter(|up| now >= up.compare_at && self.number != 0) else { return };
+        let Some(up) = self.up.as_mut().filter(|up| now >= up.compare_at) else { return };
         up.compare_at = now + COMPARE_EVERY;
+        // The hub has the line.
+        if self.number == 0 {
+            return;
+        }
         up.compared = (up.compared + 1) % (MEMBERS + 1);
         if up.compared == self.number {
             up.compared = (up.compared + 1) % (MEMBERS + 1);
