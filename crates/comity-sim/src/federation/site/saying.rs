@@ -42,9 +42,9 @@ impl Site {
         Authored { id, channel, kind, origin, key, author_seq, at, prev_seen, attested: None, signature, members }
     }
 
-    /// Signs a place, where there are signatures.
+    /// Signs a place, where there are signatures: a hub that lies always signs, for that is what proves it.
     pub(super) fn placed(&self, id: EventId, line: (u64, Option<EventId>), of: (Timestamp, u64)) -> Order {
-        if self.is_signed {
+        if self.is_signed || self.kind == Kind::Equivocation {
             return Order::sign(&self.key, (&channel(), id), line, of);
         }
         Order { seq: line.0, prev: line.1, at: of.0, term: of.1, key: self.node(), signature: [0; 64] }
