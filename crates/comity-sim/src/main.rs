@@ -33,6 +33,7 @@ fn federated() -> ExitCode {
     if let Some((seed, report)) = reports.iter().find(|(_, report)| !report.violations.is_empty()) {
         let (kind, count) = (report.kind, report.violations.len());
         println!("seed {seed} ({kind:?}) fails ({count} violations): {}", report.violations[0]);
+        report.violations.iter().skip(1).take(4).for_each(|more| println!("  and {more}"));
         println!("{failed} of {} seeds that were played fail", reports.len());
         println!("replay it: cargo xtask sim federation --from {seed} --seeds 1{flag}");
         return ExitCode::FAILURE;

@@ -34,6 +34,8 @@ pub struct State {
     is_broken: bool,
     /// Whether the hub goes on in a new term without events that are here, and it is not known yet from where.
     is_parted: bool,
+    /// The last event up to which the hub has the same, in a line that ends in this term.
+    same: Option<(EventId, u64)>,
     writes: (u64, u64),
     /// The last own event that has a number and is on disk.
     numbered_stored: u64,
@@ -59,6 +61,7 @@ impl State {
             is_fetching: false,
             is_broken: false,
             is_parted: false,
+            same: None,
             writes: (0, 0),
             placed: VecDeque::new(),
             numbers: VecDeque::new(),
@@ -112,6 +115,7 @@ impl State {
             Input::Decided { outcomes } => self.handle_decided(outcomes),
             Input::HeadAsked { ticket, signed } => self.handle_head_asked(ticket, signed),
             Input::Parted { kept, theirs } => self.handle_parted(*kept, &theirs),
+            Input::Same(agreed) => self.handle_same(agreed),
             Input::Proven(proof) => self.handle_proven(proof),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
@@ -187,10 +191,12 @@ impl State {
     /// Takes one event; whether those after it can be taken.
     fn receive(&mut self, event: Event) -> bool {
         let seq = event.order.seq;
-        // The hub went on without what is here.
+        // The hub may have gone on without what is here. That the event before has the same id does not tell: who said
+        // it may have said it again.
         if let Some((last, id, term)) = self.summary.last
             && event.order.term > term
-            && !follows(&event, (last, id))
+            && seq <= last + 1
+            && !self.same.is_some_and(|(same, of)| same == id && of >= event.order.term)
         {
             self.part(seq);
             return false;
@@ -316,12 +322,6 @@ impl State {
         self.writes.0 += 1;
         self.effects.push(Effect::Write { number: self.writes.0, what });
     }
-}
-
-/// Whether an event can come after this one, or after others that are not here yet.
-fn follows(event: &Event, (last, id): (u64, EventId)) -> bool {
-    let seq = event.order.seq;
-    seq > last + 1 || seq == last + 1 && event.order.prev == Some(id)
 }
 
 #[cfg(test)]

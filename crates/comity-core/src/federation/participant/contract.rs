@@ -2,7 +2,7 @@
 //! kept of it. The rules are in `participant.rs`.
 
 use crate::federation::event::Order;
-use crate::federation::heads::Proof;
+use crate::federation::heads::{Agreed, Proof};
 use crate::federation::hub::{Outcome, Refusal};
 use crate::federation::roster::{Change, Roster};
 use crate::federation::{Event, EventId, Origin};
@@ -48,6 +48,8 @@ pub enum Input {
         /// The event that the hub has next, as it signed it.
         theirs: Box<Order>,
     },
+    /// A comparison with the hub found that both have the same.
+    Same(Agreed),
     /// Two histories of the hub, whose signatures hold.
     Proven(Box<Proof>),
     /// All up to this write is on disk.
@@ -104,8 +106,8 @@ pub enum Effect {
         /// The last event: its number, id and term.
         head: Option<(u64, EventId, u64)>,
     },
-    /// The hub goes on in a new term, without events that are here. Compare with the hub, from its event at this place
-    /// on, to find where that begins; [`Input::Parted`].
+    /// The hub goes on in a new term, and perhaps without events that are here. Compare with the hub to find where that
+    /// begins: [`Input::Parted`], or [`Input::Same`].
     Parted {
         /// The number of an event that the hub has in the new term.
         seq: u64,

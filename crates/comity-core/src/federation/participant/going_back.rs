@@ -3,7 +3,7 @@
 
 use super::{Effect, Fault, State, Summary, WAITING_MAX, Write};
 use crate::federation::Order;
-use crate::federation::heads::Proof;
+use crate::federation::heads::{Agreed, Proof};
 use crate::federation::roster::Change;
 use crate::id::Ticket;
 use crate::time::Timestamp;
@@ -56,6 +56,7 @@ impl State {
         self.summary.told = self.summary.told.min(seen);
         // What the old hub still has under way would bring back what is withdrawn.
         self.summary.heard_since = self.summary.heard_since.max(theirs.at);
+        self.same = self.summary.last.map(|(_, id, _)| (id, term));
         self.write(Write::Withdraw { after });
         self.placed.retain(|(_, seq)| *seq <= after);
         self.effects.push(Effect::Fault(Fault::Withdrawn { first: after + 1, last, term }));
@@ -65,6 +66,16 @@ impl State {
         self.effects.push(Effect::Outgoing { done: seen, last });
         self.is_fetching = false;
         self.fetch();
+    }
+
+    /// What is here is what the hub goes on from.
+    pub(super) fn handle_same(&mut self, agreed: Agreed) {
+        if let Some((_, id, _)) = self.summary.last.filter(|(last, ..)| *last <= agreed.upto) {
+            self.same = Some((id, agreed.term));
+        }
+        if std::mem::take(&mut self.is_parted) {
+            self.look();
+        }
     }
 
     pub(super) fn handle_proven(&mut self, proof: Box<Proof>) {

@@ -2,4 +2,5 @@
 
 pub mod authorization;
 pub mod event;
+pub mod proof;
 pub mod well_known;

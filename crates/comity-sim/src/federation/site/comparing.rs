@@ -127,7 +127,12 @@ impl Site {
         let (hub, me) = (origin_of(0), self.origin());
         let Some(up) = &mut self.up else { return };
         match verdict {
-            Verdict::Fits(agreed) => drop(up.agreed.insert(with, agreed)),
+            Verdict::Fits(agreed) => {
+                up.agreed.insert(with, agreed);
+                if with == 0 {
+                    self.with_member(|member| member.handle(participant::Input::Same(agreed)));
+                }
+            }
             Verdict::AskDigest { after, upto } => {
                 self.ask(with, Call::Digest { with, after, upto }, Request::Digest { after, upto });
             }
