@@ -21,6 +21,9 @@ const NUMBERED_MAX: u64 = 200;
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
 
+/// Where a line ends: the number, id and term of its last event.
+type End = (u64, EventId, u64);
+
 /// The rules of one channel at a member.
 #[derive(Debug)]
 pub struct State {
@@ -45,7 +48,7 @@ pub struct State {
     numbers: VecDeque<(u64, u64)>,
     waiting: VecDeque<(u64, Ticket)>,
     /// Where the line ended when the hub asked, until that is on disk.
-    heads: VecDeque<(u64, Ticket, Option<(u64, EventId, u64)>)>,
+    heads: VecDeque<(u64, Ticket, Option<End>)>,
     effects: Vec<Effect>,
 }
 

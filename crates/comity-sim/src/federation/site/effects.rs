@@ -126,18 +126,7 @@ impl Site {
                         self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Head { seq, term } });
                     }
                 }
-                participant::Effect::Fault(fault) => {
-                    books.told(self.number, &fault);
-                    // The hub's answer was lost: this is how the refusal is heard of.
-                    if let Fault::Withheld { author, after, before } = &fault
-                        && *author == self.origin()
-                    {
-                        (*after..=*before).for_each(|number| self.refused(number, "passed over", books));
-                    }
-                    if matches!(fault, Fault::Broken { .. }) {
-                        self.compare(0);
-                    }
-                }
+                participant::Effect::Fault(fault) => self.faulted(&fault, books),
                 participant::Effect::Refused { author_seq, why } => {
                     self.refused(author_seq, &why.to_string(), books);
                 }
@@ -148,6 +137,20 @@ impl Site {
             self.disk.write(number, entries, (None, Some(member.summary().clone())));
         }
         is_done && !again
+    }
+
+    /// A person is told that something is wrong.
+    fn faulted(&mut self, fault: &Fault, books: &mut Books) {
+        books.told(self.number, fault);
+        // The hub's answer was lost: this is how the refusal is heard of.
+        if let Fault::Withheld { author, after, before } = fault
+            && *author == self.origin()
+        {
+            (*after..=*before).for_each(|number| self.refused(number, "passed over", books));
+        }
+        if matches!(fault, Fault::Broken { .. }) {
+            self.compare(0);
+        }
     }
 
     /// An application is told that its event has no place.
