@@ -1,26 +1,28 @@
 //! Origins that share a channel: the real rules of a hub and of its members, over a network that cuts, delays, reorders
 //! and duplicates, on disks that lose what was not synced, with sites killed at any moment and a hub that comes back from
-//! an old backup.
+//! an old backup. Some seeds remove a member, let the line go on without one, or have a hub that shows two histories.
 
 mod books;
 mod disk;
 mod site;
+mod story;
 
 use crate::judge::Violation;
 use crate::random::Random;
 use books::Books;
 use site::{Answer, Request, Site};
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+pub use story::Kind;
+use story::{EVENTS_MIN, HEALING, KILLS_MIN, STORY};
 
 /// Members besides the hub.
 const MEMBERS: usize = 3;
 
-/// How long the story lasts; then everything heals, and all must come to rest.
-const STORY: Duration = Duration::from_secs(60);
-
-/// How long that may take.
-const HEALING: Duration = Duration::from_secs(1800);
+/// The member that is removed, left behind or lied to, where one is.
+const ODD: usize = 3;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +39,8 @@ pub enum Plant {
 /// What a seed came to.
 #[derive(Debug)]
 pub struct Report {
+    /// What happened in it.
+    pub kind: Kind,
     /// What did not hold.
     pub violations: Vec<Violation>,
     /// Events in the line at the end.
@@ -45,15 +49,19 @@ pub struct Report {
     pub steps: u64,
     /// Times that a site was killed.
     pub crashes: u64,
+    /// Members that hold a proof against the hub.
+    pub proofs: u64,
+    /// Times that a member gave back what the hub went on without.
+    pub withdrawals: u64,
 }
 
 /// Something that will happen.
 #[derive(Debug, Clone)]
 enum Happening {
-    /// A request arrives.
-    Asked { to: usize, from: usize, call: u64, request: Request },
+    /// A request arrives, which was signed at this time in this start of who asked.
+    Asked { to: usize, from: (usize, u64), signed: Duration, call: u64, request: Request },
     /// An answer arrives, if it is still the same start of who asked.
-    Answered { to: usize, start: u64, call: u64, answer: Answer },
+    Answered { to: usize, start: u64, signed: Duration, call: u64, answer: Answer },
     /// An answer has not come.
     TimedOut { to: usize, start: u64, call: u64 },
     /// A disk has written what was pending.
@@ -63,15 +71,21 @@ enum Happening {
     /// Somebody says something.
     Say { site: usize },
     /// A site is killed.
-    Kill { site: usize },
+    Kill,
     /// It starts again.
     Start { site: usize },
-    /// The network between the hub and a member is cut, or heals.
-    Cut { member: usize, is_cut: bool },
+    /// The network between a site and all others is cut, or heals.
+    Cut { site: usize, is_cut: bool },
     /// The hub's disk is copied.
     BackUp,
     /// The hub's disk is lost, and is what was copied.
     Restore,
+    /// The admin removes a member.
+    Remove,
+    /// The admin invites it again.
+    Invite,
+    /// A person lets the line go on without those that were not reached.
+    Force,
 }
 
 /// What a site wants of the world.
@@ -91,6 +105,7 @@ enum Wish {
 struct World {
     now: Duration,
     random: Random,
+    kind: Kind,
     sites: Vec<Site>,
     books: Books,
     cut: Vec<bool>,
@@ -98,6 +113,36 @@ struct World {
     order: u64,
     is_healed: bool,
     crashes: u64,
+    /// What the admin has still to do.
+    to_do: usize,
+}
+
+/// Plays seeds on all cores, in order, until one fails; each with what it came to.
+pub fn play_all(seeds: Range<u64>, plant: Plant) -> Vec<(u64, Report)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    // Whoever plays a later seed stops when an earlier one has failed.
+    let failed = AtomicU64::new(u64::MAX);
+    let one_thread = &|mine: u64| {
+        let of_mine = seeds.clone().filter(|seed| seed % threads == mine);
+        let mut reports = Vec::new();
+        for seed in of_mine.take_while(|seed| *seed < failed.load(Ordering::Relaxed)) {
+            let report = play(seed, plant);
+            if !report.violations.is_empty() {
+                failed.fetch_min(seed, Ordering::Relaxed);
+            }
+            reports.push((seed, report));
+        }
+        reports
+    };
+    let mut reports: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|mine| scope.spawn(move || one_thread(mine))).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    reports.sort_by_key(|(seed, _)| *seed);
+    reports
 }
 
 /// Plays one seed.
@@ -116,49 +161,40 @@ pub fn play(seed: u64, plant: Plant) -> Report {
             break;
         }
     }
-    let World { mut books, sites, crashes, .. } = world;
+    let World { mut books, sites, crashes, kind, .. } = world;
     books.close(&sites);
-    Report { events: sites[0].line_len(), violations: books.violations, steps, crashes }
+    let events = sites[0].line_len();
+    if books.violations.is_empty() && (events < EVENTS_MIN || crashes < KILLS_MIN) {
+        books.blame(format!("the seed proves little: {events} events, {crashes} crashes"));
+    }
+    let proofs = sites.iter().filter(|site| !site.proofs().is_empty()).count() as u64;
+    Report { kind, events, violations: books.violations, steps, crashes, proofs, withdrawals: books.withdrawals }
 }
 
 impl World {
     fn new(seed: u64, plant: Plant) -> Self {
-        let mut random = Random::new(seed);
-        let sites = (0..=MEMBERS).map(|number| Site::new(number, plant)).collect();
+        let (random, kind) = (Random::new(seed), Kind::of(seed));
+        let sites = (0..=MEMBERS).map(|number| Site::new(number, plant, kind, story::is_signed(seed))).collect();
         let mut world = Self {
             now: Duration::ZERO,
             sites,
-            books: Books::default(),
+            books: Books::new(kind),
             cut: vec![false; MEMBERS + 1],
             agenda: BTreeMap::new(),
             order: 0,
             is_healed: false,
             crashes: 0,
-            random: random.clone(),
+            to_do: 0,
+            kind,
+            random,
         };
         for site in 0..=MEMBERS {
             world.later(Duration::ZERO, Happening::Start { site });
         }
-        let mut moment = |from: u64| Duration::from_millis(random.between(from, 60_000));
-        for number in 0..220 {
-            world.later(moment(2000), Happening::Say { site: number % (MEMBERS + 1) });
+        for (at, happening) in story::of(kind, &mut world.random) {
+            world.to_do += usize::from(matches!(happening, Happening::Remove | Happening::Invite));
+            world.later(at, happening);
         }
-        for _ in 0..8 {
-            world.later(moment(1000), Happening::Kill { site: usize::MAX });
-        }
-        for member in 1..=MEMBERS {
-            for _ in 0..2 {
-                let at = moment(1000);
-                world.later(at, Happening::Cut { member, is_cut: true });
-                world.later(
-                    at + Duration::from_millis(moment(0).as_millis() as u64 / 4),
-                    Happening::Cut { member, is_cut: false },
-                );
-            }
-        }
-        let copied = moment(3000);
-        world.later(copied, Happening::BackUp);
-        world.later(copied + Duration::from_millis(moment(0).as_millis() as u64 / 3), Happening::Restore);
         world
     }
 
@@ -171,10 +207,7 @@ impl World {
         self.is_healed = true;
         self.cut.fill(false);
         let story = |happening: &Happening| {
-            matches!(
-                happening,
-                Happening::Say { .. } | Happening::Kill { .. } | Happening::Cut { .. } | Happening::Restore
-            )
+            matches!(happening, Happening::Say { .. } | Happening::Kill | Happening::Cut { .. } | Happening::Restore)
         };
         self.agenda.retain(|_, happening| !story(happening));
         for site in 0..=MEMBERS {
@@ -186,18 +219,26 @@ impl World {
 
     /// Whether nobody has anything to do but to look whether there is anything.
     fn is_at_rest(&self) -> bool {
-        let line = self.sites[0].line_len();
-        self.sites.iter().all(|site| site.is_up() && site.is_idle() && (site.number == 0 || site.line_end() == line))
+        let end = self.sites[0].line_end();
+        let is_there = |site: &Site| {
+            let ended = self.sites[0].view_of(site.number).is_none_or(|(_, until)| until.is_some());
+            site.line_end() == end || site.number != 0 && ended
+        };
+        let rests = self.sites.iter().all(|site| site.is_up() && site.is_idle() && is_there(site));
+        match self.kind {
+            // All must have talked to each other.
+            Kind::Equivocation => self.now >= STORY + story::TALKING,
+            _ => self.to_do == 0 && rests,
+        }
     }
 
     fn perform(&mut self, happening: Happening) {
         match happening {
-            Happening::Asked { to, from, call, request } => {
-                let start = self.sites[from].start;
-                self.tell(to, |site, now, books| site.asked(from, start, call, request, now, books));
+            Happening::Asked { to, from, signed, call, request } => {
+                self.tell(to, |site, now, books| site.asked((from, call), signed, request, now, books));
             }
-            Happening::Answered { to, start, call, answer } if self.sites[to].start == start => {
-                self.tell(to, |site, now, books| site.answered(call, Some(answer), now, books));
+            Happening::Answered { to, start, signed, call, answer } if self.sites[to].start == start => {
+                self.tell(to, |site, now, books| site.answered(call, Some((signed, answer)), now, books));
             }
             Happening::TimedOut { to, start, call } if self.sites[to].start == start => {
                 self.tell(to, |site, now, books| site.answered(call, None, now, books));
@@ -208,10 +249,18 @@ impl World {
             Happening::Wake { site, start } if self.sites[site].start == start => {
                 self.tell(site, Site::wake);
             }
-            Happening::Say { site } => self.tell(site, Site::say),
-            Happening::Kill { site } => {
-                let site = if site == usize::MAX { self.random.below(MEMBERS + 1) } else { site };
-                self.kill(site);
+            Happening::Say { site } if self.sites[site].is_up() => self.tell(site, Site::say),
+            // Who has something to say waits until it can.
+            Happening::Say { .. } => self.later(Duration::from_millis(300), happening),
+            Happening::Kill => {
+                let up: Vec<usize> = (0..=MEMBERS).filter(|site| self.sites[*site].is_up()).collect();
+                match up.len() {
+                    0 => self.later(Duration::from_millis(300), happening),
+                    count => {
+                        let site = up[self.random.below(count)];
+                        self.kill(site);
+                    }
+                }
             }
             Happening::Start { site } => {
                 if !self.sites[site].is_up() {
@@ -219,18 +268,43 @@ impl World {
                     self.tell(site, Site::wake);
                 }
             }
-            Happening::Cut { member, is_cut } => self.cut[member] = is_cut,
+            Happening::Cut { site, is_cut } => self.cut[site] = is_cut,
             Happening::BackUp => self.sites[0].back_up(),
             Happening::Restore => {
                 self.kill(0);
-                let upto = self.sites[0].restore();
-                self.books.lost(upto);
+                if let Some(upto) = self.sites[0].restore() {
+                    self.books.lost(upto);
+                }
             }
+            Happening::Remove => self.insist(happening, Site::remove),
+            Happening::Invite => self.insist(happening, Site::invite),
+            Happening::Force => self.force(),
             Happening::Answered { .. }
             | Happening::TimedOut { .. }
             | Happening::Synced { .. }
             | Happening::Wake { .. } => {}
         }
+    }
+
+    /// What the admin does until it is done.
+    fn insist(&mut self, happening: Happening, what: impl FnOnce(&mut Site, Duration, &mut Books) -> bool) {
+        let mut is_done = false;
+        self.tell(0, |site, now, books| is_done = what(site, now, books));
+        if is_done {
+            self.to_do -= 1;
+        } else {
+            self.later(Duration::from_secs(1), happening);
+        }
+    }
+
+    fn force(&mut self) {
+        if !self.sites[0].is_waiting() {
+            return;
+        }
+        self.tell(0, Site::force);
+        let line: Vec<_> = self.sites[0].all().map(|event| event.authored.id).collect();
+        self.books.forced(&line);
+        self.later(Duration::from_secs(5), Happening::Force);
     }
 
     fn kill(&mut self, site: usize) {
@@ -247,15 +321,17 @@ impl World {
             return;
         }
         what(&mut self.sites[number], self.now, &mut self.books);
-        let start = self.sites[number].start;
+        let (start, signed) = (self.sites[number].start, self.now);
         for wish in self.sites[number].wishes() {
             match wish {
                 Wish::Ask { to, call, request } => {
+                    self.books.given_by_request(to, &request);
                     self.later(PATIENCE, Happening::TimedOut { to: number, start, call });
-                    self.carry((number, to), Happening::Asked { to, from: number, call, request });
+                    self.carry((number, to), Happening::Asked { to, from: (number, start), signed, call, request });
                 }
                 Wish::Answer { to, start, call, answer } => {
-                    self.carry((number, to), Happening::Answered { to, start, call, answer });
+                    self.books.given_by_answer(to, &answer);
+                    self.carry((number, to), Happening::Answered { to, start, signed, call, answer });
                 }
                 Wish::Sync => {
                     let slow = if self.random.once_in(20) { 200 } else { 5 };

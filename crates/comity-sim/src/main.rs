@@ -28,20 +28,24 @@ fn federated() -> ExitCode {
         }
     }
     let began = Instant::now();
-    let (mut events, mut steps, mut crashes) = (0, 0, 0);
-    for seed in first..first + seeds {
-        let report = federation::play(seed, plant);
-        events += report.events;
-        steps += report.steps;
-        crashes += report.crashes;
-        if let Some(violation) = report.violations.first() {
-            println!("seed {seed} fails ({} violations): {violation}", report.violations.len());
-            println!("replay it: cargo xtask sim federation --from {seed} --seeds 1{flag}");
-            return ExitCode::FAILURE;
-        }
+    let reports = federation::play_all(first..first + seeds, plant);
+    let failed = reports.iter().filter(|(_, report)| !report.violations.is_empty()).count();
+    if let Some((seed, report)) = reports.iter().find(|(_, report)| !report.violations.is_empty()) {
+        let (kind, count) = (report.kind, report.violations.len());
+        println!("seed {seed} ({kind:?}) fails ({count} violations): {}", report.violations[0]);
+        report.violations.iter().skip(1).take(4).for_each(|more| println!("  and {more}"));
+        println!("{failed} of {} seeds that were played fail", reports.len());
+        println!("replay it: cargo xtask sim federation --from {seed} --seeds 1{flag}");
+        return ExitCode::FAILURE;
     }
+    let sum = |of: fn(&federation::Report) -> u64| reports.iter().map(|(_, report)| of(report)).sum::<u64>();
+    let (events, steps, crashes) = (sum(|one| one.events), sum(|one| one.steps), sum(|one| one.crashes));
+    let (proofs, withdrawals) = (sum(|one| one.proofs), sum(|one| one.withdrawals));
     let seconds = began.elapsed().as_secs_f64();
-    println!("{seeds} seeds hold: {steps} steps, {crashes} crashes, {events} events, {seconds:.1} s");
+    println!(
+        "{seeds} seeds hold: {steps} steps, {crashes} crashes, {events} events, {withdrawals} times something withdrawn, \
+         {proofs} members with a proof against a hub that lied, {seconds:.1} s"
+    );
     ExitCode::SUCCESS
 }
 

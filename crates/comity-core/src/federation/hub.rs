@@ -2,6 +2,8 @@
 //! disk. See "Channels" in `protocols/federation.md`. Signatures were checked before, and places are signed after; what
 //! goes to members is `outbox.rs`.
 
+mod recovering;
+
 use super::roster::{Change, Forbidden, Roster};
 use super::{Authored, ChannelId, Event, EventId, Origin};
 use crate::id::Ticket;
@@ -53,15 +55,25 @@ pub enum Input {
         /// The number of its last event: 0 for none.
         seq: u64,
     },
-    /// A member gave events that were asked for: of this hub, with its signatures, which hold; the next ones here, in
-    /// order.
+    /// A member says where its line ends, and in which term: what [`Self::Head`] says of a line of this hub's own term.
+    HeadInTerm {
+        /// Who.
+        member: Origin,
+        /// The number of its last event: 0 for none.
+        seq: u64,
+        /// The term of that event, which the hub's signature proves; 0 for none.
+        term: u64,
+    },
+    /// A member gave events that were asked for: of this hub, with its signatures, which hold; those after
+    /// [`Effect::Fetch::after`] that it has, in order; none if it has none, or does not give them.
     Recovered {
         /// Who.
         member: Origin,
         /// The events.
         events: Vec<Event>,
     },
-    /// A person lets the line go on without those that were not reached.
+    /// A person lets the line go on without those that were not reached, in the next term. What those have that
+    /// answered comes first; said once more, the line goes on without that too.
     Forced,
 }
 
@@ -201,8 +213,10 @@ pub struct Author {
 pub struct State {
     config: Config,
     summary: Summary,
-    /// Members that have not said where their lines end since this node started.
+    /// Members that have not said where their lines end since this node started, or that have more of it than is here.
     unheard: BTreeSet<Origin>,
+    /// What is known of the lines of those.
+    recovery: recovering::Recovery,
     /// The numbers of the last write, and of the last that is on disk.
     writes: (u64, u64),
     /// Places that are not on disk: the number of the write, and their own.
@@ -235,6 +249,7 @@ impl State {
             config,
             summary,
             unheard: BTreeSet::new(),
+            recovery: recovering::Recovery::default(),
             writes: (0, 0),
             placed: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -254,14 +269,10 @@ impl State {
         &self.summary
     }
 
-    /// Members that this hub waits for before it takes events.
+    /// Members that this hub waits for before it takes events: they were not heard, or have what it lost and are not
+    /// done giving it.
     pub fn unheard(&self) -> impl Iterator<Item = &Origin> {
         self.unheard.iter()
-    }
-
-    /// Asks the members again that have not said where their lines end.
-    pub fn ask_again(&mut self) {
-        self.effects.extend(self.unheard.iter().cloned().map(Effect::AskHead));
     }
 
     /// Tells what happened.
@@ -270,7 +281,8 @@ impl State {
             Input::Submitted { ticket, from, events } => self.handle_submitted(ticket, &from, events, now),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
-            Input::Head { member, seq } => self.handle_head(&member, seq),
+            Input::Head { member, seq } => self.handle_head(&member, (self.summary.term, seq)),
+            Input::HeadInTerm { member, seq, term } => self.handle_head(&member, (term, seq)),
             Input::Recovered { member, events } => self.handle_recovered(&member, events),
             Input::Forced => self.handle_forced(),
         }
@@ -297,6 +309,12 @@ impl State {
         let (last, bytes) = known.map_or((0, 0), |author| (author.last, author.bytes));
         if known.is_some_and(|author| author.recent.iter().any(|(_, id)| *id == authored.id)) {
             return Outcome::Taken;
+        }
+        // Of strangers no numbers are remembered: what may not be said is refused in any order.
+        if known.is_none()
+            && let Err(why) = self.summary.roster.judge(self.config.channel.hub(), &authored)
+        {
+            return Outcome::Refused(why.into());
         }
         match authored.author_seq {
             Some(number) if number <= last => return Outcome::Refused(Refusal::Repeated),
@@ -370,60 +388,6 @@ impl State {
         for (_, ticket, outcomes) in std::mem::take(&mut self.waiting) {
             let outcomes = vec![Outcome::Later(Delay::Unavailable); outcomes.len()];
             self.effects.push(Effect::Answer { ticket, outcomes });
-        }
-    }
-
-    /// Every member but this origin itself is asked.
-    fn ask_heads(&mut self) {
-        let hub = self.config.channel.hub();
-        let members = self.summary.roster.standings().map(|(origin, _)| origin);
-        let members = members.filter(|origin| *origin != hub && self.summary.roster.is_member(origin));
-        self.unheard = members.cloned().collect();
-        self.ask_again();
-    }
-
-    fn handle_head(&mut self, member: &Origin, seq: u64) {
-        let last = self.summary.last.map_or(0, |(seq, _)| seq);
-        if !self.unheard.contains(member) {
-        } else if seq > last {
-            self.effects.push(Effect::Fetch { member: member.clone(), after: last });
-        } else {
-            self.unheard.remove(member);
-        }
-    }
-
-    fn handle_recovered(&mut self, member: &Origin, events: Vec<Event>) {
-        let before = self.writes.0;
-        for event in events {
-            let (seq, prev) = self.summary.last.map_or((1, None), |(seq, id)| (seq + 1, Some(id)));
-            // Another member had it meanwhile, or it is of a line that was given up.
-            if self.unheard.is_empty() || event.order.seq != seq || event.order.prev != prev {
-                continue;
-            }
-            let size = crate::wire::federation::event::size(&event.authored) as u64;
-            let change = Change::of(&event.authored).ok().flatten();
-            self.summary.term = self.summary.term.max(event.order.term);
-            self.summary.note(&event.authored, change.as_ref(), (seq, size));
-            if change == Some(Change::Joined) && event.authored.origin != *self.config.channel.hub() {
-                self.unheard.insert(event.authored.origin.clone());
-                self.effects.push(Effect::AskHead(event.authored.origin.clone()));
-            }
-            self.write(Write::Recovered(Box::new(event)));
-            self.placed.push_back((self.writes.0, seq));
-        }
-        // Who said that it has more, and gives nothing that follows, keeps nobody waiting.
-        if self.writes.0 == before {
-            self.unheard.remove(member);
-        } else if self.unheard.contains(member) {
-            self.effects.push(Effect::AskHead(member.clone()));
-        }
-    }
-
-    fn handle_forced(&mut self) {
-        if !self.unheard.is_empty() {
-            self.unheard.clear();
-            self.summary.term += 1;
-            self.write(Write::Summary);
         }
     }
 }

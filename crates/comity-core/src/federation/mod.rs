@@ -4,6 +4,7 @@
 
 pub mod channel;
 pub mod event;
+pub mod heads;
 pub mod hub;
 pub mod origin;
 pub mod outbox;

@@ -73,6 +73,14 @@ impl State {
         }
     }
 
+    /// No event of a stream up to this one goes there, also if it waits: a member that was removed and joined again may
+    /// not see what was said meanwhile.
+    pub fn skip(&mut self, stream: &Stream, upto: u64) {
+        if let Some(queue) = self.queues.get_mut(stream) {
+            queue.done = queue.done.max(upto);
+        }
+    }
+
     /// No event of a stream goes to this origin after this one; none at all any more when that was sent.
     pub fn end(&mut self, stream: &Stream, last: u64) {
         if let Some(queue) = self.queues.get_mut(stream) {
@@ -234,5 +242,9 @@ mod tests {
         outbox.sent([(line("a"), 3)]);
         outbox.end(&line("a"), 3);
         assert_eq!(outbox.done(&line("a")), None);
+        outbox.put(line("a"), 0, 3);
+        outbox.put(line("a"), 6, 8);
+        outbox.skip(&line("a"), 6);
+        assert_eq!(outbox.poll(NOW), Some(vec![part("a", 6, 8)]), "who joined again sees nothing of the time between");
     }
 }

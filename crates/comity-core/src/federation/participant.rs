@@ -2,11 +2,17 @@
 //! has to say once, in its order. See "Channels" in `protocols/federation.md`. Signatures were checked before; events are
 //! signed as they are written; what goes to the hub is `outbox.rs`.
 
-use super::hub::{Delay, Outcome, Refusal};
-use super::roster::{Change, Roster};
+mod contract;
+mod going_back;
+
+pub use contract::{Effect, Fault, Input, NotKept, Summary, Write};
+
+use super::hub::{Delay, Outcome};
+use super::roster::{Change, History};
 use super::{ChannelId, Event, EventId, Origin};
 use crate::id::Ticket;
-use std::collections::{BTreeMap, VecDeque};
+use crate::time::Timestamp;
+use std::collections::VecDeque;
 
 /// Own events that have a number and that the hub has not decided on, at most. Others wait without one: what is refused
 /// for its number need be numbered anew.
@@ -15,170 +21,8 @@ const NUMBERED_MAX: u64 = 200;
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
 
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// The hub invited this origin, perhaps again.
-    Invited,
-    /// Somebody here has something to say; it is valid, and fits.
-    Said {
-        /// Answered exactly once.
-        ticket: Ticket,
-    },
-    /// Events of the line came, in order; their ids and signatures hold, and count for author and hub.
-    Received {
-        /// The events.
-        events: Vec<Event>,
-        /// The last event that the hub has for this origin, if it said so.
-        head: Option<u64>,
-    },
-    /// The hub decided on own events.
-    Decided {
-        /// Each by its number, in order.
-        outcomes: Vec<(u64, Outcome)>,
-    },
-    /// All up to this write is on disk.
-    Stored {
-        /// Its number.
-        upto: u64,
-    },
-    /// The disk took none of what is not yet stored: this must be opened anew from what is there.
-    NotStored,
-}
-
-/// What must be done, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Write this; all writes of one step are one, with [`State::summary`] as it is after the step.
-    Write {
-        /// Its number; they rise by one.
-        number: u64,
-        /// What.
-        what: Write,
-    },
-    /// Answer: whether it will be said. `Err`: the disk took it not, or too many wait for it.
-    Answer {
-        /// Which one.
-        ticket: Ticket,
-        /// The answer.
-        is_kept: Result<(), NotKept>,
-    },
-    /// Events up to this one are on disk, and can be shown.
-    Ready {
-        /// The last of them.
-        seq: u64,
-    },
-    /// Own events wait for the hub: those after `done`, also if some of them went there before. They are kept until they
-    /// are seen in the line.
-    Outgoing {
-        /// The last that need not go there.
-        done: u64,
-        /// The last that has a number and is on disk.
-        last: u64,
-    },
-    /// Ask the hub for events; [`Input::Received`], with its head.
-    Fetch {
-        /// The last one that is here.
-        after: u64,
-    },
-    /// The hub gave an event a place that is taken here: compare it with the one that has it. Two that the hub signed
-    /// for one place of one term are proof against it.
-    Compare(Box<Event>),
-    /// Something is wrong with the line: show it.
-    Fault(Fault),
-    /// The hub refused an own event for good.
-    Refused {
-        /// Its number.
-        author_seq: u64,
-        /// Why.
-        why: Refusal,
-    },
-}
-
-/// What is written.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Write {
-    /// An event of the line.
-    Event(Box<Event>),
-    /// What is to be said, without a number.
-    Draft {
-        /// Which: they are counted, from 1.
-        draft: u64,
-    },
-    /// A draft becomes an event, which is signed as it is written.
-    Number {
-        /// Which.
-        draft: u64,
-        /// Its number.
-        author_seq: u64,
-        /// The last event that is here.
-        prev_seen: Option<EventId>,
-    },
-    /// The summary alone.
-    Summary,
-}
-
-/// What is said was not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotKept {
-    /// The disk.
-    #[error("it is not on disk")]
-    Disk,
-    /// Too many wait for the disk.
-    #[error("too much waits for the disk")]
-    Busy,
-    /// This origin is no member.
-    #[error("this origin is not a member of the channel")]
-    NotMember,
-}
-
-/// What is wrong with a line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// An event does not follow from the one before.
-    #[error("event {seq} does not follow from the event before it here: the hub shows several histories")]
-    Broken {
-        /// Its number.
-        seq: u64,
-    },
-    /// Events of an author are missing.
-    #[error("of {author}, events {after} to {before} were not passed on: they were refused, or are held back")]
-    Withheld {
-        /// Whose.
-        author: Origin,
-        /// The first that is missing.
-        after: u64,
-        /// The last.
-        before: u64,
-    },
-    /// An event came of a time when this origin was no member.
-    #[error("event {seq} came after this origin had left")]
-    NotMember {
-        /// Its number.
-        seq: u64,
-    },
-}
-
-/// What is kept besides the events.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Summary {
-    /// Who is a member, as far as this origin saw.
-    pub roster: Roster,
-    /// The last event: its number, id and term.
-    pub last: Option<(u64, EventId, u64)>,
-    /// The number of the last event of each author.
-    pub authors: BTreeMap<Origin, u64>,
-    /// The last own event that has a number, and the last that the hub decided on.
-    pub numbered: u64,
-    /// See [`Self::numbered`].
-    pub decided: u64,
-    /// The last whose refusal was told.
-    pub told: u64,
-    /// The last draft, and the last that was given a number.
-    pub drafts: u64,
-    /// See [`Self::drafts`].
-    pub drafts_numbered: u64,
-}
+/// Where a line ends: the number, id and term of its last event.
+type End = (u64, EventId, u64);
 
 /// The rules of one channel at a member.
 #[derive(Debug)]
@@ -191,6 +35,10 @@ pub struct State {
     is_caught_up: bool,
     is_fetching: bool,
     is_broken: bool,
+    /// Whether the hub goes on in a new term without events that are here, and it is not known yet from where.
+    is_parted: bool,
+    /// The last event up to which the hub has the same, in a line that ends in this term.
+    same: Option<(EventId, u64)>,
     writes: (u64, u64),
     /// The last own event that has a number and is on disk.
     numbered_stored: u64,
@@ -199,6 +47,8 @@ pub struct State {
     /// Own events that are not on disk.
     numbers: VecDeque<(u64, u64)>,
     waiting: VecDeque<(u64, Ticket)>,
+    /// Where the line ended when the hub asked, until that is on disk.
+    heads: VecDeque<(u64, Ticket, Option<End>)>,
     effects: Vec<Effect>,
 }
 
@@ -213,10 +63,13 @@ impl State {
             is_caught_up: false,
             is_fetching: false,
             is_broken: false,
+            is_parted: false,
+            same: None,
             writes: (0, 0),
             placed: VecDeque::new(),
             numbers: VecDeque::new(),
             waiting: VecDeque::new(),
+            heads: VecDeque::new(),
             effects: Vec::new(),
         };
         state.fetch();
@@ -238,6 +91,24 @@ impl State {
         self.is_caught_up
     }
 
+    /// Whether what the hub signed at this time counts, a request or an answer: not if it has asked since where the line
+    /// ends. A hub that lost part of the line may give its places anew, and what is still under way must not meet that.
+    pub fn hears(&self, signed: Timestamp) -> bool {
+        signed >= self.summary.heard_since
+    }
+
+    /// The first and the last event that another origin may be given of what is here, no last one while it is a member.
+    /// `listed` is the event by which it joined, if the hub lists it as a member: that counts for those whose joining is
+    /// not here. `None`: it may be given none.
+    pub fn view_of(&self, other: &Origin, listed: Option<u64>) -> Option<(u64, Option<u64>)> {
+        let roster = &self.summary.roster;
+        match roster.standing(other) {
+            _ if other == self.channel.hub() => Some((1, None)),
+            None => listed.map(|since| (if roster.history() == History::All { 1 } else { since }, None)),
+            Some(_) => roster.view(other),
+        }
+    }
+
     /// Tells what happened.
     pub fn handle(&mut self, input: Input) {
         match input {
@@ -245,6 +116,10 @@ impl State {
             Input::Said { ticket } => self.handle_said(ticket),
             Input::Received { events, head } => self.handle_received(events, head),
             Input::Decided { outcomes } => self.handle_decided(outcomes),
+            Input::HeadAsked { ticket, signed } => self.handle_head_asked(ticket, signed),
+            Input::Parted { kept, theirs } => self.handle_parted(*kept, &theirs),
+            Input::Same(agreed) => self.handle_same(agreed),
+            Input::Proven(proof) => self.handle_proven(proof),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
         }
@@ -308,7 +183,7 @@ impl State {
                 self.number();
                 // What the hub took, and lost before anybody saw it, is sent again.
                 let seen = self.summary.authors.get(&self.me).copied().unwrap_or(0);
-                if seen < self.summary.decided {
+                if seen < self.summary.taken {
                     self.send_again(seen);
                 }
             }
@@ -319,6 +194,16 @@ impl State {
     /// Takes one event; whether those after it can be taken.
     fn receive(&mut self, event: Event) -> bool {
         let seq = event.order.seq;
+        // The hub may have gone on without what is here. That the event before has the same id does not tell: who said
+        // it may have said it again.
+        if let Some((last, id, term)) = self.summary.last
+            && event.order.term > term
+            && seq <= last + 1
+            && !self.same.is_some_and(|(same, of)| same == id && of >= event.order.term)
+        {
+            self.part(seq);
+            return false;
+        }
         if self.summary.roster.view(&self.me).and_then(|view| view.1).is_some_and(|until| seq > until)
             && !self.joins(&event)
         {
@@ -351,36 +236,18 @@ impl State {
 
     /// Whether an event is the one by which this origin becomes a member.
     fn joins(&self, event: &Event) -> bool {
-        event.authored.origin == self.me && Change::of(&event.authored) == Ok(Some(Change::Joined))
+        contract::joins(&self.me, event)
     }
 
     fn place(&mut self, event: Event) {
-        if self.joins(&event) {
-            // What others said meanwhile was not for this origin.
-            self.summary.authors.retain(|author, _| *author == self.me);
+        let seq = event.order.seq;
+        if self.summary.last.is_some_and(|(_, _, term)| event.order.term > term) {
+            // What the hub had under way in the term before does not follow any more.
+            self.summary.heard_since = self.summary.heard_since.max(event.order.at);
         }
-        let (seq, authored) = (event.order.seq, &event.authored);
-        let is_hub = authored.origin == *self.channel.hub();
-        match Change::of(authored) {
-            Ok(Some(change @ (Change::Joined | Change::Left))) => {
-                self.summary.roster.apply(&authored.origin, &change, seq)
-            }
-            // Only the admin says anything else of the channel, and the hub lets nobody else.
-            Ok(Some(change)) if is_hub => self.summary.roster.apply(&authored.origin, &change, seq),
-            _ => {}
+        if let Some(withheld) = self.summary.read(self.channel.hub(), &self.me, &event) {
+            self.effects.push(Effect::Fault(withheld));
         }
-        if let Some(number) = authored.author_seq {
-            let last = self.summary.authors.insert(authored.origin.clone(), number);
-            if let Some(last) = last.filter(|last| number > last + 1) {
-                let (author, after, before) = (authored.origin.clone(), last + 1, number - 1);
-                self.effects.push(Effect::Fault(Fault::Withheld { author, after, before }));
-            }
-            if authored.origin == self.me {
-                self.summary.decided = self.summary.decided.max(number);
-                self.summary.numbered = self.summary.numbered.max(number);
-            }
-        }
-        self.summary.last = Some((seq, authored.id, event.order.term));
         self.write(Write::Event(Box::new(event)));
         self.placed.push_back((self.writes.0, seq));
     }
@@ -395,7 +262,7 @@ impl State {
                 }
                 Outcome::Later(_) => break,
                 _ if author_seq != self.summary.decided + 1 => continue,
-                Outcome::Taken => self.summary.decided = author_seq,
+                Outcome::Taken => (self.summary.decided, self.summary.taken) = (author_seq, author_seq),
                 Outcome::Refused(why) => {
                     self.summary.decided = author_seq;
                     if author_seq > self.summary.told {
@@ -413,7 +280,7 @@ impl State {
 
     /// The hub has no own event after this one, whatever it said.
     fn send_again(&mut self, after: u64) {
-        self.summary.decided = after;
+        (self.summary.decided, self.summary.taken) = (after, self.summary.taken.min(after));
         self.write(Write::Summary);
         self.effects.push(Effect::Outgoing { done: after, last: self.numbered_stored });
     }
@@ -434,10 +301,14 @@ impl State {
         while let Some((_, ticket)) = self.waiting.pop_front_if(|(write, _)| *write <= upto) {
             self.effects.push(Effect::Answer { ticket, is_kept: Ok(()) });
         }
+        while let Some((_, ticket, head)) = self.heads.pop_front_if(|(write, ..)| *write <= upto) {
+            self.effects.push(Effect::Head { ticket, head });
+        }
     }
 
     fn handle_not_stored(&mut self) {
         self.is_broken = true;
+        self.heads.clear();
         for (_, ticket) in std::mem::take(&mut self.waiting) {
             self.effects.push(Effect::Answer { ticket, is_kept: Err(NotKept::Disk) });
         }

@@ -224,6 +224,11 @@ impl Roster {
         }
     }
 
+    /// How all but one stand is not known any more: who was away has not seen who came and went.
+    pub fn forget_others(&mut self, me: &Origin) {
+        self.standings.retain(|origin, _| origin == me);
+    }
+
     /// How an origin stands, if the channel knows it.
     pub fn standing(&self, origin: &Origin) -> Option<Standing> {
         self.standings.get(origin).copied()

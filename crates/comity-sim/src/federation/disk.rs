@@ -1,6 +1,7 @@
 //! The disks of sites: what is synced, and what a crash loses.
 
 use comity_core::federation::event::{Authored, Event};
+use comity_core::federation::heads::Proof;
 use comity_core::federation::{hub, participant};
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ pub(super) enum Entry {
     Draft(u64, Saying),
     /// An own event that has its number.
     Own(Box<Authored>),
+    /// Events after this one are no longer in the line.
+    Withdraw(u64),
+    /// A proof against the hub.
+    Proof(Box<Proof>),
 }
 
 /// What is on a disk.
@@ -24,6 +29,7 @@ pub(super) struct Content {
     pub(super) line: BTreeMap<u64, Event>,
     pub(super) drafts: BTreeMap<u64, Saying>,
     pub(super) own: BTreeMap<u64, Authored>,
+    pub(super) proofs: Vec<Proof>,
     pub(super) hub: Option<hub::Summary>,
     pub(super) member: participant::Summary,
 }
@@ -69,6 +75,8 @@ impl Disk {
                     Entry::Event(event) => drop(self.synced.line.insert(event.order.seq, *event)),
                     Entry::Draft(draft, saying) => drop(self.synced.drafts.insert(draft, saying)),
                     Entry::Own(own) => drop(self.synced.own.insert(own.author_seq.unwrap_or(0), *own)),
+                    Entry::Withdraw(after) => drop(self.synced.line.split_off(&(after + 1))),
+                    Entry::Proof(proof) => self.synced.proofs.push(*proof),
                 }
             }
             if step.hub.is_some() {
@@ -90,9 +98,11 @@ impl Disk {
         self.backup = Some(self.synced.clone());
     }
 
-    pub(super) fn restore(&mut self) {
+    /// The disk is what was copied, if it ever was.
+    pub(super) fn restore(&mut self) -> bool {
         if let Some(backup) = &self.backup {
             self.synced = backup.clone();
         }
+        self.backup.is_some()
     }
 }

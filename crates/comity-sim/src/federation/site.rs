@@ -1,18 +1,21 @@
 //! One site: the rules of a hub or of a member, its disk, its outboxes, and what it does with what they want done.
 
 mod asking;
+mod comparing;
 mod effects;
+mod saying;
 
 use super::books::Books;
 use super::disk::{Disk, Entry, Saying};
-use super::{MEMBERS, Plant, Wish};
+use super::{Kind, MEMBERS, ODD, Plant, Wish};
 use comity_core::federation::event::{Authored, Draft, Event, Order};
+use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof};
 use comity_core::federation::hub::{self, Outcome};
 use comity_core::federation::outbox::{self, Part, Stream};
 use comity_core::federation::participant;
 use comity_core::federation::roster::{Change, History};
 use comity_core::federation::{ChannelId, EventId, Origin};
-use comity_core::id::Ticket;
+use comity_core::id::{NodeId, Ticket};
 use comity_core::identity::key::KeyPair;
 use comity_core::time::{Now, Timestamp};
 use serde_json::{Value, json};
@@ -23,6 +26,9 @@ use std::time::Duration;
 /// How often a member looks whether the hub has more than it was told of, and a hub asks again for heads.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a member compares what it has with another.
+const COMPARE_EVERY: Duration = Duration::from_secs(8);
 
 /// Events in one answer, at most.
 const PAGE: usize = 50;
@@ -35,12 +41,20 @@ const JOINING: Saying = 0;
 pub(super) enum Request {
     /// A member submits its own events.
     Submit(Vec<Arc<Authored>>),
-    /// The hub hands over events, in this start of it.
-    Deliver { start: u64, events: Vec<Event> },
-    /// Events after this one.
-    Events { after: u64 },
-    /// Where the line ends, asked in this start of the hub.
-    Head { start: u64 },
+    /// The hub hands over events.
+    Deliver { events: Vec<Event> },
+    /// So many events after this one.
+    Events { after: u64, limit: usize },
+    /// The hub asks where the line ends.
+    Head,
+    /// Anybody asks where the line ends.
+    Line,
+    /// What tells events of a range from any others.
+    Digest { after: u64, upto: u64 },
+    /// Who is a member.
+    Members,
+    /// The hub invites.
+    Invite,
 }
 
 /// What they answer.
@@ -50,14 +64,18 @@ pub(super) enum Answer {
     Taken {
         upto: u64,
     },
-    /// The answering site was in this start.
     Events {
-        start: u64,
         events: Vec<Event>,
         head: u64,
     },
-    Head(u64),
-    /// It was not for this start.
+    Head {
+        seq: u64,
+        term: u64,
+    },
+    Line(Option<Head>),
+    /// Since which event who is a member.
+    Members(BTreeMap<usize, u64>),
+    Digest(Option<Digest>),
     Refused,
 }
 
@@ -65,10 +83,15 @@ pub(super) enum Answer {
 #[derive(Debug)]
 enum Call {
     Submit { first: u64 },
-    Deliver { to: usize },
+    Deliver { to: usize, after: u64 },
     Fetch,
     Head { member: usize },
     Recover { member: usize },
+    Line { with: usize },
+    Digest { with: usize, after: u64, upto: u64 },
+    Place { with: usize },
+    Members,
+    Invite,
 }
 
 #[derive(Debug)]
@@ -88,6 +111,15 @@ struct Up {
     drafts: BTreeMap<u64, Saying>,
     own: BTreeMap<u64, Arc<Authored>>,
     saying: Vec<Saying>,
+    /// What the hub could not take when it was said.
+    unsaid: Vec<Saying>,
+    /// Whom the hub lists as members, and since when.
+    listed: BTreeMap<usize, u64>,
+    /// What is being compared, with whom; and up to where it was the same before.
+    comparisons: BTreeMap<usize, Comparison>,
+    agreed: BTreeMap<usize, Agreed>,
+    compare_at: Duration,
+    compared: usize,
     outboxes: BTreeMap<usize, outbox::State>,
     calls: BTreeMap<u64, Call>,
     tickets: BTreeMap<Ticket, Asker>,
@@ -114,9 +146,11 @@ pub(super) struct Site {
     disk: Disk,
     up: Option<Up>,
     plant: Plant,
+    kind: Kind,
+    /// Whether it signs, and checks what others signed.
+    is_signed: bool,
+    key: KeyPair,
     wishes: Vec<Wish>,
-    /// The last start of the hub in which it asked where the line ends; on disk before that is answered.
-    heads_asked_in: u64,
     /// Sayings, calls and tickets are counted through all starts.
     counted: u64,
 }
@@ -136,17 +170,21 @@ fn moment(now: Duration) -> Now {
 }
 
 impl Site {
-    pub(super) fn new(number: usize, plant: Plant) -> Self {
-        let (disk, wishes) = (Disk::default(), Vec::new());
-        Self { number, start: 0, disk, up: None, plant, wishes, heads_asked_in: 0, counted: 0 }
+    pub(super) fn new(number: usize, plant: Plant, kind: Kind, is_signed: bool) -> Self {
+        let (disk, wishes, key) = (Disk::default(), Vec::new(), key_of(number));
+        Self { number, start: 0, disk, up: None, plant, kind, is_signed, key, wishes, counted: 0 }
     }
 
     pub(super) fn origin(&self) -> Origin {
         origin_of(self.number)
     }
 
-    fn key(&self) -> KeyPair {
-        KeyPair::from_seed([u8::try_from(self.number + 1).unwrap_or(u8::MAX); 32])
+    pub(super) fn node(&self) -> NodeId {
+        self.key.node()
+    }
+
+    pub(super) fn proofs(&self) -> &[Proof] {
+        &self.disk.synced.proofs
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -169,12 +207,33 @@ impl Site {
         self.disk.synced.line.keys().last().copied().unwrap_or(0)
     }
 
-    /// The first event that this site may see.
-    pub(super) fn first_seen(&self) -> u64 {
-        if self.number == 0 {
-            return 1;
+    /// The line as the hub has it, with what is not on disk.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Event> {
+        self.up.iter().flat_map(|up| up.line.values())
+    }
+
+    /// What the hub would give a site.
+    pub(super) fn view_of(&self, to: usize) -> Option<(u64, Option<u64>)> {
+        let up = self.up.as_ref()?;
+        match &up.role {
+            Role::Hub(hub) => hub.summary().roster.view(&origin_of(to)),
+            // Who joined before this site did is known to it by the hub's list.
+            Role::Member(member) => member.view_of(&origin_of(to), up.listed.get(&to).copied()),
         }
-        self.disk.synced.member.roster.view(&self.origin()).map_or(u64::MAX, |(first, _)| first)
+    }
+
+    /// Whether the hub waits for members.
+    pub(super) fn is_waiting(&self) -> bool {
+        match &self.up {
+            Some(Up { role: Role::Hub(hub), .. }) => hub.unheard().next().is_some(),
+            // It will, when it is up.
+            _ => true,
+        }
+    }
+
+    pub(super) fn force(&mut self, now: Duration, books: &mut Books) {
+        self.with_hub(|hub| hub.handle(hub::Input::Forced, moment(now)));
+        self.perform(now, books);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -185,10 +244,11 @@ impl Site {
                 let summary = member.summary();
                 let seen = summary.authors.get(&self.origin()).copied().unwrap_or(0);
                 let said = summary.drafts == summary.drafts_numbered && summary.decided == summary.numbered;
-                member.is_caught_up() && said && seen == summary.decided
+                let is_gone = !summary.roster.is_member(&self.origin());
+                member.is_caught_up() && said && (is_gone || seen == summary.decided)
             }
         };
-        rests && self.disk.is_clean() && up.outboxes.values().all(outbox::State::is_empty)
+        rests && up.unsaid.is_empty() && self.disk.is_clean() && up.outboxes.values().all(outbox::State::is_empty)
     }
 
     pub(super) fn back_up(&mut self) {
@@ -198,10 +258,9 @@ impl Site {
         }
     }
 
-    /// The disk is what was copied; the last event on it.
-    pub(super) fn restore(&mut self) -> u64 {
-        self.disk.restore();
-        self.line_end()
+    /// The disk is what was copied, if it ever was; the last event on it.
+    pub(super) fn restore(&mut self) -> Option<u64> {
+        self.disk.restore().then(|| self.line_end())
     }
 
     pub(super) fn kill(&mut self) {
@@ -231,6 +290,12 @@ impl Site {
             drafts: content.drafts,
             own: content.own.into_iter().map(|(number, own)| (number, Arc::new(own))).collect(),
             saying: Vec::new(),
+            unsaid: Vec::new(),
+            listed: BTreeMap::new(),
+            comparisons: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            compare_at: now + COMPARE_EVERY,
+            compared: self.number,
             outboxes: BTreeMap::new(),
             calls: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -252,78 +317,6 @@ impl Site {
         }
     }
 
-    /// The hub's first events: the channel, itself, and whom it invites.
-    fn found(&mut self, now: Duration) {
-        let changes = [Change::Created(History::FromJoining), Change::Joined].into_iter();
-        let invited = (1..=MEMBERS).map(|member| Change::Invited(origin_of(member)));
-        let events = (1..)
-            .zip(changes.chain(invited))
-            .map(|(number, change)| Arc::new(self.signed(number, change.kind(), &change.data(), None, now)));
-        let (events, ticket) = (events.collect(), self.ticket(Asker::Nobody));
-        self.with_hub(|hub| hub.handle(hub::Input::Submitted { ticket, from: origin_of(0), events }, moment(now)));
-    }
-
-    fn signed(&self, author_seq: u64, kind: &str, data: &Value, prev_seen: Option<EventId>, now: Duration) -> Authored {
-        let (channel, origin) = (channel(), self.origin());
-        let draft = Draft {
-            channel: &channel,
-            kind,
-            origin: &origin,
-            author_seq: Some(author_seq),
-            at: moment(now).wall,
-            data,
-            prev_seen,
-            attested: None,
-        };
-        Authored::sign(&self.key(), &draft)
-    }
-
-    fn ticket(&mut self, asker: Asker) -> Ticket {
-        self.counted += 1;
-        let ticket = Ticket(self.counted);
-        if let Some(up) = &mut self.up {
-            up.tickets.insert(ticket, asker);
-        }
-        ticket
-    }
-
-    fn with_hub(&mut self, what: impl FnOnce(&mut hub::State)) {
-        if let Some(Up { role: Role::Hub(hub), .. }) = &mut self.up {
-            what(hub);
-        }
-    }
-
-    fn with_member(&mut self, what: impl FnOnce(&mut participant::State)) {
-        if let Some(Up { role: Role::Member(member), .. }) = &mut self.up {
-            what(member);
-        }
-    }
-
-    /// An application says something.
-    pub(super) fn say(&mut self, now: Duration, books: &mut Books) {
-        self.counted += 1;
-        let saying = self.number as u64 * 1_000_000 + self.counted;
-        self.says(saying, now);
-        self.perform(now, books);
-    }
-
-    fn says(&mut self, saying: Saying, now: Duration) {
-        let ticket = self.ticket(Asker::Application(saying));
-        let Some(up) = &mut self.up else { return };
-        match &mut up.role {
-            Role::Member(member) => {
-                up.saying.push(saying);
-                member.handle(participant::Input::Said { ticket });
-            }
-            Role::Hub(hub) => {
-                let last = hub.summary().authors.get(&origin_of(0)).map_or(0, |author| author.last);
-                let event = Arc::new(self.signed(last + 1, "message", &json!(saying), None, now));
-                let input = hub::Input::Submitted { ticket, from: origin_of(0), events: vec![event] };
-                self.with_hub(|hub| hub.handle(input, moment(now)));
-            }
-        }
-    }
-
     fn decided(&self) -> u64 {
         match &self.up {
             Some(Up { role: Role::Member(member), .. }) => member.summary().decided,
@@ -337,7 +330,9 @@ impl Site {
         let Role::Hub(hub) = &up.role else { return };
         if let Some((first, until)) = hub.summary().roster.view(&origin_of(member)) {
             let last = until.unwrap_or(up.ready).min(up.ready);
-            up.outboxes.entry(member).or_default().put(Stream::Line(channel()), has.max(first - 1), last);
+            let (outbox, stream) = (up.outboxes.entry(member).or_default(), Stream::Line(channel()));
+            outbox.put(stream.clone(), has.max(first - 1), last);
+            outbox.skip(&stream, first - 1);
         }
     }
 
@@ -369,20 +364,26 @@ impl Site {
     /// A deadline.
     pub(super) fn wake(&mut self, now: Duration, books: &mut Books) {
         let Some(up) = &mut self.up else { return };
+        // A later deadline, which an earlier one has taken the place of.
+        if up.wake_at.is_some_and(|at| now < at) {
+            return;
+        }
         up.wake_at = None;
         if now >= up.look_at {
             match &mut up.role {
                 Role::Hub(hub) => {
                     up.look_at = now + ASK_EVERY;
                     hub.ask_again();
+                    let unsaid = std::mem::take(&mut up.unsaid);
+                    unsaid.into_iter().for_each(|saying| self.says(saying, now));
                 }
                 Role::Member(member) => {
                     up.look_at = now + LOOK_EVERY;
-                    let after = member.summary().last.map_or(0, |(seq, ..)| seq);
-                    self.ask(0, Call::Fetch, Request::Events { after });
+                    member.look();
                 }
             }
         }
+        self.compare_in_turn(now);
         self.perform(now, books);
     }
 
@@ -432,8 +433,13 @@ impl Site {
                 (to, Call::Submit { first: after + 1 }, Request::Submit(events))
             } else {
                 let events = up.line.range(after + 1..=upto).map(|(_, event)| event.clone()).collect();
-                (to, Call::Deliver { to }, Request::Deliver { start: self.start, events })
+                (to, Call::Deliver { to, after }, Request::Deliver { events })
             });
+        }
+        for (to, _, request) in &mut asks {
+            if let Request::Deliver { events } = request {
+                self.lie(*to, events);
+            }
         }
         for (to, call, request) in asks {
             self.ask(to, call, request);
@@ -442,12 +448,17 @@ impl Site {
         if !self.disk.is_clean() && !std::mem::replace(&mut up.is_syncing, true) {
             self.wishes.push(Wish::Sync);
         }
-        let due = up.outboxes.values().filter_map(outbox::State::wake_at).fold(up.look_at, Duration::min).max(now);
+        let soon = up.look_at.min(up.compare_at);
+        let due = up.outboxes.values().filter_map(outbox::State::wake_at).fold(soon, Duration::min).max(now);
         if up.wake_at.is_none_or(|at| due < at) {
             up.wake_at = Some(due);
             self.wishes.push(Wish::Wake(due));
         }
     }
+}
+
+fn key_of(number: usize) -> KeyPair {
+    KeyPair::from_seed([u8::try_from(number + 1).unwrap_or(u8::MAX); 32])
 }
 
 fn number_of(origin: &Origin) -> usize {

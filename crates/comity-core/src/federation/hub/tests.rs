@@ -89,6 +89,10 @@ impl World {
         }
     }
 
+    fn take_others(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.others)
+    }
+
     fn tell(&mut self, input: Input) {
         self.hub.handle(input, at(0));
         self.look();
@@ -244,13 +248,19 @@ fn what_the_disk_did_not_take_was_never_said() {
 }
 
 #[test]
+fn who_was_never_a_member_is_refused_whatever_it_sends_first() {
+    let mut world = World::new();
+    let refused = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+    assert_eq!(world.submit("eve", vec![text("eve", 7), text("eve", 8)]), [refused; 2]);
+}
+
+#[test]
 fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
     let mut world = World::new();
     let backup = world.hub.summary().clone();
     world.submit("ann", vec![text("ann", 2)]);
     world.submit("bob", vec![text("bob", 2)]);
-    let carl = [Change::Invited(origin("carl"))];
-    world.submit("hub", vec![change("hub", 5, &carl[0])]);
+    world.submit("hub", vec![change("hub", 5, &Change::Invited(origin("carl")))]);
     world.submit("carl", vec![change("carl", 1, &Change::Joined)]);
     let mut again = World::of(State::restored(config(), backup));
     assert_eq!(again.others, ["ann", "bob"].map(|name| Effect::AskHead(origin(name))));
@@ -258,30 +268,112 @@ fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
     again.offer("ann", vec![text("ann", 3)]);
     assert_eq!(again.answers.remove(0), [Outcome::Later(Delay::Unavailable)]);
     again.tell(Input::Head { member: origin("ann"), seq: 8 });
-    assert_eq!(again.others, [Effect::Fetch { member: origin("ann"), after: 6 }]);
-    again.others.clear();
+    assert_eq!(again.others, [], "another may have more of it, or a later term");
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }]);
     let theirs = world.events_after(6);
-    again.tell(Input::Recovered { member: origin("ann"), events: theirs[..2].to_vec() });
-    again.tell(Input::Head { member: origin("ann"), seq: 8 });
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
-    again.tell(Input::Recovered { member: origin("bob"), events: theirs[..].to_vec() });
-    assert_eq!(again.others.last(), Some(&Effect::AskHead(origin("bob"))));
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
-    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")], "who joined meanwhile");
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 8 }]);
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
+    assert_eq!(again.take_others(), [Effect::AskHead(origin("carl"))], "who joined meanwhile");
+    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")]);
     again.tell(Input::Head { member: origin("carl"), seq: 10 });
     assert_eq!(again.submit("ann", vec![text("ann", 2), text("ann", 3)]), [Outcome::Taken; 2]);
     assert_eq!(again.line().last().map(|place| place.0), Some(11));
     assert_eq!(again.line()[..4], world.line()[6..]);
 }
 
+/// A hub whose backup has six events, and the line of ten that its members have.
+fn lost() -> (World, Vec<Event>) {
+    let mut world = World::new();
+    let backup = world.hub.summary().clone();
+    world.submit("ann", (2..6).map(|number| text("ann", number)).collect());
+    let mut again = World::of(State::restored(config(), backup));
+    again.others.clear();
+    (again, world.events_after(6))
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_all_that_a_member_has() {
+    let (mut again, theirs) = lost();
+    again.tell(Input::Head { member: origin("ann"), seq: 8 });
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
+    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "it has two more");
+    again.hub.ask_again();
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    assert_eq!(again.take_others().last(), Some(&Effect::Fetch { member: origin("bob"), after: 8 }));
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
+    assert_eq!((again.hub.unheard().count(), again.line().len()), (0, 4));
+}
+
+#[test]
+fn what_shows_a_hole_is_not_numbered_over_but_by_a_person() {
+    let (mut again, theirs) = lost();
+    again.tell(Input::Head { member: origin("ann"), seq: 6 });
+    again.tell(Input::HeadInTerm { member: origin("bob"), seq: 10, term: 1 });
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
+    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "this hub gave places 9 and 10");
+    again.tell(Input::Forced);
+    assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
+    assert_eq!((again.hub.summary().term, again.line().len()), (2, 1));
+}
+
+#[test]
+fn the_line_of_the_last_term_goes_before_a_longer_one_that_was_given_up() {
+    let (mut again, old) = lost();
+    let mut new = World::new();
+    new.hub.summary.term = 2;
+    new.submit("bob", (2..4).map(|number| text("bob", number)).collect());
+    again.tell(Input::HeadInTerm { member: origin("ann"), seq: 10, term: 1 });
+    again.tell(Input::HeadInTerm { member: origin("bob"), seq: 8, term: 2 });
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }]);
+    again.tell(Input::Recovered { member: origin("bob"), events: new.events_after(6) });
+    assert_eq!((again.hub.unheard().count(), again.hub.summary().term), (0, 2));
+    again.tell(Input::Recovered { member: origin("ann"), events: old });
+    assert_eq!(again.line(), new.line()[6..], "what was given up stays so");
+}
+
+#[test]
+fn who_was_removed_is_not_waited_for() {
+    let mut world = World::new();
+    let backup = world.hub.summary().clone();
+    world.submit("hub", vec![change("hub", 5, &Change::Removed(origin("ann")))]);
+    let mut again = World::of(State::restored(config(), backup));
+    again.tell(Input::Head { member: origin("ann"), seq: 6 });
+    again.tell(Input::Head { member: origin("bob"), seq: 7 });
+    again.tell(Input::Recovered { member: origin("bob"), events: world.events_after(6) });
+    assert_eq!(again.hub.unheard().count(), 0);
+}
+
+#[test]
+fn forced_a_hub_takes_first_what_those_have_that_answered() {
+    let (mut again, theirs) = lost();
+    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(Input::Forced);
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }], "ann is not waited for");
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs });
+    assert_eq!((again.hub.unheard().count(), again.hub.summary().term, again.line().len()), (0, 2, 4));
+}
+
 #[test]
 fn a_person_may_go_on_without_members_and_that_is_a_new_term() {
     let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
-    world.tell(Input::Head { member: origin("ann"), seq: 1_000_000 });
-    world.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
-    assert_eq!(world.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "who has nothing to show is not waited for");
+    world.tell(Input::Head { member: origin("ann"), seq: 6 });
+    assert_eq!(world.hub.unheard().collect::<Vec<_>>(), [&origin("bob")]);
     world.tell(Input::Forced);
     assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
     let Some(Write::Place(place)) = world.written.last() else { panic!("no place") };
     assert_eq!((place.seq, place.term), (7, 2));
+}
+
+#[test]
+fn who_has_nothing_to_show_keeps_nobody_waiting() {
+    let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
+    world.tell(Input::Head { member: origin("ann"), seq: 1_000_000 });
+    world.tell(Input::Head { member: origin("bob"), seq: 6 });
+    world.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
+    assert_eq!(world.hub.unheard().count(), 0);
+    assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
 }

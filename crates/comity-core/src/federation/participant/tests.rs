@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::federation::event::{Authored, Draft, Order};
-use crate::federation::hub::Delay;
+use crate::federation::heads::{Agreed, Proof};
+use crate::federation::hub::{Delay, Refusal};
 use crate::federation::roster::Forbidden;
 use crate::identity::key::KeyPair;
 use crate::time::Timestamp;
@@ -19,8 +20,16 @@ fn channel() -> ChannelId {
 }
 
 /// A hub's line, as it is signed.
-#[derive(Default)]
-struct Line(Vec<Event>);
+struct Line {
+    events: Vec<Event>,
+    term: u64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { events: Vec::new(), term: 1 }
+    }
+}
 
 impl Line {
     fn add(&mut self, author: &str, author_seq: u64, change: Option<&Change>) -> Event {
@@ -37,10 +46,10 @@ impl Line {
             attested: None,
         };
         let authored = Authored::sign(&KeyPair::from_seed([1; 32]), &draft);
-        let (seq, prev) = (self.0.len() as u64 + 1, self.0.last().map(|last| last.authored.id));
-        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), (at, 1));
-        self.0.push(Event { authored, order });
-        self.0[self.0.len() - 1].clone()
+        let (seq, prev) = (self.events.len() as u64 + 1, self.events.last().map(|last| last.authored.id));
+        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), (at, self.term));
+        self.events.push(Event { authored, order });
+        self.events[self.events.len() - 1].clone()
     }
 
     /// What an origin sees of a channel that it joined: from its joining on, event 3.
@@ -66,7 +75,7 @@ impl World {
         let member = State::restored(channel(), origin("me"), Summary::default());
         let mut world = Self { member, line: Line::joined(), writes: 0, effects: Vec::new() };
         assert_eq!(world.look(), [Effect::Fetch { after: 0 }]);
-        let joined = world.line.0[2].clone();
+        let joined = world.line.events[2].clone();
         world.tell(Input::Invited);
         world.tell(Input::Received { events: vec![joined], head: Some(3) });
         assert_eq!(world.store(), [Effect::Ready { seq: 3 }]);
@@ -154,7 +163,7 @@ fn who_was_removed_sees_no_more_until_it_joins_again() {
 fn what_is_said_is_numbered_and_goes_out_when_it_is_on_disk() {
     let mut world = World::new();
     let said = world.tell(Input::Said { ticket: TICKET });
-    let number = Write::Number { draft: 1, author_seq: 2, prev_seen: Some(world.line.0[2].authored.id) };
+    let number = Write::Number { draft: 1, author_seq: 2, prev_seen: Some(world.line.events[2].authored.id) };
     assert!(matches!(&said[1], Effect::Write { what, .. } if *what == number), "{said:?}");
     let kept = Effect::Answer { ticket: TICKET, is_kept: Ok(()) };
     assert_eq!(world.store(), [Effect::Outgoing { done: 1, last: 2 }, kept]);
@@ -226,4 +235,132 @@ fn what_the_hub_took_and_lost_is_sent_again() {
     let gap = Outcome::Later(Delay::Gap { expected: 4 });
     let told = world.tell(Input::Decided { outcomes: vec![(5, gap)] });
     assert_eq!(told.last(), Some(&Effect::Outgoing { done: 3, last: 4 }));
+}
+
+#[test]
+fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
+    let mut world = World::new();
+    let at = Timestamp::from_millis;
+    assert!(world.member.hears(at(0)));
+    let four = world.line.add("hub", 3, None);
+    world.tell(Input::Received { events: vec![four.clone()], head: None });
+    assert!(matches!(world.tell(Input::HeadAsked { ticket: TICKET, signed: at(50) })[..], [Effect::Write { .. }]));
+    assert_eq!((world.member.hears(at(49)), world.member.hears(at(50))), (false, true));
+    let head = Some((4, four.authored.id, 1));
+    assert_eq!(world.store(), [Effect::Ready { seq: 4 }, Effect::Head { ticket: TICKET, head }], "once it is on disk");
+    assert_eq!(world.tell(Input::HeadAsked { ticket: TICKET, signed: at(49) }), [], "a late question");
+    let again = State::restored(channel(), origin("me"), world.member.summary().clone());
+    assert!(!again.hears(at(49)), "it is kept");
+}
+
+/// A member with events 4 to 7 of term 1, of which 5 and 7 are its own, and the hub's new line, which parts after 4.
+fn parted() -> (World, Vec<Event>) {
+    let mut world = World::new();
+    let mut new = Line::joined();
+    let said = [("hub", 3), ("me", 2), ("ann", 1), ("me", 3)];
+    let events = said.map(|(author, number)| world.line.add(author, number, None)).to_vec();
+    world.received(events);
+    world.store();
+    new.add("hub", 3, None);
+    new.term = 2;
+    let events = (4..6).map(|number| new.add("hub", number, None)).collect();
+    (world, events)
+}
+
+impl World {
+    /// What the line says up to an event.
+    fn kept(&self, after: u64) -> Box<Summary> {
+        let mut kept = Summary::default();
+        for event in self.line.events.iter().filter(|event| (3..=after).contains(&event.order.seq)) {
+            kept.read(&origin("hub"), &origin("me"), event);
+        }
+        Box::new(kept)
+    }
+}
+
+#[test]
+fn a_member_goes_back_to_where_the_hub_goes_on_in_a_new_term() {
+    let (mut world, new) = parted();
+    assert_eq!(world.received(vec![new[1].clone()]), [Effect::Parted { seq: 6 }]);
+    assert_eq!(world.received(vec![new[1].clone()]), [], "it is being looked into");
+    let theirs = Box::new(new[0].order);
+    let told = world.tell(Input::Parted { kept: world.kept(4), theirs: theirs.clone() });
+    assert!(matches!(told[0], Effect::Write { what: Write::Withdraw { after: 4 }, .. }), "{told:?}");
+    let withdrawn = Effect::Fault(Fault::Withdrawn { first: 5, last: 7, term: 2 });
+    assert_eq!(told[1..], [withdrawn, Effect::Outgoing { done: 1, last: 3 }, Effect::Fetch { after: 4 }]);
+    assert_eq!((world.seen(), world.member.summary().taken), (4, 1), "its own events are sent again");
+    assert_eq!(world.tell(Input::Parted { kept: world.kept(4), theirs }), [], "nothing is left of the old term");
+    assert_eq!(world.received(new), []);
+    assert_eq!(world.seen(), 6);
+}
+
+#[test]
+fn a_new_term_is_gone_on_with_when_the_hub_has_all_that_is_here() {
+    let mut world = World::new();
+    world.line.term = 2;
+    let four = world.line.add("hub", 3, None);
+    assert_eq!(world.received(vec![four.clone()]), [Effect::Parted { seq: 4 }], "ids do not tell what was before them");
+    let fetch = [Effect::Fetch { after: 3 }];
+    assert_eq!(world.tell(Input::Same(Agreed { upto: 3, term: 1 })), fetch, "that was before the new term");
+    assert_eq!(world.received(vec![four.clone()]), [Effect::Parted { seq: 4 }]);
+    assert_eq!(world.tell(Input::Same(Agreed { upto: 3, term: 2 })), fetch);
+    assert_eq!((world.received(vec![four]), world.seen()), (vec![], 4));
+}
+
+#[test]
+fn nothing_is_withdrawn_for_a_comparison_that_does_not_fit_any_more() {
+    let (mut world, new) = parted();
+    let theirs = Box::new(new[1].order);
+    assert_eq!(world.tell(Input::Parted { kept: world.kept(4), theirs }), [], "it does not follow event 4");
+    let same_term = Box::new(world.line.events[4].order);
+    assert_eq!(world.tell(Input::Parted { kept: world.kept(4), theirs: same_term }), [], "it is of no later term");
+    assert_eq!(world.seen(), 7);
+}
+
+#[test]
+fn a_proof_against_the_hub_is_kept_and_told_once() {
+    let mut world = World::new();
+    let mut other = Line::joined();
+    let four = world.line.add("hub", 3, None);
+    world.received(vec![four.clone()]);
+    let lie = other.add("ann", 1, None);
+    assert_eq!(world.received(vec![lie.clone()]), [Effect::Compare(Box::new(lie.clone()))]);
+    let proof = Box::new(Proof::of(&channel(), &four.placed(), &lie.placed()).expect("two events in one place"));
+    let told = world.tell(Input::Proven(proof.clone()));
+    assert!(matches!(&told[0], Effect::Write { what: Write::Proof(kept), .. } if *kept == proof), "{told:?}");
+    assert_eq!(told[1], Effect::Fault(Fault::Equivocation { seq: 4, term: 1 }));
+    assert_eq!(world.tell(Input::Proven(proof)), []);
+}
+
+#[test]
+fn what_the_hub_refused_is_not_sent_again_and_again() {
+    let mut world = World::new();
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    world.tell(Input::Decided { outcomes: vec![(2, Outcome::Refused(Refusal::Full))] });
+    assert_eq!(world.tell(Input::Received { events: Vec::new(), head: Some(3) }), [], "the hub lost nothing");
+}
+
+#[test]
+fn others_are_given_what_they_may_see_and_no_more() {
+    let mut world = World::new();
+    let [ann, bob, eve] = ["ann", "bob", "eve"].map(origin);
+    assert_eq!(world.member.view_of(&ann, None), None, "nobody knows it");
+    assert_eq!(world.member.view_of(&ann, Some(2)), Some((2, None)), "it joined before this origin did");
+    assert_eq!(world.member.view_of(&origin("hub"), None), Some((1, None)));
+    let joined = world.line.add("bob", 1, Some(&Change::Joined));
+    world.received(vec![joined]);
+    assert_eq!(world.member.view_of(&bob, Some(1)), Some((4, None)), "what is here counts more than a list");
+    let removed = ["bob", "eve"].map(|name| Change::Removed(origin(name)));
+    let events = (3..).zip(&removed).map(|(number, change)| world.line.add("hub", number, Some(change))).collect();
+    world.received(events);
+    assert_eq!(world.member.view_of(&bob, Some(4)), Some((4, Some(5))));
+    assert_eq!(world.member.view_of(&eve, Some(1)), None, "since when it was a member is not known here");
+    let gone = world.line.add("hub", 5, Some(&Change::Removed(origin("me"))));
+    world.received(vec![gone]);
+    world.line.add("hub", 6, Some(&Change::Invited(origin("me"))));
+    world.tell(Input::Invited);
+    let back = world.line.add("me", 2, Some(&Change::Joined));
+    world.received(vec![back]);
+    assert_eq!(world.member.view_of(&bob, None), None, "who came and went meanwhile is not known here");
 }

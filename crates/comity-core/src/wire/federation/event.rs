@@ -2,6 +2,7 @@
 //! `protocols/federation.md`. Ids are checked here; signatures are not.
 
 use crate::federation::event::read_signature;
+use crate::federation::heads::Placed;
 use crate::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
 use crate::id::{NodeId, encode_base64};
 use crate::identity::canonical;
@@ -100,6 +101,23 @@ pub fn read_submitted(value: &Value) -> Result<Submitted, BadEvent> {
 pub fn read(value: &Value) -> Result<Event, BadEvent> {
     let fields = Fields(value.as_object().ok_or_else(|| field("", "an object"))?);
     Ok(Event { authored: fields.authored()?, order: fields.order()? })
+}
+
+/// Reads an event's place, without what it says: its `id` and the hub's members.
+///
+/// # Errors
+/// [`BadEvent`] names the field.
+pub fn read_placed(value: &Value) -> Result<Placed, BadEvent> {
+    let fields = Fields(value.as_object().ok_or_else(|| field("", "an object"))?);
+    Ok(Placed { id: fields.parsed("id", "`evt_` and 32 letters of lower-case base32")?, order: fields.order()? })
+}
+
+/// An event's place, as JSON.
+pub fn placed_to_value(placed: &Placed) -> Value {
+    let mut members = Map::new();
+    members.insert("id".into(), placed.id.to_string().into());
+    members.extend(placed.order.members().map(|(name, member)| (name.to_owned(), member)));
+    Value::Object(members)
 }
 
 /// What an author submits, as JSON.

@@ -3,4 +3,5 @@
 pub mod authorization;
 pub mod body;
 pub mod event;
+pub mod proof;
 pub mod well_known;

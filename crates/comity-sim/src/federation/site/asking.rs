@@ -2,29 +2,34 @@
 
 use super::*;
 
+/// Whether a member heeds what the hub signed at this time.
+fn hears(up: &Up, from: usize, signed: Duration) -> bool {
+    match &up.role {
+        Role::Member(member) => from != 0 || member.hears(moment(signed).wall),
+        Role::Hub(_) => true,
+    }
+}
+
 impl Site {
-    /// Another site asks.
+    /// Another site asks, in this call of this start of it.
     pub(in crate::federation) fn asked(
         &mut self,
-        from: usize,
-        start: u64,
-        call: u64,
+        ((from, start), call): ((usize, u64), u64),
+        signed: Duration,
         request: Request,
         now: Duration,
         books: &mut Books,
     ) {
         let answer = |answer| Wish::Answer { to: from, start, call, answer };
+        let is_heard = self.up.as_ref().is_some_and(|up| hears(up, from, signed));
+        let asker = Asker::Remote { to: from, start, call };
         match request {
             Request::Submit(events) => {
-                let ticket = self.ticket(Asker::Remote { to: from, start, call });
+                let ticket = self.ticket(asker);
                 let input = hub::Input::Submitted { ticket, from: origin_of(from), events };
                 self.with_hub(|hub| hub.handle(input, moment(now)));
             }
-            Request::Deliver { start: of, events } => {
-                if of < self.heads_asked_in {
-                    self.wishes.push(answer(Answer::Refused));
-                    return;
-                }
+            Request::Deliver { events } if is_heard && self.is_genuine(&events) => {
                 self.with_member(|member| member.handle(participant::Input::Received { events, head: None }));
                 self.perform(now, books);
                 let Some(up) = &mut self.up else { return };
@@ -34,86 +39,101 @@ impl Site {
                     up.owed.push((up.written, from, start, call));
                 }
             }
-            Request::Events { after } => {
-                let events = self.page(from, after);
+            Request::Deliver { .. } => self.wishes.push(answer(Answer::Refused)),
+            Request::Events { after, limit } => {
+                let events = self.page(from, after, limit);
                 self.wishes.push(answer(events));
             }
-            Request::Head { start: of } => {
-                let Some(up) = &mut self.up else { return };
-                self.heads_asked_in = self.heads_asked_in.max(of);
-                // With what is on its way to the disk: it is taken, unless this site is killed.
-                let end = up.line.keys().last().copied().unwrap_or(0);
-                self.wishes.push(answer(Answer::Head(end)));
+            Request::Head => {
+                let ticket = self.ticket(asker);
+                let input = participant::Input::HeadAsked { ticket, signed: moment(signed).wall };
+                self.with_member(|member| member.handle(input));
             }
+            Request::Line => {
+                let line = self.line_for(from);
+                self.wishes.push(answer(line));
+            }
+            Request::Digest { after, upto } => {
+                let digest = self.digest_for(from, (after, upto));
+                self.wishes.push(answer(digest));
+            }
+            Request::Members => {
+                let members = self.members();
+                self.wishes.push(answer(Answer::Members(members)));
+            }
+            Request::Invite => self.invited(now),
         }
         self.perform(now, books);
     }
 
-    /// Events for another site, of those it may see.
-    fn page(&self, to: usize, after: u64) -> Answer {
-        let Some(up) = &self.up else { return Answer::Refused };
-        let (first, last) = match &up.role {
-            Role::Hub(hub) => match hub.summary().roster.view(&origin_of(to)) {
-                Some((first, until)) => (first, until.unwrap_or(up.ready).min(up.ready)),
-                None => (1, 0),
-            },
-            Role::Member(_) => (1, up.line.keys().last().copied().unwrap_or(0)),
-        };
-        let events: Vec<Event> = up
-            .line
-            .values()
-            .filter(|event| (first.max(after + 1)..=last).contains(&event.order.seq))
-            .take(PAGE)
-            .cloned()
-            .collect();
-        Answer::Events { start: self.start, events, head: last }
-    }
-
-    /// Another site answered, or not in time.
+    /// Another site answered, with what it signed at this time, or not in time.
     pub(in crate::federation) fn answered(
         &mut self,
         call: u64,
-        answer: Option<Answer>,
+        answer: Option<(Duration, Answer)>,
         now: Duration,
         books: &mut Books,
     ) {
         let Some(up) = &mut self.up else { return };
         let Some(what) = up.calls.remove(&call) else { return };
+        // What a hub said before it lost its memory counts no more.
+        let from = match what {
+            Call::Line { with } | Call::Digest { with, .. } | Call::Place { with } => with,
+            _ => 0,
+        };
+        let answer = answer.filter(|(signed, _)| hears(up, from, *signed)).map(|(_, answer)| answer);
+        let is_genuine = |events: &[Event]| self.is_genuine(events);
+        let answer = answer.filter(|answer| !matches!(answer, Answer::Events { events, .. } if !is_genuine(events)));
+        let Some(up) = &mut self.up else { return };
         let random = u32::try_from(call.wrapping_mul(2_654_435_761) & 0xffff_ffff).unwrap_or(0);
         match (what, answer) {
-            (Call::Submit { first }, Some(Answer::Outcomes(outcomes))) => {
-                let is_later = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Later(_)));
-                let outcomes = (first..).zip(outcomes).collect();
-                self.with_member(|member| member.handle(participant::Input::Decided { outcomes }));
-                let decided = self.decided();
-                let Some(up) = &mut self.up else { return };
-                let outbox = up.outboxes.entry(0).or_default();
-                outbox.sent([(Stream::Own(channel()), decided)]);
-                if is_later {
-                    outbox.wait_until(now + Duration::from_millis(500));
+            (Call::Submit { first }, Some(Answer::Outcomes(outcomes))) => self.decided_on(first, outcomes, now),
+            (Call::Deliver { to, after }, Some(Answer::Taken { upto })) => {
+                let outbox = up.outboxes.entry(to).or_default();
+                outbox.sent([(Stream::Line(channel()), upto)]);
+                // Who takes nothing is not asked to at once again.
+                if upto <= after {
+                    outbox.failed(now, random);
                 }
             }
-            (Call::Deliver { to }, Some(Answer::Taken { upto })) => {
-                up.outboxes.entry(to).or_default().sent([(Stream::Line(channel()), upto)]);
-            }
             (Call::Submit { .. }, _) => up.outboxes.entry(0).or_default().failed(now, random),
-            (Call::Deliver { to }, _) => up.outboxes.entry(to).or_default().failed(now, random),
-            // What a hub said before it lost its memory counts no more.
-            (Call::Fetch, Some(Answer::Events { start, events, head })) if start >= self.heads_asked_in => {
+            (Call::Deliver { to, .. }, _) => up.outboxes.entry(to).or_default().failed(now, random),
+            (Call::Fetch, Some(Answer::Events { events, head })) => {
                 let input = participant::Input::Received { events, head: Some(head) };
                 self.with_member(|member| member.handle(input));
             }
             (Call::Fetch, _) => up.look_at = now + Duration::from_secs(1),
-            (Call::Head { member }, Some(Answer::Head(seq))) => {
-                self.with_hub(|hub| hub.handle(hub::Input::Head { member: origin_of(member), seq }, moment(now)));
+            (Call::Head { member }, Some(Answer::Head { seq, term })) => {
+                let input = hub::Input::HeadInTerm { member: origin_of(member), seq, term };
+                self.with_hub(|hub| hub.handle(input, moment(now)));
                 self.deliver_to(member, seq);
             }
             (Call::Recover { member }, Some(Answer::Events { events, .. })) => {
                 let input = hub::Input::Recovered { member: origin_of(member), events };
                 self.with_hub(|hub| hub.handle(input, moment(now)));
             }
-            (Call::Head { .. } | Call::Recover { .. }, _) => {}
+            (Call::Members, Some(Answer::Members(members))) => up.listed = members,
+            (Call::Line { with }, Some(Answer::Line(Some(head)))) => self.compared_line(with, &head),
+            (Call::Digest { with, after, upto }, Some(Answer::Digest(Some(digest)))) => {
+                self.compared_digest(with, (after, upto), digest);
+            }
+            (Call::Place { with }, Some(Answer::Events { events, .. })) => self.compared_place(with, &events),
+            _ => {}
         }
         self.perform(now, books);
+    }
+
+    /// The hub decided on own events from this one on.
+    fn decided_on(&mut self, first: u64, outcomes: Vec<Outcome>, now: Duration) {
+        let is_later = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Later(_)));
+        let outcomes = (first..).zip(outcomes).collect();
+        self.with_member(|member| member.handle(participant::Input::Decided { outcomes }));
+        let decided = self.decided();
+        let Some(up) = &mut self.up else { return };
+        let outbox = up.outboxes.entry(0).or_default();
+        outbox.sent([(Stream::Own(channel()), decided)]);
+        if is_later {
+            outbox.wait_until(now + Duration::from_millis(500));
+        }
     }
 }

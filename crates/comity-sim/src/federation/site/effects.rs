@@ -1,38 +1,48 @@
 //! What a site does with what its rules want done.
 
 use super::*;
+use comity_core::federation::participant::Fault;
 
 impl Site {
     pub(super) fn perform_hub(&mut self, effects: Vec<hub::Effect>, now: Duration, books: &mut Books) -> bool {
         let is_done = effects.is_empty();
         let (mut entries, mut last) = (Vec::new(), None);
-        let key = self.key();
         for effect in effects {
-            let Some(up) = &mut self.up else { return true };
             match effect {
                 hub::Effect::Write { number, what } => {
                     last = Some(number);
                     let event = match what {
                         hub::Write::Place(place) => {
                             let (at, line) = ((place.at, place.term), (place.seq, place.prev));
-                            let order = Order::sign(&key, (&channel(), place.authored.id), line, at);
+                            let order = self.placed(place.authored.id, line, at);
                             Event { authored: Authored::clone(&place.authored), order }
                         }
                         hub::Write::Recovered(event) => *event,
                         hub::Write::Summary => continue,
                     };
+                    let Some(up) = &mut self.up else { return true };
                     up.line.insert(event.order.seq, event.clone());
                     entries.push(Entry::Event(Box::new(event)));
                 }
-                hub::Effect::Answer { ticket, outcomes } => match up.tickets.remove(&ticket) {
-                    Some(Asker::Remote { to, start, call }) => {
-                        self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Outcomes(outcomes) });
+                hub::Effect::Answer { ticket, outcomes } => {
+                    let Some(up) = &mut self.up else { return true };
+                    match up.tickets.remove(&ticket) {
+                        Some(Asker::Remote { to, start, call }) => {
+                            self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Outcomes(outcomes) });
+                        }
+                        Some(Asker::Application(saying)) => match outcomes.first() {
+                            Some(Outcome::Taken) => books.kept(self.number, saying),
+                            Some(Outcome::Later(_)) => up.unsaid.push(saying),
+                            _ => books.blame(format!("the hub refused its own {saying}")),
+                        },
+                        _ => {}
                     }
-                    Some(Asker::Application(saying)) if outcomes == [Outcome::Taken] => books.kept(self.number, saying),
-                    _ => {}
-                },
+                }
                 hub::Effect::Ready { seq } => {
-                    up.line.range(up.ready + 1..=seq).for_each(|(_, event)| books.shown(self.number, event));
+                    let Some(up) = &mut self.up else { return true };
+                    up.line
+                        .range(up.ready + 1..(seq + 1).max(up.ready + 1))
+                        .for_each(|(_, event)| books.shown(self.number, event));
                     up.ready = up.ready.max(seq);
                     for member in 1..=MEMBERS {
                         let outbox = self.up.as_ref().and_then(|up| up.outboxes.get(&member));
@@ -42,11 +52,11 @@ impl Site {
                 }
                 hub::Effect::AskHead(member) => {
                     let member = number_of(&member);
-                    self.ask(member, Call::Head { member }, Request::Head { start: self.start });
+                    self.ask(member, Call::Head { member }, Request::Head);
                 }
                 hub::Effect::Fetch { member, after } => {
                     let member = number_of(&member);
-                    self.ask(member, Call::Recover { member }, Request::Events { after });
+                    self.ask(member, Call::Recover { member }, Request::Events { after, limit: PAGE });
                 }
             }
         }
@@ -67,7 +77,7 @@ impl Site {
         books: &mut Books,
     ) -> bool {
         let is_done = effects.is_empty();
-        let (mut entries, mut last) = (Vec::new(), None);
+        let (mut entries, mut last, mut again) = (Vec::new(), None, false);
         for effect in effects {
             match effect {
                 participant::Effect::Write { number, what } => {
@@ -75,16 +85,20 @@ impl Site {
                     entries.extend(self.entry(what, now));
                 }
                 participant::Effect::Answer { ticket, is_kept } => {
-                    let asker = self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
-                    if let (Ok(()), Some(Asker::Application(saying))) = (is_kept, asker)
-                        && saying != JOINING
-                    {
-                        books.kept(self.number, saying);
+                    let Some(up) = &mut self.up else { return true };
+                    match (is_kept, up.tickets.remove(&ticket)) {
+                        (Ok(()), Some(Asker::Application(saying))) if saying != JOINING => {
+                            books.kept(self.number, saying);
+                        }
+                        (Err(_), Some(Asker::Application(saying))) => up.saying.retain(|waiting| *waiting != saying),
+                        _ => {}
                     }
                 }
                 participant::Effect::Ready { seq } => {
                     let Some(up) = &mut self.up else { return true };
-                    up.line.range(up.ready + 1..=seq).for_each(|(_, event)| books.shown(self.number, event));
+                    up.line
+                        .range(up.ready + 1..(seq + 1).max(up.ready + 1))
+                        .for_each(|(_, event)| books.shown(self.number, event));
                     up.ready = up.ready.max(seq);
                 }
                 participant::Effect::Outgoing { done, last } => {
@@ -93,16 +107,28 @@ impl Site {
                     outbox.put(Stream::Own(channel()), done, last);
                     outbox.rewind(&Stream::Own(channel()), done);
                 }
-                participant::Effect::Fetch { after } => self.ask(0, Call::Fetch, Request::Events { after }),
+                participant::Effect::Fetch { after } => {
+                    self.ask(0, Call::Fetch, Request::Events { after, limit: PAGE });
+                }
                 participant::Effect::Compare(event) => {
-                    let known = self.up.as_ref().and_then(|up| up.line.get(&event.order.seq));
-                    if known.is_some_and(|known| known.authored.id != event.authored.id) {
-                        books.blame(format!("site {} was shown two events {}", self.number, event.order.seq));
+                    let mine = self.up.as_ref().and_then(|up| up.line.get(&event.order.seq)).map(Event::placed);
+                    let proof = mine.and_then(|mine| Proof::of(&channel(), &mine, &event.placed()).ok());
+                    if let Some(proof) = proof {
+                        self.with_member(|member| member.handle(participant::Input::Proven(Box::new(proof))));
+                        again = true;
                     }
                 }
-                participant::Effect::Fault(fault) => books.blame(format!("site {}: {fault}", self.number)),
+                participant::Effect::Parted { .. } => self.compare(0),
+                participant::Effect::Head { ticket, head } => {
+                    let asker = self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
+                    if let Some(Asker::Remote { to, start, call }) = asker {
+                        let (seq, term) = head.map_or((0, 0), |(seq, _, term)| (seq, term));
+                        self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Head { seq, term } });
+                    }
+                }
+                participant::Effect::Fault(fault) => self.faulted(&fault, books),
                 participant::Effect::Refused { author_seq, why } => {
-                    books.blame(format!("site {}: event {author_seq} was refused: {why}", self.number));
+                    self.refused(author_seq, &why.to_string(), books);
                 }
             }
         }
@@ -110,7 +136,29 @@ impl Site {
             *written = number;
             self.disk.write(number, entries, (None, Some(member.summary().clone())));
         }
-        is_done
+        is_done && !again
+    }
+
+    /// A person is told that something is wrong.
+    fn faulted(&mut self, fault: &Fault, books: &mut Books) {
+        books.told(self.number, fault);
+        // The hub's answer was lost: this is how the refusal is heard of.
+        if let Fault::Withheld { author, after, before } = fault
+            && *author == self.origin()
+        {
+            (*after..=*before).for_each(|number| self.refused(number, "passed over", books));
+        }
+        if matches!(fault, Fault::Broken { .. }) {
+            self.compare(0);
+        }
+    }
+
+    /// An application is told that its event has no place.
+    fn refused(&self, author_seq: u64, why: &str, books: &mut Books) {
+        let own = self.up.as_ref().and_then(|up| up.own.get(&author_seq));
+        if let Some(saying) = own.and_then(|own| own.data().as_u64()) {
+            books.refused(self.number, saying, why);
+        }
     }
 
     fn entry(&mut self, what: participant::Write, now: Duration) -> Option<Entry> {
@@ -130,10 +178,22 @@ impl Site {
                 let joined = Change::Joined;
                 let (kind, data) =
                     if saying == JOINING { (joined.kind(), joined.data()) } else { ("message", json!(saying)) };
-                let own = self.signed(author_seq, kind, &data, prev_seen, now);
+                let own = self.signed(author_seq, (kind, &data), prev_seen, now);
                 self.up.as_mut()?.own.insert(author_seq, Arc::new(own.clone()));
                 Some(Entry::Own(Box::new(own)))
             }
+            participant::Write::Withdraw { after } => {
+                let up = self.up.as_mut()?;
+                let withdrawn = up.line.split_off(&(after + 1));
+                up.ready = up.ready.min(after);
+                up.agreed.clear();
+                let me = origin_of(self.number);
+                for event in withdrawn.into_values().filter(|event| event.authored.origin == me) {
+                    up.own.entry(event.authored.author_seq.unwrap_or(0)).or_insert_with(|| Arc::new(event.authored));
+                }
+                Some(Entry::Withdraw(after))
+            }
+            participant::Write::Proof(proof) => Some(Entry::Proof(proof)),
             participant::Write::Summary => None,
         }
     }
