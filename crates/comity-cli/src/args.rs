@@ -9,6 +9,7 @@ mod journal;
 mod manual;
 mod mqtt;
 mod redact;
+mod send;
 mod topics;
 
 pub(crate) use channel::{ChannelCommand, Federation, Log as ChannelLog, VerifyChannel};
@@ -19,14 +20,13 @@ pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal, 
 pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
+pub(crate) use send::{OneOf, Send, one_of};
 pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use comity_core::envelope::Priority;
 use comity_core::inbox::Mode;
 use comity_core::wire::control::Name;
-use comity_core::wire::gossip;
 use std::path::PathBuf;
 use std::time::Duration;
 use uuid::Uuid;
@@ -284,61 +284,6 @@ pub(crate) struct Trust {
     pub(crate) remove: bool,
 }
 
-/// Arguments of `comity send`.
-#[derive(Debug, Args)]
-pub(crate) struct Send {
-    /// A peer (name, UUID, node id or its first eight characters), a channel (`_status`, `custom:x`), a topic
-    /// (`CHORUS/coordination/v1`) or a channel shared with other origins (`!project:example.org`)
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) target: String,
-    /// What to say: valid JSON is taken as JSON, anything else as text; `-` reads standard input
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) payload: String,
-    /// The channel of a message to one peer
-    #[arg(long, value_name = "C")]
-    pub(crate) channel: Option<String>,
-    /// What it is: one of the types of messages, or of topics, or any name on a channel shared with other origins
-    /// [default: what the channel is for]
-    #[arg(long = "type", value_name = "T")]
-    pub(crate) kind: Option<String>,
-    /// How urgent it is [default: as the channel is]
-    #[arg(long, value_name = "P", value_parser = one_of::<Priority, gossip::Priority>)]
-    pub(crate) priority: Option<OneOf<Priority, gossip::Priority>>,
-    /// The role that a message on a topic is for; may be repeated
-    #[arg(long = "to-role", value_name = "ROLE")]
-    pub(crate) to_roles: Vec<String>,
-    /// What whoever reads a message on a topic must know about; may be repeated
-    #[arg(long = "expertise", value_name = "WHAT")]
-    pub(crate) expertise: Vec<String>,
-    /// The project that a message on a topic belongs to
-    #[arg(long, value_name = "PROJECT")]
-    pub(crate) project: Option<String>,
-    /// The conversation that it belongs to
-    #[arg(long, value_name = "THREAD")]
-    pub(crate) thread: Option<String>,
-    /// Say it in the node's role (`comity role set`)
-    #[arg(long)]
-    pub(crate) as_role: bool,
-    /// For how many seconds it may be delivered, at most 3600 [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) ttl: Option<u64>,
-    /// Seal it: nobody but that one peer can read it
-    #[arg(long)]
-    pub(crate) sealed: bool,
-    /// The message it answers
-    #[arg(long, value_name = "MESSAGE", value_parser = message_id)]
-    pub(crate) reply_to: Option<Uuid>,
-}
-
-/// A value of one of two closed lists, as what it is for has its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OneOf<T, U> {
-    /// Of the first, or of both.
-    First(T),
-    /// Of the second alone.
-    Second(U),
-}
-
 /// Arguments of `comity watch`.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
@@ -466,14 +411,6 @@ pub(crate) struct Bench {
 /// A value of a closed list, by its name.
 fn named<T: Name>(text: &str) -> Result<T, String> {
     T::of(text).ok_or_else(|| format!("one of {} is wanted", T::choices()))
-}
-
-/// A value of one of two closed lists, by its name.
-/// Reads a value of one of two closed lists.
-pub(crate) fn one_of<T: Name, U: Name>(text: &str) -> Result<OneOf<T, U>, String> {
-    let second = || U::of(text).map(OneOf::Second);
-    let wrong = || format!("one of {} is wanted, or on a topic one of {}", T::choices(), U::choices());
-    T::of(text).map(OneOf::First).or_else(second).ok_or_else(wrong)
 }
 
 fn message_id(text: &str) -> Result<Uuid, String> {

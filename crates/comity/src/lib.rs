@@ -44,6 +44,7 @@ pub use comity_core::inbox::{Digest, Mode, Sample};
 pub use comity_core::ledger::{Fate, FateKind};
 pub use comity_core::node::Refusal;
 pub use comity_core::peers::{PeerView, Presence, Reach, Source, Way};
+pub use federation::{BadAuthorities, BadFederation};
 #[doc(hidden)]
 pub use link::gossip::memory as gossip_in_memory;
 pub use network::{AppConfig, Message, Network};

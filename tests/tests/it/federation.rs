@@ -2,7 +2,7 @@
 //! believe nothing that is not signed. Names and certificates are real, in networks of their own; one of the two sides
 //! is a program in Python, written only from the protocol's text.
 
-use crate::reference;
+use crate::{readme, reference};
 use comity_tests::folder::Folder;
 use comity_tests::lines::Lines;
 use comity_tests::node::Node;
@@ -54,6 +54,34 @@ fn hears(watching: &mut Lines, said: &Value) -> Value {
         let event: Value = serde_json::from_str(line).expect("events are JSON, one a line");
         (event["data"] == *said).then_some(event)
     })
+}
+
+#[test]
+fn the_chapter_of_the_readme_is_what_two_organisations_see() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
+    let steps = readme::session("Other organisations");
+    assert!(steps.len() > 8, "the chapter has a session");
+    for readme::Step { terminal, command, prints } in &steps {
+        let node = if terminal == "alpha" { &alpha } else { &beta };
+        // What others say takes a moment.
+        until(command, PATIENCE, || {
+            let words = shell_words(command);
+            let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+            let said = node.run(&words);
+            let text = String::from_utf8_lossy(&said.stdout).into_owned();
+            let printed: Vec<String> =
+                text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+            (said.status.success() && readme::matches(prints, &printed)).then_some(())
+        });
+    }
+}
+
+/// A command's words, as a shell takes them apart.
+fn shell_words(command: &str) -> Vec<String> {
+    let mut shell = Command::new("bash");
+    let printed = peers::output(shell.args(["-c", &format!("printf '%s\\n' {command}")]));
+    printed.lines().map(str::to_owned).collect()
 }
 
 #[test]

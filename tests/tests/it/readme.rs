@@ -12,20 +12,23 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A command of the session, the terminal it is typed in, and what it prints.
-struct Step {
-    terminal: String,
-    command: String,
-    prints: Vec<String>,
+pub(crate) struct Step {
+    pub(crate) terminal: String,
+    pub(crate) command: String,
+    pub(crate) prints: Vec<String>,
 }
 
-/// The blocks marked ```console: a prompt is `name$ `.
-fn session() -> Vec<Step> {
+/// The blocks marked ```console of a chapter: a prompt is `name$ `.
+pub(crate) fn session(chapter: &str) -> Vec<Step> {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(file).expect("the README is there");
     let mut steps: Vec<Step> = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut is_meant) = (false, false);
     for line in readme.lines() {
-        if line.starts_with("```") {
+        if let Some(title) = line.strip_prefix("## ") {
+            is_meant = title == chapter;
+        } else if !is_meant {
+        } else if line.starts_with("```") {
             inside = line == "```console";
         } else if let Some((terminal, command)) =
             line.split_once("$ ").filter(|(name, _)| inside && !name.contains(' '))
@@ -51,10 +54,12 @@ fn steady_word(word: &str) -> String {
     let hex = bare.len() == 36 && bare.chars().filter(|letter| *letter == '-').count() == 4;
     let age =
         bare.len() > 1 && bare.ends_with(['s', 'm', 'h']) && bare[..bare.len() - 1].chars().all(|c| c.is_ascii_digit());
+    let date = bare.len() == 10 && bare.matches('-').count() == 2 && of("-");
     let address = bare.contains(':') && (of(".:") || bare.starts_with("http"));
     let shown = match () {
         () if hex => "<id>",
         () if bare.starts_with("ed25519:") => "<key>",
+        () if date => "<date>",
         () if address => "<address>",
         () if age => "<age>",
         () if bare.contains(':') && of(":-TZ.") => "<time>",
@@ -64,7 +69,7 @@ fn steady_word(word: &str) -> String {
 }
 
 /// Whether the printed lines are those of the session.
-fn matches(written: &[String], printed: &[String]) -> bool {
+pub(crate) fn matches(written: &[String], printed: &[String]) -> bool {
     match written {
         [] => printed.is_empty(),
         [first, rest @ ..] if first == "…" => (0..=printed.len()).any(|skip| matches(rest, &printed[skip..])),
@@ -76,7 +81,7 @@ fn matches(written: &[String], printed: &[String]) -> bool {
 
 #[test]
 fn the_session_in_the_readme_is_what_the_program_prints() {
-    let steps = session();
+    let steps = session("A session");
     assert!(steps.len() >= 6, "the README has a session");
     let lab = Lab::bridge(2);
     let mut terminals: Vec<(String, Folder)> = Vec::new();

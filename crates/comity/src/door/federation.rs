@@ -54,6 +54,7 @@ pub(super) fn router(door: Door, federation: Federation, body_max: usize) -> Rou
         .route(path::SEND, put(send))
         .route(path::EVENTS, get(events))
         .route(path::MEMBERS, get(members))
+        .route(path::DIGEST, get(digest))
         .route(path::HEADS, post(heads))
         .route(path::HEALTH, get(health))
         .layer(middleware::from_fn_with_state(federation.handle().clone(), problem::redact))
@@ -257,13 +258,29 @@ async fn members(
     Ok(Json(federation.members(&caller.origin, &channel).await?).into_response())
 }
 
+/// Which part of a line.
+#[derive(Debug, Deserialize)]
+struct Part {
+    after: u64,
+    upto: u64,
+}
+
+async fn digest(
+    State(federation): State<Federation>,
+    Extension(caller): Extension<Caller>,
+    Path(channel): Path<String>,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    Ok(Json(federation.digest(&caller.origin, &channel, (part.after, part.upto)).await?).into_response())
+}
+
 async fn heads(
     State(federation): State<Federation>,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wanted: HeadsWanted = parsed(&body)?;
-    Ok(Json(federation.heads(&caller.origin, wanted).await?).into_response())
+    Ok(Json(federation.heads((&caller.origin, caller.at), wanted).await?).into_response())
 }
 
 async fn invite(

@@ -1,10 +1,15 @@
 //! What other origins ask of this one, once it is proven who they are. See the table of calls in
 //! `protocols/federation.md`.
 
+mod lines;
+
+use super::comparing;
+use super::contract::{Begun, Sight, Told};
 use super::proof::BadProof;
-use super::run::{Begun, Sight, Told};
+use super::room::Ends;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
+use comity_core::federation::heads::Digest;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
@@ -12,12 +17,13 @@ use comity_core::id::PeerId;
 use comity_core::throttle::Sender;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
-    self, ChannelHead, EVENTS_MAX, HEADS_MAX, Head, Heads, HeadsWanted, Health, ID_MAX, Invite, Member, Members,
-    Membership, PAGE_MAX, Processed, Rejected, Transaction,
+    self, ChannelHead, DigestOf, EVENTS_MAX, HEADS_MAX, Head, Heads, HeadsWanted, Health, ID_MAX, Invite, Member,
+    Members, Membership, PAGE_MAX, Processed, Rejected, Transaction,
 };
 use comity_core::wire::federation::event::{self as wire, Submitted};
 use comity_core::wire::federation::well_known::{self, WellKnown};
-use serde_json::{Value, json};
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
@@ -328,80 +334,6 @@ impl Federation {
                 into[place] = rejected.map_or(Ok(id.to_string()), Err);
             }
         }
-    }
-
-    /// Events of a channel, for an origin that may see them: a [`body::Page`], as JSON.
-    pub(crate) async fn page(
-        &self,
-        from: &Origin,
-        channel: &str,
-        (direction, limit): (Direction, u64),
-    ) -> Result<String, NotAnswered> {
-        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
-        let sight = self.sight(from, &channel).await?;
-        let (first, last) = sight.view;
-        let limit = limit.clamp(1, PAGE_MAX);
-        let rows = self.0.lines.events(sight.number, direction, (first, last), limit + 1).await;
-        let mut rows = rows.map_err(|_| NotAnswered::DISK)?;
-        let mut bytes = 0;
-        let fits = rows.iter().take_while(|row| {
-            bytes += row.body.len();
-            bytes <= PAGE_BYTES
-        });
-        let kept = fits.count().max(1).min(usize::try_from(limit).unwrap_or(usize::MAX));
-        let more = rows.len() > kept;
-        rows.truncate(kept);
-        let next = rows.last().filter(|_| more).map(|row| row.number);
-        let head = self.0.lines.events(sight.number, Direction::After(last.saturating_sub(1)), (first, last), 1).await;
-        let head = head.map_err(|_| NotAnswered::DISK)?.pop();
-        let head = head.map_or_else(Head::default, |row| Head { seq: row.number, id: Some(row.id.to_string()) });
-        let (head, next) = (json!(head), next.map_or(String::new(), |next| format!(",\"next\":{next}")));
-        let events: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
-        Ok(format!("{{\"events\":[{}],\"head\":{head}{next}}}", events.join(",")))
-    }
-
-    /// Who is a member of a channel, for one of them.
-    pub(crate) async fn members(&self, from: &Origin, channel: &str) -> Result<Members, NotAnswered> {
-        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
-        let sight = self.sight(from, &channel).await?;
-        if !sight.roster.is_member(from) {
-            return Err(NotAnswered::NotMember(from.clone()));
-        }
-        let members = sight.roster.standings().map(|(origin, standing)| member(origin, standing)).collect();
-        Ok(Members { channel: channel.to_string(), members })
-    }
-
-    /// What an origin may see of a channel. Whether there is one is nobody's business but its members'.
-    async fn sight(&self, from: &Origin, channel: &ChannelId) -> Result<Sight, NotAnswered> {
-        let (channel, origin) = (channel.clone(), from.clone());
-        let is_hubs = channel.hub() == from;
-        let looked = self.ask(|reply| Told::Look { channel, origin, reply }).await.ok_or(NotAnswered::ENDED)?;
-        let sight = looked.ok_or_else(|| NotAnswered::NotMember(from.clone()))?;
-        match sight.standing {
-            Standing::Removed { since: None, .. } => Err(NotAnswered::NotMember(from.clone())),
-            // A hub that lost its line asks its members for all of it.
-            _ if is_hubs => Ok(Sight { view: (1, sight.whole), ..sight }),
-            _ => Ok(sight),
-        }
-    }
-
-    /// Where lines end.
-    pub(crate) async fn heads(&self, from: &Origin, wanted: HeadsWanted) -> Result<Heads, NotAnswered> {
-        if wanted.channels.len() > HEADS_MAX {
-            return Err(NotAnswered::bad("/channels", format!("at most {HEADS_MAX} channels are allowed")));
-        }
-        let mut channels = Vec::new();
-        for (place, channel) in wanted.channels.iter().enumerate() {
-            let read = channel.parse::<ChannelId>();
-            channels.push(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
-        }
-        let from = from.clone();
-        let heads = self.ask(|reply| Told::HeadsAsked { from, channels, reply }).await.ok_or(NotAnswered::ENDED)?;
-        let head = |(channel, seq, id): (ChannelId, u64, Option<EventId>)| {
-            let id = id.map(|id| id.to_string());
-            ChannelHead { channel: channel.to_string(), head: Head { seq, id } }
-        };
-        Ok(Heads { heads: heads.into_iter().map(head).collect() })
     }
 
     /// Another origin invites this one.

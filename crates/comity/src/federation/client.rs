@@ -8,6 +8,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use bytes::Bytes;
 use comity_core::federation::Origin;
+use comity_core::time::Timestamp;
 use comity_core::wire::federation::authorization::{Authorization, BadAnswer, ContentHash, HEADER, Request};
 use comity_core::wire::strict;
 use serde::Serialize;
@@ -100,8 +101,13 @@ impl Client {
 
     /// What another origin answers to a question.
     pub(crate) async fn get<T: DeserializeOwned>(&self, to: &Origin, path: &str) -> Result<T, Failure> {
-        let body = self.ask(to, (Method::GET, path), Bytes::new(), ANSWER_TIME).await?;
-        read(to, &body)
+        Ok(self.get_at(to, path).await?.0)
+    }
+
+    /// The same, and when the other origin signed its answer.
+    pub(crate) async fn get_at<T: DeserializeOwned>(&self, to: &Origin, path: &str) -> Result<(T, Timestamp), Failure> {
+        let (body, at) = self.ask(to, (Method::GET, path), Bytes::new(), ANSWER_TIME).await?;
+        Ok((read(to, &body)?, at))
     }
 
     /// What another origin answers to a document.
@@ -111,19 +117,29 @@ impl Client {
         (method, path): (Method, &str),
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).expect("texts and numbers are JSON");
-        let body = self.ask(to, (method, path), body.into(), ANSWER_TIME).await?;
-        read(to, &body)
+        Ok(self.post_at(to, (method, path), body).await?.0)
     }
 
-    /// One signed request; the body of a signed answer, if it is a good one.
+    /// The same, and when the other origin signed its answer.
+    pub(crate) async fn post_at<T: DeserializeOwned>(
+        &self,
+        to: &Origin,
+        (method, path): (Method, &str),
+        body: &impl Serialize,
+    ) -> Result<(T, Timestamp), Failure> {
+        let body = serde_json::to_vec(body).expect("texts and numbers are JSON");
+        let (body, at) = self.ask(to, (method, path), body.into(), ANSWER_TIME).await?;
+        Ok((read(to, &body)?, at))
+    }
+
+    /// One signed request; the body of a signed answer, if it is a good one, and when it was signed.
     pub(crate) async fn ask(
         &self,
         to: &Origin,
         (method, path): (Method, &str),
         body: Bytes,
         within: Duration,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<(Bytes, Timestamp), Failure> {
         let known = self.origins.find(to).await?;
         let target = known.endpoint.target(path);
         let uri = uri_of(to, &known, &target)?;
@@ -139,8 +155,8 @@ impl Client {
         }
         let asked = self.origins.http().request((method.clone(), uri), headers, body, (within, ANSWER_MAX)).await;
         let answer = asked.map_err(|why| Failure::Unanswered { origin: to.clone(), why })?;
-        self.prove(to, &signed, request, &answer).await?;
-        if answer.status.is_success() { Ok(answer.body) } else { Err(refused(to, &answer)) }
+        let at = self.prove(to, &signed, request, &answer).await?;
+        if answer.status.is_success() { Ok((answer.body, at)) } else { Err(refused(to, &answer)) }
     }
 
     /// Checks that the answer is the other origin's, and to this request.
@@ -150,14 +166,15 @@ impl Client {
         signed: &Authorization,
         request: Request<'_>,
         answer: &Answer,
-    ) -> Result<(), Failure> {
+    ) -> Result<Timestamp, Failure> {
         let status = answer.status.as_u16();
         let unproven = |why: String| Failure::Unproven { origin: to.clone(), status, why };
         let header = answer.headers.get(HEADER).and_then(|header| header.to_str().ok());
         let header = header.ok_or_else(|| unproven(format!("{HEADER} is missing{}", said(answer))))?;
         let key = signed.check_answer(header, request, status, ContentHash::of(&answer.body));
-        let key = key.map_err(|bad: BadAnswer| unproven(bad.to_string()))?;
-        self.origins.check_key(to, &key, self.handle.now().wall, None).await.map_err(Failure::from)
+        let (key, at) = key.map_err(|bad: BadAnswer| unproven(bad.to_string()))?;
+        self.origins.check_key(to, &key, self.handle.now().wall, None).await?;
+        Ok(at)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What this node's own user and programs ask of federation.
 
 use super::answering::member;
+use super::contract::{Begun, LineEnd, Refused, RoomView, Told};
 use super::origins::Unknown;
 use super::room::Saying;
-use super::run::{Begun, Refused, RoomView, Told};
 use super::{Failure, Federation};
 use crate::redaction::labels;
 use crate::store::federation::Direction;
@@ -13,9 +13,8 @@ use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{ChannelId, NotAChannel, Origin};
 use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::{Member, members_path};
+use comity_core::wire::federation::body::{Member, Members, members_path};
 use comity_core::wire::federation::event::{self as wire, BadEvent, TYPE_MAX};
-use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,28 +99,10 @@ pub(crate) struct LineRow {
     pub(crate) body: String,
 }
 
-/// The members of a channel as another hub lists them: the protocol does not say how.
-#[derive(Deserialize)]
-struct Listed {
-    members: Vec<Listing>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Listing {
-    Member(Member),
-    Name(String),
-}
-
-impl Listing {
-    fn member(self) -> Member {
-        let member = match self {
-            Self::Member(member) => member,
-            Self::Name(origin) => Member { origin, state: "joined".to_owned(), since: None },
-        };
-        let shown = |text: &str| crate::door::shown::text(text, 256);
-        Member { origin: shown(&member.origin), state: shown(&member.state), ..member }
-    }
+/// What another hub says of a member, as it is shown.
+fn shown(member: Member) -> Member {
+    let text = |text: &str| crate::door::shown::text(text, 256);
+    Member { origin: text(&member.origin), state: text(&member.state), ..member }
 }
 
 impl Federation {
@@ -275,9 +256,9 @@ impl Federation {
         if known.is_hub {
             return Ok(known.members);
         }
-        let asked = self.0.client.get::<Listed>(channel.hub(), &members_path(channel)).await;
+        let asked = self.0.client.get::<Members>(channel.hub(), &members_path(channel)).await;
         match asked {
-            Ok(listed) => Ok(listed.members.into_iter().map(Listing::member).collect()),
+            Ok(listed) => Ok(listed.members.into_iter().map(shown).collect()),
             Err(failure) => {
                 tracing::debug!(%channel, %failure, "the hub does not say who is a member");
                 Ok(known.members)
@@ -285,10 +266,9 @@ impl Federation {
         }
     }
 
-    /// Up to where each channel is on disk: its id, its number there, and its last event.
-    pub(super) async fn ends(&self) -> Result<Vec<(ChannelId, u64, u64)>, FederationError> {
-        let around = self.ask(Told::LookAround).await.ok_or(FederationError::Leaving)?;
-        Ok(around.rooms.into_iter().map(|room| (room.id, room.number, room.ready)).collect())
+    /// Up to where each channel is on disk.
+    pub(super) async fn ends(&self) -> Result<Vec<LineEnd>, FederationError> {
+        self.ask(Told::Ends).await.ok_or(FederationError::Leaving)
     }
 
     /// Invitations that nobody has answered: the channel, when it came (Unix milliseconds), its members and topic as its

@@ -2,6 +2,7 @@
 
 use super::origins::{Origins, Unknown};
 use crate::driver::Handle;
+use comity_core::federation::heads::Placed;
 use comity_core::federation::{Authored, ChannelId, Event, Origin};
 use comity_core::id::NodeId;
 use comity_core::identity::signature::BadSignature;
@@ -81,11 +82,16 @@ impl Proof {
         if event.authored.channel != *channel {
             return Err(BadProof::Elsewhere(event.authored.channel));
         }
-        self.key(channel.hub(), &event.order.key, event.order.at).await?;
-        let order = event.order.verify(channel, event.authored.id);
-        order.map_err(|why| BadProof::Signature { whose: "its hub's", why })?;
+        self.placed(channel, &event.placed()).await?;
         self.authored(&event.authored).await?;
         Ok(event)
+    }
+
+    /// Checks that the hub gave an event its place.
+    pub(super) async fn placed(&self, channel: &ChannelId, placed: &Placed) -> Result<(), BadProof> {
+        self.key(channel.hub(), &placed.order.key, placed.order.at).await?;
+        let order = placed.order.verify(channel, placed.id);
+        order.map_err(|why| BadProof::Signature { whose: "its hub's", why })
     }
 
     /// Reads and checks events of a line; those before the first that does not count.

@@ -1,8 +1,11 @@
 //! One channel as this node takes part in it: the rules of its hub or of a member, and what becomes of what they want
 //! done. What goes to the disk is gathered here; what goes to others is done in `sending.rs`.
 
+mod effects;
+
 use crate::store::federation::{Batch, Done, Role as KeptRole, Write, draft_of, hub_to_text, member_to_text};
 use comity_core::federation::event::{Draft, Order};
+use comity_core::federation::heads::Agreed;
 use comity_core::federation::hub::{self, Outcome};
 use comity_core::federation::participant::{self, Fault, NotKept};
 use comity_core::federation::roster::Roster;
@@ -11,6 +14,7 @@ use comity_core::id::Ticket;
 use comity_core::identity::key::KeyPair;
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::federation::event as wire;
+use comity_core::wire::federation::proof::to_value as proof_to_value;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +45,8 @@ pub(super) enum Wish {
     Fetch { after: u64 },
     /// Ask a member where its line ends.
     AskHead(Origin),
+    /// Compare the line with the hub's: it goes on in a new term.
+    Compare,
     /// Ask a member for events after this one.
     Recover { member: Origin, after: u64 },
     /// The disk took something not: the channel must be opened anew.
@@ -54,6 +60,19 @@ pub(super) enum Asker {
     Submitter(oneshot::Sender<Vec<Outcome>>),
     /// Somebody here who said something.
     Sayer(oneshot::Sender<Result<(), NotKept>>),
+    /// The hub, which wants to know where the line ends.
+    Hub(oneshot::Sender<Option<Ends>>),
+}
+
+/// Where the line of a channel ends here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// The channel's number on disk.
+    pub(super) number: u64,
+    /// The first event without a gap up to the last.
+    pub(super) first: u64,
+    /// The last, on disk; 0 for none.
+    pub(super) last: u64,
 }
 
 /// What a member did with events that came.
@@ -102,6 +121,13 @@ pub(super) struct Room {
     pub(super) failures: u32,
     /// Who is to be told that it is invited: when, and how often that came to nothing.
     pub(super) invites: BTreeMap<Origin, (Duration, u32)>,
+    /// Who is a member, as the hub said last: since which event.
+    pub(super) listed: BTreeMap<Origin, u64>,
+    /// Up to where others had the same, and with whom it was compared last.
+    pub(super) agreed: BTreeMap<Origin, Agreed>,
+    pub(super) compared: Option<Origin>,
+    /// The last event that stayed when some were withdrawn, until those who show events have heard.
+    pub(super) withdrawn: Option<u64>,
     /// When the members are asked again for their heads.
     pub(super) ask_again: Option<Duration>,
     /// Since when this hub waits for members.
@@ -135,6 +161,10 @@ impl Room {
             fetch_again: None,
             failures: 0,
             invites: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            compared: None,
+            withdrawn: None,
             ask_again: None,
             waits_since: Duration::ZERO,
             is_broken: false,
@@ -278,6 +308,38 @@ impl Room {
         }
     }
 
+    /// What an origin may see: the first event, and the last where there is one.
+    pub(super) fn view_of(&self, origin: &Origin) -> Option<(u64, Option<u64>)> {
+        match &self.role {
+            Role::Hub(hub) => hub.summary().roster.view(origin),
+            // Who joined before this origin did is known to it by the hub's list.
+            Role::Member(member) => member.view_of(origin, self.listed.get(origin).copied()),
+        }
+    }
+
+    /// What is here without a gap, on disk.
+    pub(super) fn ends(&self) -> Ends {
+        let first = match &self.role {
+            Role::Hub(_) => 1,
+            Role::Member(member) => member.summary().roster.view(&self.me).map_or(1, |(first, _)| first),
+        };
+        Ends { number: self.number, first, last: self.ready }
+    }
+
+    /// The hub asks where the line ends, in a request that it signed at this time.
+    pub(super) fn head_asked(
+        &mut self,
+        signed: Timestamp,
+        reply: oneshot::Sender<Option<Ends>>,
+        keys: &KeyPair,
+        wishes: &mut Vec<Wish>,
+        now: Now,
+    ) {
+        let ticket = self.ticket(Asker::Hub(reply));
+        self.with_member(|member| member.handle(participant::Input::HeadAsked { ticket, signed }));
+        self.perform(keys, wishes, now);
+    }
+
     /// The disk has, or has not, what was written up to here.
     pub(super) fn stored(&mut self, upto: u64, is_safe: bool, keys: &KeyPair, wishes: &mut Vec<Wish>, now: Now) {
         match (&mut self.role, is_safe) {
@@ -310,132 +372,6 @@ impl Room {
                 self.perform_member(effects, keys, wishes, now);
             }
         }
-    }
-
-    fn perform_hub(&mut self, effects: Vec<hub::Effect>, keys: &KeyPair, wishes: &mut Vec<Wish>) {
-        let (mut writes, mut last) = (Vec::new(), None);
-        for effect in effects {
-            match effect {
-                hub::Effect::Write { number, what } => {
-                    last = Some(number);
-                    let event = match what {
-                        hub::Write::Place(place) => {
-                            let (line, at) = ((place.seq, place.prev), (place.at, place.term));
-                            let order = Order::sign(keys, (&self.id, place.authored.id), line, at);
-                            Event { authored: Arc::unwrap_or_clone(place.authored), order }
-                        }
-                        hub::Write::Recovered(event) => *event,
-                        hub::Write::Summary => continue,
-                    };
-                    writes.push(self.placed(event));
-                }
-                hub::Effect::Answer { ticket, outcomes } => {
-                    if let Some(Asker::Submitter(reply)) = self.askers.remove(&ticket) {
-                        // Err: whoever submitted has gone, and will again.
-                        let _ = reply.send(outcomes);
-                    }
-                }
-                hub::Effect::Ready { seq } => self.shown_upto(seq, wishes),
-                hub::Effect::AskHead(member) => wishes.push(Wish::AskHead(member)),
-                hub::Effect::Fetch { member, after } => wishes.push(Wish::Recover { member, after }),
-            }
-        }
-        if let (Some(number), Role::Hub(hub)) = (last, &self.role) {
-            writes.push(Write::Summary { channel: self.number, text: hub_to_text(hub.summary()) });
-            self.write(number, writes, wishes);
-        }
-    }
-
-    fn perform_member(&mut self, effects: Vec<participant::Effect>, keys: &KeyPair, wishes: &mut Vec<Wish>, now: Now) {
-        let (mut writes, mut last) = (Vec::new(), None);
-        for effect in effects {
-            match effect {
-                participant::Effect::Write { number, what } => {
-                    last = Some(number);
-                    self.member_writes(what, keys, &mut writes, now.wall);
-                }
-                participant::Effect::Answer { ticket, is_kept } => {
-                    if let Some(Asker::Sayer(reply)) = self.askers.remove(&ticket) {
-                        let _ = reply.send(is_kept);
-                    }
-                }
-                participant::Effect::Ready { seq } => self.shown_upto(seq, wishes),
-                participant::Effect::Outgoing { done, last } => wishes.push(Wish::Outgoing { done, last }),
-                participant::Effect::Fetch { after } => wishes.push(Wish::Fetch { after }),
-                participant::Effect::Compare(_) => {}
-                participant::Effect::Fault(fault) => self.fault(&fault),
-                participant::Effect::Refused { author_seq, why } => {
-                    self.note_fault(format!("event {author_seq} of this origin was refused: {why}"));
-                }
-            }
-        }
-        if let (Some(number), Role::Member(member)) = (last, &self.role) {
-            writes.push(Write::Summary { channel: self.number, text: member_to_text(member.summary()) });
-            self.write(number, writes, wishes);
-        }
-    }
-
-    fn member_writes(&mut self, what: participant::Write, keys: &KeyPair, writes: &mut Vec<Write>, now: Timestamp) {
-        match what {
-            participant::Write::Event(event) => {
-                let seen = event.authored.author_seq.filter(|_| event.authored.origin == self.me);
-                writes.push(self.placed(*event));
-                writes.extend(seen.map(|upto| Write::OwnSeen { channel: self.number, upto }));
-            }
-            participant::Write::Draft { draft } => {
-                let saying = self.saying.take().unwrap_or(Saying { kind: String::new(), data: Value::Null, at: now });
-                let body = draft_of(&saying.kind, &saying.data, saying.at);
-                self.drafts.insert(draft, saying);
-                writes.push(Write::Draft { channel: self.number, draft, body });
-            }
-            participant::Write::Number { draft, author_seq, prev_seen } => {
-                let Some(saying) = self.drafts.remove(&draft) else { return };
-                let own = Authored::sign(
-                    keys,
-                    &Draft {
-                        channel: &self.id,
-                        kind: &saying.kind,
-                        origin: &self.me,
-                        author_seq: Some(author_seq),
-                        at: saying.at,
-                        data: &saying.data,
-                        prev_seen,
-                        attested: None,
-                    },
-                );
-                let body = wire::authored_to_value(&own).to_string();
-                writes.push(Write::Own { channel: self.number, draft, author_seq, id: own.id, body });
-            }
-            participant::Write::Summary => {}
-        }
-    }
-
-    /// An event has its place here.
-    fn placed(&mut self, event: Event) -> Write {
-        let write = Write::Event {
-            channel: self.number,
-            seq: event.order.seq,
-            id: event.authored.id,
-            author: event.authored.origin.clone(),
-            author_seq: event.authored.author_seq,
-            body: wire::to_value(&event).to_string(),
-        };
-        self.placed.push_back(Arc::new(event));
-        write
-    }
-
-    fn write(&mut self, number: u64, writes: Vec<Write>, wishes: &mut Vec<Wish>) {
-        self.written = number;
-        let done = Some(Done::Channel { channel: self.number, upto: number });
-        wishes.push(Wish::Write(Batch { writes, done }));
-    }
-
-    fn shown_upto(&mut self, seq: u64, wishes: &mut Vec<Wish>) {
-        while let Some(event) = self.placed.pop_front_if(|event| event.order.seq <= seq) {
-            self.news.push(event);
-        }
-        self.ready = self.ready.max(seq);
-        wishes.push(Wish::Ready);
     }
 
     fn fault(&mut self, fault: &Fault) {

@@ -1,8 +1,8 @@
 //! What goes to other origins for channels: each request is its own task, and its end is told to the task of federation.
 
 use super::client::{Client, Failure};
+use super::contract::Told;
 use super::proof::Proof;
-use super::run::Told;
 use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
 use bytes::Bytes;
@@ -52,7 +52,7 @@ pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) proof: Proof,
     lines: Lines,
-    told: mpsc::Sender<Told>,
+    pub(super) told: mpsc::Sender<Told>,
     stop: CancellationToken,
 }
 
@@ -77,12 +77,12 @@ impl Sender {
         &self.lines
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.proof.handle.now().wall
     }
 
     /// Does something in a task of its own, and tells what came of it.
-    fn spawn(&self, task: impl Future<Output = Option<Told>> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = Option<Told>> + Send + 'static) {
         let (told, stop) = (self.told.clone(), self.stop.clone());
         tokio::spawn(async move {
             if let Some(Some(what)) = stop.run_until_cancelled(task).await {
@@ -121,7 +121,7 @@ impl Sender {
             }
         };
         match asked {
-            Ok(answer) => ended(to, &entries, &answer),
+            Ok((answer, _)) => ended(to, &entries, &answer),
             // What was judged as a whole is judged so for its first event.
             Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
                 refused(&entries, failure)
@@ -168,9 +168,8 @@ impl Sender {
     pub(super) fn fetch(&self, channel: ChannelId, after: u64) {
         let sender = self.clone();
         self.spawn(async move {
-            let at = sender.now();
             let outcome = sender.page(channel.hub(), &channel, after).await;
-            Some(Told::Fetched { channel, at, outcome })
+            Some(Told::Fetched { channel, outcome })
         });
     }
 
@@ -179,9 +178,9 @@ impl Sender {
         from: &Origin,
         channel: &ChannelId,
         after: u64,
-    ) -> Result<(Vec<comity_core::federation::Event>, u64), String> {
-        let asked = self.client.get(from, &body::events_path(channel, after, PAGE_MAX)).await;
-        let page: Page = asked.map_err(|failure| failure.to_string())?;
+    ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), String> {
+        let asked = self.client.get_at(from, &body::events_path(channel, after, PAGE_MAX)).await;
+        let (page, at): (Page, Timestamp) = asked.map_err(|failure| failure.to_string())?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
         match bad {
             // Those before it are good.
@@ -189,9 +188,9 @@ impl Sender {
             Some(bad) => {
                 tracing::warn!(%channel, %bad, "an event of a line does not count");
                 let last = events.last().map_or(after, |event| event.order.seq);
-                Ok((events, last))
+                Ok((events, last, at))
             }
-            None => Ok((events, page.head.seq)),
+            None => Ok((events, page.head.seq, at)),
         }
     }
 
@@ -201,19 +200,20 @@ impl Sender {
         self.spawn(async move {
             let wanted = HeadsWanted { channels: vec![channel.to_string()] };
             let asked = sender.client.post::<Heads>(&member, (Method::POST, path::HEADS), &wanted).await;
-            let seq = match asked {
+            let head = match asked {
                 Ok(heads) => {
                     let name = channel.to_string();
                     let head = heads.heads.into_iter().find(|head| head.channel == name);
+                    let term = |head: &body::ChannelHead| head.order.get("term").and_then(Value::as_u64);
                     // Who knows nothing of the channel has nothing of it.
-                    Some(head.map_or(0, |head| head.head.seq))
+                    Some(head.map_or((0, 0), |head| (head.head.seq, term(&head).unwrap_or(1))))
                 }
                 Err(failure) => {
                     tracing::debug!(%channel, %member, %failure, "a member does not say where the line ends");
                     None
                 }
             };
-            Some(Told::Head { channel, member, seq })
+            Some(Told::Head { channel, member, head })
         });
     }
 
@@ -222,9 +222,10 @@ impl Sender {
         let sender = self.clone();
         self.spawn(async move {
             match sender.page(&member, &channel, after).await {
-                Ok((events, _)) => Some(Told::Recovered { channel, member, events }),
+                Ok((events, ..)) => Some(Told::Recovered { channel, member, events }),
                 Err(why) => {
                     tracing::warn!(%channel, %member, why, "a member gives no events that this hub lost");
+                    // It is asked again, by and by.
                     None
                 }
             }

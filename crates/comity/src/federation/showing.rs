@@ -2,6 +2,7 @@
 //! whoever watches, with the trust in its author. What was handed over is remembered, and the rules know a message again:
 //! each is seen once, also after a crash.
 
+use super::contract::LineEnd;
 use super::own::LineRow;
 use super::{Federation, FederationError};
 use crate::store::federation::{Batch, Write};
@@ -44,8 +45,9 @@ impl Federation {
     }
 
     async fn catch_up(&self, shown: &mut BTreeMap<u64, u64>) -> Result<(), FederationError> {
-        for (channel, number, ready) in self.ends().await? {
-            let mut after = shown.get(&number).copied().unwrap_or(0);
+        for LineEnd { channel, number, last: ready, withdrawn } in self.ends().await? {
+            // What is said in the place of what was withdrawn is new.
+            let mut after = shown.get(&number).copied().unwrap_or(0).min(withdrawn.unwrap_or(u64::MAX));
             while after < ready {
                 let rows = match self.log(&channel, Some(after), PIECE).await {
                     Err(FederationError::Leaving) => return Err(FederationError::Leaving),

@@ -12,6 +12,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, PeerMisbehaved,
@@ -20,7 +21,10 @@ use rustls::{
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio::task::spawn_blocking;
+use tokio::time::interval;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -38,6 +42,7 @@ pub(crate) struct Tls {
     link: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
     connector: TlsConnector,
+    origin: Option<Arc<Reloaded>>,
 }
 
 /// The certificate of the organisation, for browsers and other HTTPS clients (`tls.cert`, `tls.key`).
@@ -81,9 +86,10 @@ impl Tls {
     pub(crate) fn new(key: &KeyPair, origin: Option<&OriginCertificate>) -> Result<Self, BadTls> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let own = Arc::new(SingleCertAndKey::from(own_certificate(key)?));
-        let web_certificate = match origin {
-            Some(origin) => Arc::new(SingleCertAndKey::from(read_origin(origin, &provider)?)),
-            None => Arc::clone(&own),
+        let origin = origin.map(|origin| Reloaded::read(origin.clone(), &provider)).transpose()?.map(Arc::new);
+        let web_certificate: Arc<dyn ResolvesServerCert> = match &origin {
+            Some(origin) => Arc::clone(origin) as _,
+            None => Arc::clone(&own) as _,
         };
 
         let mut link = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -108,7 +114,27 @@ impl Tls {
             .with_client_cert_resolver(own);
         connect.alpn_protocols = vec![ALPN_LINK.to_vec()];
         connect.resumption = rustls::client::Resumption::disabled();
-        Ok(Self { link: Arc::new(link), web: Arc::new(web), connector: TlsConnector::from(Arc::new(connect)) })
+        let connector = TlsConnector::from(Arc::new(connect));
+        Ok(Self { link: Arc::new(link), web: Arc::new(web), connector, origin })
+    }
+
+    /// Looks every few seconds whether the organisation's certificate has changed, and shows the new one from then on,
+    /// until the node stops. One that cannot be read leaves the old one in place, and is told of.
+    pub(crate) async fn keep_fresh(self) {
+        let mut looks = interval(LOOK_EVERY);
+        while self.origin.is_some() {
+            looks.tick().await;
+            let tls = self.clone();
+            // Err: it panicked, and the log says where.
+            let _ = spawn_blocking(move || tls.look()).await;
+        }
+    }
+
+    /// Looks now whether the organisation's certificate has changed.
+    pub(crate) fn look(&self) {
+        if let Some(origin) = &self.origin {
+            origin.look();
+        }
     }
 
     /// Answers a ClientHello: mutual and by key alone when it asks for a link, else as any HTTPS server.
@@ -312,6 +338,61 @@ pub(super) fn own_certificate(key: &KeyPair) -> Result<CertifiedKey, BadTls> {
     pkcs8.extend_from_slice(key.seed());
     let signer = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()))?;
     Ok(CertifiedKey::new(vec![certificate.der().clone()], signer))
+}
+
+/// How often is looked whether the organisation's certificate has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The organisation's certificate, as it was read last.
+#[derive(Debug)]
+struct Reloaded {
+    files: OriginCertificate,
+    // A lock and not a message: TLS asks in the middle of a handshake.
+    current: RwLock<Arc<CertifiedKey>>,
+    /// What the files were when they were looked at last.
+    seen: Mutex<Stamps>,
+}
+
+/// When each of the two files was changed, and how long it is.
+type Stamps = [Option<(SystemTime, u64)>; 2];
+
+impl Reloaded {
+    fn read(files: OriginCertificate, provider: &CryptoProvider) -> Result<Self, BadTls> {
+        let seen = Mutex::new(stamps(&files));
+        let current = RwLock::new(Arc::new(read_origin(&files, provider)?));
+        Ok(Self { files, current, seen })
+    }
+
+    fn look(&self) {
+        let now = stamps(&self.files);
+        let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), now);
+        if now == before || now.contains(&None) {
+            return;
+        }
+        match read_origin(&self.files, &aws_lc_rs::default_provider()) {
+            Ok(certified) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+                tracing::info!("the certificate of tls.cert has changed, and is shown from now on");
+            }
+            Err(bad) => {
+                tracing::error!(%bad, "tls.cert or tls.key has changed and cannot be used: the old certificate stays");
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for Reloaded {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn stamps(files: &OriginCertificate) -> Stamps {
+    let stamp = |path: &PathBuf| {
+        let about = std::fs::metadata(path).ok()?;
+        Some((about.modified().ok()?, about.len()))
+    };
+    [stamp(&files.cert), stamp(&files.key)]
 }
 
 fn read_origin(origin: &OriginCertificate, provider: &CryptoProvider) -> Result<CertifiedKey, BadTls> {

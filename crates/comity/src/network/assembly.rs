@@ -221,6 +221,8 @@ pub(super) async fn assemble(
     redaction.begin(counters.clone());
     counters.opened(journal.clone());
     let interfaces = ground::interfaces();
+    let (fresh, stopping) = (tls.clone().keep_fresh(), stop.clone());
+    tokio::spawn(async move { stopping.run_until_cancelled(fresh).await });
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
         me,

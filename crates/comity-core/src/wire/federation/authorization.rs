@@ -195,7 +195,7 @@ impl Authorization {
     }
 
     /// Checks the header of an answer to this request: that it is this destination's, for this origin and request, and
-    /// that the key it names signed it. Gives that key, whose owner is for the caller to know.
+    /// that the key it names signed it. Gives that key, whose owner is for the caller to know, and when it was signed.
     ///
     /// # Errors
     /// [`BadAnswer`].
@@ -205,7 +205,7 @@ impl Authorization {
         request: Request<'_>,
         status: u16,
         content: ContentHash,
-    ) -> Result<NodeId, BadAnswer> {
+    ) -> Result<(NodeId, Timestamp), BadAnswer> {
         let said = Self::read(header)?;
         let is_ours = said.origin == self.destination && said.destination == self.origin && said.nonce == self.nonce;
         if !is_ours {
@@ -214,7 +214,7 @@ impl Authorization {
         let answer = Answer { status, content, at: said.at };
         let covered = self.covered_answer(&answer, (&said.origin, &said.key_id), request);
         signature::verify(&said.key, Context::Response, &covered, &said.signature)?;
-        Ok(said.key)
+        Ok((said.key, said.at))
     }
 
     fn covered_answer(&self, answer: &Answer, (me, key_id): (&Origin, &str), request: Request<'_>) -> Value {
@@ -450,7 +450,7 @@ mod tests {
         let (signed, (_, beta), bob) = (signed(), origins(), keys().1);
         let (body, at) = (ContentHash::of(b"{}"), Timestamp::from_millis(1_700_000_000_100));
         let header = signed.sign_answer(&bob, &beta, request(), Answer { status: 200, content: body, at });
-        assert_eq!(signed.check_answer(&header, request(), 200, body), Ok(bob.node()));
+        assert_eq!(signed.check_answer(&header, request(), 200, body), Ok((bob.node(), at)));
         let wrong = Err(BadAnswer::Signature(BadSignature::Wrong));
         assert_eq!(signed.check_answer(&header, request(), 403, body), wrong);
         assert_eq!(signed.check_answer(&header, request(), 200, ContentHash::of(b"")), wrong);

@@ -37,6 +37,9 @@ pub mod path {
     pub const MEMBERS: &str = "/federation/v1/channels/{channel}/members";
     /// `POST` [`super::HeadsWanted`]: [`super::Heads`].
     pub const HEADS: &str = "/federation/v1/heads";
+    /// `GET ?after=&upto=`: [`super::DigestOf`]. Besides the protocol: members that compare their lines ask few digests
+    /// instead of many events.
+    pub const DIGEST: &str = "/federation/v1/channels/{channel}/digest";
     /// `POST`: a call of a tool.
     pub const CALL: &str = "/federation/v1/call";
     /// `GET`: the tools that are open to the caller.
@@ -195,12 +198,28 @@ pub struct Head {
 }
 
 /// Who is a member of a channel.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Members {
     /// The channel.
     pub channel: String,
-    /// Its members and those who are invited.
+    /// Its members and those who are invited. The protocol does not say how they are written: names of members are read
+    /// as well.
+    #[serde(deserialize_with = "read_members")]
     pub members: Vec<Member>,
+}
+
+fn read_members<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Member>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Member(Member),
+        Name(String),
+    }
+    let member = |written| match written {
+        Written::Member(member) => member,
+        Written::Name(origin) => Member { origin, state: "joined".to_owned(), since: None },
+    };
+    Ok(Vec::<Written>::deserialize(from)?.into_iter().map(member).collect())
 }
 
 /// How an origin stands in a channel.
@@ -236,11 +255,23 @@ fn read_heads<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<ChannelHe
     #[serde(untagged)]
     enum Written {
         List(Vec<ChannelHead>),
-        ByChannel(std::collections::BTreeMap<String, Head>),
+        ByChannel(std::collections::BTreeMap<String, Unnamed>),
+    }
+    #[derive(Deserialize)]
+    struct Unnamed {
+        #[serde(flatten)]
+        head: Head,
+        #[serde(default)]
+        first: Option<u64>,
+        #[serde(flatten)]
+        order: serde_json::Map<String, Value>,
     }
     Ok(match Written::deserialize(from)? {
         Written::List(heads) => heads,
-        Written::ByChannel(heads) => heads.into_iter().map(|(channel, head)| ChannelHead { channel, head }).collect(),
+        Written::ByChannel(heads) => {
+            let named = |(channel, Unnamed { head, first, order })| ChannelHead { channel, head, first, order };
+            heads.into_iter().map(named).collect()
+        }
     })
 }
 
@@ -252,6 +283,19 @@ pub struct ChannelHead {
     /// Where.
     #[serde(flatten)]
     pub head: Head,
+    /// The first event that is there without a gap up to the last, of those that the asker may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
+    /// What the hub signed of the last event's place: its members, as in the event.
+    #[serde(flatten)]
+    pub order: serde_json::Map<String, Value>,
+}
+
+/// The digest of events: the SHA-256 over the 20 bytes of their ids, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestOf {
+    /// In hexadecimal.
+    pub digest: String,
 }
 
 /// How an origin is.
@@ -277,6 +321,11 @@ const SEND_BEFORE: &str = "/federation/v1/send/";
 /// The path of a channel's events. Its id needs no encoding in a path (RFC 3986, `pchar`).
 pub fn events_path(channel: &ChannelId, after: u64, limit: u64) -> String {
     format!("/federation/v1/channels/{channel}/events?after={after}&limit={limit}")
+}
+
+/// The path of the digest of a part of a channel.
+pub fn digest_path(channel: &ChannelId, after: u64, upto: u64) -> String {
+    format!("/federation/v1/channels/{channel}/digest?after={after}&upto={upto}")
 }
 
 /// The path of a channel's members.

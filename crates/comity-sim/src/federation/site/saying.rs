@@ -39,6 +39,7 @@ impl Site {
         members.insert("author_seq".into(), author_seq.into());
         let id = EventId::of(&members);
         let (kind, author_seq, signature) = (kind.to_owned(), Some(author_seq), [0; 64]);
+        let (key, signature) = (Some(key), Some(signature));
         Authored { id, channel, kind, origin, key, author_seq, at, prev_seen, attested: None, signature, members }
     }
 
@@ -53,7 +54,7 @@ impl Site {
     /// Whether events bear the signatures of the hub and of their authors.
     pub(super) fn is_genuine(&self, events: &[Event]) -> bool {
         let is_own = |authored: &Authored| {
-            authored.key == key_of(number_of(&authored.origin)).node() && authored.verify().is_ok()
+            authored.key == Some(key_of(number_of(&authored.origin)).node()) && authored.verify().is_ok()
         };
         let is_hubs = |event: &Event| {
             event.order.key == key_of(0).node() && event.order.verify(&channel(), event.authored.id).is_ok()

@@ -206,7 +206,15 @@ async fn events(
                     }
                     false
                 }
-                Ok(shown) => shown.channel == channel && shown.event.order.seq > after,
+                // In the place of one that was withdrawn.
+                Ok(shown) if shown.channel == channel && shown.event.order.seq <= after => {
+                    after = shown.event.order.seq;
+                    if out.send(wire::to_value(&shown.event)).await.is_err() {
+                        return;
+                    }
+                    false
+                }
+                Ok(shown) => shown.channel == channel,
                 Err(RecvError::Lagged(_)) => true,
                 Err(RecvError::Closed) => return,
             };

@@ -161,11 +161,23 @@ async fn browsers_see_the_origins_certificate_and_links_the_nodes() {
     std::fs::write(&origin.cert, &certificate).expect("a file");
     std::fs::write(&origin.key, &secret).expect("a file");
     let tls = Tls::new(&key(1), Some(&origin)).expect("TLS of a good pair");
-    let side = Side::over(1, Limits::default(), tls).await;
-    let stream = browse(&side, b"http/1.1").await.expect("a handshake");
-    let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
+    let side = Side::over(1, Limits::default(), tls.clone()).await;
     let pem = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice;
-    assert_eq!(shown, pem(certificate.as_bytes()).expect("PEM"));
+    let is_shown = async |certificate: &str| {
+        tls.look();
+        let stream = browse(&side, b"http/1.1").await.expect("a handshake");
+        let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
+        assert_eq!(shown, pem(certificate.as_bytes()).expect("PEM"));
+    };
+    is_shown(&certificate).await;
+    // A new one is shown as soon as both halves are there; one that cannot be read is not.
+    let (renewed, secret) = web_certificate();
+    std::fs::write(&origin.cert, &renewed).expect("a file");
+    is_shown(&certificate).await;
+    std::fs::write(&origin.key, &secret).expect("a file");
+    is_shown(&renewed).await;
+    std::fs::write(&origin.cert, "nothing").expect("a file");
+    is_shown(&renewed).await;
     let caller = Side::start(2).await;
     let whom = Whom { address: side.address, key: Some(side.key.node()) };
     assert!(caller.links.fetch(whom, "/who").await.is_ok());

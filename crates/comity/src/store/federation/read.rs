@@ -225,6 +225,20 @@ impl Lines {
         }
     }
 
+    /// The ids of a part of a line, in order: of those after the first of these, up to the second.
+    pub(crate) async fn ids(&self, channel: u64, after: u64, upto: u64) -> Result<Vec<EventId>, sqlx::Error> {
+        let query = sqlx::query("SELECT id FROM event WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
+        let query = query.bind(database_integer(channel)).bind(database_integer(after)).bind(database_integer(upto));
+        let rows = query.fetch_all(&mut *self.connection.lock().await).await?;
+        let id = |row: &SqliteRow| Some(EventId::from_bytes(row.get::<&[u8], _>(0).try_into().ok()?));
+        Ok(rows.iter().filter_map(id).collect())
+    }
+
+    /// The event of this number, if it is here.
+    pub(crate) async fn event(&self, channel: u64, seq: u64) -> Result<Option<KeptEvent>, sqlx::Error> {
+        Ok(self.events(channel, Direction::After(seq.saturating_sub(1)), (seq, seq), 1).await?.pop())
+    }
+
     /// Whose events a line has.
     pub(crate) async fn authors(&self, channel: u64) -> Result<Vec<Origin>, sqlx::Error> {
         let query = sqlx::query("SELECT DISTINCT author FROM event WHERE channel = ?").bind(database_integer(channel));

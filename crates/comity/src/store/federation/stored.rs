@@ -101,9 +101,12 @@ struct StoredMember {
     authors: BTreeMap<String, u64>,
     numbered: u64,
     decided: u64,
+    taken: u64,
     told: u64,
     drafts: u64,
     drafts_numbered: u64,
+    heard_since: u64,
+    proven: Option<(u64, u64)>,
 }
 
 /// A member's summary.
@@ -114,9 +117,12 @@ pub(crate) fn member_to_text(summary: &participant::Summary) -> String {
         authors: summary.authors.iter().map(|(origin, number)| (origin.to_string(), *number)).collect(),
         numbered: summary.numbered,
         decided: summary.decided,
+        taken: summary.taken,
         told: summary.told,
         drafts: summary.drafts,
         drafts_numbered: summary.drafts_numbered,
+        heard_since: summary.heard_since.millis(),
+        proven: summary.proven,
     };
     serde_json::to_string(&stored).expect("texts and numbers are JSON")
 }
@@ -135,9 +141,12 @@ pub(super) fn member_of(text: &str) -> Option<participant::Summary> {
         authors: authors.collect::<Option<_>>()?,
         numbered: stored.numbered,
         decided: stored.decided,
+        taken: stored.taken,
         told: stored.told,
         drafts: stored.drafts,
         drafts_numbered: stored.drafts_numbered,
+        heard_since: Timestamp::from_millis(stored.heard_since),
+        proven: stored.proven,
     })
 }
 

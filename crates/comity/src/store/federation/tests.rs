@@ -100,9 +100,12 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
         authors: BTreeMap::from([(origin("beta"), 4)]),
         numbered: 5,
         decided: 4,
+        taken: 4,
         told: 3,
         drafts: 7,
         drafts_numbered: 6,
+        heard_since: now(),
+        proven: Some((8, 2)),
     };
     let draft = |draft: u64| Write::Draft { channel: 1, draft, body: format!("draft {draft}") };
     let id = EventId::from_bytes([1; 20]);
@@ -118,14 +121,22 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
             Write::OwnSeen { channel: 1, upto: 4 },
             event(8, "alpha", 1),
             event(9, "alpha", 2),
-            Write::Withdrawn { channel: 1, from: 9 },
+            event(10, "beta", 6),
+            Write::Withdrawn { channel: 1, after: 8, me: origin("beta") },
             Write::Summary { channel: 1, text: stored::member_to_text(&summary) },
         ],
     )
     .await;
     let (_, lines, restored) = open(&path, now()).await.expect("a file");
     assert!(matches!(&restored.channels[..], [RestoredChannel { role: Role::Member(again), .. }] if *again == summary));
-    assert_eq!(lines.own(1, 0, 9).await.expect("events"), [KeptEvent { number: 5, id, body: "own 5".to_owned() }]);
+    assert_eq!(
+        lines.own(1, 0, 9).await.expect("events"),
+        [
+            KeptEvent { number: 5, id, body: "own 5".to_owned() },
+            // It is to be said again.
+            KeptEvent { number: 6, id: EventId::from_bytes([10; 20]), body: "{\"seq\":10}".to_owned() },
+        ]
+    );
     assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::from([(7, "draft 7".to_owned())]));
     assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
 }

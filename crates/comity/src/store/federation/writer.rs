@@ -30,8 +30,8 @@ pub(crate) enum Write {
     Summary { channel: u64, text: String },
     /// An event of a line, as it goes over the wire.
     Event { channel: u64, seq: u64, id: EventId, author: Origin, author_seq: Option<u64>, body: String },
-    /// The line of a channel from this event on is given up.
-    Withdrawn { channel: u64, from: u64 },
+    /// Events after this one are no longer in the line; those of this author, this origin, are to be said again.
+    Withdrawn { channel: u64, after: u64, me: Origin },
     /// Something to be said on another origin's channel.
     Draft { channel: u64, draft: u64, body: String },
     /// It has a number now.
@@ -172,8 +172,13 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 .bind(author_seq.as_ref().map(int))
                 .bind(body)
         }
-        Write::Withdrawn { channel, from } => {
-            sqlx::query("DELETE FROM event WHERE channel = ? AND seq >= ?").bind(int(channel)).bind(int(from))
+        Write::Withdrawn { channel, after, me } => {
+            let own = "INSERT OR IGNORE INTO own (channel, author_seq, id, body) \
+                       SELECT channel, author_seq, id, body FROM event \
+                       WHERE channel = ? AND seq > ? AND author = ? AND author_seq IS NOT NULL";
+            let own = sqlx::query(own).bind(int(channel)).bind(int(after)).bind(me.as_str());
+            own.execute(&mut *to).await?;
+            sqlx::query("DELETE FROM event WHERE channel = ? AND seq > ?").bind(int(channel)).bind(int(after))
         }
         Write::Draft { channel, draft, body } => {
             sqlx::query("INSERT INTO draft (channel, draft, body) VALUES (?, ?, ?)")

@@ -1,0 +1,119 @@
+//! What other origins may see of lines: events, members, where they end, and digests.
+
+use super::*;
+
+impl Federation {
+    /// Events of a channel, for an origin that may see them: a [`body::Page`], as JSON.
+    pub(crate) async fn page(
+        &self,
+        from: &Origin,
+        channel: &str,
+        (direction, limit): (Direction, u64),
+    ) -> Result<String, NotAnswered> {
+        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
+        let sight = self.sight(from, &channel).await?;
+        let (first, last) = sight.view;
+        let limit = limit.clamp(1, PAGE_MAX);
+        let rows = self.0.lines.events(sight.number, direction, (first, last), limit + 1).await;
+        let mut rows = rows.map_err(|_| NotAnswered::DISK)?;
+        let mut bytes = 0;
+        let fits = rows.iter().take_while(|row| {
+            bytes += row.body.len();
+            bytes <= PAGE_BYTES
+        });
+        let kept = fits.count().max(1).min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let more = rows.len() > kept;
+        rows.truncate(kept);
+        let next = rows.last().filter(|_| more).map(|row| row.number);
+        let head = self.0.lines.events(sight.number, Direction::After(last.saturating_sub(1)), (first, last), 1).await;
+        let head = head.map_err(|_| NotAnswered::DISK)?.pop();
+        let head = head.map_or_else(Head::default, |row| Head { seq: row.number, id: Some(row.id.to_string()) });
+        let (head, next) = (json!(head), next.map_or(String::new(), |next| format!(",\"next\":{next}")));
+        let events: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
+        Ok(format!("{{\"events\":[{}],\"head\":{head}{next}}}", events.join(",")))
+    }
+
+    /// Who is a member of a channel, for one of them.
+    pub(crate) async fn members(&self, from: &Origin, channel: &str) -> Result<Members, NotAnswered> {
+        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
+        let sight = self.sight(from, &channel).await?;
+        if !sight.roster.is_member(from) {
+            return Err(NotAnswered::NotMember(from.clone()));
+        }
+        let members = sight.roster.standings().map(|(origin, standing)| member(origin, standing)).collect();
+        Ok(Members { channel: channel.to_string(), members })
+    }
+
+    /// What an origin may see of a channel. Whether there is one is nobody's business but its members'.
+    async fn sight(&self, from: &Origin, channel: &ChannelId) -> Result<Sight, NotAnswered> {
+        let (channel, origin) = (channel.clone(), from.clone());
+        let is_hubs = channel.hub() == from;
+        let looked = self.ask(|reply| Told::Look { channel, origin, reply }).await.ok_or(NotAnswered::ENDED)?;
+        let sight = looked.ok_or_else(|| NotAnswered::NotMember(from.clone()))?;
+        match sight.standing {
+            Standing::Removed { since: None, .. } => Err(NotAnswered::NotMember(from.clone())),
+            // A hub that lost its line asks its members for all of it.
+            _ if is_hubs => Ok(Sight { view: (1, sight.whole), ..sight }),
+            _ => Ok(sight),
+        }
+    }
+
+    /// Where lines end.
+    pub(crate) async fn heads(
+        &self,
+        (from, at): (&Origin, Timestamp),
+        wanted: HeadsWanted,
+    ) -> Result<Heads, NotAnswered> {
+        if wanted.channels.len() > HEADS_MAX {
+            return Err(NotAnswered::bad("/channels", format!("at most {HEADS_MAX} channels are allowed")));
+        }
+        let mut channels = Vec::new();
+        for (place, channel) in wanted.channels.iter().enumerate() {
+            let read = channel.parse::<ChannelId>();
+            channels.push(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
+        }
+        let heads = join_all(channels.into_iter().map(|channel| self.head((from, at), channel))).await;
+        let heads = heads.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok(Heads { heads })
+    }
+
+    async fn head(
+        &self,
+        (from, at): (&Origin, Timestamp),
+        channel: ChannelId,
+    ) -> Result<Option<ChannelHead>, NotAnswered> {
+        let (from, named) = (from.clone(), channel.clone());
+        let ends = self.ask(|reply| Told::HeadAsked { from, channel: named, at, reply }).await;
+        let Some(Ends { number, first, last }) = ends.ok_or(NotAnswered::Unavailable("asked anew since then"))? else {
+            return Ok(None);
+        };
+        let kept = self.0.lines.event(number, last).await.map_err(|_| NotAnswered::DISK)?;
+        let channel = channel.to_string();
+        let Some(placed) = kept.as_ref().and_then(comparing::read).map(|event| event.placed()) else {
+            return Ok(Some(ChannelHead { channel, head: Head::default(), first: None, order: Map::new() }));
+        };
+        let Value::Object(mut order) = wire::placed_to_value(&placed) else { return Ok(None) };
+        order.remove("id");
+        order.remove("seq");
+        let head = Head { seq: placed.order.seq, id: Some(placed.id.to_string()) };
+        Ok(Some(ChannelHead { channel, head, first: Some(first), order }))
+    }
+
+    /// The digest of a part of a line, for an origin that may see all of it.
+    pub(crate) async fn digest(
+        &self,
+        from: &Origin,
+        channel: &str,
+        (after, upto): (u64, u64),
+    ) -> Result<DigestOf, NotAnswered> {
+        let channel: ChannelId = channel.parse().map_err(|bad| NotAnswered::bad("", format!("{bad}")))?;
+        let sight = self.sight(from, &channel).await?;
+        let (first, last) = sight.view;
+        if after >= upto || after + 1 < first || upto > last {
+            return Err(NotAnswered::bad("", "a part of what the asker may see is wanted"));
+        }
+        let ids = self.0.lines.ids(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
+        let hex = Digest::of(ids).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(DigestOf { digest: hex })
+    }
+}

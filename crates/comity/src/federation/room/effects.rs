@@ -1,0 +1,166 @@
+//! What becomes of what a channel's rules want done.
+
+use super::*;
+
+impl Room {
+    pub(in crate::federation) fn perform_hub(
+        &mut self,
+        effects: Vec<hub::Effect>,
+        keys: &KeyPair,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let (mut writes, mut last) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                hub::Effect::Write { number, what } => {
+                    last = Some(number);
+                    let event = match what {
+                        hub::Write::Place(place) => {
+                            let (line, at) = ((place.seq, place.prev), (place.at, place.term));
+                            let order = Order::sign(keys, (&self.id, place.authored.id), line, at);
+                            Event { authored: Arc::unwrap_or_clone(place.authored), order }
+                        }
+                        hub::Write::Recovered(event) => *event,
+                        hub::Write::Summary => continue,
+                    };
+                    writes.push(self.placed(event));
+                }
+                hub::Effect::Answer { ticket, outcomes } => {
+                    if let Some(Asker::Submitter(reply)) = self.askers.remove(&ticket) {
+                        // Err: whoever submitted has gone, and will again.
+                        let _ = reply.send(outcomes);
+                    }
+                }
+                hub::Effect::Ready { seq } => self.shown_upto(seq, wishes),
+                hub::Effect::AskHead(member) => wishes.push(Wish::AskHead(member)),
+                hub::Effect::Fetch { member, after } => wishes.push(Wish::Recover { member, after }),
+            }
+        }
+        if let (Some(number), Role::Hub(hub)) = (last, &self.role) {
+            writes.push(Write::Summary { channel: self.number, text: hub_to_text(hub.summary()) });
+            self.write(number, writes, wishes);
+        }
+    }
+
+    pub(in crate::federation) fn perform_member(
+        &mut self,
+        effects: Vec<participant::Effect>,
+        keys: &KeyPair,
+        wishes: &mut Vec<Wish>,
+        now: Now,
+    ) {
+        let (mut writes, mut last) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                participant::Effect::Write { number, what } => {
+                    last = Some(number);
+                    self.member_writes(what, keys, &mut writes, now.wall);
+                }
+                participant::Effect::Answer { ticket, is_kept } => {
+                    if let Some(Asker::Sayer(reply)) = self.askers.remove(&ticket) {
+                        let _ = reply.send(is_kept);
+                    }
+                }
+                participant::Effect::Ready { seq } => self.shown_upto(seq, wishes),
+                participant::Effect::Outgoing { done, last } => wishes.push(Wish::Outgoing { done, last }),
+                participant::Effect::Fetch { after } => wishes.push(Wish::Fetch { after }),
+                // Whoever signed two events for one place is found out when lines are compared.
+                participant::Effect::Compare(_) => wishes.push(Wish::Compare),
+                participant::Effect::Parted { .. } => wishes.push(Wish::Compare),
+                participant::Effect::Head { ticket, head } => {
+                    if let Some(Asker::Hub(reply)) = self.askers.remove(&ticket) {
+                        let last = head.map_or(0, |(seq, ..)| seq);
+                        let _ = reply.send(Some(Ends { last, ..self.ends() }));
+                    }
+                }
+                participant::Effect::Fault(fault) => self.fault(&fault),
+                participant::Effect::Refused { author_seq, why } => {
+                    self.note_fault(format!("event {author_seq} of this origin was refused: {why}"));
+                }
+            }
+        }
+        if let (Some(number), Role::Member(member)) = (last, &self.role) {
+            writes.push(Write::Summary { channel: self.number, text: member_to_text(member.summary()) });
+            self.write(number, writes, wishes);
+        }
+    }
+
+    pub(in crate::federation) fn member_writes(
+        &mut self,
+        what: participant::Write,
+        keys: &KeyPair,
+        writes: &mut Vec<Write>,
+        now: Timestamp,
+    ) {
+        match what {
+            participant::Write::Event(event) => {
+                let seen = event.authored.author_seq.filter(|_| event.authored.origin == self.me);
+                writes.push(self.placed(*event));
+                writes.extend(seen.map(|upto| Write::OwnSeen { channel: self.number, upto }));
+            }
+            participant::Write::Draft { draft } => {
+                let saying = self.saying.take().unwrap_or(Saying { kind: String::new(), data: Value::Null, at: now });
+                let body = draft_of(&saying.kind, &saying.data, saying.at);
+                self.drafts.insert(draft, saying);
+                writes.push(Write::Draft { channel: self.number, draft, body });
+            }
+            participant::Write::Number { draft, author_seq, prev_seen } => {
+                let Some(saying) = self.drafts.remove(&draft) else { return };
+                let own = Authored::sign(
+                    keys,
+                    &Draft {
+                        channel: &self.id,
+                        kind: &saying.kind,
+                        origin: &self.me,
+                        author_seq: Some(author_seq),
+                        at: saying.at,
+                        data: &saying.data,
+                        prev_seen,
+                        attested: None,
+                    },
+                );
+                let body = wire::authored_to_value(&own).to_string();
+                writes.push(Write::Own { channel: self.number, draft, author_seq, id: own.id, body });
+            }
+            participant::Write::Withdraw { after } => {
+                self.placed.retain(|event| event.order.seq <= after);
+                self.news.retain(|event| event.order.seq <= after);
+                self.ready = self.ready.min(after);
+                self.withdrawn = Some(self.withdrawn.map_or(after, |before| before.min(after)));
+                writes.push(Write::Withdrawn { channel: self.number, after, me: self.me.clone() });
+            }
+            participant::Write::Proof(proof) => {
+                writes.push(Write::Proof { channel: self.id.clone(), text: proof_to_value(&proof).to_string() });
+            }
+            participant::Write::Summary => {}
+        }
+    }
+
+    /// An event has its place here.
+    pub(in crate::federation) fn placed(&mut self, event: Event) -> Write {
+        let write = Write::Event {
+            channel: self.number,
+            seq: event.order.seq,
+            id: event.authored.id,
+            author: event.authored.origin.clone(),
+            author_seq: event.authored.author_seq,
+            body: wire::to_value(&event).to_string(),
+        };
+        self.placed.push_back(Arc::new(event));
+        write
+    }
+
+    pub(in crate::federation) fn write(&mut self, number: u64, writes: Vec<Write>, wishes: &mut Vec<Wish>) {
+        self.written = number;
+        let done = Some(Done::Channel { channel: self.number, upto: number });
+        wishes.push(Wish::Write(Batch { writes, done }));
+    }
+
+    pub(in crate::federation) fn shown_upto(&mut self, seq: u64, wishes: &mut Vec<Wish>) {
+        while let Some(event) = self.placed.pop_front_if(|event| event.order.seq <= seq) {
+            self.news.push(event);
+        }
+        self.ready = self.ready.max(seq);
+        wishes.push(Wish::Ready);
+    }
+}

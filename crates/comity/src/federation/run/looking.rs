@@ -1,0 +1,157 @@
+//! What is due by the clock, what comparisons came to, and how things stand.
+
+use super::*;
+
+impl Hall {
+    /// What is due.
+    pub(in crate::federation) async fn look_around(&mut self, now: Now) {
+        let due: Vec<Origin> = self.outboxes.keys().cloned().collect();
+        self.touched.extend(due);
+        let is_time_to_look = now.mono >= self.look_at;
+        if is_time_to_look {
+            self.look_at = now.mono + LOOK_EVERY;
+        }
+        let (mut acting, mut forced, mut comparing) = (Vec::new(), Vec::new(), Vec::new());
+        for room in self.rooms.values_mut() {
+            match &mut room.role {
+                Role::Hub(hub) => {
+                    if room.ask_again.is_some_and(|due| now.mono >= due) {
+                        let waits = hub.unheard().next().is_some();
+                        room.ask_again = waits.then(|| now.mono + ASK_EVERY);
+                        hub.ask_again();
+                        acting.push(room.id.clone());
+                        if waits && now.mono >= room.waits_since + WAIT_MAX {
+                            forced.push(room.id.clone());
+                        }
+                    }
+                    for (member, (due, _)) in &mut room.invites {
+                        if now.mono >= *due {
+                            // Until it is answered.
+                            *due = now.mono + PAUSE_MAX;
+                            self.sender.invite(room.id.clone(), member.clone(), hub.summary().roster.clone());
+                        }
+                    }
+                }
+                Role::Member(member) => {
+                    let is_due = room.fetch_again.is_some_and(|due| now.mono >= due);
+                    let is_member = member.summary().roster.is_member(&self.me);
+                    if is_due || (is_time_to_look && is_member && room.fetch_again.is_none()) {
+                        room.fetch_again = None;
+                        member.look();
+                        acting.push(room.id.clone());
+                    }
+                    if is_time_to_look && is_member {
+                        comparing.push(room.id.clone());
+                    }
+                }
+            }
+        }
+        for channel in comparing {
+            self.compare_in_turn(&channel);
+        }
+        for channel in forced {
+            tracing::warn!(%channel, "goes on in the next term without members that cannot be reached");
+            let _ = self.force(&channel, now).await;
+        }
+        for channel in acting {
+            self.act(&channel, now).await;
+        }
+    }
+
+    /// Compares a line with what the next of its members has.
+    pub(in crate::federation) fn compare_in_turn(&mut self, channel: &ChannelId) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        let hub = channel.hub();
+        let mut others: BTreeSet<&Origin> = room.listed.keys().collect();
+        others.extend(
+            room.roster().standings().map(|(origin, _)| origin).filter(|origin| room.roster().is_member(origin)),
+        );
+        others.insert(hub);
+        others.remove(&self.me);
+        let after = room.compared.as_ref().and_then(|last| others.iter().find(|other| **other > last));
+        let Some(next) = after.or_else(|| others.first()).map(|next| (*next).clone()) else { return };
+        room.compared = Some(next.clone());
+        self.compare(channel, next);
+    }
+
+    pub(in crate::federation) fn compare(&self, channel: &ChannelId, with: Origin) {
+        if let Some(room) = self.rooms.get(channel) {
+            let agreed = room.agreed.get(&with).copied().unwrap_or_default();
+            self.sender.compare(channel.clone(), with, room.ends(), agreed);
+        }
+    }
+
+    /// What a comparison came to.
+    pub(in crate::federation) async fn compared(&mut self, channel: &ChannelId, compared: Compared, now: Now) {
+        let is_hub = compared.with == *channel.hub();
+        if is_hub && !self.hears(channel, compared.at) {
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        if let Some(listed) = compared.listed {
+            room.listed = listed;
+        }
+        match compared.verdict {
+            Some(Verdict::Fits(agreed)) => {
+                room.agreed.insert(compared.with, agreed);
+                if is_hub {
+                    room.with_member(|member| member.handle(participant::Input::Same(agreed)));
+                }
+            }
+            Some(Verdict::Proven(proof)) => {
+                room.with_member(|member| member.handle(participant::Input::Proven(proof)));
+            }
+            // What the hub has counts, and what another has may be what was given up.
+            Some(Verdict::Parted { after, theirs, .. }) if is_hub => {
+                let ends = room.ends();
+                self.sender.read_upto(channel.clone(), ends, after, theirs);
+            }
+            _ => {}
+        }
+        self.act(channel, now).await;
+    }
+
+    pub(in crate::federation) fn sight(&self, channel: &ChannelId, origin: &Origin) -> Option<Sight> {
+        let room = self.rooms.get(channel)?;
+        let (roster, ends) = (room.roster(), room.ends());
+        // A member that sees no more than from its joining on does not see its hub join, nor others before it.
+        let listed = room.listed.get(origin).map(|since| Standing::Joined { since: *since });
+        let hub = (channel.hub() == origin).then_some(Standing::Joined { since: 1 });
+        let standing = roster.standing(origin).or(hub).or(listed)?;
+        let view = match room.view_of(origin) {
+            Some((first, until)) => (first.max(ends.first), until.unwrap_or(ends.last).min(ends.last)),
+            None => (1, 0),
+        };
+        Some(Sight { number: room.number, view, whole: room.ready, standing, roster: roster.clone() })
+    }
+
+    pub(in crate::federation) fn around(&self) -> Around {
+        let view = |room: &Room| RoomView {
+            id: room.id.clone(),
+            number: room.number,
+            is_hub: matches!(room.role, Role::Hub(_)),
+            roster: room.roster().clone(),
+            ready: room.ready,
+            last: room.last(),
+            waiting: room.waiting(),
+            is_caught_up: match &room.role {
+                Role::Hub(hub) => hub.unheard().next().is_none(),
+                Role::Member(member) => member.is_caught_up(),
+            },
+            unheard: match &room.role {
+                Role::Hub(hub) => hub.unheard().cloned().collect(),
+                Role::Member(_) => Vec::new(),
+            },
+            faults: room.faults.iter().cloned().collect(),
+        };
+        Around {
+            rooms: self.rooms.values().map(view).collect(),
+            invitations: self.invitations.iter().map(|(id, kept)| (id.clone(), kept.clone())).collect(),
+            outboxes: self
+                .outboxes
+                .iter()
+                .map(|(origin, outbox)| (origin.clone(), (outbox.len(), outbox.failures())))
+                .collect(),
+        }
+    }
+}
