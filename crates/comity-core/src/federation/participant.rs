@@ -98,8 +98,9 @@ impl State {
     }
 
     /// The first and the last event that another origin may be given of what is here, no last one while it is a member.
-    /// `listed` is the event by which it joined, if the hub lists it as a member: that counts for those whose joining is
-    /// not here. `None`: it may be given none.
+    /// `listed` is the event by which it joined, if the hub lists it as a member, in a list that was asked for since this
+    /// origin joined (an older one may name who was removed meanwhile): that counts for those whose joining is not here.
+    /// `None`: it may be given none.
     pub fn view_of(&self, other: &Origin, listed: Option<u64>) -> Option<(u64, Option<u64>)> {
         let roster = &self.summary.roster;
         match roster.standing(other) {

@@ -58,7 +58,7 @@ impl Site {
                 self.wishes.push(answer(digest));
             }
             Request::Members => {
-                let members = self.members();
+                let members = self.members(from);
                 self.wishes.push(answer(Answer::Members(members)));
             }
             Request::Invite => self.invited(now),

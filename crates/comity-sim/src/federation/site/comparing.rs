@@ -71,15 +71,20 @@ impl Site {
             up.compared = (up.compared + 1) % (MEMBERS + 1);
         }
         let with = up.compared;
-        if with == 0 {
+        // A list from before this site joined may name who was removed before that.
+        let is_member = self.view_of(self.number).is_some_and(|(_, until)| until.is_none());
+        if with == 0 && is_member {
             self.ask(0, Call::Members, Request::Members);
         }
         self.compare(with);
     }
 
-    /// Who is a member, as the hub says it.
-    pub(super) fn members(&self) -> BTreeMap<usize, u64> {
+    /// Who is a member, as the hub tells members.
+    pub(super) fn members(&self, asker: usize) -> BTreeMap<usize, u64> {
         let Some(Up { role: Role::Hub(hub), .. }) = &self.up else { return BTreeMap::new() };
+        if !hub.summary().roster.is_member(&origin_of(asker)) {
+            return BTreeMap::new();
+        }
         let since = |(origin, standing): (&Origin, Standing)| match standing {
             Standing::Joined { since } => Some((number_of(origin), since)),
             _ => None,

@@ -164,7 +164,12 @@ impl Site {
     fn entry(&mut self, what: participant::Write, now: Duration) -> Option<Entry> {
         match what {
             participant::Write::Event(event) => {
-                self.up.as_mut()?.line.insert(event.order.seq, Event::clone(&event));
+                let me = origin_of(self.number);
+                let up = self.up.as_mut()?;
+                up.line.insert(event.order.seq, Event::clone(&event));
+                if event.authored.origin == me && event.authored.kind == Change::Joined.kind() {
+                    up.listed.clear();
+                }
                 Some(Entry::Event(event))
             }
             participant::Write::Draft { draft } => {
