@@ -8,7 +8,7 @@ use super::room::Ends;
 use super::sending::Sender;
 use crate::store::federation::KeptEvent;
 use axum::http::Method;
-use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Verdict};
+use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof, Verdict};
 use comity_core::federation::{ChannelId, Event, EventId, Origin, participant};
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
@@ -168,6 +168,16 @@ impl Sender {
     async fn placed(&self, number: u64, seq: u64) -> Result<Option<Placed>, String> {
         let kept = self.lines().event(number, seq).await.map_err(|error| error.to_string())?;
         Ok(kept.as_ref().and_then(read).map(|event| event.placed()))
+    }
+
+    /// Looks whether the hub signed another event for a place that is taken here.
+    pub(super) fn check(&self, channel: ChannelId, number: u64, theirs: Placed) {
+        let sender = self.clone();
+        self.spawn(async move {
+            let mine = sender.placed(number, theirs.order.seq).await.ok()??;
+            let proof = Proof::of(&channel, &mine, &theirs).ok()?;
+            Some(Told::Proven { channel, proof: Box::new(proof) })
+        });
     }
 
     /// Reads what a line says up to an event, for rules that go back to it.

@@ -6,6 +6,7 @@ use super::room::{Ends, Saying, Taken};
 use super::run::CHANNELS_MAX;
 use super::sending::Sent;
 use crate::store::federation::{Invitation, Role as KeptRole};
+use comity_core::federation::heads::Proof;
 use comity_core::federation::hub::Outcome;
 use comity_core::federation::participant::{self, NotKept};
 use comity_core::federation::roster::{Roster, Standing};
@@ -48,6 +49,8 @@ pub(super) enum Told {
     Compared { channel: ChannelId, compared: Compared },
     /// What a line says up to where the hub goes on without the rest.
     Parted { channel: ChannelId, kept: Box<participant::Summary>, theirs: Box<Order> },
+    /// Two events that a hub signed for one place.
+    Proven { channel: ChannelId, proof: Box<Proof> },
     /// Somebody shows events, and wants to know up to where each line is on disk.
     Ends(oneshot::Sender<Vec<LineEnd>>),
     /// A member gave events.

@@ -5,10 +5,10 @@ mod effects;
 
 use crate::store::federation::{Batch, Done, Role as KeptRole, Write, draft_of, hub_to_text, member_to_text};
 use comity_core::federation::event::{Draft, Order};
-use comity_core::federation::heads::Agreed;
+use comity_core::federation::heads::{Agreed, Placed};
 use comity_core::federation::hub::{self, Outcome};
 use comity_core::federation::participant::{self, Fault, NotKept};
-use comity_core::federation::roster::Roster;
+use comity_core::federation::roster::{Change, Roster};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
 use comity_core::id::Ticket;
 use comity_core::identity::key::KeyPair;
@@ -45,8 +45,10 @@ pub(super) enum Wish {
     Fetch { after: u64 },
     /// Ask a member where its line ends.
     AskHead(Origin),
-    /// Compare the line with the hub's: it goes on in a new term.
+    /// Compare the line with the hub's: it goes on in a new term, or does not follow.
     Compare,
+    /// The hub signed this place, which is taken here: two events in it are proof against it.
+    Check(Placed),
     /// Ask a member for events after this one.
     Recover { member: Origin, after: u64 },
     /// The disk took something not: the channel must be opened anew.
@@ -372,10 +374,6 @@ impl Room {
                 self.perform_member(effects, keys, wishes, now);
             }
         }
-    }
-
-    fn fault(&mut self, fault: &Fault) {
-        self.note_fault(fault.to_string());
     }
 
     /// Remembers that something is wrong, and says so loudly; once.

@@ -211,6 +211,12 @@ impl Hall {
                     self.act(&channel, now).await;
                 }
             }
+            Told::Proven { channel, proof } => {
+                if let Some(room) = self.rooms.get_mut(&channel) {
+                    room.with_member(|member| member.handle(participant::Input::Proven(proof)));
+                    self.act(&channel, now).await;
+                }
+            }
             Told::Ends(reply) => {
                 let end = |room: &mut Room| LineEnd {
                     channel: room.id.clone(),
@@ -288,6 +294,11 @@ impl Hall {
                 }
                 Wish::Fetch { after } => self.sender.fetch(channel.clone(), after),
                 Wish::Compare => self.compare(channel, channel.hub().clone()),
+                Wish::Check(placed) => {
+                    if let Some(room) = self.rooms.get(channel) {
+                        self.sender.check(channel.clone(), room.number, placed);
+                    }
+                }
                 Wish::AskHead(member) => self.sender.ask_head(channel.clone(), member),
                 Wish::Recover { member, after } => self.sender.recover(channel.clone(), member, after),
                 Wish::Broken => {
@@ -383,6 +394,10 @@ impl Hall {
             }
         }
         for (channel, outcomes) in sent.decided {
+            // What a hub decided before it lost its memory counts no more.
+            if sent.at.is_some_and(|at| !self.hears(&channel, at)) {
+                continue;
+            }
             let Some(room) = self.rooms.get_mut(&channel) else { continue };
             room.with_member(|member| member.handle(participant::Input::Decided { outcomes }));
             let decided = match &room.role {

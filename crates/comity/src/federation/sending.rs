@@ -39,6 +39,8 @@ pub(super) struct Sent {
     pub(super) done: Vec<(Stream, u64)>,
     /// What the hub decided about own events.
     pub(super) decided: Vec<(ChannelId, Vec<(u64, Outcome)>)>,
+    /// When the answer was signed.
+    pub(super) at: Option<Timestamp>,
     /// Why it came to nothing, if it did.
     pub(super) failure: Option<Failure>,
     /// Whether the other side wants a pause.
@@ -121,7 +123,7 @@ impl Sender {
             }
         };
         match asked {
-            Ok((answer, _)) => ended(to, &entries, &answer),
+            Ok((answer, at)) => Sent { at: Some(at), ..ended(to, &entries, &answer) },
             // What was judged as a whole is judged so for its first event.
             Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
                 refused(&entries, failure)

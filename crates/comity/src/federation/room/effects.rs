@@ -64,8 +64,7 @@ impl Room {
                 participant::Effect::Ready { seq } => self.shown_upto(seq, wishes),
                 participant::Effect::Outgoing { done, last } => wishes.push(Wish::Outgoing { done, last }),
                 participant::Effect::Fetch { after } => wishes.push(Wish::Fetch { after }),
-                // Whoever signed two events for one place is found out when lines are compared.
-                participant::Effect::Compare(_) => wishes.push(Wish::Compare),
+                participant::Effect::Compare(event) => wishes.push(Wish::Check(event.placed())),
                 participant::Effect::Parted { .. } => wishes.push(Wish::Compare),
                 participant::Effect::Head { ticket, head } => {
                     if let Some(Asker::Hub(reply)) = self.askers.remove(&ticket) {
@@ -73,7 +72,12 @@ impl Room {
                         let _ = reply.send(Some(Ends { last, ..self.ends() }));
                     }
                 }
-                participant::Effect::Fault(fault) => self.fault(&fault),
+                participant::Effect::Fault(fault) => {
+                    if matches!(fault, Fault::Broken { .. }) {
+                        wishes.push(Wish::Compare);
+                    }
+                    self.note_fault(fault.to_string());
+                }
                 participant::Effect::Refused { author_seq, why } => {
                     self.note_fault(format!("event {author_seq} of this origin was refused: {why}"));
                 }
@@ -95,6 +99,10 @@ impl Room {
         match what {
             participant::Write::Event(event) => {
                 let seen = event.authored.author_seq.filter(|_| event.authored.origin == self.me);
+                if seen.is_some() && Change::of(&event.authored) == Ok(Some(Change::Joined)) {
+                    // An older list names who was removed meanwhile.
+                    self.listed.clear();
+                }
                 writes.push(self.placed(*event));
                 writes.extend(seen.map(|upto| Write::OwnSeen { channel: self.number, upto }));
             }
@@ -126,6 +134,7 @@ impl Room {
                 self.placed.retain(|event| event.order.seq <= after);
                 self.news.retain(|event| event.order.seq <= after);
                 self.ready = self.ready.min(after);
+                self.agreed.clear();
                 self.withdrawn = Some(self.withdrawn.map_or(after, |before| before.min(after)));
                 writes.push(Write::Withdrawn { channel: self.number, after, me: self.me.clone() });
             }
