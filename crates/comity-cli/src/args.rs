@@ -8,6 +8,7 @@ mod journal;
 mod manual;
 mod mqtt;
 mod redact;
+mod tools;
 mod topics;
 
 pub(crate) use claims::{Claims, Which};
@@ -17,6 +18,7 @@ pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal, 
 pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
+pub(crate) use tools::{Policy, Tool};
 pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -137,6 +139,21 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Journal,
+    },
+    /// List the tools of this node, and call them
+    ///
+    /// Tools are what the servers offer that the configuration names: MCP servers, HTTP endpoints, commands. Calls of
+    /// this command are the owner's, and the policy does not bind them.
+    Tool {
+        /// What to do.
+        #[command(subcommand)]
+        command: Tool,
+    },
+    /// Show who may call which tool of this node, and try it
+    Policy {
+        /// What to do.
+        #[command(subcommand)]
+        command: Policy,
     },
     /// Take the secrets out of a file, as a node does with all that it says, or say which there are
     ///

@@ -7,6 +7,7 @@ pub mod files;
 mod journal;
 mod lines;
 mod query;
+mod tools;
 
 pub use comity_core::wire::control;
 pub use error::Error;

@@ -15,6 +15,7 @@ mod journal;
 mod manual;
 mod mcp;
 mod peers;
+mod policy;
 mod progress;
 mod questions;
 mod receive;
@@ -23,6 +24,7 @@ mod send;
 mod send_file;
 mod settings;
 mod status;
+mod tool;
 mod topic;
 mod trust;
 mod up;
@@ -73,6 +75,8 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Project { command } => topic::project(client, command, page).await,
         Command::Room(wanted) => topic::room(client, wanted, page).await,
         Command::Claims { command } => claims::run(client, command, page).await,
+        Command::Tool { command } => tool::run(client, command, page).await,
+        Command::Policy { command } => policy::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,

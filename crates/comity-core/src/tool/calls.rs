@@ -2,6 +2,9 @@
 //! that comes again joins the one that runs, or is given its answer. See "Calls" in `protocols/federation.md`.
 
 use super::Caller;
+use crate::identity::canonical;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,6 +19,11 @@ const CALLS_MAX: usize = 16 * 1024;
 
 /// Most bytes of answers remembered in all. Beyond it the oldest answers go; that their calls were run stays.
 const ANSWERS_MAX: usize = 64 * 1024 * 1024;
+
+/// What tells two calls apart that have one id: SHA-256 over the canonical JSON of server, tool and arguments.
+pub fn call_digest(server: &str, tool: &str, params: &Value) -> [u8; 32] {
+    Sha256::digest(canonical::to_vec(&json!({"params": params, "server": server, "tool": tool}))).into()
+}
 
 /// What is to be done with a call that came.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,7 +41,7 @@ pub struct Limit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLimit {
     /// It says nothing of its argument.
-    #[error("it limits nothing: one of const, one_of, pattern, min, max, max_length, prefix is wanted")]
+    #[error("it limits nothing: one of one_of, pattern, min, max, max_length, prefix is wanted")]
     Empty,
     /// Its pattern is none, or too large.
     #[error("its pattern cannot be used: {0}")]

@@ -11,7 +11,7 @@ mod shown;
 
 pub use approval::{Approvals, Standing};
 pub use caller::{Caller, NotACaller, Who};
-pub use calls::{Begun, Calls};
+pub use calls::{Begun, Calls, call_digest};
 pub use limit::{BadLimit, Limit, Limits};
 pub use name::{BadServerName, BadToolName, local_name, server_name, tool_name};
 pub use policy::{Decision, Denied, Effect, Policy, RULES_MAX, Rule};

@@ -7,6 +7,7 @@ mod journal;
 mod message;
 mod named;
 mod node;
+mod tool;
 mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
@@ -16,7 +17,7 @@ pub use named::{Name, Named};
 pub use node::{
     KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
 };
-
+pub use tool::{LeftOut, Policy, PolicyRule, PolicyTest, PolicyVerdict, Tool, ToolCall, ToolServer, ToolStep, Tools};
 pub use topic::{OwnRole, Publish, Role, Topic, Topics};
 
 use crate::envelope::Kind;
@@ -114,6 +115,16 @@ pub mod path {
     pub const JOURNALS: &str = "/control/journals";
     /// `GET ?author=`: a stream of [`super::Followed`], as it goes on; of one, or of all.
     pub const JOURNAL_CHANGES: &str = "/control/journals/changes";
+    /// `GET`: the tool servers and their tools, [`super::Tools`].
+    pub const TOOLS: &str = "/control/tools";
+    /// `GET`: a stream of [`super::Tools`]: as they are, and again whenever they have changed.
+    pub const TOOL_CHANGES: &str = "/control/tools/changes";
+    /// `POST` [`super::ToolCall`]: a stream of [`super::ToolStep`].
+    pub const TOOL_CALLS: &str = "/control/tools/calls";
+    /// `GET`: who may call which tool, a [`super::Policy`].
+    pub const POLICY: &str = "/control/policy";
+    /// `POST` [`super::PolicyTest`]: [`super::PolicyVerdict`].
+    pub const POLICY_TESTS: &str = "/control/policy/tests";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.

@@ -14,6 +14,7 @@ mod open;
 mod read;
 mod streams;
 pub(crate) mod target;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use super::session::Sessions;
 use crate::link::{Links, Server};
 use crate::network::{Follow, Topics};
 use crate::store::journal::Journal;
+use crate::tool::Tools;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -66,6 +68,8 @@ pub(crate) struct Surroundings {
     pub(crate) journal: Option<Journal>,
     /// The journals that it follows.
     pub(crate) follow: Option<Follow>,
+    /// Its tools.
+    pub(crate) tools: Option<Tools>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -99,6 +103,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::CLAIM_STEPS, post(claims::step))
         .route(path::CLAIM_CHANGES, get(claims::changes))
         .merge(journal::routes())
+        .merge(tools::routes())
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

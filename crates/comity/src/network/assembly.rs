@@ -20,6 +20,7 @@ use crate::observe::Counters;
 use crate::redaction::Redaction;
 use crate::store::journal::{Journal, Limits};
 use crate::store::{GROUP_MAX, Store};
+use crate::tool::{self, Tools};
 use comity_core::node::{self, Answer, Ask, Input, Node, Record, SourceHealth};
 use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
@@ -50,6 +51,7 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     mdns: Option<Mdns>,
     brokers: Option<Brokers>,
+    tools: Tools,
     pub(super) links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -78,8 +80,11 @@ impl Running {
         let leave = handle.ask(Ask::Leave { reason: reason.to_owned() });
         let _ = tokio::join!(timeout(END_TIME, leave), timeout(END_TIME, farewell));
         let rest = async {
-            handle.end().await;
-            self.links.ended().await;
+            let ended = async {
+                handle.end().await;
+                self.links.ended().await;
+            };
+            tokio::join!(ended, self.tools.end());
             for task in self.doors.into_iter().chain([self.driver, self.store]) {
                 // Err: the task panicked, and the log says where.
                 let _ = task.await;
@@ -234,9 +239,18 @@ pub(super) async fn assemble(
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
     let (journaled, following) = (journal.clone(), follow.clone());
-    let surroundings = control::Around { links: &links, topics: topics.clone(), journal: journaled, follow: following };
+    let (unopened, tools) = (stop.clone().drop_guard(), tools(&config, &scribe, &stop));
+    let surroundings = control::Around {
+        links: &links,
+        topics: topics.clone(),
+        journal: journaled,
+        follow: following,
+        tools: tools.clone(),
+    };
     let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
+    // From here on nothing fails.
+    unopened.disarm();
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
@@ -266,9 +280,15 @@ pub(super) async fn assemble(
         discovery,
         topics,
         journal,
-        running: Mutex::new(Some(Running { mdns, brokers, links, store, driver, doors, _home: home })),
+        running: Mutex::new(Some(Running { mdns, brokers, tools, links, store, driver, doors, _home: home })),
         handle,
     })))
+}
+
+/// Starts the tool servers, which end with the node.
+fn tools(config: &Config, scribe: &Scribe, stop: &CancellationToken) -> Tools {
+    let around = tool::Around { scribe: Some(scribe.clone()), stop: stop.child_token() };
+    Tools::start(config.tools.clone(), config.policy.policy(), around)
 }
 
 /// Writes records until nobody has any more; then everything is on the disk, and the data directory is let go.
