@@ -8,6 +8,7 @@ mod journal;
 mod manual;
 mod mqtt;
 mod redact;
+mod settings;
 mod tools;
 mod topics;
 
@@ -18,13 +19,13 @@ pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal, 
 pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
+pub(crate) use settings::{Attention, Subscribe, Unsubscribe};
 pub(crate) use tools::{Policy, Tool};
 pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use comity_core::envelope::{Kind, Priority};
-use comity_core::inbox::Mode;
 use comity_core::wire::control::Name;
 use comity_core::wire::gossip;
 use std::path::PathBuf;
@@ -369,32 +370,6 @@ pub(crate) struct Answer {
     /// How many programs may run at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: u16,
-}
-
-/// Arguments of `comity attention`.
-#[derive(Debug, Args)]
-pub(crate) struct Attention {
-    /// realtime: everything at once; focused: normal messages wait in the inbox, background ones are counted;
-    /// minimal: only critical ones come through
-    #[arg(value_parser = named::<Mode>)]
-    pub(crate) mode: Option<Mode>,
-}
-
-/// Arguments of `comity subscribe`.
-#[derive(Debug, Args)]
-pub(crate) struct Subscribe {
-    /// The channel, as in `custom:builds`
-    pub(crate) channel: String,
-    /// Without its background messages
-    #[arg(long)]
-    pub(crate) quiet: bool,
-}
-
-/// Arguments of `comity unsubscribe`.
-#[derive(Debug, Args)]
-pub(crate) struct Unsubscribe {
-    /// The channel; messages to this node alone come nevertheless, whatever channel they name
-    pub(crate) channel: String,
 }
 
 /// Arguments of `comity status`.

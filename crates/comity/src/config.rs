@@ -8,10 +8,13 @@ mod ice_server;
 mod layers;
 mod mqtt;
 mod peer_address;
+mod policy;
 mod reading;
 #[cfg(test)]
 mod tests;
 mod told;
+#[cfg(test)]
+mod tool_tests;
 mod tools;
 mod written;
 
@@ -21,7 +24,8 @@ pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
 pub use mqtt::{BadBroker, Broker, BrokerUrl, Login, Mqtt, Transport, USUAL_BROKER};
 pub use peer_address::{NotAPeerAddress, PeerAddress};
-pub use tools::{Around, Command, Document as ToolDocument, Endpoint, Hidden, PolicyRules, ToolKind, ToolServer};
+pub use policy::PolicyRules;
+pub use tools::{Around, Command, Document as ToolDocument, Endpoint, Hidden, ToolKind, ToolServer};
 pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
@@ -369,7 +373,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             filter: written.log.filter,
         },
         tools: tools::servers(layers)?,
-        policy: tools::policy(layers)?,
+        policy: policy::policy(layers)?,
     })
 }
 

@@ -31,5 +31,6 @@ mod relays;
 mod rpc;
 mod shown;
 mod talk;
+mod tools;
 mod topic_liars;
 mod traces;

@@ -1,15 +1,15 @@
-//! Tool servers and the policy, which are written as tables of their own and not as keys: `[tools.NAME]` and
-//! `[[policy]]`. What each field means stands in `tools.toml`, which is part of the example file.
+//! Tool servers, which are written as tables of their own and not as keys: `[tools.NAME]`. What each field means stands
+//! in `tools.toml`, which is part of the example file.
 
 use super::ConfigError;
 use super::Origin;
 use super::layers::Layers;
 use super::reading::Reading;
 use crate::tool::Plan;
-use comity_core::tool::{self, BadLimit, Effect, Limit, Limits, RULES_MAX, Rule, Who};
+use comity_core::tool;
 use figment::value::Value as Written;
-use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -147,18 +147,6 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// The rules of the policy as they are written. They were tried: they are good.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PolicyRules(Vec<RuleKeys>);
-
-impl PolicyRules {
-    /// The policy that is meant.
-    pub fn policy(&self) -> tool::Policy {
-        // Err: not here, since each was tried when it was read.
-        tool::Policy::new(self.0.iter().filter_map(|rule| rule.meant().ok()).collect())
-    }
-}
-
 /// `[tools.NAME]` as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -189,31 +177,6 @@ struct CommandKeys {
     input: Option<Value>,
     output: Option<Value>,
     stdin: bool,
-}
-
-/// `[[policy]]` as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RuleKeys {
-    origin: Option<String>,
-    client: Option<String>,
-    server: Option<String>,
-    tool: Option<String>,
-    effect: Option<String>,
-    arguments: BTreeMap<String, LimitKeys>,
-}
-
-/// One limit as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LimitKeys {
-    one_of: Option<Vec<Value>>,
-    pattern: Option<String>,
-    min: Option<Number>,
-    max: Option<Number>,
-    max_length: Option<usize>,
-    prefix: Option<Value>,
-    optional: bool,
 }
 
 /// The tool servers that are written, in the order of their names.
@@ -260,7 +223,7 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn wrong(&self, key: &str, problem: impl Into<String>) -> ConfigError {
-        self.reading.wrong(&format!("{}.{key}", self.place), problem)
+        self.reading.wrong_in(self.place, &format!("{}.{key}", self.place), problem)
     }
 
     fn kind(&self) -> Result<ToolKind, ConfigError> {
@@ -432,90 +395,12 @@ impl Server<'_> {
     }
 }
 
-/// The rules that are written, each of which was tried.
-pub(super) fn policy(layers: &Layers) -> Result<PolicyRules, ConfigError> {
-    let reading = Reading { layers };
-    let wanted = || reading.wrong("policy", format!("at most {RULES_MAX} tables are wanted: [[policy]]"));
-    let rules = match layers.table("policy") {
-        None => return Ok(PolicyRules::default()),
-        Some(Written::Array(_, rules)) if rules.len() <= RULES_MAX => rules,
-        Some(_) => return Err(wanted()),
-    };
-    let rule = |(index, table): (usize, &Written)| {
-        let place = format!("policy[{}]", index + 1);
-        let rule: RuleKeys = read(&reading, &place, table)?;
-        let wrong = |(key, problem): (String, String)| reading.wrong_in("policy", &format!("{place}.{key}"), problem);
-        rule.meant().map_err(wrong)?;
-        Ok(rule)
-    };
-    rules.iter().enumerate().map(rule).collect::<Result<_, _>>().map(PolicyRules)
-}
-
-impl RuleKeys {
-    /// The rule that is meant; else the key, and what is wrong with it.
-    fn meant(&self) -> Result<Rule, (String, String)> {
-        let wrong = |key: &str, problem: &str| (key.to_owned(), problem.to_owned());
-        let text = match (&self.origin, &self.client) {
-            (Some(origin), None) => origin.clone(),
-            (None, Some(client)) => format!("client:{client}"),
-            _ => return Err(wrong("origin", "either `origin` or `client` says whom the rule means")),
-        };
-        let who: Who = text.parse().map_err(|bad: tool::NotACaller| wrong("origin", &bad.to_string()))?;
-        let named = |key: &str, value: &Option<String>, is_name: &dyn Fn(&str) -> bool| match value.as_deref() {
-            Some("*") => Ok(None),
-            Some(name) if is_name(name) => Ok(Some(name.to_owned())),
-            _ => Err(wrong(key, "a name is wanted, or `*`")),
-        };
-        let limits = self.arguments.iter().map(|(argument, limit)| {
-            let limit = limit.meant().map_err(|bad| (format!("arguments.{argument}"), bad.to_string()))?;
-            Ok((argument.clone(), limit))
-        });
-        let limits = limits.collect::<Result<_, (String, String)>>()?;
-        let limits =
-            Limits::new(limits).map_err(|(argument, bad)| (format!("arguments.{argument}"), bad.to_string()))?;
-        let effect = match self.effect.as_deref() {
-            Some("allow") => Effect::Allow(limits),
-            Some("deny") if limits.is_empty() => Effect::Deny,
-            Some("deny") => return Err(wrong("arguments", "a rule that denies has no limits")),
-            _ => return Err(wrong("effect", "allow or deny is wanted")),
-        };
-        Ok(Rule {
-            who,
-            server: named("server", &self.server, &|name| tool::server_name(name).is_ok())?,
-            tool: named("tool", &self.tool, &|name| tool::tool_name(name).is_ok())?,
-            effect,
-        })
-    }
-}
-
-impl LimitKeys {
-    fn meant(&self) -> Result<Limit, BadLimit> {
-        let prefix = match &self.prefix {
-            None => None,
-            Some(Value::String(one)) => Some(vec![one.clone()]),
-            Some(Value::Array(several)) => {
-                let text = |prefix: &Value| match prefix {
-                    Value::String(text) => Ok(text.clone()),
-                    other => Err(BadLimit::Prefix(other.to_string())),
-                };
-                Some(several.iter().map(text).collect::<Result<_, _>>()?)
-            }
-            Some(other) => return Err(BadLimit::Prefix(other.to_string())),
-        };
-        Ok(Limit {
-            one_of: self.one_of.clone(),
-            pattern: self.pattern.as_deref().map(Limit::pattern).transpose()?,
-            min: self.min.as_ref().and_then(Number::as_f64),
-            max: self.max.as_ref().and_then(Number::as_f64),
-            max_length: self.max_length,
-            prefix,
-            optional: self.optional,
-        })
-    }
-}
-
 /// A table by its struct; what is wrong with it is named with its place.
-fn read<'de, T: Deserialize<'de>>(reading: &Reading<'_>, place: &str, table: &Written) -> Result<T, ConfigError> {
+pub(super) fn read<'de, T: Deserialize<'de>>(
+    reading: &Reading<'_>,
+    place: &str,
+    table: &Written,
+) -> Result<T, ConfigError> {
     table.deserialize().map_err(|error: figment::Error| {
         let key = std::iter::once(place).chain(error.path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
         let from = reading.layers.origin(place.split(['.', '[']).next().unwrap_or(place));
@@ -566,4 +451,25 @@ fn list(name: &str, value: &Value, from: &str, origins: &mut Vec<Origin>) {
         }
         _ => {}
     }
+}
+
+/// The fields of each table, as the errors on unknown ones list them.
+#[cfg(test)]
+pub(super) fn fields() -> Vec<(&'static str, Vec<String>)> {
+    fn of<T: for<'de> Deserialize<'de>>(name: &'static str) -> (&'static str, Vec<String>) {
+        let unknown = Written::from(figment::value::Dict::from([(String::new(), Written::from(1))]));
+        let fields = match unknown.deserialize::<T>().map(drop).map_err(|error| error.kind) {
+            Err(figment::error::Kind::UnknownField(_, known)) => {
+                known.iter().map(|known| (*known).to_owned()).collect()
+            }
+            other => panic!("an unknown field is refused: {other:?}"),
+        };
+        (name, fields)
+    }
+    vec![
+        of::<ServerKeys>("tools"),
+        of::<CommandKeys>("commands"),
+        of::<super::policy::RuleKeys>("policy"),
+        of::<super::policy::LimitKeys>("arguments"),
+    ]
 }

@@ -215,12 +215,11 @@ pub(super) async fn assemble(
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, (version, &redaction), clock)?;
     let tls = tls(&me, &config)?;
-    let keep = Limits::keeping(config.journal.keep);
+    let (keep, interfaces) = (Limits::keeping(config.journal.keep), ground::interfaces());
     let journal = scribe::open(home.journal(), me.keys().clone(), keep).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.begin(counters.clone());
     counters.opened(journal.clone());
-    let interfaces = ground::interfaces();
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
         me,
@@ -238,18 +237,10 @@ pub(super) async fn assemble(
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
-    let (journaled, following) = (journal.clone(), follow.clone());
     let (unopened, tools) = (stop.clone().drop_guard(), tools(&config, &scribe, &stop));
-    let surroundings = control::Around {
-        links: &links,
-        topics: topics.clone(),
-        journal: journaled,
-        follow: following,
-        tools: tools.clone(),
-    };
-    let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
+    let around = around(&links, topics.as_ref(), (&journal, &follow, &tools));
+    let control = control::open(&handle, around, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
-    // From here on nothing fails.
     unopened.disarm();
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
@@ -283,6 +274,16 @@ pub(super) async fn assemble(
         running: Mutex::new(Some(Running { mdns, brokers, tools, links, store, driver, doors, _home: home })),
         handle,
     })))
+}
+
+/// What the control door reaches beside the rules.
+fn around<'a>(
+    links: &'a Links,
+    topics: Option<&Topics>,
+    (journal, follow, tools): (&Journal, &Follow, &Tools),
+) -> control::Around<'a> {
+    let (journal, follow, tools) = (journal.clone(), follow.clone(), tools.clone());
+    control::Around { links, topics: topics.cloned(), journal, follow, tools }
 }
 
 /// Starts the tool servers, which end with the node.

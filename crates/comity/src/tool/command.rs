@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(said["content"][0]["text"], "a|b c; $(id) 'd'||");
         let option = run(&plan, json!({"x": "-v", "y": "z"})).await.expect_err("an option");
         assert_eq!((option.code, option.data), ("bad_params", Some(json!({"pointer": "/x"}))));
-        let after = super::Plan::new("t", &command(&["printf", "--", "%s", "{x}"])).expect("a command");
+        let after = Plan::new("t", &command(&["printf", "--", "%s", "{x}"])).expect("a command");
         assert_eq!(run(&after, json!({"x": "-v"})).await.expect("it runs")["content"][0]["text"], "-v");
         let zero = run(&after, json!({"x": "a\0b"})).await.expect_err("a zero byte");
         assert_eq!(zero.code, "bad_params");

@@ -111,6 +111,11 @@ impl Server {
         });
     }
 
+    /// It takes no calls any more, and is being ended.
+    pub(super) fn ends(&self) {
+        self.stand.send_modify(|stand| (stand.running, stand.state) = (None, "starting"));
+    }
+
     /// It is being started again.
     pub(super) fn begins(&self) {
         self.stand.send_modify(|stand| stand.state = "starting");

@@ -87,7 +87,8 @@ async fn run(server: &Arc<Server>, changed: &watch::Sender<u64>, stop: &Cancella
         Some(Err(why)) => why,
         Some(Ok(mut running)) => {
             let why = attend(server, changed, &mut running, stop).await;
-            // No new calls, before those that run are ended.
+            // No new calls, while those that run are ended.
+            server.ends();
             let words = running.end().await;
             if words.is_empty() { why } else { format!("{why}: {words}") }
         }

@@ -122,7 +122,9 @@ impl Document {
         }
         let result = ["200", "201", "2XX"].iter().find_map(|status| described["responses"].get(*status));
         let result = result.map(|result| self.follow(result)).transpose()?;
+        // A reference is followed once, to see whether it is an object's.
         let result = result.and_then(|result| json_schema(&result["content"]));
+        let result = result.map(|schema| self.follow(schema)).transpose()?;
         let (output, wrapped) = result.map(answer::output_schema).unzip();
         let text = |field: &str| described[field].as_str().unwrap_or_default();
         let said = Said {
