@@ -64,6 +64,8 @@ fn a_server_of_the_typescript_sdk_is_run_called_and_ended_with_the_node() {
     assert_eq!(error(&node, &["js", "echo", "--params", r#"{"said":1}"#]).0, "bad_params");
     assert_eq!(error(&node, &["js", "echo"]).0, "bad_params");
     assert_eq!(error(&node, &["js", "nothing"]).0, "unknown_tool");
+    let figure = |result: &str| node.figure(&format!("comity_tools_calls_total{{result=\"{result}\"}}"));
+    assert_eq!((figure("ok"), figure("bad_params"), figure("unknown_tool")), (2.0, 2.0, 1.0));
     // Its list changes while it runs, and is read again.
     called(&node, &["js", "grow"]);
     listed(&node, "js", |_, tools| tools.iter().any(|tool| tool == "grown"));

@@ -61,7 +61,7 @@ fn what_is_wrong_with_a_tool_server_is_named_with_file_table_and_field() {
     check(&command("argv = [\"x\"]"), "tools.a.commands.t.argv", "`");
     check(&command("command = [\"{x}\"]"), "tools.a.commands.t", "cannot be an argument");
     check(&command("command = [\"x\", \"{y}\"]\ninput = { type = \"object\" }"), "tools.a.commands.t", "no property");
-    check("[tols.a]\nkind = \"mcp\"", "tols", "`tools`");
+    check("[toools.a]\nkind = \"mcp\"", "toools", "`tools`");
 }
 
 #[test]

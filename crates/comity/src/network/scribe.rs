@@ -94,8 +94,14 @@ impl Scribe {
     }
 
     /// Writes that a tool was called, by whom and with what, and how that ended.
-    pub(crate) async fn note_call(&self, data: Value) {
+    pub(crate) async fn note_call(&self, result: &'static str, data: Value) {
+        self.count_call(result);
         self.note(EntryKind::ToolCalled, data).await;
+    }
+
+    /// Counts a call that there is no room to write.
+    pub(crate) fn count_call(&self, result: &'static str) {
+        self.handle.0.counters().tool_called(result);
     }
 
     /// Writes which proven peers come and go, until the node ends.

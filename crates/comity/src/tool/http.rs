@@ -20,6 +20,9 @@ use url::Url;
 /// How long a connection may take to be there.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
+/// How long a document may take to be fetched.
+const FETCH_TIME: Duration = Duration::from_secs(30);
+
 /// Largest head of an answer, bytes.
 const HEAD_MAX: usize = 32 * 1024;
 
@@ -103,6 +106,11 @@ pub(super) async fn body(answer: Response<Incoming>, most: usize) -> Result<Byte
 
 /// Fetches a document.
 pub(super) async fn fetch(url: &Url, most: usize) -> Result<Bytes, String> {
+    let fetched = timeout(FETCH_TIME, fetch_slowly(url, most)).await;
+    fetched.unwrap_or_else(|_| Err(Unanswered::Silent(host_of(url)).to_string()))
+}
+
+async fn fetch_slowly(url: &Url, most: usize) -> Result<Bytes, String> {
     let request = Request::get("/").header(header::ACCEPT, "application/json").body(Full::default());
     let request = request.map_err(|bad| bad.to_string())?;
     let answer = send(url, None, request).await.map_err(|why| why.to_string())?;

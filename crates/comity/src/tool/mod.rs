@@ -213,7 +213,10 @@ impl Tools {
         }
         // Held until the call is journaled: a disk that is slow keeps calls from coming, and not entries in memory.
         let room = self.0.in_flight.clone().try_acquire_owned();
-        let room = room.map_err(|_| CallError::new("busy", "too many calls run at once on this node"))?;
+        let Ok(room) = room else {
+            self.0.scribe.iter().for_each(|scribe| scribe.count_call("busy"));
+            return Err(CallError::new("busy", "too many calls run at once on this node"));
+        };
         if let Err(refused) = self.judge(&call) {
             let (tools, told) = (self.clone(), refused.clone());
             self.0.tasks.spawn(async move {
@@ -331,12 +334,13 @@ impl Tools {
 
     async fn journal(&self, call: &Call, began: Instant, failed: Option<&CallError>) {
         let Some(scribe) = &self.0.scribe else { return };
+        let result = failed.map_or("ok", |error| error.code);
         let mut data = json!({
             "caller": call.caller.to_string(),
             "server": call.server,
             "tool": call.tool,
             "duration_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "result": failed.map_or("ok", |error| error.code),
+            "result": result,
         });
         if !call.call_id.is_empty() && call.call_id.len() <= CALL_ID_MAX {
             data["call_id"] = call.call_id.as_str().into();
@@ -347,7 +351,7 @@ impl Tools {
         } else {
             data["params_bytes"] = length.into();
         }
-        scribe.note_call(data).await;
+        scribe.note_call(result, data).await;
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls<Ending>> {
