@@ -62,6 +62,13 @@ impl Node {
         Self::alone_in(Place::Here, Folder::new(), name, &[], variables)
     }
 
+    /// A node on loopback with this configuration file.
+    pub fn configured(name: &str, config: &str) -> Self {
+        let folder = Folder::new();
+        std::fs::write(folder.path().join("comity.toml"), config).expect("the folder is new");
+        Self::alone_in(Place::Here, folder, name, &[], &[])
+    }
+
     /// A node on loopback that the system allows so many files and sockets.
     pub fn with_files(name: &str, files: u32) -> Self {
         Self::alone_in(Place::Files(files), Folder::new(), name, &[], &[])

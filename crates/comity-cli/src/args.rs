@@ -10,6 +10,8 @@ mod manual;
 mod mqtt;
 mod redact;
 mod send;
+mod settings;
+mod tools;
 mod topics;
 
 pub(crate) use channel::{ChannelCommand, Federation, Log as ChannelLog, VerifyChannel};
@@ -21,11 +23,12 @@ pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
 pub(crate) use send::{OneOf, Send, one_of};
+pub(crate) use settings::{Attention, Subscribe, Unsubscribe};
+pub(crate) use tools::{Policy, Tool};
 pub(crate) use topics::{Project, Role, Room, Topic};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use comity_core::inbox::Mode;
 use comity_core::wire::control::Name;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -156,6 +159,21 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         command: Journal,
+    },
+    /// List the tools of this node, and call them
+    ///
+    /// Tools are what the servers offer that the configuration names: MCP servers, HTTP endpoints, commands. Calls of
+    /// this command are the owner's, and the policy does not bind them.
+    Tool {
+        /// What to do.
+        #[command(subcommand)]
+        command: Tool,
+    },
+    /// Show who may call which tool of this node, and try it
+    Policy {
+        /// What to do.
+        #[command(subcommand)]
+        command: Policy,
     },
     /// Take the secrets out of a file, as a node does with all that it says, or say which there are
     ///
@@ -317,32 +335,6 @@ pub(crate) struct Answer {
     /// How many programs may run at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: u16,
-}
-
-/// Arguments of `comity attention`.
-#[derive(Debug, Args)]
-pub(crate) struct Attention {
-    /// realtime: everything at once; focused: normal messages wait in the inbox, background ones are counted;
-    /// minimal: only critical ones come through
-    #[arg(value_parser = named::<Mode>)]
-    pub(crate) mode: Option<Mode>,
-}
-
-/// Arguments of `comity subscribe`.
-#[derive(Debug, Args)]
-pub(crate) struct Subscribe {
-    /// The channel, as in `custom:builds`
-    pub(crate) channel: String,
-    /// Without its background messages
-    #[arg(long)]
-    pub(crate) quiet: bool,
-}
-
-/// Arguments of `comity unsubscribe`.
-#[derive(Debug, Args)]
-pub(crate) struct Unsubscribe {
-    /// The channel; messages to this node alone come nevertheless, whatever channel they name
-    pub(crate) channel: String,
 }
 
 /// Arguments of `comity status`.

@@ -89,6 +89,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         "unknown_peer" => "`comity peers` lists whom this node knows",
         "unknown_channel" => "`comity status` lists the channels; `comity subscribe` adds one",
         "unknown_task" => "`comity claims list` lists the tasks that this node knows",
+        "unknown_tool" => "`comity tool list` lists the tools of this node",
         "ambiguous_task" => "--of names its announcer",
         "rate_limited" => "wait a moment and try again",
         "no_answerer" | "timed_out" => "the peer may have nobody who answers: there, `comity answer --exec CMD` does",

@@ -56,7 +56,20 @@ pub(crate) async fn delete<T: DeserializeOwned>(
 
 /// Opens a stream within that time; its body goes on until one side ends it.
 pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Result<Incoming, Error> {
-    let request = request(Method::GET, path, Bytes::new())?;
+    opened(client, request(Method::GET, path, Bytes::new())?, within).await
+}
+
+/// The same, of what is posted.
+pub(crate) async fn open_with(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    within: Duration,
+) -> Result<Incoming, Error> {
+    opened(client, request(Method::POST, path, json(body)?)?, within).await
+}
+
+async fn opened(client: &Client, request: Request<Full<Bytes>>, within: Duration) -> Result<Incoming, Error> {
     let answered = async { accepted(send(client, request).await?).await.map(Response::into_body) };
     tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
 }

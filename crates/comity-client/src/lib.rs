@@ -8,6 +8,7 @@ pub mod files;
 mod journal;
 mod lines;
 mod query;
+mod tools;
 
 pub use comity_core::wire::control;
 pub use error::Error;

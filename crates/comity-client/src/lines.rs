@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
-/// Longest line that is read, bytes: a message of the largest payload, escaped, fits twice.
-const LINE_MAX: usize = 4 * 1024 * 1024;
+/// Longest line that is read, bytes: the largest result of a tool, and what stands around it.
+const LINE_MAX: usize = 17 * 1024 * 1024;
 
 /// A stream of values from the node; dropping it ends it.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ pub mod seen;
 pub mod throttle;
 pub mod time;
 mod timers;
+pub mod tool;
 pub mod topic;
 pub mod transfer;
 pub mod wire;

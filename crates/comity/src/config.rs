@@ -9,10 +9,14 @@ mod ice_server;
 mod layers;
 mod mqtt;
 mod peer_address;
+mod policy;
 mod reading;
 #[cfg(test)]
 mod tests;
 mod told;
+#[cfg(test)]
+mod tool_tests;
+mod tools;
 mod written;
 
 pub use example::example;
@@ -22,6 +26,8 @@ pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
 pub use mqtt::{BadBroker, Broker, BrokerUrl, Login, Mqtt, Transport, USUAL_BROKER};
 pub use peer_address::{NotAPeerAddress, PeerAddress};
+pub use policy::PolicyRules;
+pub use tools::{Around, Command, Document as ToolDocument, Endpoint, Hidden, ToolKind, ToolServer};
 pub use written::{KEYS, Key, Shape};
 
 use comity_core::id::NodeId;
@@ -101,6 +107,10 @@ pub struct Config {
     pub otlp: Option<Otlp>,
     /// What is written to standard error.
     pub log: Log,
+    /// The tool servers, by their names.
+    pub tools: Vec<ToolServer>,
+    /// Who may call which tool.
+    pub policy: PolicyRules,
 }
 
 /// The network door.
@@ -267,8 +277,8 @@ pub enum LogFormat {
 /// A value and where it came from, for `config show --origin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The key, as in `http.port`.
-    pub key: &'static str,
+    /// The key, as in `http.port`; of a tool server or a rule, where it stands, as in `tools.files.kind`.
+    pub key: String,
     /// The value as TOML; `unset` when there is none, `(hidden)` when it is a secret.
     pub value: String,
     /// `default`, a file, a variable or a flag.
@@ -367,6 +377,8 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
             },
             filter: written.log.filter,
         },
+        tools: tools::servers(layers)?,
+        policy: policy::policy(layers)?,
     })
 }
 
@@ -379,9 +391,9 @@ fn origins(layers: &Layers, written: &Document) -> Vec<Origin> {
             Some(_) if key.secret => "(hidden)".to_owned(),
             Some(value) => value.to_string(),
         };
-        Origin { key: key.path, value, from: layers.origin(key.path) }
+        Origin { key: key.path.to_owned(), value, from: layers.origin(key.path) }
     };
-    KEYS.iter().map(origin).collect()
+    KEYS.iter().map(origin).chain(tools::origins(layers)).collect()
 }
 
 /// Why the configuration cannot be used. The node does not start.

@@ -20,6 +20,7 @@ pub mod redaction;
 #[cfg(test)]
 mod scratch;
 pub(crate) mod store;
+pub(crate) mod tool;
 
 /// What is said on topics, and by whom it may be.
 pub mod gossip {

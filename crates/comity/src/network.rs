@@ -12,6 +12,7 @@ mod feed;
 mod follow;
 mod ground;
 mod message;
+mod parts;
 mod receive;
 mod said;
 mod scribe;
@@ -27,6 +28,7 @@ pub(crate) use follow::{Follow, FollowError};
 pub use message::Message;
 pub use receive::{Messages, PeerChange, PeerChanges};
 pub use said::{Bug, LlmEndpoint, LlmUsage, Status, Suggestion};
+pub(crate) use scribe::Scribe;
 pub use send::Sent;
 pub use topics::{Handling, OwnRole, Said, TopicError, Topics};
 

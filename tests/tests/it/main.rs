@@ -32,5 +32,6 @@ mod relays;
 mod rpc;
 mod shown;
 mod talk;
+mod tools;
 mod topic_liars;
 mod traces;

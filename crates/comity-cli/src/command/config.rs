@@ -37,7 +37,7 @@ pub(crate) async fn run(everywhere: &Everywhere, command: ConfigCommand, page: &
 
 /// A value and its origin, as it goes through the control door.
 fn setting(origin: Origin) -> Setting {
-    Setting { key: origin.key.to_owned(), value: origin.value, origin: origin.from }
+    Setting { key: origin.key, value: origin.value, origin: origin.from }
 }
 
 /// Reads the configuration; what is wrong with it is the caller's to mend.

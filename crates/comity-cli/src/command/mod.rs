@@ -16,6 +16,7 @@ mod journal;
 mod manual;
 mod mcp;
 mod peers;
+mod policy;
 mod progress;
 mod questions;
 mod receive;
@@ -24,6 +25,7 @@ mod send;
 mod send_file;
 mod settings;
 mod status;
+mod tool;
 mod topic;
 mod trust;
 mod up;
@@ -76,6 +78,8 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Room(wanted) => topic::room(client, wanted, page).await,
         Command::Claims { command } => claims::run(client, command, page).await,
         Command::Federation { command } => channel::federation(client, command, page).await,
+        Command::Tool { command } => tool::run(client, command, page).await,
+        Command::Policy { command } => policy::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
         Command::Watch(wanted) => watch::run(client, wanted, page).await,

@@ -48,6 +48,8 @@ pub enum EntryKind {
     PeerLeft,
     /// Nodes agreed.
     ConsensusReached,
+    /// Somebody called a tool of this node, or tried to.
+    ToolCalled,
 }
 
 /// A text that is no type of entry, or no type of message.
@@ -57,7 +59,7 @@ pub struct NoSuchKind;
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TaskAnnounced,
         Self::TaskClaimed,
         Self::TaskProgress,
@@ -72,6 +74,7 @@ impl EntryKind {
         Self::PeerJoined,
         Self::PeerLeft,
         Self::ConsensusReached,
+        Self::ToolCalled,
     ];
 
     /// The text of `type`.
@@ -91,6 +94,7 @@ impl EntryKind {
             Self::PeerJoined => "peer_joined",
             Self::PeerLeft => "peer_left",
             Self::ConsensusReached => "consensus_reached",
+            Self::ToolCalled => "tool_called",
         }
     }
 

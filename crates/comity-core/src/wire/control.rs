@@ -8,6 +8,7 @@ mod journal;
 mod message;
 mod named;
 mod node;
+mod tool;
 mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
@@ -21,7 +22,7 @@ pub use named::{Name, Named};
 pub use node::{
     KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
 };
-
+pub use tool::{LeftOut, Policy, PolicyRule, PolicyTest, PolicyVerdict, Tool, ToolCall, ToolServer, ToolStep, Tools};
 pub use topic::{OwnRole, Publish, Role, Topic, Topics};
 
 use crate::envelope::Kind;
@@ -137,6 +138,17 @@ pub mod path {
     pub const FEDERATION: &str = "/control/federation";
     /// `PUT` [`super::TrustedOrigin`]: pins the key that it shows now, [`super::OtherOrigin`].
     pub const ORIGINS: &str = "/control/federation/origins";
+    /// `GET ?origin=`: the tool servers and their tools, [`super::Tools`]; or the tools that another origin opens to this
+    /// one.
+    pub const TOOLS: &str = "/control/tools";
+    /// `GET`: a stream of [`super::Tools`]: as they are, and again whenever they have changed.
+    pub const TOOL_CHANGES: &str = "/control/tools/changes";
+    /// `POST` [`super::ToolCall`]: a stream of [`super::ToolStep`].
+    pub const TOOL_CALLS: &str = "/control/tools/calls";
+    /// `GET`: who may call which tool, a [`super::Policy`].
+    pub const POLICY: &str = "/control/policy";
+    /// `POST` [`super::PolicyTest`]: [`super::PolicyVerdict`].
+    pub const POLICY_TESTS: &str = "/control/policy/tests";
     /// `GET`: the servers that a page of this door asks for its way to this node, [`super::IceServers`].
     pub const ICE: &str = "/control/ice";
     /// `POST`, only over TCP: an offer of a connection, as at the network door.

@@ -1,6 +1,7 @@
 //! The example configuration file, written from the list of keys: every key with its explanation
 //! and its default, all commented out, so that a copy of it changes nothing.
 
+use super::tools;
 use super::written::{Document, KEYS, Key, SECTIONS};
 use serde_json::Value;
 
@@ -24,6 +25,12 @@ pub fn example() -> String {
             let name = key.path.rsplit('.').next().unwrap_or(key.path);
             out.push_str(&format!("# {name} = {}\n", shown(key, &defaults)));
         }
+    }
+    out.push('\n');
+    // Without a space behind the `#`, as each table is only good as a whole.
+    for line in tools::EXAMPLE.lines() {
+        let is_setting = !line.is_empty() && !line.starts_with('#');
+        out.push_str(&format!("{}{line}\n", if is_setting { "#" } else { "" }));
     }
     out
 }

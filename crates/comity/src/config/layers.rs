@@ -3,6 +3,7 @@
 //! came from.
 
 use super::ConfigError;
+use super::tools::TABLES;
 use super::written::{Document, KEYS, Key, SECTIONS, Shape};
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Tag, Value};
@@ -137,6 +138,11 @@ impl Layers {
         })
     }
 
+    /// A table that is no key, if it is written.
+    pub(super) fn table(&self, name: &str) -> Option<Value> {
+        self.0.find_value(name).ok()
+    }
+
     /// Where the value of a key came from: `default`, a file, a variable or a flag.
     pub(super) fn origin(&self, key: &str) -> String {
         self.0.find_metadata(key).map_or_else(|| "default".to_owned(), place)
@@ -169,6 +175,10 @@ fn file(sources: &Sources) -> Result<Option<&Path>, ConfigError> {
 fn refuse_unknown(table: &Dict, prefix: &str, file: &Path) -> Result<(), ConfigError> {
     for (name, value) in table {
         let path = format!("{prefix}{name}");
+        // These are read by their own structs.
+        if prefix.is_empty() && TABLES.contains(&name.as_str()) {
+            continue;
+        }
         if KEYS.iter().any(|key| key.path == path) {
             continue;
         }
@@ -180,7 +190,9 @@ fn refuse_unknown(table: &Dict, prefix: &str, file: &Path) -> Result<(), ConfigE
             _ => {
                 let sections =
                     SECTIONS.iter().map(|(section, _)| (*section).to_owned()).filter(|_| value.as_dict().is_some());
-                let nearest = nearest(&path, KEYS.iter().map(|key| key.path.to_owned()).chain(sections));
+                let tables = TABLES.iter().map(|table| (*table).to_owned()).filter(|_| prefix.is_empty());
+                let known = KEYS.iter().map(|key| key.path.to_owned());
+                let nearest = nearest(&path, known.chain(sections).chain(tables));
                 return Err(ConfigError::UnknownKey { key: path, from: file.display().to_string(), nearest });
             }
         }
@@ -242,7 +254,7 @@ impl Provider for Setting {
 }
 
 /// The known name with the fewest letters to change.
-fn nearest(wrong: &str, known: impl Iterator<Item = String>) -> String {
+pub(super) fn nearest(wrong: &str, known: impl Iterator<Item = String>) -> String {
     known.min_by_key(|known| distance(wrong, known).min(2 + distance(leaf(wrong), leaf(known)))).unwrap_or_default()
 }
 

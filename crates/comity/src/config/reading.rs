@@ -34,6 +34,11 @@ impl Reading<'_> {
         ConfigError::Wrong { key: key.to_owned(), from: self.layers.origin(key), problem: problem.into() }
     }
 
+    /// The same, of a place that is no key itself but stands in this table.
+    pub(super) fn wrong_in(&self, table: &str, place: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Wrong { key: place.to_owned(), from: self.layers.origin(table), problem: problem.into() }
+    }
+
     pub(super) fn one<T: FromStr>(&self, key: &str, text: &str, wanted: &str) -> Result<T, ConfigError> {
         text.trim().parse().map_err(|_| self.wrong(key, format!("{wanted} is wanted, not {text:?}")))
     }
@@ -313,7 +318,7 @@ impl Reading<'_> {
     }
 
     /// The secret in a file, without the end of its line.
-    fn secret(&self, key: &str, file: String) -> Result<Zeroizing<String>, ConfigError> {
+    pub(super) fn secret(&self, key: &str, file: String) -> Result<Zeroizing<String>, ConfigError> {
         let path = self.path(key, file);
         let text = std::fs::read_to_string(&path).map(Zeroizing::new);
         let text = text.map_err(|failure| self.wrong(key, format!("{}: {failure}", path.display())))?;

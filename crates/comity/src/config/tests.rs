@@ -192,7 +192,7 @@ fn every_line_of_the_example_can_be_uncommented() {
     let text = text.replacen("secret_file = ", "# ", 1);
     let (config, origins) = with_file(&text).expect("the example is valid");
     let others = |key: &str| !["mqtt.password_file", "mqtt.token", "webrtc.secret_file"].contains(&key);
-    let mut said = origins.iter().filter(|origin| others(origin.key));
+    let mut said = origins.iter().filter(|origin| others(&origin.key));
     assert!(said.all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
     let defaults = Config::default();
     assert_eq!((config.limits, config.inbox, config.log), (defaults.limits, defaults.inbox, defaults.log));

@@ -15,6 +15,7 @@ mod open;
 mod read;
 mod streams;
 pub(crate) mod target;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::federation::Federation;
 use crate::link::{Links, Server};
 use crate::network::{Follow, Topics};
 use crate::store::journal::Journal;
+use crate::tool::Tools;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
@@ -70,6 +72,8 @@ pub(crate) struct Surroundings {
     pub(crate) follow: Option<Follow>,
     /// Federation, if this node speaks for an origin.
     pub(crate) federation: Option<Federation>,
+    /// Its tools.
+    pub(crate) tools: Option<Tools>,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -104,6 +108,7 @@ fn routes(desk: Desk) -> Router {
         .route(path::CLAIM_CHANGES, get(claims::changes))
         .merge(journal::routes())
         .merge(federation::routes())
+        .merge(tools::routes())
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

@@ -20,7 +20,7 @@ use comity_core::time::Timestamp;
 use comity_core::wire::federation::authorization::{
     Answer, Authorization, BadAuthorization, ContentHash, HEADER, Request as Signed,
 };
-use comity_core::wire::federation::body::{HeadsWanted, Invite, Membership, path};
+use comity_core::wire::federation::body::{Call, HeadsWanted, Invite, Membership, path};
 use comity_core::wire::federation::well_known;
 use comity_core::wire::strict;
 use serde::Deserialize;
@@ -56,6 +56,8 @@ pub(super) fn router(door: Door, federation: Federation, body_max: usize) -> Rou
         .route(path::MEMBERS, get(members))
         .route(path::DIGEST, get(digest))
         .route(path::HEADS, post(heads))
+        .route(path::CALL, post(call))
+        .route(path::CAPABILITIES, get(capabilities))
         .route(path::HEALTH, get(health))
         .layer(middleware::from_fn_with_state(federation.handle().clone(), problem::redact))
         .layer(middleware::from_fn_with_state((door, federation.clone(), body_max), check));
@@ -290,6 +292,23 @@ async fn invite(
 ) -> Result<Response, Problem> {
     let wanted: Invite = parsed(&body)?;
     Ok(Json(federation.invite(&caller.origin, wanted).await?).into_response())
+}
+
+async fn call(
+    State(federation): State<Federation>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    if caller.at < federation.handle().me().started_at() {
+        let detail = "it was signed before this node started, and may have been run then: sign it again";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, Code::ClockSkew, detail));
+    }
+    let wanted: Call = parsed(&body)?;
+    Ok(Json(federation.called(&caller.origin, wanted).await?).into_response())
+}
+
+async fn capabilities(State(federation): State<Federation>, Extension(caller): Extension<Caller>) -> Response {
+    Json(federation.capabilities(&caller.origin)).into_response()
 }
 
 async fn health(State(federation): State<Federation>) -> Result<Response, Problem> {

@@ -11,7 +11,7 @@
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | | anybody, where `federation.origin` is set | `GET /.well-known/smcp/server` |
-//! | | origins that sign with their key, where `federation.origin` is set | `POST /federation/v1/invite`, `/federation/v1/join`, `/federation/v1/leave`, `/federation/v1/remove`, `/federation/v1/heads`, `PUT /federation/v1/send/{txn_id}`, `GET /federation/v1/channels/{channel}/events`, `/federation/v1/channels/{channel}/members`, `/federation/v1/channels/{channel}/digest`, `/federation/v1/health` |
+//! | | origins that sign with their key, where `federation.origin` is set | `POST /federation/v1/invite`, `/federation/v1/join`, `/federation/v1/leave`, `/federation/v1/remove`, `/federation/v1/heads`, `/federation/v1/call`, `PUT /federation/v1/send/{txn_id}`, `GET /federation/v1/channels/{channel}/events`, `/federation/v1/channels/{channel}/members`, `/federation/v1/channels/{channel}/digest`, `/federation/v1/capabilities`, `/federation/v1/health` |
 //! | metrics | this machine, or whom `metrics.listen` lets in | `GET /metrics`, `/health`, `/health/live`, `/livez`, `/health/ready`, `/readyz`, `/health/checks` |
 //! | control | this user, never the network | `comity_core::wire::control::path` |
 //!

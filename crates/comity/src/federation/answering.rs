@@ -75,7 +75,7 @@ pub(crate) enum NotAnswered {
 }
 
 impl NotAnswered {
-    fn bad(pointer: &str, detail: impl Into<String>) -> Self {
+    pub(super) fn bad(pointer: &str, detail: impl Into<String>) -> Self {
         Self::Bad { pointer: pointer.to_owned(), detail: detail.into() }
     }
 
@@ -100,7 +100,7 @@ impl Federation {
         let document = WellKnown {
             endpoint: config.endpoint.clone(),
             version: well_known::VERSION.to_owned(),
-            components: ["naomi", "vendela"].map(str::to_owned).to_vec(),
+            components: ["paulina", "naomi", "roshumba", "vendela"].map(str::to_owned).to_vec(),
             key: self.0.handle.me().node(),
             rotations: Vec::new(),
             card: Some(self.0.handle.hello().borrow().card.clone()),
@@ -114,7 +114,9 @@ impl Federation {
         let waiting: u64 = around.outboxes.values().map(|(waiting, _)| waiting).sum();
         let is_well = around.rooms.iter().all(|room| room.is_caught_up);
         let status = if is_well { "ok" } else { "degraded" };
-        let components = [("naomi".to_owned(), status.to_owned()), ("vendela".to_owned(), "ok".to_owned())];
+        let tools = if self.0.tools.health().iter().all(|server| server.state == "ready") { "ok" } else { "degraded" };
+        let parts = [("paulina", "ok"), ("naomi", status), ("roshumba", tools), ("vendela", "ok")];
+        let components = parts.map(|(name, state)| (name.to_owned(), state.to_owned()));
         Ok(Health {
             status: status.to_owned(),
             version: self.0.handle.me().about().version.clone(),

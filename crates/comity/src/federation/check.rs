@@ -3,7 +3,7 @@
 
 use super::origins::{Origins, Unknown};
 use crate::driver::Handle;
-use crate::store::federation::{Batch, Write};
+use crate::store::federation::{Batch, Done, Write};
 use comity_core::federation::Origin;
 use comity_core::id::{MessageId, NodeId, PeerId};
 use comity_core::seen::{Seen, Sight};
@@ -13,7 +13,7 @@ use comity_core::wire::federation::authorization::{Authorization, BadAuthorizati
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 /// Nonces that are remembered: each for twice the time that a request counts.
@@ -27,6 +27,9 @@ const OF_CHANNELS: Rate = Rate { per_second: 100, burst: 500 };
 
 /// Origins and addresses whose pace is remembered.
 const SENDERS_MAX: usize = 16_384;
+
+/// How far another's clock may be ahead before its nonces are waited for.
+const AHEAD: Duration = Duration::from_millis(100);
 
 /// Seconds of a minute.
 const SECONDS: u32 = 60;
@@ -190,9 +193,17 @@ impl Checks {
             Budget::Channels => take(&self.of_channels, sender(origin), now)?,
         }
         let writes = vec![Write::Nonce { key: *key, nonce: *nonce, until }];
-        // Err: the node has ended.
-        let _ = self.disk.send(Batch { writes, done: None }).await;
-        Ok(())
+        // What a request changes is written after its nonce. A call changes nothing here: one that was signed before this
+        // node started is not run, so that none of an earlier start runs again; and one that seems to be of later waits
+        // until its nonce is on disk.
+        if *at <= self.handle.now().wall + AHEAD {
+            // Err: the node has ended.
+            let _ = self.disk.send(Batch { writes, done: None }).await;
+            return Ok(());
+        }
+        let (waiter, is_safe) = oneshot::channel();
+        let _ = self.disk.send(Batch { writes, done: Some(Done::Waiter(waiter)) }).await;
+        if is_safe.await.unwrap_or(false) { Ok(()) } else { Err(Refusal::Full) }
     }
 }
 

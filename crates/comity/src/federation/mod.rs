@@ -3,6 +3,7 @@
 //! ([`sending`]), and what others ask comes by `door/federation.rs`. See `protocols/federation.md`.
 
 mod answering;
+mod calling;
 mod check;
 mod client;
 mod comparing;
@@ -28,6 +29,7 @@ use crate::config;
 use crate::driver::Handle;
 use crate::store::StoreError;
 use crate::store::federation::{self as store, Batch, Lines, Writer};
+use crate::tool::Tools;
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::throttle::{Config, Rate, Throttle};
 use contract::Told;
@@ -110,6 +112,7 @@ struct Shared {
     told: mpsc::Sender<Told>,
     news: broadcast::Sender<Arc<Shown>>,
     companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
+    tools: Tools,
     /// Transactions that are under way, with the hash of their bodies. A lock and not a message: it is held for a moment.
     under_way: Mutex<BTreeMap<(Origin, String), [u8; 32]>>,
     /// A lock for the same reason.
@@ -145,7 +148,7 @@ impl Federation {
         config: config::Federation,
         handle: &Handle,
         path: &Path,
-        (own_doors, window): (Vec<SocketAddr>, Duration),
+        ((own_doors, window), tools): ((Vec<SocketAddr>, Duration), Tools),
     ) -> Result<(Self, Running), BadFederation> {
         let (writer, lines, mut restored) = store::open(path, handle.now().wall).await?;
         let mut networks = config.networks.clone();
@@ -199,6 +202,7 @@ impl Federation {
             news,
             companions: shared,
             under_way: Mutex::default(),
+            tools,
             invitations: Mutex::new(Throttle::new(throttle, rand::random())),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());

@@ -5,7 +5,7 @@ use super::brokers::{self, Brokers};
 use super::scribe::{self, Scribe};
 use super::topics::{self, Topics};
 use super::{AppConfig, Follow, Inner, JoinError, Network};
-use super::{follow, ground};
+use super::{follow, ground, parts};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
@@ -13,7 +13,7 @@ use crate::door;
 use crate::door::control;
 use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
-use crate::federation::{self, Federation};
+use crate::federation;
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
@@ -21,6 +21,7 @@ use crate::observe::Counters;
 use crate::redaction::Redaction;
 use crate::store::journal::{Journal, Limits};
 use crate::store::{GROUP_MAX, Store};
+use crate::tool::Tools;
 use comity_core::node::{self, Answer, Ask, Input, Node, Record, SourceHealth};
 use comity_core::peers::{Candidate, Source};
 use comity_core::wire::txt::Txt;
@@ -52,6 +53,7 @@ pub(super) struct Running {
     mdns: Option<Mdns>,
     brokers: Option<Brokers>,
     federating: Option<federation::Running>,
+    tools: Tools,
     pub(super) links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -83,8 +85,11 @@ impl Running {
             if let Some(federating) = self.federating {
                 federating.end().await;
             }
-            handle.end().await;
-            self.links.ended().await;
+            let ended = async {
+                handle.end().await;
+                self.links.ended().await;
+            };
+            tokio::join!(ended, self.tools.end());
             for task in self.doors.into_iter().chain([self.driver, self.store]) {
                 // Err: the task panicked, and the log says where.
                 let _ = task.await;
@@ -215,12 +220,11 @@ pub(super) async fn assemble(
     let embedded = brokers::embedded(&config).await?;
     let me = identity(&home, &config, (version, &redaction), clock)?;
     let tls = tls(&me, &config)?;
-    let keep = Limits::keeping(config.journal.keep);
+    let (keep, interfaces) = (Limits::keeping(config.journal.keep), ground::interfaces());
     let journal = scribe::open(home.journal(), me.keys().clone(), keep).await?;
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.begin(counters.clone());
     counters.opened(journal.clone());
-    let interfaces = ground::interfaces();
     let (fresh, stopping) = (tls.clone().keep_fresh(), stop.clone());
     tokio::spawn(async move { stopping.run_until_cancelled(fresh).await });
     let setup = Setup {
@@ -241,17 +245,13 @@ pub(super) async fn assemble(
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
-    let (journaled, following) = (journal.clone(), follow.clone());
-    let (federation, federating) = federate(&handle, &home, &config, ports_own).await?;
-    let surroundings = control::Around {
-        links: &links,
-        topics: topics.clone(),
-        journal: journaled,
-        follow: following,
-        federation: federation.clone(),
-    };
-    let control = control::open(&handle, surroundings, home.folder(), &config, &origins, control).await;
+    let (unopened, tools) = (stop.clone().drop_guard(), parts::tools(&config, &scribe, &stop));
+    let (federation, federating) = parts::federate(&handle, &home, &config, (ports_own, &tools)).await?;
+    let beside = (&journal, &follow, &tools);
+    let around = parts::around(&links, topics.as_ref(), beside, federation.as_ref());
+    let control = control::open(&handle, around, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
+    unopened.disarm();
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
     let home = Arc::new(home);
@@ -281,22 +281,19 @@ pub(super) async fn assemble(
         discovery,
         topics,
         journal,
-        running: Mutex::new(Some(Running { mdns, brokers, federating, links, store, driver, doors, _home: home })),
+        running: Mutex::new(Some(Running {
+            mdns,
+            brokers,
+            federating,
+            tools,
+            links,
+            store,
+            driver,
+            doors,
+            _home: home,
+        })),
         handle,
     })))
-}
-
-/// Begins to speak for an origin, where this node does.
-async fn federate(
-    handle: &Handle,
-    home: &Home,
-    config: &Config,
-    own_doors: Vec<SocketAddr>,
-) -> Result<(Option<Federation>, Option<federation::Running>), JoinError> {
-    let Some(settings) = config.federation.clone() else { return Ok((None, None)) };
-    let limits = (own_doors, config.limits.clock_skew);
-    let (federation, running) = Federation::start(settings, handle, &home.federation(), limits).await?;
-    Ok((Some(federation), Some(running)))
 }
 
 /// Writes records until nobody has any more; then everything is on the disk, and the data directory is let go.

@@ -1,5 +1,5 @@
-//! What a node writes into its journal: what is said and heard on topics, and which proven peers come and go, without
-//! secrets. How entries are kept and proved is `store/journal/`. See "Journal" in `protocols/pubsub.md`.
+//! What a node writes into its journal: what is said and heard on topics, which proven peers come and go, and who
+//! called which tool, without secrets. How entries are kept and proved is `store/journal/`. See "Journal" in `protocols/pubsub.md`.
 
 use crate::driver::Handle;
 use crate::redaction::labels;
@@ -91,6 +91,17 @@ impl Scribe {
     pub(super) async fn hear(&self, topic: &Topic, words: Words<'_>) {
         let draft = self.draft(topic, words).map_err(NotAppended::from);
         self.write(draft).await;
+    }
+
+    /// Writes that a tool was called, by whom and with what, and how that ended.
+    pub(crate) async fn note_call(&self, result: &'static str, data: Value) {
+        self.count_call(result);
+        self.note(EntryKind::ToolCalled, data).await;
+    }
+
+    /// Counts a call that there is no room to write.
+    pub(crate) fn count_call(&self, result: &'static str) {
+        self.handle.0.counters().tool_called(result);
     }
 
     /// Writes which proven peers come and go, until the node ends.

@@ -73,6 +73,7 @@ struct Seldom {
     records: Counter,
     commit_seconds: Histogram,
     failures: Family<Label, Counter>,
+    calls: Family<Label, Counter>,
     redacted: Family<Labels, Counter>,
     unheeded: Family<Label, Counter>,
     checks: Family<Label, Gauge>,
@@ -166,6 +167,11 @@ impl Counters {
     /// A secret of this severity was taken out of what was said, or of the log.
     pub(crate) fn redacted(&self, place: &'static str, severity: &'static str) {
         self.0.seldom.redacted.get_or_create(&[("place", place), ("severity", severity)]).inc();
+    }
+
+    /// A call of a tool ended so: `ok`, or the code of its error.
+    pub(crate) fn tool_called(&self, result: &'static str) {
+        self.0.seldom.calls.get_or_create(&[("result", result)]).inc();
     }
 
     /// The journal from which figures are read from now on.
@@ -297,6 +303,7 @@ impl Seldom {
             records: Counter::default(),
             commit_seconds: Histogram::new(SECONDS),
             failures: Family::default(),
+            calls: Family::default(),
             redacted: Family::default(),
             unheeded: Family::default(),
             checks: Family::default(),
@@ -319,6 +326,7 @@ impl Seldom {
         registry.register_with_unit("system_store_commit", help, Unit::Seconds, this.commit_seconds.clone());
         let help = "Secrets taken out of what was said or logged";
         registry.register("redaction_findings", help, this.redacted.clone());
+        registry.register("tools_calls", "Calls of tools, by how they ended", this.calls.clone());
         registry.register("errors_failures", "Failures that should not happen", this.failures.clone());
         registry.register("health_check_passing", "Whether a health check passes", this.checks.clone());
         this

@@ -40,9 +40,9 @@ pub mod path {
     /// `GET ?after=&upto=`: [`super::DigestOf`]. Besides the protocol: members that compare their lines ask few digests
     /// instead of many events.
     pub const DIGEST: &str = "/federation/v1/channels/{channel}/digest";
-    /// `POST`: a call of a tool.
+    /// `POST` [`super::Call`]: [`super::Called`].
     pub const CALL: &str = "/federation/v1/call";
-    /// `GET`: the tools that are open to the caller.
+    /// `GET`: the tools that are open to the caller, [`super::Capabilities`].
     pub const CAPABILITIES: &str = "/federation/v1/capabilities";
     /// `GET`: [`super::Health`].
     pub const HEALTH: &str = "/federation/v1/health";
@@ -296,6 +296,79 @@ pub struct ChannelHead {
 pub struct DigestOf {
     /// In hexadecimal.
     pub digest: String,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The caller's own id of it: with the same one it is run once, and answered the same for ten minutes.
+    pub call_id: String,
+    /// The tool server: `<origin>/<tool server>`.
+    pub target: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments, an object.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub params: Value,
+    /// How long it may take, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// What the caller follows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Value>,
+}
+
+/// What came of a call: a result or an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Called {
+    /// The call.
+    pub call_id: String,
+    /// The result, in the form of MCP's `tools/call`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<CallFailed>,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallFailed {
+    /// A stable code: `unknown_tool`, `forbidden`, `bad_params`, `timeout`, `too_large`, `busy`, `cancelled`,
+    /// `server_failed`, `bad_result` or `tool_error`.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+    /// What else there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// The tools that an origin opens to the caller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// By server and name.
+    pub tools: Vec<Capability>,
+}
+
+/// A tool of an origin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capability {
+    /// The tool server: `<origin>/<tool server>`.
+    pub target: String,
+    /// Its name there.
+    pub name: String,
+    /// What it does, as it says.
+    #[serde(default)]
+    pub description: String,
+    /// The JSON schema of its arguments.
+    pub input_schema: Value,
+    /// The JSON schema of its structured result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    /// SHA-256 in hexadecimal of all this but the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// How an origin is.

@@ -3,7 +3,7 @@
 
 use super::denied::{Denied, channel};
 use super::target::{self, Target};
-use super::{Surroundings, checkup};
+use super::{Surroundings, checkup, tools};
 use crate::driver::Handle;
 use crate::network::{OwnRole, Said, TopicError, Topics};
 use crate::observe;
@@ -353,6 +353,9 @@ impl Desk {
         checks.extend(self.surroundings.journal.as_ref().map(|journal| checkup::journal(*journal.disk().borrow())));
         if let Some(follow) = &self.surroundings.follow {
             checks.extend(follow.list().await.iter().filter_map(checkup::followed));
+        }
+        if let Some(all) = &self.surroundings.tools {
+            checks.extend(all.health().iter().map(tools::check));
         }
         control::Checkup { checks }
     }

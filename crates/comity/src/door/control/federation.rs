@@ -53,7 +53,7 @@ pub(super) fn routes() -> Router<Desk> {
 }
 
 impl Desk {
-    fn federation(&self) -> Result<&Federation, Denied> {
+    pub(super) fn federation(&self) -> Result<&Federation, Denied> {
         let off = || {
             let sentence = "this node speaks for no origin: set federation.origin in its configuration";
             Denied::new(StatusCode::CONFLICT, "conflict", sentence)

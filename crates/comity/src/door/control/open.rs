@@ -14,6 +14,7 @@ use crate::link::{self, Limits, Links};
 use crate::network::{Follow, Topics};
 use crate::observe;
 use crate::store::journal::Journal;
+use crate::tool::Tools;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -93,6 +94,8 @@ pub(crate) struct Around<'a> {
     pub(crate) follow: Follow,
     /// Federation, if this node speaks for an origin.
     pub(crate) federation: Option<Federation>,
+    /// Its tools.
+    pub(crate) tools: Tools,
 }
 
 /// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
@@ -121,9 +124,9 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let Around { links, topics, journal, follow, federation } = around;
+    let Around { links, topics, journal, follow, federation, tools } = around;
     let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
-    let (journal, follow) = (Some(journal), Some(follow));
+    let (journal, follow, tools) = (Some(journal), Some(follow), Some(tools));
     let surroundings = Surroundings {
         data_dir,
         settings,
@@ -134,6 +137,7 @@ pub(crate) async fn open(
         journal,
         follow,
         federation,
+        tools,
     };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {
@@ -169,7 +173,7 @@ async fn listen(ports: RangeInclusive<u16>) -> Result<TcpListener, OpenError> {
 }
 
 fn setting(origin: &Origin) -> Setting {
-    Setting { key: origin.key.to_owned(), value: origin.value.clone(), origin: origin.from.clone() }
+    Setting { key: origin.key.clone(), value: origin.value.clone(), origin: origin.from.clone() }
 }
 
 /// What the port offers: the routes to those who are admitted, and the way to be admitted. No web

@@ -1,0 +1,45 @@
+//! Parts of a node beside its rules: the tools that it offers, and the origin that it speaks for.
+
+use super::{Follow, JoinError, Topics};
+use crate::config::Config;
+use crate::door::control;
+use crate::driver::Handle;
+use crate::federation::{Federation, Running};
+use crate::home::Home;
+use crate::link::Links;
+use crate::network::Scribe;
+use crate::store::journal::Journal;
+use crate::tool::{self, Tools};
+use std::net::SocketAddr;
+use tokio_util::sync::CancellationToken;
+
+/// Begins to speak for an origin, where this node does.
+pub(super) async fn federate(
+    handle: &Handle,
+    home: &Home,
+    config: &Config,
+    (own_doors, tools): (Vec<SocketAddr>, &Tools),
+) -> Result<(Option<Federation>, Option<Running>), JoinError> {
+    let Some(settings) = config.federation.clone() else { return Ok((None, None)) };
+    let limits = (own_doors, config.limits.clock_skew);
+    let started = Federation::start(settings, handle, &home.federation(), (limits, tools.clone())).await;
+    let (federation, running) = started?;
+    Ok((Some(federation), Some(running)))
+}
+
+/// What the control door reaches beside the rules.
+pub(super) fn around<'a>(
+    links: &'a Links,
+    topics: Option<&Topics>,
+    (journal, follow, tools): (&Journal, &Follow, &Tools),
+    federation: Option<&Federation>,
+) -> control::Around<'a> {
+    let (journal, follow, tools) = (journal.clone(), follow.clone(), tools.clone());
+    control::Around { links, topics: topics.cloned(), journal, follow, federation: federation.cloned(), tools }
+}
+
+/// Starts the tool servers, which end with the node.
+pub(super) fn tools(config: &Config, scribe: &Scribe, stop: &CancellationToken) -> Tools {
+    let around = tool::Around { scribe: Some(scribe.clone()), stop: stop.child_token() };
+    Tools::start(config.tools.clone(), config.policy.policy(), around)
+}

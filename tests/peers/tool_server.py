@@ -1,0 +1,29 @@
+"""tool_server.py: an MCP server of the official Python SDK on standard input and output, with a structured result."""
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+
+server = MCPServer("sums")
+
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    """Adds two numbers"""
+    return a + b
+
+
+@server.tool()
+async def steps(count: int, context: Context) -> str:
+    """Takes some steps"""
+    for step in range(1, count + 1):
+        await context.report_progress(step, count, f"step {step}")
+    return "arrived"
+
+
+@server.tool()
+def fails() -> str:
+    """Fails"""
+    raise ValueError("it cannot be done")
+
+
+server.run("stdio")
