@@ -155,11 +155,12 @@ fn verifier(file: &Path) -> Command {
 }
 
 /// Says numbers on a channel, one after the other, until it has said so many: what was acknowledged.
-fn says_numbers(node: &Node, name: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
+fn says_numbers(data_dir: &Path, name: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
     let said = |number: u32| format!("{name}-{number}");
     let acknowledged = |number: &u32| {
         let data = json!({ "said": said(*number) }).to_string();
-        node.run(&["send", CHANNEL, &data]).status.success()
+        let mut command = comity_tests::node::comity(&["send", CHANNEL, &data, "--data-dir"]);
+        command.arg(data_dir).output().expect("the program is there").status.success()
     };
     numbers.filter(acknowledged).map(said).collect()
 }
@@ -180,8 +181,9 @@ fn what_was_acknowledged_is_there_once_on_both_sides_whatever_becomes_of_the_hub
     for round in 0..3 {
         let numbers = round * MANY..(round + 1) * MANY;
         std::thread::scope(|scope| {
-            let of_beta = scope.spawn(|| says_numbers(&beta, "beta", numbers.clone()));
-            acknowledged.extend(says_numbers(&alpha, "alpha", numbers.start..numbers.start + MANY / 2));
+            let (at_beta, of_beta) = (beta.data_dir(), numbers.clone());
+            let of_beta = scope.spawn(move || says_numbers(at_beta, "beta", of_beta));
+            acknowledged.extend(says_numbers(alpha.data_dir(), "alpha", numbers.start..numbers.start + MANY / 2));
             alpha.signal("KILL");
             acknowledged.extend(of_beta.join().expect("it says all"));
         });

@@ -245,11 +245,8 @@ impl Federation {
         let bad = |bad: BadProof| rejected(bad.code(), bad.to_string(), bad.may_change());
         let is_line = value.get("hub_sig").is_some();
         let channel = value.get("channel").or_else(|| value.get("room")).and_then(Value::as_str);
-        let channel = match channel.map(str::parse::<ChannelId>) {
-            Some(Ok(channel)) => channel,
-            _ => {
-                return rejected("bad_request", "a channel (!<name>:<origin>) is wanted at /channel".to_owned(), false);
-            }
+        let Some(Ok(channel)) = channel.map(str::parse::<ChannelId>) else {
+            return rejected("bad_request", "a channel (!<name>:<origin>) is wanted at /channel".to_owned(), false);
         };
         if is_line && channel.hub() == from {
             return match self.0.sender.proof.event(&channel, value).await {
@@ -298,11 +295,8 @@ impl Federation {
         let authored = events.iter().map(|(_, authored, _)| authored.clone()).collect();
         let (from, named) = (from.clone(), channel.clone());
         let outcomes = self.ask(|reply| Told::Submitted { from, channel: named, events: authored, reply }).await;
-        let outcomes: Vec<Outcome> = match outcomes {
-            Some(outcomes) => outcomes,
-            // Nobody answers for a channel that there is not.
-            None => Vec::new(),
-        };
+        // Nobody answers for a channel that there is not.
+        let outcomes: Vec<Outcome> = outcomes.unwrap_or_default();
         for (at, (place, authored, id)) in events.into_iter().enumerate() {
             let rejected = match outcomes.get(at) {
                 Some(outcome) => Rejected::of(&authored.id, *outcome),

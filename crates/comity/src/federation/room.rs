@@ -87,7 +87,7 @@ pub(super) struct Taken {
 /// The rules.
 #[derive(Debug)]
 pub(super) enum Role {
-    Hub(hub::State),
+    Hub(Box<hub::State>),
     Member(Box<participant::State>),
 }
 
@@ -176,7 +176,7 @@ impl Room {
     /// The rules of a channel from what is on disk.
     pub(super) fn role_of(kept: KeptRole, (id, me): (&ChannelId, &Origin), config: hub::Config) -> Role {
         match kept {
-            KeptRole::Hub(summary) => Role::Hub(hub::State::restored(config, summary)),
+            KeptRole::Hub(summary) => Role::Hub(Box::new(hub::State::restored(config, summary))),
             KeptRole::Member(summary) => {
                 Role::Member(Box::new(participant::State::restored(id.clone(), me.clone(), summary)))
             }

@@ -217,6 +217,31 @@ impl Hall {
                     self.act(&channel, now).await;
                 }
             }
+            Told::Sent { to, sent } => self.sent(to, sent, now).await,
+            Told::Head { channel, member, head } => self.head(&channel, member, head, now).await,
+            Told::Recovered { channel, member, events } => {
+                if let Some(room) = self.rooms.get_mut(&channel) {
+                    room.with_hub(|hub| hub.handle(hub::Input::Recovered { member, events }, now));
+                    self.act(&channel, now).await;
+                }
+            }
+            Told::Invitee { channel, member, is_told } => self.invitee(&channel, member, is_told, now),
+            Told::Stored { number, upto, is_safe } => {
+                let Some(channel) = self.by_number.get(&number).cloned() else { return };
+                let mut wishes = Vec::new();
+                if let Some(room) = self.rooms.get_mut(&channel) {
+                    room.stored(upto, is_safe, self.handle.me().keys(), &mut wishes, now);
+                }
+                self.grant(&channel, wishes, now).await;
+            }
+            Told::Reopened { channel, role } => self.reopen(channel, role, now).await,
+            asked => self.asked(asked, now).await,
+        }
+    }
+
+    /// Somebody waits for an answer.
+    async fn asked(&mut self, what: Told, now: Now) {
+        match what {
             Told::Ends(reply) => {
                 let end = |room: &mut Room| LineEnd {
                     channel: room.id.clone(),
@@ -248,25 +273,7 @@ impl Hall {
                 let outcome = self.force(&channel, now).await;
                 let _ = reply.send(outcome);
             }
-            Told::Sent { to, sent } => self.sent(to, sent, now).await,
-            Told::Head { channel, member, head } => self.head(&channel, member, head, now).await,
-            Told::Recovered { channel, member, events } => {
-                if let Some(room) = self.rooms.get_mut(&channel) {
-                    room.with_hub(|hub| hub.handle(hub::Input::Recovered { member, events }, now));
-                    self.act(&channel, now).await;
-                }
-            }
-            Told::Invitee { channel, member, is_told } => self.invitee(&channel, member, is_told, now),
-            Told::Stored { number, upto, is_safe } => {
-                let Some(channel) = self.by_number.get(&number).cloned() else { return };
-                let mut wishes = Vec::new();
-                if let Some(room) = self.rooms.get_mut(&channel) {
-                    room.stored(upto, is_safe, self.handle.me().keys(), &mut wishes, now);
-                }
-                self.grant(&channel, wishes, now).await;
-            }
-            Told::Reopened { channel, role } => self.reopen(channel, role, now).await,
-            Told::End => {}
+            _ => {}
         }
     }
 

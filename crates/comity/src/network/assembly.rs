@@ -13,7 +13,7 @@ use crate::door;
 use crate::door::control;
 use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
-use crate::federation;
+use crate::federation::{self, Federation};
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
 use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
@@ -258,18 +258,12 @@ pub(super) async fn assemble(
     let store = tokio::spawn(write(store, taken, handle.clone(), (journal.clone(), home.clone())));
     let driver = tokio::spawn(driver.run(links.clone(), records));
     follow.resume(followed.as_ref(), heads.as_ref());
-    let reachable = door::Config::from(&config);
-    let names = reachable.names.clone();
-    let router = door::network(handle.clone(), links.clone(), (Some(journal.clone()), federation), reachable);
-    let limits = limits(&config);
-    let speaks = link::Speaks { tls: Some(tls), gossip };
-    let served = link::listen(network, speaks, router, limits, counters.clone(), stop.clone());
-    let mut doors = vec![tokio::spawn(served)];
     let mut checks = first_checks(&handle, home.folder().to_owned(), (disk, journal.disk()));
     checks.push(follow.check());
     let (checks, ill) = examine(&handle, &config, checks);
-    let (router, speaks) = (door::metrics(handle.clone(), checks, names), link::Speaks::default());
-    doors.push(tokio::spawn(link::listen(metrics, speaks, router, limits, counters, stop.clone())));
+    let speaks = link::Speaks { tls: Some(tls), gossip };
+    let behind = (links.clone(), Some(journal.clone()), federation);
+    let doors = open_doors((&handle, &config), (network, speaks), metrics, behind, checks);
     tokio::spawn(async move { stop.run_until_cancelled(scribe.watch_peers()).await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
@@ -294,6 +288,25 @@ pub(super) async fn assemble(
         })),
         handle,
     })))
+}
+
+/// Serves the network door and the metrics door until the node ends.
+fn open_doors(
+    (handle, config): (&Handle, &Config),
+    (network, speaks): (Vec<TcpListener>, link::Speaks),
+    metrics: Vec<TcpListener>,
+    (links, journal, federation): (Links, Option<Journal>, Option<Federation>),
+    checks: Checks,
+) -> Vec<JoinHandle<()>> {
+    let reachable = door::Config::from(config);
+    let (names, limits) = (reachable.names.clone(), limits(config));
+    let router = door::network(handle.clone(), links, (journal, federation), reachable);
+    let serve = |listeners, speaks, router| {
+        let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
+        tokio::spawn(link::listen(listeners, speaks, router, limits, counters, stop))
+    };
+    let doors = serve(network, speaks, router);
+    vec![doors, serve(metrics, link::Speaks::default(), door::metrics(handle.clone(), checks, names))]
 }
 
 /// Writes records until nobody has any more; then everything is on the disk, and the data directory is let go.

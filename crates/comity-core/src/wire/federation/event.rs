@@ -441,7 +441,7 @@ mod tests {
         let draft =
             Draft { author_seq: None, attested: Some(&unsigned.id), ..draft(&channel, &origin, &unsigned.data) };
         let authored = Authored::attest(&draft);
-        let order = Order::sign(&hub, (&channel(), authored.id), (1, None), (authored.at, 1));
+        let order = Order::sign(&hub, (&channel, authored.id), (1, None), (authored.at, 1));
         let event = Event { authored, order };
         let value = to_value(&event);
         assert_eq!(read(&value), Ok(event));

@@ -218,21 +218,32 @@ async fn events(
                 Err(RecvError::Lagged(_)) => true,
                 Err(RecvError::Closed) => return,
             };
-            while missed {
-                let Ok(rows) = federation.log(&channel, Some(after), PIECE).await else { return };
-                if rows.is_empty() {
-                    break;
-                }
-                for row in rows {
-                    after = row.seq;
-                    let Ok(value) = strict::parse(row.body.as_bytes()) else { continue };
-                    if out.send(value).await.is_err() {
-                        return;
-                    }
-                }
+            if missed && show_missed(&federation, &channel, &mut after, &out).await.is_none() {
+                return;
             }
         }
     }))
+}
+
+/// Sends what has come since, from the disk; `None` when nobody reads any more.
+async fn show_missed(
+    federation: &Federation,
+    channel: &ChannelId,
+    after: &mut u64,
+    out: &mpsc::Sender<Value>,
+) -> Option<()> {
+    loop {
+        let rows = federation.log(channel, Some(*after), PIECE).await.ok()?;
+        if rows.is_empty() {
+            return Some(());
+        }
+        for row in rows {
+            *after = row.seq;
+            if let Ok(value) = strict::parse(row.body.as_bytes()) {
+                out.send(value).await.ok()?;
+            }
+        }
+    }
 }
 
 /// Which channel.

@@ -12,7 +12,7 @@ impl Hall {
         if self.rooms.contains_key(&channel) {
             return Err(Refused::Exists(channel));
         }
-        let role = Role::Hub(hub::State::new(self.hub_config(&channel)));
+        let role = Role::Hub(Box::new(hub::State::new(self.hub_config(&channel))));
         self.found(&channel, role, now).await?;
         let history = if all_history { History::All } else { History::FromJoining };
         for change in [Change::Created(history), Change::Joined] {

@@ -198,6 +198,15 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
         Write::OwnSeen { channel, upto } => {
             sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?").bind(int(channel)).bind(int(upto))
         }
+        other => return apply_rest(to, other).await,
+    };
+    query.execute(&mut *to).await.map(drop)
+}
+
+/// What is kept besides lines.
+async fn apply_rest(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
+    let int = |number: &u64| database_integer(*number);
+    let query = match write {
         Write::Sent { channel, member, seq } => {
             sqlx::query("INSERT OR REPLACE INTO sent (channel, member, seq) VALUES (?, ?, ?)")
                 .bind(int(channel))
@@ -239,6 +248,7 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
         Write::Proof { channel, text } => {
             sqlx::query("INSERT INTO proof (channel, value) VALUES (?, ?)").bind(channel.to_string()).bind(text)
         }
+        _ => return Ok(()),
     };
     query.execute(&mut *to).await.map(drop)
 }
