@@ -117,7 +117,7 @@ impl Home {
         let (disk, doing) = watch::channel(Disk::Takes);
         tokio::spawn(run_disk(taken, doing, handle.clone()));
         tokio::spawn(driver.run(links.clone(), records));
-        Self { router: network(handle.clone(), links, None, config), handle, disk, tls, stop }
+        Self { router: network(handle.clone(), links, (None, None), config), handle, disk, tls, stop }
     }
 
     /// Sends a request as this caller; a `Host` and a JSON type are added.

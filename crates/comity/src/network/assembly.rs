@@ -225,8 +225,7 @@ pub(super) async fn assemble(
     let (stop, counters) = (CancellationToken::new(), Counters::new(&me.about().version));
     redaction.begin(counters.clone());
     counters.opened(journal.clone());
-    let (fresh, stopping) = (tls.clone().keep_fresh(), stop.clone());
-    tokio::spawn(async move { stopping.run_until_cancelled(fresh).await });
+    parts::in_background(&stop, tls.clone().keep_fresh());
     let setup = Setup {
         node: Node::new(rules(&me, &config, &ports), restored, now),
         me,
@@ -264,30 +263,14 @@ pub(super) async fn assemble(
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let behind = (links.clone(), Some(journal.clone()), federation);
     let doors = open_doors((&handle, &config), (network, speaks), metrics, behind, checks);
-    tokio::spawn(async move { stop.run_until_cancelled(scribe.watch_peers()).await });
+    parts::in_background(&stop, async move { scribe.watch_peers().await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);
-    Ok(Network(Arc::new(Inner {
-        data_dir: home.folder().to_owned(),
-        control_url: control.url,
-        ill,
-        discovery,
-        topics,
-        journal,
-        running: Mutex::new(Some(Running {
-            mdns,
-            brokers,
-            federating,
-            tools,
-            links,
-            store,
-            driver,
-            doors,
-            _home: home,
-        })),
-        handle,
-    })))
+    let (data_dir, control_url) = (home.folder().to_owned(), control.url);
+    let running = Running { mdns, brokers, federating, tools, links, store, driver, doors, _home: home };
+    let running = Mutex::new(Some(running));
+    Ok(Network(Arc::new(Inner { data_dir, control_url, ill, discovery, topics, journal, running, handle })))
 }
 
 /// Serves the network door and the metrics door until the node ends.

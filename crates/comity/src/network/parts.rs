@@ -43,3 +43,9 @@ pub(super) fn tools(config: &Config, scribe: &Scribe, stop: &CancellationToken) 
     let around = tool::Around { scribe: Some(scribe.clone()), stop: stop.child_token() };
     Tools::start(config.tools.clone(), config.policy.policy(), around)
 }
+
+/// Does something until the node ends.
+pub(super) fn in_background(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(work).await });
+}

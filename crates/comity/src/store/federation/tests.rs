@@ -68,7 +68,7 @@ async fn a_hub_is_there_again_with_its_line_and_what_it_knew_of_each_author() {
             Write::Channel { number: 1, id: channel(), is_hub: true, summary: String::new() },
             event(1, "alpha", 1),
             Write::Summary { channel: 1, text: "replaced at once".to_owned() },
-            Write::Summary { channel: 1, text: stored::hub_to_text(&summary) },
+            Write::Summary { channel: 1, text: hub_to_text(&summary) },
             event(2, "alpha", 2),
             Write::Sent { channel: 1, member: origin("beta"), seq: 1 },
         ],
@@ -123,7 +123,7 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
             event(9, "alpha", 2),
             event(10, "beta", 6),
             Write::Withdrawn { channel: 1, after: 8, me: origin("beta") },
-            Write::Summary { channel: 1, text: stored::member_to_text(&summary) },
+            Write::Summary { channel: 1, text: member_to_text(&summary) },
         ],
     )
     .await;
