@@ -17,14 +17,17 @@ class Liar(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", kind.removeprefix("redirect="))
             self.end_headers()
             return
+        other = b'{"endpoint": 5}'
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        if kind == "other":
+            self.send_header("Content-Length", str(len(other)))
         self.end_headers()
         try:
             if kind == "endless":
                 while True:
                     self.wfile.write(b" " * 65536)
-            self.wfile.write(b'{"endpoint": 5}')
+            self.wfile.write(other)
         except OSError:
             pass  # whoever asked has heard enough
 

@@ -177,7 +177,7 @@ impl From<NotAnswered> for Problem {
             NotAnswered::Forbidden(_) => Self::forbidden(&detail),
             NotAnswered::Conflict => Self::new(StatusCode::CONFLICT, Code::Conflict, &detail),
             NotAnswered::TooMany { retry_after } => Self::rate_limited(&detail, retry_after),
-            NotAnswered::Unavailable(_) => Self::unavailable(&detail, Federation::AGAIN_AFTER),
+            NotAnswered::Unavailable(_) | NotAnswered::Later(_) => Self::unavailable(&detail, Federation::AGAIN_AFTER),
         }
     }
 }

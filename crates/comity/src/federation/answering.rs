@@ -72,6 +72,9 @@ pub(crate) enum NotAnswered {
     /// Not now.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// None of its events was judged.
+    #[error("{0}")]
+    Later(String),
 }
 
 impl NotAnswered {
@@ -177,7 +180,8 @@ impl Federation {
         let answer = serde_json::to_string(&processed).expect("texts are JSON");
         let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
         // What may be sent again is judged anew.
-        if processed.rejected.iter().all(|rejected| !rejected.retry) {
+        let judged = processed.processed.len() + processed.rejected.len();
+        if judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry) {
             let _ = self.0.disk.send(Batch { writes: vec![ended], done: None }).await;
         }
         Ok(answer)
@@ -225,14 +229,21 @@ impl Federation {
         for (channel, events) in lines {
             self.deliver(channel, at, events, &mut outcomes).await;
         }
-        let mut processed = Processed::default();
+        let (mut processed, mut unjudged) = (Processed::default(), None);
         for outcome in outcomes {
             match outcome {
                 Ok(id) => processed.processed.push(id),
+                // What was not judged is in neither list: whoever knows only the protocol would take it for refused.
+                Err(rejected) if rejected.retry && rejected.expected.is_none() => unjudged = Some(rejected),
                 Err(rejected) => processed.rejected.push(rejected),
             }
         }
-        Ok(processed)
+        match unjudged {
+            Some(rejected) if processed.processed.is_empty() && processed.rejected.is_empty() => {
+                Err(NotAnswered::Later(rejected.detail))
+            }
+            _ => Ok(processed),
+        }
     }
 
     /// What one event is.

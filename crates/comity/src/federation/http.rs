@@ -136,6 +136,10 @@ impl Http {
         let asking = async {
             let response = self.begin((method, uri), headers, body).await?;
             let (head, body) = response.into_parts();
+            if head.status.is_redirection() {
+                // What else it says is of no use.
+                return Ok(Answer { status: head.status, headers: head.headers, body: Bytes::new() });
+            }
             let body = Limited::new(body, answer_max).collect().await;
             let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => Unanswered::TooLarge(answer_max),

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Failure};
 use super::contract::Told;
-use super::proof::Proof;
+use super::proof::{BadProof, Proof};
 use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
 use bytes::Bytes;
@@ -45,6 +45,15 @@ pub(super) struct Sent {
     pub(super) failure: Option<Failure>,
     /// Whether the other side wants a pause.
     pub(super) is_to_wait: bool,
+}
+
+/// Why there are no events.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    #[error(transparent)]
+    Bad(#[from] BadProof),
 }
 
 /// What begins requests. Cloning shares it.
@@ -170,7 +179,13 @@ impl Sender {
     pub(super) fn fetch(&self, channel: ChannelId, after: u64) {
         let sender = self.clone();
         self.spawn(async move {
-            let outcome = sender.page(channel.hub(), &channel, after).await;
+            let outcome = match sender.page(channel.hub(), &channel, after).await {
+                // Whoever is invited and has not joined may see nothing yet, and some hubs say so.
+                Err(Unread::Failure(Failure::Refused { status: 403, code, .. })) if code == "not_member" => {
+                    Ok((Vec::new(), 0, sender.now()))
+                }
+                other => other.map_err(|why| why.to_string()),
+            };
             Some(Told::Fetched { channel, outcome })
         });
     }
@@ -180,13 +195,13 @@ impl Sender {
         from: &Origin,
         channel: &ChannelId,
         after: u64,
-    ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), String> {
+    ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), Unread> {
         let asked = self.client.get_at(from, &body::events_path(channel, after, PAGE_MAX)).await;
-        let (page, at): (Page, Timestamp) = asked.map_err(|failure| failure.to_string())?;
+        let (page, at): (Page, Timestamp) = asked?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
         match bad {
             // Those before it are good.
-            Some(bad) if events.is_empty() => Err(bad.to_string()),
+            Some(bad) if events.is_empty() => Err(bad.into()),
             Some(bad) => {
                 tracing::warn!(%channel, %bad, "an event of a line does not count");
                 let last = events.last().map_or(after, |event| event.order.seq);
@@ -226,7 +241,7 @@ impl Sender {
             match sender.page(&member, &channel, after).await {
                 Ok((events, ..)) => Some(Told::Recovered { channel, member, events }),
                 Err(why) => {
-                    tracing::warn!(%channel, %member, why, "a member gives no events that this hub lost");
+                    tracing::warn!(%channel, %member, %why, "a member gives no events that this hub lost");
                     // It is asked again, by and by.
                     None
                 }
