@@ -64,7 +64,7 @@ pub enum Input {
 /// What must be done, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Write this; all writes of one step are one, with [`State::summary`] as it is after the step.
+    /// Write this; all writes of one step are one, with [`super::State::summary`] as it is after the step.
     Write {
         /// Its number; they rise by one.
         number: u64,
