@@ -1,13 +1,13 @@
-//! Which tools of other origins a person has approved, by the hash of what they said of themselves then. A tool that
-//! says something else since is disabled until it is approved again. See "Calls" in `protocols/federation.md`.
+//! Which tools of other origins a person has approved, and what those said of themselves then. A tool that says something
+//! else since is disabled until it is approved again. See "Calls" in `protocols/federation.md`.
 
+use super::Described;
 use crate::federation::Origin;
-use crate::id::{decode_base64, encode_base64};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Most approvals that are kept. A person makes each of them.
-const APPROVALS_MAX: usize = 4096;
+const APPROVALS_MAX: usize = 1024;
 
 /// How a remote tool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,27 +20,32 @@ pub enum Standing {
     Changed,
 }
 
-/// The tools that were approved.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Approvals(BTreeMap<(Origin, String, String), [u8; 32]>);
+/// The tools that were approved, by origin, server and name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Approvals(BTreeMap<(Origin, String, String), Arc<Described>>);
 
 impl Approvals {
     /// How the tool stands that has this hash now.
     pub fn standing(&self, origin: &Origin, server: &str, tool: &str, hash: &[u8; 32]) -> Standing {
-        match self.0.get(&(origin.clone(), server.to_owned(), tool.to_owned())) {
+        match self.approved(origin, server, tool) {
             None => Standing::New,
-            Some(approved) if approved == hash => Standing::Approved,
+            Some(approved) if approved.hash() == *hash => Standing::Approved,
             Some(_) => Standing::Changed,
         }
     }
 
+    /// What a tool was when it was approved.
+    pub fn approved(&self, origin: &Origin, server: &str, tool: &str) -> Option<&Arc<Described>> {
+        self.0.get(&(origin.clone(), server.to_owned(), tool.to_owned()))
+    }
+
     /// Approves a tool as it is now; whether there was room.
     #[must_use]
-    pub fn approve(&mut self, origin: &Origin, server: &str, tool: &str, hash: [u8; 32]) -> bool {
-        let key = (origin.clone(), server.to_owned(), tool.to_owned());
+    pub fn approve(&mut self, origin: &Origin, server: &str, tool: Described) -> bool {
+        let key = (origin.clone(), server.to_owned(), tool.name.clone());
         let room = self.0.len() < APPROVALS_MAX || self.0.contains_key(&key);
         if room {
-            self.0.insert(key, hash);
+            self.0.insert(key, Arc::new(tool));
         }
         room
     }
@@ -50,53 +55,49 @@ impl Approvals {
         self.0.remove(&(origin.clone(), server.to_owned(), tool.to_owned())).is_some()
     }
 
-    /// All of them: origin, server, tool and hash.
-    pub fn iter(&self) -> impl Iterator<Item = (&Origin, &str, &str, &[u8; 32])> {
-        self.0.iter().map(|((origin, server, tool), hash)| (origin, server.as_str(), tool.as_str(), hash))
+    /// All of them: origin, server and tool.
+    pub fn iter(&self) -> impl Iterator<Item = (&Origin, &str, &Arc<Described>)> {
+        self.0.iter().map(|((origin, server, _), tool)| (origin, server.as_str(), tool))
     }
 
-    /// As it is kept on disk.
-    pub fn to_value(&self) -> Value {
-        let one = |(origin, server, tool, hash): (&Origin, &str, &str, &[u8; 32])| json!({"hash": encode_base64(hash), "origin": origin.as_str(), "server": server, "tool": tool});
-        self.iter().map(one).collect()
-    }
-
-    /// What was kept. What cannot be read is not approved.
-    pub fn from_value(kept: &Value) -> Self {
-        let one = |value: &Value| {
-            let text = |name: &str| value.get(name)?.as_str();
-            let hash = decode_base64(text("hash")?)?.try_into().ok()?;
-            Some(((text("origin")?.parse().ok()?, text("server")?.to_owned(), text("tool")?.to_owned()), hash))
-        };
-        Self(kept.as_array().into_iter().flatten().filter_map(one).take(APPROVALS_MAX).collect())
+    /// The origins whose tools they are.
+    pub fn origins(&self) -> BTreeSet<Origin> {
+        self.0.keys().map(|(origin, ..)| origin.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn tool(description: &str) -> Described {
+        Described::of("read", description, &json!({"type": "object"}), None).expect("a tool")
+    }
 
     #[test]
     fn a_tool_that_changed_is_disabled_until_it_is_approved_again() {
         let (beta, mut approvals) = ("beta.test".parse().expect("an origin"), Approvals::default());
-        let standing = |approvals: &Approvals, hash: u8| approvals.standing(&beta, "files", "read", &[hash; 32]);
-        assert_eq!(standing(&approvals, 1), Standing::New);
-        assert!(approvals.approve(&beta, "files", "read", [1; 32]));
-        assert_eq!([standing(&approvals, 1), standing(&approvals, 2)], [Standing::Approved, Standing::Changed]);
-        assert!(approvals.approve(&beta, "files", "read", [2; 32]));
-        assert_eq!([standing(&approvals, 1), standing(&approvals, 2)], [Standing::Changed, Standing::Approved]);
+        let standing =
+            |approvals: &Approvals, said: &str| approvals.standing(&beta, "files", "read", &tool(said).hash());
+        assert_eq!(standing(&approvals, "one"), Standing::New);
+        assert!(approvals.approve(&beta, "files", tool("one")));
+        assert_eq!([standing(&approvals, "one"), standing(&approvals, "two")], [Standing::Approved, Standing::Changed]);
+        assert!(approvals.approve(&beta, "files", tool("two")));
+        assert_eq!([standing(&approvals, "one"), standing(&approvals, "two")], [Standing::Changed, Standing::Approved]);
         let gamma = "gamma.test".parse().expect("an origin");
-        assert_eq!(approvals.standing(&gamma, "files", "read", &[2; 32]), Standing::New);
+        assert_eq!(approvals.standing(&gamma, "files", "read", &tool("two").hash()), Standing::New);
         assert!(approvals.withdraw(&beta, "files", "read") && !approvals.withdraw(&beta, "files", "read"));
-        assert_eq!(standing(&approvals, 2), Standing::New);
+        assert_eq!(standing(&approvals, "two"), Standing::New);
     }
 
     #[test]
-    fn approvals_are_kept_and_what_cannot_be_read_is_not_approved() {
-        let mut approvals = Approvals::default();
-        assert!(approvals.approve(&"beta.test:8443".parse().expect("an origin"), "files", "read", [7; 32]));
-        assert_eq!(Approvals::from_value(&approvals.to_value()), approvals);
-        let bad = json!([{"hash": "x", "origin": "a.test", "server": "s", "tool": "t"}, 1, {"origin": "a.test"}]);
-        assert_eq!(Approvals::from_value(&bad), Approvals::default());
+    fn there_is_room_for_so_many_and_always_for_one_that_changed() {
+        let (beta, mut approvals) = ("beta.test".parse().expect("an origin"), Approvals::default());
+        for number in 0..APPROVALS_MAX {
+            assert!(approvals.approve(&beta, &format!("s{number}"), tool("one")));
+        }
+        assert!(!approvals.approve(&beta, "more", tool("one")));
+        assert!(approvals.approve(&beta, "s7", tool("two")));
     }
 }

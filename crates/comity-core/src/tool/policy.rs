@@ -1,8 +1,10 @@
 //! The policy of a node's tools: who may call which, with which arguments. Nobody may call anything that no rule opens;
-//! of the rules that fit, the most specific ones decide, and one that denies wins among equals. See "Calls" in
-//! `protocols/federation.md`.
+//! of the rules that fit, the most specific ones decide, and one that denies wins among equals. A tool of another origin
+//! is opened to the MCP clients here by the person who approved it ([`super::Approvals`]), and rules may close it to some
+//! or limit its arguments. See "Calls" in `protocols/federation.md`.
 
 use super::{Caller, Limits, Who};
+use crate::federation::Origin;
 use serde_json::Value;
 use std::fmt;
 
@@ -26,12 +28,22 @@ pub enum Effect {
 pub struct Rule {
     /// Whom it means.
     pub who: Who,
-    /// Which tool server; `None`: all.
+    /// Which tool server; `None`: all. That of another origin is `<origin>/<tool server>`.
     pub server: Option<String>,
     /// Which tool; `None`: all.
     pub tool: Option<String>,
     /// What it says of them.
     pub effect: Effect,
+}
+
+/// The tool server of another origin as calls and rules name it.
+pub fn target(origin: &Origin, server: &str) -> String {
+    format!("{origin}/{server}")
+}
+
+/// Whether a tool server is another origin's. Names of servers have no `/`.
+fn is_remote(server: &str) -> bool {
+    server.contains('/')
 }
 
 impl Rule {
@@ -134,6 +146,10 @@ impl Policy {
         }
         let fitting = || self.rules.iter().enumerate().filter(|(_, rule)| rule.fits(caller, server, tool));
         let Some(weight) = fitting().map(|(_, rule)| rule.weight()).max() else {
+            if matches!(caller, Caller::Client(_)) && is_remote(server) {
+                let sentence = format!("no rule is about {server} {tool} and {caller}: whoever approved it opened it");
+                return Decision { rules: Vec::new(), outcome: Ok(()), sentence };
+            }
             let sentence = format!("no rule opens {server}/{tool} to {caller}, and what no rule opens is refused");
             return refused(Vec::new(), Denied { rule: None, argument: None, sentence });
         };
@@ -197,6 +213,20 @@ mod tests {
             policy(&["allow gamma.test files read", "allow beta.test other read", "allow beta.test files write"]);
         assert!(judged(&other, "beta.test", "read").is_err());
         assert!(judged(&policy(&["allow * files read"]), "client:claude", "read").is_err(), "a client is no origin");
+    }
+
+    #[test]
+    fn an_approved_tool_of_another_origin_is_open_to_clients_unless_a_rule_closes_it() {
+        let judged = |rules: &[&str], caller: &str| {
+            let caller = caller.parse().expect("a caller");
+            policy(rules).judge(&caller, "beta.test/files", "read", &json!({})).is_ok()
+        };
+        assert!(judged(&[], "client:claude"));
+        assert!(!judged(&[], "gamma.test"), "what others call goes no further than here");
+        let some = ["deny client:* beta.test/files *", "allow client:claude beta.test/files read"];
+        assert!(judged(&some, "client:claude") && !judged(&some, "client:other"));
+        assert!(!judged(&["deny client:* * *"], "client:claude"));
+        assert!(judged(&["deny client:* files read"], "client:claude"), "that is a server here");
     }
 
     #[test]

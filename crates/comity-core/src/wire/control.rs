@@ -13,8 +13,8 @@ mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
 pub use federation::{
-    ChannelAct, ChannelMembers, ChannelStep, FederatedChannel, FederatedChannels, FederationState, Invitation,
-    Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
+    ChannelAct, ChannelMembers, ChannelStep, FederatedChannel, FederatedChannels, FederationState, HeardOrigin,
+    Invitation, Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
 };
 pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
@@ -22,7 +22,10 @@ pub use named::{Name, Named};
 pub use node::{
     KnownNode, KnownNodes, Link, Node, Peer, PeerChange, Peers, SourceState, Subscription, Trusted, Unsubscribe,
 };
-pub use tool::{LeftOut, Policy, PolicyRule, PolicyTest, PolicyVerdict, Tool, ToolCall, ToolServer, ToolStep, Tools};
+pub use tool::{
+    ApprovedTool, ApprovedTools, LeftOut, Policy, PolicyRule, PolicyTest, PolicyVerdict, Tool, ToolApproval, ToolCall,
+    ToolServer, ToolStep, ToolWas, ToolWithdrawal, Tools,
+};
 pub use topic::{OwnRole, Publish, Role, Topic, Topics};
 
 use crate::envelope::Kind;
@@ -143,6 +146,9 @@ pub mod path {
     pub const TOOLS: &str = "/control/tools";
     /// `GET`: a stream of [`super::Tools`]: as they are, and again whenever they have changed.
     pub const TOOL_CHANGES: &str = "/control/tools/changes";
+    /// `GET`: the tools of other origins that were approved, [`super::ApprovedTools`]. `POST` [`super::ToolApproval`]:
+    /// one more, [`super::ApprovedTool`]. `DELETE` [`super::ToolWithdrawal`]: one less.
+    pub const TOOL_APPROVALS: &str = "/control/tools/approvals";
     /// `POST` [`super::ToolCall`]: a stream of [`super::ToolStep`].
     pub const TOOL_CALLS: &str = "/control/tools/calls";
     /// `GET`: who may call which tool, a [`super::Policy`].

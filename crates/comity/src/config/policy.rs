@@ -5,6 +5,7 @@ use super::ConfigError;
 use super::layers::Layers;
 use super::reading::Reading;
 use super::tools::read;
+use comity_core::federation::Origin;
 use comity_core::tool::{self, BadLimit, Effect, Limit, Limits, RULES_MAX, Rule, Who};
 use figment::value::Value as Written;
 use serde::Deserialize;
@@ -80,6 +81,9 @@ impl RuleKeys {
         let named = |key: &str, value: &Option<String>, is_name: &dyn Fn(&str) -> bool| match value.as_deref() {
             Some("*") => Ok(None),
             Some(name) if is_name(name) => Ok(Some(name.to_owned())),
+            _ if key == "server" && self.client.is_some() => {
+                Err(wrong(key, "`ORIGIN/SERVER` is wanted, or `*`: MCP clients call tools of other origins"))
+            }
             _ => Err(wrong(key, "a name is wanted, or `*`")),
         };
         let limits = self.arguments.iter().map(|(argument, limit)| {
@@ -97,10 +101,19 @@ impl RuleKeys {
         };
         Ok(Rule {
             who,
-            server: named("server", &self.server, &|name| tool::server_name(name).is_ok())?,
+            server: named("server", &self.server, &|name| is_server(name, self.client.is_some()))?,
             tool: named("tool", &self.tool, &|name| tool::tool_name(name).is_ok())?,
             effect,
         })
+    }
+}
+
+/// Whether a text names a tool server that a rule can be about: other organisations call those of this node, and MCP
+/// clients here those of other organisations.
+fn is_server(text: &str, for_client: bool) -> bool {
+    match text.split_once('/') {
+        Some((origin, server)) => for_client && Origin::said(origin).is_ok() && tool::server_name(server).is_ok(),
+        None => !for_client && tool::server_name(text).is_ok(),
     }
 }
 

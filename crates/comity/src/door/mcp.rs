@@ -1,7 +1,8 @@
-//! The MCP front of the control door: the nine tools of `protocols/local-network.md`, over
-//! streamable HTTP at `/mcp` and, for `comity mcp`, over a turned-over connection of the Unix
-//! socket. Both ways end in the one [`Server`]; what a tool does is in `mcp/tools.rs`.
+//! The MCP front of the control door: the nine tools of `protocols/local-network.md` and the approved ones of other
+//! origins, over streamable HTTP at `/mcp` and, for `comity mcp`, over a turned-over connection of the Unix socket. Both
+//! ways end in the one [`Server`]; what the node's own tools do is in `mcp/tools.rs`, those of others in `mcp/gateway.rs`.
 
+mod gateway;
 mod policy;
 mod shapes;
 mod tools;
@@ -12,27 +13,34 @@ mod tests;
 pub(crate) use policy::{BadPolicy, Policy};
 
 use super::control::{Denied, Desk};
+use crate::federation::Federation;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use axum::http::{Response, StatusCode};
+use comity_core::tool::Policy as ToolPolicy;
 use hyper_util::rt::TokioIo;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    PaginatedRequestParams, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Largest request body, bytes: as everywhere (`protocols/identity.md`, "Limits").
 const BODY_MAX: usize = 1024 * 1024;
 
 /// How long a session over HTTP may be idle: an agent that thinks for longer begins a new one.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// How often is looked whether an agent has gone that is told of changes.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What an agent is told before it calls anything.
 const INSTRUCTIONS: &str = "\
@@ -50,7 +58,7 @@ pub(crate) struct Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
             .with_server_info(Implementation::new("comity", env!("CARGO_PKG_VERSION")).with_title("Comity"))
             .with_instructions(INSTRUCTIONS)
     }
@@ -62,8 +70,11 @@ impl ServerHandler for Server {
     ) -> Result<ListToolsResult, ErrorData> {
         let client = client_name(&context);
         let policy = &self.desk.surroundings.policy;
-        let tools = tools::all().into_iter().filter(|tool| policy.allows(&client, &tool.name));
-        Ok(ListToolsResult::with_all_items(tools.collect()))
+        let mut tools: Vec<_> = tools::all().into_iter().filter(|tool| policy.allows(&client, &tool.name)).collect();
+        if let Some((federation, rules)) = self.others(&client) {
+            tools.extend(gateway::tools(federation, rules, &gateway::caller(&client)));
+        }
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn call_tool(
@@ -72,10 +83,19 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let name = &*request.name;
-        if !tools::NAMES.contains(&name) {
-            return Err(ErrorData::invalid_params(format!("there is no tool {name}"), None));
-        }
         let client = client_name(&context);
+        if !tools::NAMES.contains(&name) {
+            let other =
+                self.others(&client).and_then(|(federation, _)| Some((federation, gateway::named(federation, name)?)));
+            let Some((federation, approved)) = other else {
+                return Err(ErrorData::invalid_params(format!("there is no tool {name}"), None));
+            };
+            let called =
+                gateway::call(federation, approved, gateway::caller(&client), request.arguments.unwrap_or_default());
+            // Err: nobody waits for an answer.
+            let broken_off = || ErrorData::internal_error("the call was broken off", None);
+            return context.ct.run_until_cancelled(called).await.map(Into::into).ok_or_else(broken_off);
+        }
         let called = if self.desk.surroundings.policy.allows(&client, name) {
             tools::call(&self.desk, name, request.arguments.unwrap_or_default()).await
         } else {
@@ -91,6 +111,59 @@ impl ServerHandler for Server {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         tools::all().into_iter().find(|tool| tool.name == name)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let Some(federation) = &self.desk.surroundings.federation else { return };
+        let (changed, stop) = (federation.registry().changed(), self.desk.handle.stop().clone());
+        tokio::spawn(async move { stop.run_until_cancelled(tell(changed, context.peer)).await });
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let Some(federation) = &self.desk.surroundings.federation else {
+            context.cancelled().await;
+            return Ok(());
+        };
+        let mut changed = federation.registry().changed();
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                new = changed.changed() => {
+                    if new.is_err() || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Server {
+    /// What other origins' tools are asked from, where this client may use any.
+    fn others(&self, client: &str) -> Option<(&Federation, &ToolPolicy)> {
+        let around = &self.desk.surroundings;
+        let federation = around.federation.as_ref().filter(|_| around.policy.allows_others(client))?;
+        Some((federation, around.tools.as_ref()?.policy()))
+    }
+}
+
+/// Tells a client that the list of tools is another one, until it has gone.
+async fn tell(mut changed: watch::Receiver<u64>, client: Peer<RoleServer>) {
+    while !client.is_transport_closed() {
+        // A client that has gone is seen at the next look.
+        match timeout(LOOK_EVERY, changed.changed()).await {
+            Ok(Ok(())) => {
+                if client.notify_tool_list_changed().await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
     }
 }
 

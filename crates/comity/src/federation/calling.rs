@@ -4,15 +4,18 @@
 use super::Federation;
 use super::answering::NotAnswered;
 use super::client::{ANSWER_TIME, Failure};
+use super::registry::Now;
 use crate::door::shown;
 use crate::redaction::labels;
-use crate::tool::{self, CallError, Caller};
+use crate::tool::{self, CallError, Caller, Noted};
 use axum::http::Method;
 use comity_core::federation::Origin;
 use comity_core::redact::Typed;
+use comity_core::tool::target;
 use comity_core::wire::federation::body::{Call, CallFailed, Called, Capabilities, Capability, ID_MAX, path};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -61,7 +64,7 @@ impl Federation {
     /// The tools that this origin opens to another.
     pub(crate) fn capabilities(&self, from: &Origin) -> Capabilities {
         let shown = |tool: &tool::Tool| Capability {
-            target: format!("{}/{}", self.origin(), tool.server),
+            target: target(self.origin(), &tool.server),
             name: tool.name.clone(),
             description: tool.description.clone(),
             input_schema: (*tool.input).clone(),
@@ -72,32 +75,56 @@ impl Federation {
         Capabilities { tools: tools.iter().map(|tool| shown(tool)).collect() }
     }
 
-    /// Calls a tool of another origin. Its errors are its own, cleaned.
-    pub(crate) async fn call(
-        &self,
-        to: &Origin,
-        (server, tool): (&str, &str),
-        params: Value,
-        timeout: Option<Duration>,
-    ) -> Result<Value, CallFailed> {
+    /// Calls a tool of another origin. Its errors are its own, cleaned. The call is written down here, too, and is broken
+    /// off when nobody waits for it any more.
+    pub(crate) async fn call(&self, call: Outgoing) -> Result<Value, CallFailed> {
+        let cancel = CancellationToken::new();
+        let _guard = cancel.clone().drop_guard();
+        let federation = self.clone();
+        let running = self.0.tools.run(async move {
+            let began = Instant::now();
+            let (outcome, code) = match cancel.run_until_cancelled(federation.attempt(&call)).await {
+                Some(Ok(result)) => (Ok(result), "ok"),
+                Some(Err(failed)) => {
+                    let code = known(&failed.code);
+                    (Err(failed), code)
+                }
+                None => (Err(failed("cancelled", "the call was broken off by its caller")), "cancelled"),
+            };
+            let server = target(&call.to, &call.server);
+            let noted =
+                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: &call.params };
+            federation.0.tools.journal(noted, began, code).await;
+            outcome
+        });
+        // Err: it panicked, and the log says where.
+        let ended = running.await.ok().flatten();
+        ended.unwrap_or_else(|| Err(failed("server_failed", "the node ends")))
+    }
+
+    /// Checks the call as far as it concerns this node, and makes it.
+    async fn attempt(&self, call: &Outgoing) -> Result<Value, CallFailed> {
+        if matches!(call.caller, Caller::Client(_)) {
+            self.judge(call).await?;
+        }
         let handle = &self.0.handle;
-        let params = match handle.redaction().document(
-            &params,
+        let params = handle.redaction().document(
+            &call.params,
             &Typed::default(),
-            || labels("call", server, tool),
+            || labels("call", &call.server, &call.tool),
             handle.now().wall,
-        ) {
-            std::borrow::Cow::Borrowed(_) => params,
-            std::borrow::Cow::Owned(clean) => clean,
+        );
+        let body = Call {
+            call_id: Uuid::new_v4().to_string(),
+            target: target(&call.to, &call.server),
+            tool: call.tool.clone(),
+            params: params.into_owned(),
+            timeout_ms: call.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            trace: None,
         };
-        let call_id = Uuid::new_v4().to_string();
-        let timeout_ms = timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let target = format!("{to}/{server}");
-        let call = Call { call_id, target, tool: tool.to_owned(), params, timeout_ms, trace: None };
-        let body = serde_json::to_vec(&call).expect("texts and numbers are JSON");
-        let within = timeout.unwrap_or(CALL_TIME).saturating_add(GRACE).max(ANSWER_TIME);
-        let asked = self.0.client.ask(to, (Method::POST, path::CALL), body.into(), within).await;
-        let failed = |code: &str, message: String| CallFailed { code: code.to_owned(), message, data: None };
+        let body = serde_json::to_vec(&body).expect("texts and numbers are JSON");
+        let within = call.timeout.unwrap_or(CALL_TIME).saturating_add(GRACE).max(ANSWER_TIME);
+        let asked = self.0.client.ask(&call.to, (Method::POST, path::CALL), body.into(), within).await;
         let (answer, _) = asked.map_err(|failure| match &failure {
             Failure::Refused { code, .. } => failed(code, failure.to_string()),
             _ => failed("unreachable", failure.to_string()),
@@ -110,23 +137,73 @@ impl Federation {
                 let text = |text: &str| shown::text(text, TEXT_MAX);
                 Err(CallFailed { code: text(&code), message: text(&message), data })
             }
-            _ => Err(failed("bad_result", format!("{to} answers something else than a call's end"))),
+            _ => Err(failed("bad_result", format!("{} answers something else than a call's end", call.to))),
         }
     }
 
-    /// The tools that another origin opens to this one. What they say of themselves is data.
-    pub(crate) async fn capabilities_of(&self, to: &Origin) -> Result<Vec<Capability>, Failure> {
-        let listed: Capabilities = self.0.client.get(to, path::CAPABILITIES).await?;
-        let clean = |tool: Capability| {
-            let text = |text: &str| shown::text(text, TEXT_MAX);
-            Capability {
-                target: text(&tool.target),
-                name: text(&tool.name),
-                description: text(&tool.description),
-                hash: tool.hash.as_deref().map(text),
-                ..tool
+    /// Whether an MCP client of this machine may make the call: a person has approved the tool as it is, and no rule of
+    /// the policy closes it.
+    async fn judge(&self, call: &Outgoing) -> Result<(), CallFailed> {
+        let registry = self.registry();
+        registry.hear(&call.to).await;
+        let server = target(&call.to, &call.server);
+        match registry.now(&call.to, &call.server, &call.tool) {
+            Some(Now::Same | Now::Unheard) => {}
+            Some(Now::Changed) => {
+                let why = "it says something else of itself than when a person approved it: `comity tool approve` \
+                           shows what, and approves it again";
+                return Err(failed("not_approved", why));
             }
-        };
-        Ok(listed.tools.into_iter().map(clean).collect())
+            Some(Now::Gone) => {
+                return Err(failed("unknown_tool", format!("{} opens it to this node no more", call.to)));
+            }
+            None => return Err(failed("not_approved", format!("nobody here has approved {server} {}", call.tool))),
+        }
+        let judged = self.0.tools.policy().judge(&call.caller, &server, &call.tool, &call.params);
+        judged.map_err(|denied| {
+            tracing::info!(caller = %call.caller, server, tool = call.tool, why = denied.sentence, "a call was refused");
+            failed("forbidden", denied.told())
+        })
     }
+}
+
+/// A call of another origin's tool.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Who calls here: the node's owner, or an MCP client of this machine.
+    pub(crate) caller: Caller,
+    /// Whose tool it is.
+    pub(crate) to: Origin,
+    /// The tool server there.
+    pub(crate) server: String,
+    /// The tool.
+    pub(crate) tool: String,
+    /// Its arguments.
+    pub(crate) params: Value,
+    /// How long it may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+fn failed(code: &str, message: impl Into<String>) -> CallFailed {
+    CallFailed { code: code.to_owned(), message: message.into(), data: None }
+}
+
+/// The code of a failed call as it is counted: what another origin calls its errors is its own.
+fn known(code: &str) -> &'static str {
+    const CODES: [&str; 13] = [
+        "unknown_tool",
+        "forbidden",
+        "bad_params",
+        "timeout",
+        "too_large",
+        "busy",
+        "cancelled",
+        "server_failed",
+        "bad_result",
+        "tool_error",
+        "unreachable",
+        "not_approved",
+        "rate_limited",
+    ];
+    CODES.into_iter().find(|known| *known == code).unwrap_or("other")
 }

@@ -12,18 +12,21 @@ mod http;
 mod origins;
 mod own;
 mod proof;
+mod registry;
 mod room;
 mod run;
 mod sending;
 mod showing;
 
 pub(crate) use answering::{NotAnswered, kinds};
+pub(crate) use calling::Outgoing;
 pub(crate) use check::{Budget, Checks, Refusal};
 pub(crate) use client::{Client, Failure};
 pub(crate) use contract::Refused;
 pub use http::BadAuthorities;
 pub(crate) use origins::{Known, Unknown};
 pub(crate) use own::{FederationError, RoomInfo};
+pub(crate) use registry::{Approved, NotApproved, Now, Offer, Registry, Seen};
 
 use crate::config;
 use crate::driver::Handle;
@@ -105,6 +108,7 @@ struct Shared {
     handle: Handle,
     origins: Origins,
     client: Client,
+    registry: Registry,
     checks: Checks,
     sender: Sender,
     lines: Lines,
@@ -163,6 +167,8 @@ impl Federation {
         let me = config.origin.clone();
         let origins = Origins::new(http, config.plain.clone(), disk.clone(), pins);
         let client = Client::new(me.clone(), handle.clone(), origins.clone());
+        let approvals = std::mem::take(&mut restored.approvals);
+        let registry = Registry::new(client.clone(), handle.clone(), disk.clone(), approvals);
         let guarded = (me.clone(), config.blocked.clone(), config.requests_per_minute);
         let checks = Checks::new(guarded, handle.clone(), origins.clone(), disk.clone(), (window, nonces));
         let proof = Proof { me: me.clone(), handle: handle.clone(), origins: origins.clone() };
@@ -194,19 +200,22 @@ impl Federation {
             handle: handle.clone(),
             origins,
             client,
+            registry: registry.clone(),
             checks,
             sender,
             lines,
             disk,
             told,
             news,
-            companions: shared,
+            companions: shared.clone(),
             under_way: Mutex::default(),
             tools,
             invitations: Mutex::new(Throttle::new(throttle, rand::random())),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());
         tokio::spawn(async move { stop.run_until_cancelled(showing).await });
+        let (asking, stop) = (registry.run(shared), handle.stop().clone());
+        tokio::spawn(async move { stop.run_until_cancelled(asking).await });
         Ok((federation, running))
     }
 
@@ -223,6 +232,11 @@ impl Federation {
     /// What checks requests.
     pub(crate) fn checks(&self) -> &Checks {
         &self.0.checks
+    }
+
+    /// What is known of other origins' tools and health.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     /// The node.

@@ -58,23 +58,9 @@ pub(crate) enum DiskHealth {
 impl Store {
     /// Opens the database, made if it is missing, and reads what must be remembered after `now`.
     pub(crate) async fn open(path: &Path, now: Timestamp) -> Result<(Self, Restored), StoreError> {
-        // SQLite gives its journal files the mode of the database.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        file.map_err(|cause| StoreError::Io { path: path.to_owned(), cause })?;
-        let failed = |error| StoreError::of(error, path);
-        let mut connection = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_MAX)
-            .statement_cache_capacity(STATEMENTS)
-            .pragma("cache_size", format!("-{CACHE_KIB}"))
-            .disable_statement_logging()
-            .connect()
-            .await
-            .map_err(failed)?;
+        let mut connection = connect(path, CACHE_KIB).await?;
         schema::upgrade(&mut connection, schema::STEPS, path).await?;
-        let restored = restore(&mut connection, now).await.map_err(failed)?;
+        let restored = restore(&mut connection, now).await.map_err(|error| StoreError::of(error, path))?;
         let health = watch::Sender::new(DiskHealth::Working);
         Ok((Self { connection, last_arrival: restored.last_arrival, health, counters: None }, restored))
     }
@@ -88,6 +74,25 @@ impl Store {
     pub(crate) fn health(&self) -> watch::Receiver<DiskHealth> {
         self.health.subscribe()
     }
+}
+
+/// Opens a database, made for this user alone if it is missing: what it has committed is synced. `cache_kib` is its
+/// memory for pages.
+async fn connect(path: &Path, cache_kib: i64) -> Result<SqliteConnection, StoreError> {
+    // SQLite gives its journal files the mode of the database.
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(|cause| StoreError::Io { path: path.to_owned(), cause })?;
+    let connection = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_MAX)
+        .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", format!("-{cache_kib}"))
+        .disable_statement_logging()
+        .connect()
+        .await;
+    connection.map_err(|error| StoreError::of(error, path))
 }
 
 async fn restore(connection: &mut SqliteConnection, now: Timestamp) -> Result<Restored, sqlx::Error> {

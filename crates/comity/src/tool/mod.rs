@@ -31,6 +31,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -114,6 +115,28 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     /// Who is told how far it is: objects with `progress`, `total` and `message`. What finds no room is dropped.
     pub(crate) progress: Option<mpsc::Sender<Value>>,
+}
+
+/// A call as it is written down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Noted<'a> {
+    /// Who called.
+    pub(crate) caller: &'a Caller,
+    /// The tool server; of another origin `<origin>/<tool server>`.
+    pub(crate) server: &'a str,
+    /// The tool.
+    pub(crate) tool: &'a str,
+    /// The caller's id of it, if there is one.
+    pub(crate) call_id: &'a str,
+    /// Its arguments.
+    pub(crate) params: &'a Value,
+}
+
+impl Call {
+    fn noted(&self) -> Noted<'_> {
+        let Self { caller, server, tool, call_id, params, .. } = self;
+        Noted { caller, server, tool, call_id, params }
+    }
 }
 
 /// How a tool server is.
@@ -220,7 +243,7 @@ impl Tools {
         if let Err(refused) = self.judge(&call) {
             let (tools, told) = (self.clone(), refused.clone());
             self.0.tasks.spawn(async move {
-                tools.journal(&call, began, Some(&told)).await;
+                tools.journal(call.noted(), began, told.code).await;
                 drop(room);
             });
             return Err(refused);
@@ -249,10 +272,10 @@ impl Tools {
             let attempt = tools.0.stop.run_until_cancelled(tools.attempt(&mut call, &breaking)).await;
             let outcome = attempt.unwrap_or_else(|| Err(CallError::new("server_failed", "the node ends")));
             tools.remember(&call, &outcome);
-            let failed = outcome.as_ref().err().cloned();
+            let result = outcome.as_ref().err().map_or("ok", |error| error.code);
             // Err: nobody waits any more.
             let _ = ending.send(Some(Arc::new(outcome)));
-            tools.journal(&call, began, failed.as_ref()).await;
+            tools.journal(call.noted(), began, result).await;
             drop(room);
         });
         wait(ended, &CancellationToken::new()).await
@@ -332,9 +355,18 @@ impl Tools {
         }
     }
 
-    async fn journal(&self, call: &Call, began: Instant, failed: Option<&CallError>) {
+    /// Something that ends with the node, and that the node waits for; `None` when it ended first.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let stop = self.0.stop.clone();
+        self.0.tasks.spawn(async move { stop.run_until_cancelled(work).await })
+    }
+
+    /// Writes down that a call was made, what it was, and how it ended: a stable code, `ok` for a result.
+    pub(crate) async fn journal(&self, call: Noted<'_>, began: Instant, result: &'static str) {
         let Some(scribe) = &self.0.scribe else { return };
-        let result = failed.map_or("ok", |error| error.code);
         let mut data = json!({
             "caller": call.caller.to_string(),
             "server": call.server,
@@ -343,10 +375,10 @@ impl Tools {
             "result": result,
         });
         if !call.call_id.is_empty() && call.call_id.len() <= CALL_ID_MAX {
-            data["call_id"] = call.call_id.as_str().into();
+            data["call_id"] = call.call_id.into();
         }
         let length = call.params.to_string().len();
-        if length <= JOURNALED_MAX && strict::depth(&call.params) <= PARAMS_DEPTH_MAX {
+        if length <= JOURNALED_MAX && strict::depth(call.params) <= PARAMS_DEPTH_MAX {
             data["params"] = call.params.clone();
         } else {
             data["params_bytes"] = length.into();

@@ -6,6 +6,7 @@ use crate::time::Timestamp;
 use crate::wire::federation::body::Member;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A channel to be made, of which this node is the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,6 +193,33 @@ pub struct OtherOrigin {
     pub waiting: u64,
     /// How many requests have failed one after the other.
     pub failures: u32,
+    /// What it said of its health, and of what it opens to this node, when it was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<HeardOrigin>,
+}
+
+/// What an origin said of itself: data, and cleaned. Whoever shares a channel with this node, or has a tool that was
+/// approved here, is asked once a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardOrigin {
+    /// When it answered last; left out when it never has since this node started.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_rfc3339")]
+    pub at: Option<Timestamp>,
+    /// `ok`, `degraded`, `failing` or what else it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The version of its program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How each of its components is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub health: BTreeMap<String, String>,
+    /// How many tools it opens to this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<u64>,
+    /// Why it does not answer now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// An origin whose key is to be pinned as it is now.

@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The tool servers of the node, and their tools.
+/// The tool servers of the node, and their tools; or the tools that another origin opens to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tools {
     /// The servers, by name.
     pub servers: Vec<ToolServer>,
     /// The tools, by server and name.
     pub tools: Vec<Tool>,
+    /// Tools of the other origin that cannot be shown or called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A tool server.
@@ -56,6 +59,70 @@ pub struct Tool {
     pub output_schema: Option<Value>,
     /// SHA-256 of all this as canonical JSON, in hexadecimal: another one, and it says something else.
     pub hash: String,
+    /// Of another origin's: `approved`, `new` when nobody here has approved it, or `changed` since it was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
+    /// What it said of itself when it was approved, where it has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<ToolWas>,
+}
+
+/// What a tool said of itself when it was approved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolWas {
+    /// What it did.
+    pub description: String,
+    /// The JSON schema of its arguments.
+    pub input_schema: Value,
+    /// The JSON schema of its structured result, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+}
+
+/// Tools of other origins that a person approved: MCP clients of this machine see and call them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovedTools {
+    /// By origin, server and name.
+    pub tools: Vec<ApprovedTool>,
+}
+
+/// A tool of another origin that a person approved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovedTool {
+    /// The tool server: `<origin>/<tool server>`.
+    pub server: String,
+    /// Its name there.
+    pub name: String,
+    /// Its name for MCP clients here.
+    pub local_name: String,
+    /// How it is now: `same`, `unheard` when its origin has not answered since this node started, `changed` or `gone`.
+    /// The last two are neither seen nor called by anybody.
+    pub now: String,
+    /// What it said of itself when it was approved.
+    #[serde(flatten)]
+    pub was: ToolWas,
+}
+
+/// A person approves a tool of another origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolApproval {
+    /// The tool server: `<origin>/<tool server>`.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
+    /// The hash of what that person saw: only that is approved.
+    pub hash: String,
+}
+
+/// A person takes an approval back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolWithdrawal {
+    /// The tool server: `<origin>/<tool server>`.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
 }
 
 /// A call of a tool.

@@ -5,7 +5,7 @@ use super::denied::Denied;
 use super::desk::Desk;
 use super::feed::feed;
 use super::read::{Body, Params};
-use crate::federation::{Failure, Federation, FederationError, Refused, RoomInfo, Unknown};
+use crate::federation::{Failure, Federation, FederationError, Refused, RoomInfo, Seen, Unknown};
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -324,17 +324,19 @@ async fn state(State(desk): State<Desk>) -> Reply<control::FederationState> {
         origin: federation.origin().to_string(),
         key: desk.handle.me().node().to_string(),
         endpoint: federation.config().endpoint.to_string(),
-        others: others.into_iter().map(other).collect(),
+        others: others.into_iter().map(|one| other(federation, one)).collect(),
     }))
 }
 
 async fn trust(State(desk): State<Desk>, Body(wanted): Body<control::TrustedOrigin>) -> Reply<control::OtherOrigin> {
     let origin = origin_of(Some(&wanted.origin))?;
-    let known = desk.federation()?.trust(&origin).await?;
-    Ok(Json(other((origin, Some(known), 0, 0))))
+    let federation = desk.federation()?;
+    let known = federation.trust(&origin).await?;
+    Ok(Json(other(federation, (origin, Some(known), 0, 0))))
 }
 
 fn other(
+    federation: &Federation,
     (origin, known, waiting, failures): (Origin, Option<crate::federation::Known>, u64, u32),
 ) -> control::OtherOrigin {
     control::OtherOrigin {
@@ -347,7 +349,17 @@ fn other(
         key_changed: known.and_then(|known| known.changed).map(|changed| changed.to_string()),
         waiting,
         failures,
+        heard: federation.registry().seen(&origin).map(heard),
     }
+}
+
+fn heard(seen: Seen) -> control::HeardOrigin {
+    let tools = seen.tools().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+    let (status, version, health) = match seen.health {
+        Some(health) => (Some(health.status), Some(health.version), health.components),
+        None => Default::default(),
+    };
+    control::HeardOrigin { at: seen.at, status, version, health, tools, failure: seen.failure }
 }
 
 fn shown(room: RoomInfo) -> control::FederatedChannel {

@@ -5,17 +5,17 @@ use super::desk::Desk;
 use super::feed::feed;
 use super::read::{Body, Params};
 use super::{Reply, path};
-use crate::federation::FederationError;
+use crate::federation::{Approved, FederationError, NotApproved, Now, Offer, Outgoing, Registry};
 use crate::tool::{Call, CallError, Caller, Health, Tool, Tools};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use comity_core::federation::Origin;
-use comity_core::tool::{Effect, Limit, Rule};
+use comity_core::tool::{Described, Effect, Limit, Rule, Standing, server_name, target};
 use comity_core::wire::control::{self, Check, Health as HowWell, ToolStep};
-use comity_core::wire::federation::body::{CallFailed, Capability};
+use comity_core::wire::federation::body::CallFailed;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Desk> {
     Router::new()
         .route(path::TOOLS, get(list))
         .route(path::TOOL_CHANGES, get(changes))
+        .route(path::TOOL_APPROVALS, get(approvals).post(approve).delete(withdraw))
         .route(path::TOOL_CALLS, post(call))
         .route(path::POLICY, get(policy))
         .route(path::POLICY_TESTS, post(test))
@@ -46,8 +47,10 @@ struct Whose {
 async fn list(State(desk): State<Desk>, Params(whose): Params<Whose>) -> Reply<control::Tools> {
     let Some(origin) = whose.origin else { return Ok(Json(listed(&tools(&desk)?))) };
     let origin = origin_of(&origin)?;
-    let open = desk.federation()?.capabilities_of(&origin).await.map_err(FederationError::from)?;
-    Ok(Json(control::Tools { servers: Vec::new(), tools: open.into_iter().map(remote).collect() }))
+    let registry = desk.federation()?.registry();
+    let Offer { tools, left_out } = registry.offer_of(&origin).await.map_err(FederationError::from)?;
+    let tools = tools.into_iter().map(|((server, _), tool)| remote(registry, (&origin, &server), tool)).collect();
+    Ok(Json(control::Tools { servers: Vec::new(), tools, left_out: left_out.into_iter().map(left).collect() }))
 }
 
 fn origin_of(text: &str) -> Result<Origin, Denied> {
@@ -55,14 +58,84 @@ fn origin_of(text: &str) -> Result<Origin, Denied> {
 }
 
 /// A tool of another origin.
-fn remote(tool: Capability) -> control::Tool {
+fn remote(registry: &Registry, (origin, server): (&Origin, &str), tool: Described) -> control::Tool {
+    let (standing, approved) = registry.standing(origin, server, &tool);
+    let standing = match standing {
+        Standing::Approved => "approved",
+        Standing::New => "new",
+        Standing::Changed => "changed",
+    };
     control::Tool {
-        server: tool.target,
+        server: target(origin, server),
+        hash: hex(&tool.hash()),
         name: tool.name,
         description: tool.description,
-        input_schema: tool.input_schema,
-        output_schema: tool.output_schema,
-        hash: tool.hash.unwrap_or_default(),
+        input_schema: tool.input,
+        output_schema: tool.output,
+        standing: Some(standing.to_owned()),
+        was: approved.filter(|_| standing == "changed").map(|tool| was(&tool)),
+    }
+}
+
+fn was(tool: &Described) -> control::ToolWas {
+    let Described { description, input, output, .. } = tool.clone();
+    control::ToolWas { description, input_schema: input, output_schema: output }
+}
+
+/// The origin and the tool server that a text means.
+fn target_of(text: &str) -> Result<(Origin, &str), Denied> {
+    let wanted = || Denied::field("/server", "a tool server of another origin is wanted: ORIGIN/SERVER");
+    let (origin, server) = text.split_once('/').ok_or_else(wanted)?;
+    let origin = Origin::said(origin).map_err(|bad| Denied::field("/server", bad.to_string()))?;
+    Ok((origin, server_name(server).map_err(|bad| Denied::field("/server", bad.to_string()))?))
+}
+
+async fn approvals(State(desk): State<Desk>) -> Reply<control::ApprovedTools> {
+    let tools = desk.federation()?.registry().approved().into_iter().map(approved).collect();
+    Ok(Json(control::ApprovedTools { tools }))
+}
+
+async fn approve(State(desk): State<Desk>, Body(wanted): Body<control::ToolApproval>) -> Reply<control::ApprovedTool> {
+    let (origin, server) = target_of(&wanted.server)?;
+    let hash = unhex(&wanted.hash).ok_or_else(|| Denied::field("/hash", "64 hexadecimal digits are wanted"))?;
+    let registry = desk.federation()?.registry();
+    Ok(Json(approved(registry.approve((&origin, server, &wanted.tool), hash).await?)))
+}
+
+async fn withdraw(State(desk): State<Desk>, Body(wanted): Body<control::ToolWithdrawal>) -> Reply<control::Done> {
+    let (origin, server) = target_of(&wanted.server)?;
+    if desk.federation()?.registry().withdraw((&origin, server, &wanted.tool)).await? {
+        return Ok(Json(control::Done {}));
+    }
+    let sentence = format!("nobody has approved {} {}", wanted.server, wanted.tool);
+    Err(Denied::new(StatusCode::NOT_FOUND, "unknown_tool", sentence))
+}
+
+fn approved(tool: Approved) -> control::ApprovedTool {
+    let now = match tool.now {
+        Now::Unheard => "unheard",
+        Now::Same => "same",
+        Now::Changed => "changed",
+        Now::Gone => "gone",
+    };
+    control::ApprovedTool {
+        server: target(&tool.origin, &tool.server),
+        name: tool.tool.name.clone(),
+        local_name: tool.name,
+        now: now.to_owned(),
+        was: was(&tool.tool),
+    }
+}
+
+impl From<NotApproved> for Denied {
+    fn from(error: NotApproved) -> Self {
+        let sentence = error.to_string();
+        match error {
+            NotApproved::Failure(failure) => FederationError::from(failure).into(),
+            NotApproved::NotThere(_) => Self::new(StatusCode::NOT_FOUND, "unknown_tool", sentence),
+            NotApproved::Changed | NotApproved::Full => Self::new(StatusCode::CONFLICT, "conflict", sentence),
+            NotApproved::Disk => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence),
+        }
     }
 }
 
@@ -84,6 +157,7 @@ fn listed(tools: &Tools) -> control::Tools {
     control::Tools {
         servers: tools.health().into_iter().map(server).collect(),
         tools: tools.open_to(&Caller::Owner).iter().map(|one| shown(one)).collect(),
+        left_out: Vec::new(),
     }
 }
 
@@ -92,13 +166,19 @@ async fn call(
     headers: HeaderMap,
     Body(wanted): Body<control::ToolCall>,
 ) -> Result<Response<axum::body::Body>, Denied> {
-    if let Some((origin, server)) = wanted.server.split_once('/') {
-        let (origin, server) = (origin_of(origin)?, server.to_owned());
+    if wanted.server.contains('/') {
+        let (to, server) = target_of(&wanted.server)?;
         let federation = desk.federation()?.clone();
-        let timeout = wanted.timeout_ms.map(Duration::from_millis);
-        let (tool, params) = (wanted.tool, Value::Object(wanted.params));
+        let call = Outgoing {
+            caller: Caller::Owner,
+            to,
+            server: server.to_owned(),
+            tool: wanted.tool,
+            params: Value::Object(wanted.params),
+            timeout: wanted.timeout_ms.map(Duration::from_millis),
+        };
         return Ok(feed(&desk.handle, &headers, |out| async move {
-            let ended = federation.call(&origin, (&server, &tool), params, timeout).await;
+            let ended = federation.call(call).await;
             let step = match ended {
                 Ok(result) => ToolStep::Done { result },
                 Err(CallFailed { code, message, data }) => ToolStep::Failed { code, message, data },
@@ -152,7 +232,14 @@ async fn test(State(desk): State<Desk>, Body(wanted): Body<control::PolicyTest>)
         .map_err(|bad: comity_core::tool::NotACaller| Denied::field("/caller", bad.to_string()))?;
     let params = wanted.params.map(Value::Object);
     let decision = tools.policy().explain(&caller, &wanted.server, &wanted.tool, params.as_ref());
-    let there = tools.all().iter().any(|tool| tool.server == wanted.server && tool.name == wanted.tool);
+    let there = match &desk.surroundings.federation {
+        Some(federation) if wanted.server.contains('/') => {
+            let (origin, server) = target_of(&wanted.server)?;
+            let approved = federation.registry().approved();
+            approved.iter().any(|one| one.origin == origin && one.server == server && one.tool.name == wanted.tool)
+        }
+        _ => tools.all().iter().any(|tool| tool.server == wanted.server && tool.name == wanted.tool),
+    };
     Ok(Json(control::PolicyVerdict {
         allowed: decision.outcome.is_ok(),
         why: decision.sentence,
@@ -189,22 +276,37 @@ fn server(health: Health) -> control::ToolServer {
         state: health.state.to_owned(),
         restarts: health.restarts,
         last_error: health.last_error,
-        left_out: health.left_out.into_iter().map(|(tool, why)| control::LeftOut { tool, why }).collect(),
+        left_out: health.left_out.into_iter().map(left).collect(),
     }
 }
 
-fn shown(tool: &Tool) -> control::Tool {
-    let hex = tool.hash.iter().fold(String::new(), |mut hex, byte| {
+fn left((tool, why): (String, String)) -> control::LeftOut {
+    control::LeftOut { tool, why }
+}
+
+fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a String does not fail");
         hex
-    });
+    })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits =
+        text.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    if text.len() == 64 { digits.collect::<Option<Vec<_>>>()?.try_into().ok() } else { None }
+}
+
+fn shown(tool: &Tool) -> control::Tool {
     control::Tool {
         server: tool.server.clone(),
         name: tool.name.clone(),
         description: tool.description.clone(),
         input_schema: (*tool.input).clone(),
         output_schema: tool.output.as_deref().cloned(),
-        hash: hex,
+        hash: hex(&tool.hash),
+        standing: None,
+        was: None,
     }
 }
 

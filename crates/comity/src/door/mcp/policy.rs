@@ -35,9 +35,18 @@ impl Policy {
         entries.iter().map(entry).collect::<Result<_, _>>().map(|clients| Self { clients })
     }
 
-    /// Whether the client may use the tool.
+    /// Whether the client may use tools of other origins at all: not, where it may only use some of this node's.
+    pub(super) fn allows_others(&self, client: &str) -> bool {
+        matches!(self.of(client), None | Some(Allowed::All))
+    }
+
+    fn of(&self, client: &str) -> Option<&Allowed> {
+        self.clients.get(client).or_else(|| self.clients.get(EVERYBODY))
+    }
+
+    /// Whether the client may use this tool of the node.
     pub(super) fn allows(&self, client: &str, tool: &str) -> bool {
-        match self.clients.get(client).or_else(|| self.clients.get(EVERYBODY)) {
+        match self.of(client) {
             None | Some(Allowed::All) => true,
             Some(Allowed::These(tools)) => tools.contains(tool),
         }
@@ -75,6 +84,8 @@ mod tests {
         assert!(!policy.allows("other", "network_broadcast"));
         assert!(!policy.allows("spy", "network_status"));
         assert!(Policy::default().allows("anybody", "network_broadcast"));
+        assert!(Policy::default().allows_others("anybody") && policy.allows_others("desk"));
+        assert!(!policy.allows_others("spy") && !policy.allows_others("other"));
     }
 
     #[test]

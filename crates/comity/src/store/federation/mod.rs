@@ -9,15 +9,11 @@ mod tests;
 mod writer;
 
 pub(crate) use read::{Direction, KeptEvent, Lines, Restored, Role};
-pub(crate) use stored::{Invitation, KeptPin, draft_of, hub_to_text, member_to_text};
+pub(crate) use stored::{Invitation, KeptPin, KeptTool, draft_of, hub_to_text, member_to_text};
 pub(crate) use writer::{Batch, Done, Write, Writer};
 
-use super::{BUSY_MAX, STATEMENTS, StoreError, schema};
+use super::{StoreError, connect, schema};
 use comity_core::time::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Memory for pages of each connection, KiB: events are appended, and the last ones read.
@@ -27,9 +23,9 @@ const CACHE_KIB: i64 = 1024;
 ///
 /// `event` holds the lines as they go over the wire; `own` what this origin says on channels of others, until it is seen
 /// in their lines; `draft` the same before it has a number; `sent` how far each member has a line, as far as is known;
-/// `shown` up to where this node's own programs have it.
-const STEPS: &[&str] =
-    &["CREATE TABLE channel (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, is_hub INTEGER NOT NULL,
+/// `shown` up to where this node's own programs have it; `approval` what tools of others were when a person approved them.
+const STEPS: &[&str] = &[
+    "CREATE TABLE channel (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, is_hub INTEGER NOT NULL,
          summary TEXT NOT NULL) STRICT;
      CREATE TABLE event (channel INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, author TEXT NOT NULL,
          author_seq INTEGER, body TEXT NOT NULL, PRIMARY KEY (channel, seq)) STRICT;
@@ -46,30 +42,16 @@ const STEPS: &[&str] =
      CREATE TABLE nonce (key BLOB NOT NULL, nonce BLOB NOT NULL, until INTEGER NOT NULL) STRICT;
      CREATE TABLE txn (origin TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL, answer TEXT, until INTEGER NOT NULL,
          PRIMARY KEY (origin, id)) STRICT, WITHOUT ROWID;
-     CREATE TABLE proof (channel TEXT NOT NULL, value TEXT NOT NULL) STRICT;"];
+     CREATE TABLE proof (channel TEXT NOT NULL, value TEXT NOT NULL) STRICT;",
+    "CREATE TABLE approval (origin TEXT NOT NULL, server TEXT NOT NULL, tool TEXT NOT NULL, value TEXT NOT NULL,
+         PRIMARY KEY (origin, server, tool)) STRICT, WITHOUT ROWID;",
+];
 
 /// Opens the file, made if it is missing: its writer, its reader, and what must be remembered after `now`.
 pub(crate) async fn open(path: &Path, now: Timestamp) -> Result<(Writer, Lines, Restored), StoreError> {
-    // SQLite gives its journal files the mode of the database.
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    file.map_err(|cause| StoreError::Io { path: path.to_owned(), cause })?;
-    let failed = |error| StoreError::of(error, path);
-    let mut connection = connect(path).await.map_err(failed)?;
+    let mut connection = connect(path, CACHE_KIB).await?;
     schema::upgrade(&mut connection, STEPS, path).await?;
-    let restored = read::restore(&mut connection, now).await.map_err(failed)?;
-    let lines = Lines::new(connect(path).await.map_err(failed)?);
+    let restored = read::restore(&mut connection, now).await.map_err(|error| StoreError::of(error, path))?;
+    let lines = Lines::new(connect(path, CACHE_KIB).await?);
     Ok((Writer::new(connection), lines, restored))
-}
-
-async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_MAX)
-        .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", format!("-{CACHE_KIB}"))
-        .disable_statement_logging()
-        .connect()
-        .await
 }

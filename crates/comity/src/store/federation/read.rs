@@ -1,11 +1,12 @@
 //! What is read from the file: all that must be remembered when a node starts, and parts of lines while it runs.
 
-use super::stored::{self, Invitation, KeptPin};
+use super::stored::{self, Invitation, KeptPin, KeptTool};
 use crate::store::database_integer;
 use comity_core::federation::event::EventId;
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
+use comity_core::tool::Approvals;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,8 @@ pub(crate) struct Restored {
     pub(crate) shown: BTreeMap<u64, u64>,
     /// Proofs against hubs.
     pub(crate) proofs: Vec<(ChannelId, String)>,
+    /// Tools of other origins that a person approved.
+    pub(crate) approvals: Approvals,
 }
 
 /// A channel.
@@ -93,7 +96,23 @@ pub(super) async fn restore(connection: &mut SqliteConnection, now: Timestamp) -
             restored.proofs.push((channel, row.get(1)));
         }
     }
+    restored.approvals = approvals(connection).await?;
     Ok(restored)
+}
+
+/// What was approved. What cannot be read is not.
+async fn approvals(connection: &mut SqliteConnection) -> Result<Approvals, sqlx::Error> {
+    let mut approvals = Approvals::default();
+    for row in sqlx::query("SELECT origin, server, tool, value FROM approval").fetch_all(&mut *connection).await? {
+        let (server, tool): (&str, String) = (row.get(1), row.get(2));
+        let (origin, kept) = (row.get::<&str, _>(0).parse(), serde_json::from_str::<KeptTool>(row.get(3)));
+        if let (Ok(origin), Ok(kept)) = (origin, kept)
+            && !approvals.approve(&origin, server, kept.named(tool))
+        {
+            tracing::warn!(%origin, server, "there are too many approved tools: this one is not");
+        }
+    }
+    Ok(approvals)
 }
 
 /// What this origin is in the channel of a row; `None`: what is kept of it cannot be read.

@@ -8,6 +8,7 @@ use comity_core::federation::pin::OldKey;
 use comity_core::federation::roster::{History, Roster, Standing};
 use comity_core::federation::{Origin, Pin};
 use comity_core::time::Timestamp;
+use comity_core::tool::Described;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -195,6 +196,25 @@ pub(crate) struct Invitation {
     pub(crate) topic: Option<String>,
     /// Whether a new member may see all of it.
     pub(crate) all_history: bool,
+}
+
+/// What a tool of another origin said of itself when a person approved it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptTool {
+    description: String,
+    input: Value,
+    output: Option<Value>,
+}
+
+impl KeptTool {
+    pub(crate) fn of(tool: &Described) -> Self {
+        let Described { description, input, output, .. } = tool.clone();
+        Self { description, input, output }
+    }
+
+    pub(super) fn named(self, name: String) -> Described {
+        Described { name, description: self.description, input: self.input, output: self.output }
+    }
 }
 
 /// What is to be said, as it is kept before it has a number: its type, its data and when it was said.

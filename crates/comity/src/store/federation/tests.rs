@@ -6,6 +6,7 @@ use crate::scratch::Scratch;
 use comity_core::federation::event::EventId;
 use comity_core::federation::roster::{Change, Roster};
 use comity_core::federation::{ChannelId, Origin, hub, participant};
+use comity_core::tool::Described;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
@@ -141,8 +142,18 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
     assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
 }
 
+fn tool(name: &str) -> Described {
+    let schema = serde_json::json!({"type": "object"});
+    Described::of(name, "Does it.", &schema, Some(&schema)).expect("a tool")
+}
+
+fn approval(name: &str, stands: bool) -> Write {
+    let approved = stands.then(|| Box::new(KeptTool::of(&tool(name))));
+    Write::Approval { origin: origin("beta"), server: "files".to_owned(), tool: name.to_owned(), approved }
+}
+
 #[tokio::test]
-async fn keys_invitations_nonces_and_transactions_are_remembered() {
+async fn keys_approvals_invitations_nonces_and_transactions_are_remembered() {
     let scratch = Scratch::new();
     let path = scratch.path().join("federation.db");
     let key = comity_core::identity::key::KeyPair::from_seed([1; 32]).node();
@@ -167,6 +178,9 @@ async fn keys_invitations_nonces_and_transactions_are_remembered() {
             Write::Transaction { origin: origin("beta"), id: "t".to_owned(), hash: [4; 32], until: later },
             Write::Answered { origin: origin("beta"), id: "t".to_owned(), answer: "{}".to_owned() },
             Write::Proof { channel: channel(), text: "proof".to_owned() },
+            approval("read", true),
+            approval("write", true),
+            approval("write", false),
         ],
     )
     .await;
@@ -175,6 +189,10 @@ async fn keys_invitations_nonces_and_transactions_are_remembered() {
     assert_eq!(restored.invitations, BTreeMap::from([(channel(), invitation)]));
     assert_eq!(restored.nonces, [(key, [1; 16], later)]);
     assert_eq!(restored.proofs, [(channel(), "proof".to_owned())]);
+    assert_eq!(
+        restored.approvals.iter().collect::<Vec<_>>(),
+        [(&origin("beta"), "files", &std::sync::Arc::new(tool("read")))]
+    );
     let transaction = lines.transaction(&origin("beta"), "t").await.expect("it is read");
     assert_eq!(transaction, Some(([3; 32], Some("{}".to_owned()))));
     assert_eq!(lines.transaction(&origin("beta"), "u").await.expect("it is read"), None);

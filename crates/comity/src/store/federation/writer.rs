@@ -1,7 +1,7 @@
 //! The one writer: takes writes as they come, commits them in groups, and says when they are safe. While one group is
 //! being synced the next one gathers.
 
-use super::stored::{Invitation, KeptPin};
+use super::stored::{Invitation, KeptPin, KeptTool};
 use crate::store::database_integer;
 use comity_core::federation::{ChannelId, EventId, Origin};
 use comity_core::id::NodeId;
@@ -54,6 +54,8 @@ pub(crate) enum Write {
     Answered { origin: Origin, id: String, answer: String },
     /// Proof against a hub.
     Proof { channel: ChannelId, text: String },
+    /// A tool of another origin was approved as it is, or is approved no more.
+    Approval { origin: Origin, server: String, tool: String, approved: Option<Box<KeptTool>> },
 }
 
 /// Writes that are safe together.
@@ -247,6 +249,19 @@ async fn apply_rest(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx
             .bind(id),
         Write::Proof { channel, text } => {
             sqlx::query("INSERT INTO proof (channel, value) VALUES (?, ?)").bind(channel.to_string()).bind(text)
+        }
+        Write::Approval { origin, server, tool, approved: None } => {
+            sqlx::query("DELETE FROM approval WHERE origin = ? AND server = ? AND tool = ?")
+                .bind(origin.as_str())
+                .bind(server)
+                .bind(tool)
+        }
+        Write::Approval { origin, server, tool, approved: Some(approved) } => {
+            sqlx::query("INSERT OR REPLACE INTO approval (origin, server, tool, value) VALUES (?, ?, ?, ?)")
+                .bind(origin.as_str())
+                .bind(server)
+                .bind(tool)
+                .bind(serde_json::to_string(approved).unwrap_or_default())
         }
         _ => return Ok(()),
     };
