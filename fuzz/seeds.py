@@ -59,3 +59,6 @@ put("transfer", ["\n".join(json.dumps(said) for said in talk).encode() + b"\nabc
      {"say": "take", "file": 0, "from": 5}, {"say": "got", "bytes": 65536}, {"say": "done", "file": 1},
      {"say": "skip", "file": 2, "why": "exists"}, {"say": "failed", "why": "disk_full", "detail": "full"}],
 ]])
+federation = vectors("federation")
+headers = [one[name].encode() for one in federation["requests"] for name in ("header", "answer_header")]
+put("federation", headers + federation["line"] + [federation["proof"]])

@@ -42,6 +42,13 @@ pub fn javascript(program: &str, folder: &Folder) -> Command {
     command
 }
 
+/// The reference server of MCP, on standard input and output.
+pub fn everything() -> Command {
+    let mut command = node();
+    command.arg(installed().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")).arg("stdio");
+    command
+}
+
 /// The MCP conformance suite.
 pub fn conformance() -> Command {
     let mut command = node();

@@ -101,6 +101,12 @@ impl Realm {
         });
     }
 
+    /// From now on these names lead to this address, too.
+    pub fn also_name(&mut self, names: &[String], address: &str) {
+        self.names.extend(names.iter().skip(1).map(|name| (name.clone(), address.to_owned())));
+        self.rename(&names[0], address);
+    }
+
     /// The network.
     pub fn lab(&self) -> &Lab {
         &self.lab
@@ -119,6 +125,11 @@ impl Realm {
     /// A file of an origin: `crt` or `key`.
     pub fn file(&self, origin: &str, kind: &str) -> PathBuf {
         self.folder.path().join(format!("{origin}.{kind}"))
+    }
+
+    /// Gives an origin another certificate, in place of the one that it has.
+    pub fn renew(&self, origin: &str) {
+        certificate(self.folder.path(), origin);
     }
 
     /// The certificate of the authority.

@@ -23,7 +23,7 @@ pub(crate) use manual::{Completions, Man};
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
 pub(crate) use send::{OneOf, Send, one_of};
-pub(crate) use settings::{Attention, Subscribe, Unsubscribe};
+pub(crate) use settings::{Attention, Key, Subscribe, Unsubscribe};
 pub(crate) use tools::{Policy, Tool};
 pub(crate) use topics::{Project, Role, Room, Topic};
 
@@ -226,6 +226,12 @@ pub(crate) enum Command {
     Why(Why),
     /// Print the node's id
     Id,
+    /// Change the key of a node that does not run
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: Key,
+    },
     /// Look into the configuration
     Config(Config),
     /// Look whether everything works here, and say what to do if not

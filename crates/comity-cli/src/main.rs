@@ -3,6 +3,7 @@
 
 mod args;
 mod command;
+mod confirm;
 mod exit;
 mod page;
 mod payload;

@@ -24,6 +24,21 @@ impl Client {
         exchange::open_with(self, path::TOOL_CALLS, call, ANSWER_WITHIN).await.map(Lines::new)
     }
 
+    /// The tools of other origins that were approved.
+    pub async fn approved_tools(&self) -> Result<control::ApprovedTools, Error> {
+        self.get(path::TOOL_APPROVALS).await
+    }
+
+    /// Approves a tool of another origin as it was seen; its origin is asked whether it still is that.
+    pub async fn approve_tool(&self, approval: &control::ToolApproval) -> Result<control::ApprovedTool, Error> {
+        exchange::post(self, path::TOOL_APPROVALS, approval, ANSWER_WITHIN).await
+    }
+
+    /// Takes an approval back.
+    pub async fn withdraw_tool(&self, withdrawal: &control::ToolWithdrawal) -> Result<(), Error> {
+        exchange::delete(self, path::TOOL_APPROVALS, withdrawal, ANSWER_WITHIN).await.map(crate::done)
+    }
+
     /// Who may call which tool.
     pub async fn policy(&self) -> Result<control::Policy, Error> {
         self.get(path::POLICY).await

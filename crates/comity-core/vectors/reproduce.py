@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes or checks every test vector in this folder from the text of protocols/identity.md,
-protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md, docs/journal.md and the RFCs they name. Shares no code with Comity: primitives
+protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md, protocols/federation.md, docs/journal.md, docs/federation.md and the RFCs they name. Shares no code with Comity: primitives
 come from Python `cryptography`, zstd from the system's libzstd, the judgement of schemas from Python `jsonschema`. Exits with 1 and says where on the first difference.
 
 Usage: reproduce.py [FOLDER]
@@ -726,6 +726,59 @@ def subproof(size, leaves, is_whole):
     return [*subproof(size - len(left), right, False), merkle(left)]
 
 
+# Federation
+
+
+def federation_vectors():
+    stored = vectors("federation")
+    keys = {origin: Key(bytes.fromhex(seed)) for origin, seed in stored["keys"].items()}
+    digest = lambda data: hashlib.sha256(data).hexdigest()
+    for one in stored["requests"]:
+        asks, answers = keys[one["origin"]], keys[one["destination"]]
+        fields = {"origin": one["origin"], "destination": one["destination"], "key_id": asks.node, "ts": one["ts"],
+                  "nonce": one["nonce"]}
+        covered = fields | {"content_sha256": digest(one["body"].encode()), "method": one["method"], "uri": one["uri"]}
+        header = lambda fields: " ".join(f"{name}={value}" for name, value in fields.items())
+        same("request", header(fields | {"sig": asks.sign("comity/request/1", covered)}), one["header"])
+        content = digest(one["answer"].encode()) if isinstance(one["answer"], str) else chain(one["answer"]).hex()
+        fields |= {"origin": one["destination"], "destination": one["origin"], "key_id": answers.node}
+        answered = fields | {"content_sha256": content, "request_sha256": digest(canonical(covered).encode()),
+                             "status": one["status"]}
+        same("answer", header(fields | {"sig": answers.sign("comity/response/1", answered)}), one["answer_header"])
+    hub, prev = keys[stored["channel"].partition(":")[2]], None
+    for event in stored["line"]:
+        place = "seq prev_event hub_ts term hub_key_id hub_sig".split()
+        said = {name: value for name, value in event.items() if name not in ["id", "sig", *place]}
+        hashed = hashlib.sha256(canonical(said).encode()).digest()[:20]
+        id = "evt_" + base64.b32encode(hashed).decode().lower()
+        same("id", id, event["id"])
+        if "sig" in event:
+            same("author", keys[event["origin"]].sign("comity/event/1", said | {"id": id}), event["sig"])
+        same("prev_event", event["prev_event"], prev)
+        same("place", hub.sign("comity/order/1", ordered(stored["channel"], event)), event["hub_sig"])
+        prev = id
+    value, origin = stored["rotation"]["value"], stored["rotation"]["origin"]
+    covered = {name: value[name] for name in ("key", "new_key", "until")} | {"origin": origin}
+    same("rotation", keys[origin].sign("comity/rotation/1", covered), value["sig"])
+    one, other = stored["proof"]["orders"]
+    same("one place", (one["seq"], one["term"]), (other["seq"], other["term"]))
+    assert one["id"] != other["id"]
+    for placed in (one, other):
+        same("proof", hub.sign("comity/order/1", ordered(stored["channel"], placed)), placed["hub_sig"])
+
+
+def ordered(channel, placed):
+    signed = {name: placed[name] for name in "id seq prev_event hub_ts term hub_key_id".split()}
+    return signed | {"channel": channel, "hub": channel.partition(":")[2]}
+
+
+def chain(events):
+    so_far = bytes(32)
+    for data in events:
+        so_far = hashlib.sha256(so_far + data.encode()).digest()
+    return so_far
+
+
 canonical_vectors()
 identity_vectors()
 signature_vectors()
@@ -740,4 +793,5 @@ gossip_vectors()
 
 
 journal_vectors()
+federation_vectors()
 print(f"{checks} checks, all the same")

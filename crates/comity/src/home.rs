@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 mod pem;
+mod rotation;
 #[cfg(test)]
 mod tests;
+
+pub use rotation::Rotated;
 
 /// Mode of the data directory: nobody but its owner may even list it.
 const FOLDER_MODE: u32 = 0o700;
@@ -236,11 +239,16 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn make_key(path: &Path) -> Result<KeyPair, HomeError> {
+    let (key, text) = new_key()?;
+    write_atomically(path, text.as_bytes()).map_err(|cause| HomeError::Io { path: path.to_owned(), cause })?;
+    Ok(key)
+}
+
+/// A new key, and as it stands in its file.
+fn new_key() -> Result<(KeyPair, Zeroizing<String>), HomeError> {
     let mut seed = Zeroizing::new([0; 32]);
     OsRng.try_fill_bytes(&mut *seed).map_err(|_| HomeError::NoRandomness)?;
-    let text = pem::encode(&seed);
-    write_atomically(path, text.as_bytes()).map_err(|cause| HomeError::Io { path: path.to_owned(), cause })?;
-    Ok(KeyPair::from_seed(*seed))
+    Ok((KeyPair::from_seed(*seed), pem::encode(&seed)))
 }
 
 /// Makes the folder with mode 0700. One that is there already is closed to others only when it is
@@ -325,6 +333,18 @@ pub enum HomeError {
     FolderOpen {
         /// The directory.
         folder: PathBuf,
+    },
+    /// There is no key that could be changed.
+    #[error("{} is not there: no node has run here yet", path.display())]
+    NoKey {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// What is kept of the keys before cannot be read.
+    #[error("{} is not as it was written: restore it, or remove it, and others will have to trust this node anew", path.display())]
+    NotRotations {
+        /// The file.
+        path: PathBuf,
     },
     /// It, or something on the way to it, is a file.
     #[error("{} cannot be a data directory, because there is a file: name another one with --data-dir", path.display())]

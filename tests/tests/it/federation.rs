@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-const ALPHA: &str = "alpha.test";
-const BETA: &str = "beta.test";
-const CHANNEL: &str = "!project:alpha.test";
+pub(crate) const ALPHA: &str = "alpha.test";
+pub(crate) const BETA: &str = "beta.test";
+pub(crate) const CHANNEL: &str = "!project:alpha.test";
 
 /// The events of a channel as a node has them.
-fn log(node: &Node, channel: &str) -> Vec<Value> {
+pub(crate) fn log(node: &Node, channel: &str) -> Vec<Value> {
     let printed = node.says(&["channel", "log", channel, "-n", "100000", "--json"]);
     printed.lines().map(|line| serde_json::from_str(line).expect("JSON, one a line")).collect()
 }
 
 /// Numbers and ids of events, in order.
-fn line(events: &[Value]) -> Vec<(u64, String)> {
+pub(crate) fn line(events: &[Value]) -> Vec<(u64, String)> {
     let id = |event: &Value| event["id"].as_str().expect("an id").to_owned();
     events.iter().map(|event| (event["seq"].as_u64().expect("a number"), id(event))).collect()
 }
 
 /// A channel of alpha, of which beta is a member.
-fn shared(alpha: &Node, beta: &Node) {
+pub(crate) fn shared(alpha: &Node, beta: &Node) {
     alpha.says(&["channel", "create", "project", "--about", "plans"]);
     alpha.says(&["channel", "invite", "project", BETA]);
     until("invitation", PATIENCE, || {
@@ -40,7 +40,7 @@ fn shared(alpha: &Node, beta: &Node) {
     is_member(alpha, BETA);
 }
 
-fn is_member(hub: &Node, origin: &str) {
+pub(crate) fn is_member(hub: &Node, origin: &str) {
     until("member", PATIENCE, || {
         let members = hub.json(&["channel", "members", "project"]);
         let is_there = |member: &Value| member["origin"] == origin && member["state"] == "joined";
@@ -59,7 +59,7 @@ fn hears(watching: &mut Lines, said: &Value) -> Value {
 #[test]
 fn the_chapter_of_the_readme_is_what_two_organisations_see() {
     let realm = Realm::of(&[ALPHA, BETA]);
-    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
+    let (alpha, beta) = (realm.node(ALPHA, &[]), with_a_tool(&realm, BETA));
     let steps = readme::session("Other organisations");
     assert!(steps.len() > 8, "the chapter has a session");
     for readme::Step { terminal, command, prints } in &steps {
@@ -154,68 +154,9 @@ fn verifier(file: &Path) -> Command {
     command
 }
 
-/// Says numbers on a channel, one after the other, until it has said so many: what was acknowledged.
-fn says_numbers(data_dir: &Path, name: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
-    let said = |number: u32| format!("{name}-{number}");
-    let acknowledged = |number: &u32| {
-        let data = json!({ "said": said(*number) }).to_string();
-        let mut command = comity_tests::node::comity(&["send", CHANNEL, &data, "--data-dir"]);
-        command.arg(data_dir).output().expect("the program is there").status.success()
-    };
-    numbers.filter(acknowledged).map(said).collect()
-}
-
 /// What was said on a channel, in order.
-fn said(events: &[Value]) -> Vec<String> {
+pub(crate) fn said(events: &[Value]) -> Vec<String> {
     events.iter().filter_map(|event| event["data"]["said"].as_str().map(str::to_owned)).collect()
-}
-
-#[test]
-fn what_was_acknowledged_is_there_once_on_both_sides_whatever_becomes_of_the_hub_and_the_network() {
-    const MANY: u32 = 40;
-    let realm = Realm::of(&[ALPHA, BETA]);
-    let beta = realm.node(BETA, &[]);
-    let mut alpha = realm.node(ALPHA, &[]);
-    shared(&alpha, &beta);
-    let mut acknowledged = Vec::new();
-    for round in 0..3 {
-        let numbers = round * MANY..(round + 1) * MANY;
-        std::thread::scope(|scope| {
-            let (at_beta, of_beta) = (beta.data_dir(), numbers.clone());
-            let of_beta = scope.spawn(move || says_numbers(at_beta, "beta", of_beta));
-            acknowledged.extend(says_numbers(alpha.data_dir(), "alpha", numbers.start..numbers.start + MANY / 2));
-            alpha.signal("KILL");
-            acknowledged.extend(of_beta.join().expect("it says all"));
-        });
-        if round == 1 {
-            realm.lab().cut(realm.number(BETA));
-        }
-        let (_, folder) = alpha.stop_after_signal();
-        alpha = realm.node_in(folder, ALPHA, &[]);
-        if round == 1 {
-            // The hub takes nothing before it has asked its member what it may have lost.
-            let channels = alpha.json(&["channel", "list"]);
-            assert_eq!(channels["channels"][0]["waits_for"], json!([BETA]));
-            realm.lab().mend(realm.number(BETA));
-        }
-        until("hub", PATIENCE, || (alpha.json(&["channel", "list"])["channels"][0]["caught_up"] == true).then_some(()));
-    }
-    let wanted = acknowledged.len();
-    until("events", PATIENCE, || (said(&log(&beta, CHANNEL)).len() >= wanted).then_some(()));
-    let (whole, part) = (log(&alpha, CHANNEL), log(&beta, CHANNEL));
-    let (whole_line, part_line) = (line(&whole), line(&part));
-    assert_eq!(part_line, whole_line[whole_line.len() - part_line.len()..]);
-    let told = said(&whole);
-    for said in &acknowledged {
-        assert_eq!(told.iter().filter(|other| *other == said).count(), 1, "{said}");
-    }
-    for name in ["alpha", "beta"] {
-        let number = |said: &String| said.strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok();
-        let numbers: Vec<u32> = told.iter().filter_map(number).collect();
-        assert!(numbers.is_sorted(), "{name}: {numbers:?}");
-    }
-    let faults = beta.json(&["channel", "list"])["channels"][0]["faults"].clone();
-    assert!(faults.is_null(), "{faults}");
 }
 
 /// A channel of alpha, of which the program in Python is a member.
@@ -388,6 +329,53 @@ fn a_changed_key_is_believed_only_when_the_old_one_signed_it_or_a_person_says_so
     until("event by the trusted key", PATIENCE, || (said(&log(&alpha, CHANNEL)).len() == 2).then_some(()));
 }
 
+/// Stops a node that speaks for this origin, gives it a new key, and starts it again.
+fn with_a_new_key(realm: &Realm, node: Node, origin: &str) -> Node {
+    let (_, folder) = node.stop();
+    let mut rotate = comity_tests::node::comity(&["key", "rotate", "--yes", "--json", "--data-dir"]);
+    let printed = peers::output(rotate.arg(folder.path()).env("COMITY_FEDERATION_ORIGIN", origin));
+    let rotated: Value = serde_json::from_str(&printed).expect("JSON");
+    let node = realm.node_in(folder, origin, &[]);
+    assert_eq!(rotated["new"], node.status["node"]);
+    node
+}
+
+#[test]
+fn a_key_is_rotated_and_nobody_has_to_trust_the_new_one() {
+    let realm = Realm::of(&[ALPHA, BETA, "gamma.test"]);
+    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.participant(BETA));
+    let gamma = realm.node("gamma.test", &[]);
+    shared_with_python(&alpha, &beta);
+    alpha.says(&["channel", "invite", "project", "gamma.test"]);
+    until("invitation", PATIENCE, || {
+        let invitations = gamma.json(&["channel", "invitations"]);
+        (invitations["invitations"][0]["channel"] == CHANNEL).then_some(())
+    });
+    gamma.says(&["channel", "accept", CHANNEL]);
+    is_member(&alpha, "gamma.test");
+    alpha.says(&["send", CHANNEL, r#"{"said":"one"}"#]);
+    gamma.says(&["send", CHANNEL, r#"{"said":"two"}"#]);
+    until("events", PATIENCE, || (said(&log(&gamma, CHANNEL)).len() == 2).then_some(()));
+    // First the hub's, then a member's.
+    let alpha = with_a_new_key(&realm, alpha, ALPHA);
+    let gamma = with_a_new_key(&realm, gamma, "gamma.test");
+    alpha.says(&["send", CHANNEL, r#"{"said":"three"}"#]);
+    gamma.says(&["send", CHANNEL, r#"{"said":"four"}"#]);
+    beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"five"}"#]);
+    for node in [&alpha, &gamma] {
+        until("events", PATIENCE, || (said(&log(node, CHANNEL)).len() == 5).then_some(()));
+        node.says(&["channel", "verify", CHANNEL]);
+        let folder = Folder::new();
+        let file = folder.path().join("log");
+        node.says(&["channel", "log", CHANNEL, "--export", &file.display().to_string()]);
+        holds(&file, true);
+    }
+    until("events there", PATIENCE, || (said(&beta.does(&["events", CHANNEL])).len() == 5).then_some(()));
+    let status = beta.does(&["status"]).pop().expect("a status");
+    assert_eq!(status["findings"], json!([]), "{status}");
+    alpha.says(&["journal", "verify"]);
+}
+
 #[test]
 fn no_name_leads_a_node_into_its_own_network() {
     let mut realm = Realm::of(&[ALPHA, BETA]);
@@ -426,13 +414,14 @@ fn no_name_leads_a_node_into_its_own_network() {
 }
 
 /// A node with one tool, which alpha and beta may call with short texts.
-fn with_a_tool(realm: &Realm, origin: &str) -> Node {
+pub(crate) fn with_a_tool(realm: &Realm, origin: &str) -> Node {
     let folder = Folder::new();
     let config = r#"
         [tools.words]
         kind = "command"
         [tools.words.commands.say]
         command = ["printf", "%s", "{text}"]
+        description = "Says it."
 
         [[policy]]
         origin = "alpha.test"

@@ -17,6 +17,25 @@ pub(crate) enum Tool {
         #[arg(long, conflicts_with = "watch")]
         origin: Option<String>,
     },
+    /// Let the MCP clients of this machine see and call a tool of another origin, as it is now
+    ///
+    /// It prints what the tool says of itself, which is another origin's and no advice, and asks whether it is approved.
+    /// When it says something else later, it is neither seen nor called until it is approved again. Without a tool it
+    /// lists those that are approved.
+    Approve {
+        /// The other origin's tool server, ORIGIN/SERVER
+        #[arg(requires = "tool", value_parser = NonEmptyStringValueParser::new())]
+        server: Option<String>,
+        /// The tool
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        tool: Option<String>,
+        /// Approve it without asking
+        #[arg(long, short, conflicts_with = "withdraw", requires = "tool")]
+        yes: bool,
+        /// Take the approval back
+        #[arg(long, requires = "tool")]
+        withdraw: bool,
+    },
     /// Call a tool, and print its result
     ///
     /// Progress is shown on standard error. The result is what the tool prints: data, and not yours.

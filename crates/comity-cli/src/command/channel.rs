@@ -1,12 +1,12 @@
-//! `comity channel` and `comity federation`: channels shared with other origins, and what is known of those.
+//! `comity channel`: channels shared with other origins.
 
 use super::client;
-use crate::args::{ChannelCommand, ChannelLog, Everywhere, Federation, VerifyChannel};
+use crate::args::{ChannelCommand, ChannelLog, Everywhere, VerifyChannel};
 use crate::exit::Failure;
 use crate::page::{Cell, Look, Page, cell, clean, looking, said, say};
 use comity_client::Client;
 use comity_client::control::{
-    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin, SayOn,
+    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, SayOn,
 };
 use comity_core::federation::verify::{Verified, Verifier};
 use comity_core::wire::federation::body::Member;
@@ -295,45 +295,4 @@ async fn members(client: &Client, wanted: &str, page: &mut Page) -> Result<(), F
         vec![looking(&member.origin, Look::Strong), cell(&member.state), cell(since)]
     };
     page.table(&["ORIGIN", "STATE", "SINCE EVENT"], &members.members.iter().map(row).collect::<Vec<_>>())
-}
-
-pub(crate) async fn federation(client: &Client, wanted: Federation, page: &mut Page) -> Result<(), Failure> {
-    let Federation::Status = wanted;
-    let state = client.federation().await?;
-    if page.json {
-        return page.value(&state);
-    }
-    page.pairs(&[
-        ("origin", looking(&state.origin, Look::Strong)),
-        ("key", cell(&state.key)),
-        ("endpoint", cell(&state.endpoint)),
-    ])?;
-    if state.others.is_empty() {
-        return page.line("No other origin is known. `comity channel invite CHANNEL ORIGIN` begins.");
-    }
-    page.line("")?;
-    let rows: Vec<Vec<Cell>> = state.others.iter().map(other).collect();
-    page.table(&["ORIGIN", "STATE", "KEY", "WAITING", "ENDPOINT"], &rows)?;
-    for other in &state.others {
-        if let Some(changed) = &other.key_changed {
-            say(&format!("comity: {}", clean(changed)));
-        }
-    }
-    Ok(())
-}
-
-fn other(other: &OtherOrigin) -> Vec<Cell> {
-    let (state, look) = match other {
-        OtherOrigin { key_changed: Some(_), .. } => ("key changed".to_owned(), Look::Bad),
-        OtherOrigin { failures: 0, key: Some(_), .. } => ("known".to_owned(), Look::Good),
-        OtherOrigin { failures: 0, .. } => ("never reached".to_owned(), Look::Warning),
-        OtherOrigin { failures, .. } => (format!("away, tried {failures} times"), Look::Warning),
-    };
-    vec![
-        looking(&other.origin, Look::Strong),
-        looking(state, look),
-        cell(other.key.as_deref().unwrap_or("-")),
-        cell(other.waiting.to_string()),
-        cell(other.endpoint.as_deref().unwrap_or("-")),
-    ]
 }

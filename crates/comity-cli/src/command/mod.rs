@@ -11,8 +11,10 @@ mod config;
 mod digest;
 mod discover;
 mod doctor;
+mod federation;
 mod inbox;
 mod journal;
+mod key;
 mod manual;
 mod mcp;
 mod peers;
@@ -57,6 +59,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
         Command::FederationPeers(flags) => caller(discover::peers(&everywhere, flags, page)),
         Command::Redact(wanted) => redact::run(&everywhere, &wanted, page),
         Command::Broker(flags) => caller(broker::run(flags, page)),
+        Command::Key { command } => key::run(&everywhere, &command, page),
         Command::Journal { command } => caller(journal::run(&everywhere, command, page)),
         Command::Channel { command } => caller(channel::run(&everywhere, command, page)),
         other => {
@@ -77,7 +80,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Project { command } => topic::project(client, command, page).await,
         Command::Room(wanted) => topic::room(client, wanted, page).await,
         Command::Claims { command } => claims::run(client, command, page).await,
-        Command::Federation { command } => channel::federation(client, command, page).await,
+        Command::Federation { command } => federation::run(client, command, page).await,
         Command::Tool { command } => tool::run(client, command, page).await,
         Command::Policy { command } => policy::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
@@ -105,6 +108,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Broker(_)
         | Command::Redact(_)
         | Command::Journal { .. }
+        | Command::Key { .. }
         | Command::Channel { .. }
         | Command::Completions(_)
         | Command::Man(_) => unreachable!("these are run without a node, above"),

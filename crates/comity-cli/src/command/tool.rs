@@ -1,4 +1,6 @@
-//! `comity tool`: the tools of this node, and calls of them.
+//! `comity tool`: the tools of this node and of others, and calls of them.
+
+mod approve;
 
 use crate::args::Tool;
 use crate::exit::Failure;
@@ -17,11 +19,29 @@ pub(crate) async fn run(client: &Client, wanted: Tool, page: &mut Page) -> Resul
             if page.json {
                 return page.value(&tools);
             }
+            for left in &tools.left_out {
+                say(&format!("comity: {} is left out: {}", clean(&left.tool), clean(&left.why)));
+            }
             if tools.tools.is_empty() {
                 return page.line(&format!("{} opens no tool to this node.", clean(&origin)));
             }
-            listed(&tools, page)
+            let row = |one: &control::Tool| {
+                let standing = one.standing.as_deref().unwrap_or("-");
+                let look = if standing == "changed" { Look::Warning } else { Look::Plain };
+                let mut row = tool(one);
+                row.insert(2, looking(standing, look));
+                row
+            };
+            let rows: Vec<_> = tools.tools.iter().map(row).collect();
+            page.table(&["SERVER", "TOOL", "MCP CLIENTS", "ARGUMENTS", "WHAT IT SAYS OF ITSELF"], &rows)
         }
+        Tool::Approve { server: Some(server), tool: Some(tool), withdraw: true, .. } => {
+            approve::withdraw(client, &server, &tool, page).await
+        }
+        Tool::Approve { server: Some(server), tool: Some(tool), yes, .. } => {
+            approve::approve(client, (&server, &tool), yes, page).await
+        }
+        Tool::Approve { .. } => approve::list(&client.approved_tools().await?, page),
         Tool::List { watch: true, .. } => {
             let mut changes = client.tool_changes().await?;
             while let Some(tools) = changes.next().await? {
@@ -84,12 +104,17 @@ fn server(server: &ToolServer) -> Vec<Cell> {
 }
 
 fn tool(tool: &control::Tool) -> Vec<Cell> {
-    let properties = tool.input_schema["properties"].as_object();
-    let required = |name: &str| tool.input_schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
-    let argument = |name: &String| if required(name) { name.clone() } else { format!("[{name}]") };
-    let arguments: Vec<String> = properties.into_iter().flat_map(Map::keys).map(argument).collect();
     let about = tool.description.lines().next().unwrap_or_default();
-    vec![cell(&tool.server), looking(&tool.name, Look::Strong), cell(arguments.join(" ")), cell(about)]
+    let arguments = arguments(&tool.input_schema);
+    vec![cell(&tool.server), looking(&tool.name, Look::Strong), cell(arguments), cell(about)]
+}
+
+/// The names of arguments; those that may be left out in brackets.
+fn arguments(schema: &Value) -> String {
+    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    let argument = |name: &String| if required(name) { name.clone() } else { format!("[{name}]") };
+    let properties = schema["properties"].as_object().into_iter().flat_map(Map::keys);
+    properties.map(argument).collect::<Vec<_>>().join(" ")
 }
 
 async fn call(client: &Client, wanted: &ToolCall, page: &mut Page) -> Result<(), Failure> {

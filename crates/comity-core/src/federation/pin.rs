@@ -46,7 +46,12 @@ pub struct KeyChanged {
 impl Pin {
     /// The keys that a document shows, for an origin of which none is known.
     pub fn first(origin: &Origin, shown: &WellKnown) -> Self {
-        Self { key: shown.key, old: chain(origin, shown) }
+        Self::own(origin, shown.key, &shown.rotations)
+    }
+
+    /// The keys of an origin that has this one, and had those that lead to it.
+    pub fn own(origin: &Origin, key: NodeId, rotations: &[Rotation]) -> Self {
+        Self { key, old: chain(origin, key, rotations) }
     }
 
     /// What is pinned when this document was seen: the same, or the new key, if the pinned one signed for it, itself or
@@ -55,7 +60,7 @@ impl Pin {
     /// # Errors
     /// [`KeyChanged`]; the pin stays.
     pub fn follow(&self, origin: &Origin, shown: &WellKnown) -> Result<Self, KeyChanged> {
-        let mut old = chain(origin, shown);
+        let mut old = chain(origin, shown.key, &shown.rotations);
         if shown.key != self.key && !old.iter().any(|old| old.key == self.key) {
             return Err(KeyChanged { origin: origin.clone(), pinned: self.key, shown: shown.key });
         }
@@ -76,13 +81,13 @@ impl Pin {
     }
 }
 
-/// The keys before the one that a document shows, the latest first, as far back as each signed for the next.
-fn chain(origin: &Origin, shown: &WellKnown) -> Vec<OldKey> {
+/// The keys before this one, the latest first, as far back as each signed for the next.
+fn chain(origin: &Origin, last: NodeId, rotations: &[Rotation]) -> Vec<OldKey> {
     let mut chain: Vec<OldKey> = Vec::new();
-    let mut key = shown.key;
+    let mut key = last;
     let leads_to = |key: NodeId| move |rotation: &&Rotation| rotation.new_key == key && rotation.is_signed(origin);
-    while let Some(rotation) = shown.rotations.iter().find(leads_to(key)) {
-        let is_known = rotation.key == shown.key || chain.iter().any(|old| old.key == rotation.key);
+    while let Some(rotation) = rotations.iter().find(leads_to(key)) {
+        let is_known = rotation.key == last || chain.iter().any(|old| old.key == rotation.key);
         if is_known || chain.len() == ROTATIONS_MAX {
             break;
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod federation;
 mod gossip;
 mod redaction;
 mod vectors;

@@ -108,6 +108,7 @@ fn the_vector_files_are_what_this_code_makes() {
         ("txt", txt_vectors()),
         ("gossip", crate::gossip::vectors()),
         ("journal", journal_vectors()),
+        ("federation", crate::federation::vectors()),
     ] {
         let file = folder.join(name).with_extension("json");
         let text = format!("{vectors:#}\n");

@@ -7,6 +7,7 @@ use comity_core::federation::Origin;
 use comity_core::wire::federation::well_known::Endpoint;
 use ipnet::IpNet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Longest prefix of a proxy, bytes.
 const BASE_MAX: usize = 256;
@@ -34,6 +35,8 @@ pub struct Federation {
     pub quota: u64,
     /// Requests a minute of one origin.
     pub requests_per_minute: u32,
+    /// How often lines are compared.
+    pub compare_every: Duration,
 }
 
 /// Whose invitations are accepted without asking a person.
@@ -69,6 +72,7 @@ impl Reading<'_> {
             Accept::These(self.said_origins("federation.accept", &written.accept)?)
         };
         let requests = self.small("federation.requests_per_minute", written.requests_per_minute)?;
+        let compare = self.small("federation.compare_seconds", written.compare_seconds)?;
         let public_base = match written.public_base {
             None => endpoint.target(""),
             Some(base) => {
@@ -91,6 +95,7 @@ impl Reading<'_> {
             ca_file: written.ca_file.map(|file| self.path("federation.ca_file", file)),
             quota,
             requests_per_minute: u32::try_from(requests).unwrap_or(u32::MAX),
+            compare_every: Duration::from_secs(compare),
         }))
     }
 

@@ -292,6 +292,9 @@ settings! {
         /// Requests a minute that one origin may make, besides events of channels that it shares with this one. Default:
         /// 120. More where tools of this node are called often.
         requests_per_minute: u64 = 120, "";
+        /// Seconds between comparisons of a channel's line with its hub and with other members, one at a time. Default: 60.
+        /// Fewer find out sooner what a hub holds back or shows to some only, and cost requests.
+        compare_seconds: u64 = 60, "";
     }
 
     /// What others may use of this node. Each limit protects memory and patience; too small, and peers that do nothing

@@ -6,10 +6,11 @@ use super::guards::Source;
 use super::problem::{self, Code, Problem};
 use crate::federation::{Budget, Federation, NotAnswered, Refusal, Unknown};
 use crate::store::federation::Direction;
+use crate::tool;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, OriginalUri, Path, Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -20,18 +21,30 @@ use comity_core::time::Timestamp;
 use comity_core::wire::federation::authorization::{
     Answer, Authorization, BadAuthorization, ContentHash, HEADER, Request as Signed,
 };
-use comity_core::wire::federation::body::{Call, HeadsWanted, Invite, Membership, path};
-use comity_core::wire::federation::well_known;
+use comity_core::wire::federation::body::{HeadsWanted, Invite, Membership, path};
+use comity_core::wire::federation::{stream, well_known};
 use comity_core::wire::strict;
+use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// How long others may keep the document: the time in which a change of key or place is not seen.
 const DOCUMENT_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Largest answer that is signed, bytes.
 const ANSWER_MAX: usize = 8 * 1024 * 1024;
+
+/// Events of a streamed answer that wait for a slow reader; what a tool says of its progress beyond it is dropped.
+const EVENTS_WAITING: usize = 64;
+
+/// How often an idle stream says that this node is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events in one answer when nobody says.
 const EVENTS: u64 = 500;
@@ -106,15 +119,37 @@ async fn check(
         Ok(()) => {
             parts.extensions.insert(Caller { origin: authorization.origin.clone(), at: authorization.at });
             parts.extensions.insert(content);
+            parts.extensions.insert(Asked(Arc::new((authorization.clone(), method.clone(), target.clone(), content))));
             next.run(Request::from_parts(parts, Body::from(body))).await
         }
     };
     let signed = Signed { method: method.as_str(), uri: &target, content };
+    if response.extensions().get::<SignsItself>().is_some() {
+        return response;
+    }
     sign(&federation, &authorization, signed, response).await
 }
 
+/// An answer that brings its signature at its end.
+#[derive(Debug, Clone, Copy)]
+struct SignsItself;
+
+/// What an answer at the end of a stream is signed with.
+#[derive(Clone)]
+struct Asked(Arc<(Authorization, axum::http::Method, String, ContentHash)>);
+
+impl Asked {
+    /// The header of an answer with this content.
+    fn sign(&self, federation: &Federation, content: ContentHash) -> String {
+        let (authorization, method, uri, asked) = &*self.0;
+        let request = Signed { method: method.as_str(), uri, content: *asked };
+        let answer = Answer { status: StatusCode::OK.as_u16(), content, at: federation.handle().now().wall };
+        authorization.sign_answer(federation.handle().me().keys(), federation.origin(), request, answer)
+    }
+}
+
 /// The request's header, if it is for this origin and of now.
-fn read(federation: &Federation, headers: &axum::http::HeaderMap, source: Source) -> Result<Authorization, Problem> {
+fn read(federation: &Federation, headers: &HeaderMap, source: Source) -> Result<Authorization, Problem> {
     let mut lines = headers.get_all(HEADER).iter();
     let header = match (lines.next(), lines.next()) {
         (None, _) => return Err(Problem::unproven(&format!("{HEADER} is missing"))),
@@ -297,14 +332,73 @@ async fn invite(
 async fn call(
     State(federation): State<Federation>,
     Extension(caller): Extension<Caller>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     if caller.at < federation.handle().me().started_at() {
         let detail = "it was signed before this node started, and may have been run then: sign it again";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, Code::ClockSkew, detail));
     }
-    let wanted: Call = parsed(&body)?;
-    Ok(Json(federation.called(&caller.origin, wanted).await?).into_response())
+    let wanted = federation.wanted(&caller.origin, parsed(&body)?)?;
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains(stream::CONTENT_TYPE) {
+        return Ok(streamed(&federation, asked, wanted));
+    }
+    Ok(Json(federation.called(wanted).await).into_response())
+}
+
+/// Answers a call event by event; the last one signs them all.
+fn streamed(federation: &Federation, asked: Asked, call: tool::Call) -> Response {
+    let (events, waiting) = mpsc::channel::<Bytes>(EVENTS_WAITING);
+    let federation = federation.clone();
+    tokio::spawn(async move {
+        let gone = events.clone();
+        tokio::select! {
+            () = events_of(federation, asked, call, events) => {}
+            () = gone.closed() => {}
+        }
+    });
+    let frames = unfold(waiting, |mut waiting| async move {
+        let frame = match timeout(KEEP_ALIVE, waiting.recv()).await {
+            Ok(event) => event?,
+            Err(_) => Bytes::from_static(b":\n\n"),
+        };
+        Some((Ok::<_, Infallible>(frame), waiting))
+    });
+    let mut response = Response::new(Body::from_stream(frames));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(stream::CONTENT_TYPE));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(SignsItself);
+    response
+}
+
+async fn events_of(federation: Federation, asked: Asked, call: tool::Call, events: mpsc::Sender<Bytes>) {
+    let (progress, mut said) = mpsc::channel::<Value>(EVENTS_WAITING);
+    let calling = federation.called(tool::Call { progress: Some(progress), ..call });
+    let telling = async {
+        let mut chain = stream::Chain::default();
+        while let Some(said) = said.recv().await {
+            let said = said.to_string();
+            chain.add(said.as_bytes());
+            // Err: the caller is gone, and this ends with it.
+            let _ = events.send(event(stream::PROGRESS, &said)).await;
+        }
+        chain
+    };
+    let (called, mut chain) = tokio::join!(calling, telling);
+    let result = serde_json::to_string(&called).expect("texts and numbers are JSON");
+    chain.add(result.as_bytes());
+    let signature = asked.sign(&federation, chain.content());
+    for event in [event(stream::RESULT, &result), event(stream::SIGNATURE, &signature)] {
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn event(name: &str, data: &str) -> Bytes {
+    format!("event: {name}\ndata: {data}\n\n").into()
 }
 
 async fn capabilities(State(federation): State<Federation>, Extension(caller): Extension<Caller>) -> Response {

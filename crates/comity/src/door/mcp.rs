@@ -90,8 +90,9 @@ impl ServerHandler for Server {
             let Some((federation, approved)) = other else {
                 return Err(ErrorData::invalid_params(format!("there is no tool {name}"), None));
             };
-            let called =
-                gateway::call(federation, approved, gateway::caller(&client), request.arguments.unwrap_or_default());
+            let follower = context.meta.get_progress_token().map(|token| (token, context.peer.clone()));
+            let arguments = request.arguments.unwrap_or_default();
+            let called = gateway::call(federation, (approved, gateway::caller(&client)), arguments, follower);
             // Err: nobody waits for an answer.
             let broken_off = || ErrorData::internal_error("the call was broken off", None);
             return context.ct.run_until_cancelled(called).await.map(Into::into).ok_or_else(broken_off);

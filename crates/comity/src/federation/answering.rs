@@ -105,7 +105,7 @@ impl Federation {
             version: well_known::VERSION.to_owned(),
             components: ["paulina", "naomi", "roshumba", "vendela"].map(str::to_owned).to_vec(),
             key: self.0.handle.me().node(),
-            rotations: Vec::new(),
+            rotations: self.0.keys.rotations.clone(),
             card: Some(self.0.handle.hello().borrow().card.clone()),
         };
         document.to_value()

@@ -15,6 +15,7 @@ use comity_core::tool::target;
 use comity_core::wire::federation::body::{Call, CallFailed, Called, Capabilities, Capability, ID_MAX, path};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,8 +30,8 @@ const CALL_TIME: Duration = Duration::from_secs(300);
 const TEXT_MAX: usize = 1000;
 
 impl Federation {
-    /// Another origin calls a tool of this one.
-    pub(crate) async fn called(&self, from: &Origin, wanted: Call) -> Result<Called, NotAnswered> {
+    /// The call that another origin wants, if it is one of a tool of this origin's.
+    pub(crate) fn wanted(&self, from: &Origin, wanted: Call) -> Result<tool::Call, NotAnswered> {
         if !(1..=ID_MAX).contains(&wanted.call_id.len()) {
             return Err(NotAnswered::bad("/call_id", "an id of 1 to 128 bytes is wanted"));
         }
@@ -39,8 +40,7 @@ impl Federation {
             let detail = format!("{}/<tool server> is wanted", self.origin());
             return Err(NotAnswered::bad("/target", detail));
         };
-        let call_id = shown::text(&wanted.call_id, ID_MAX);
-        let call = tool::Call {
+        Ok(tool::Call {
             caller: Caller::Origin(from.clone()),
             call_id: wanted.call_id,
             server: server.to_owned(),
@@ -48,17 +48,22 @@ impl Federation {
             params: wanted.params,
             timeout: wanted.timeout_ms.map(Duration::from_millis),
             progress: None,
-        };
+        })
+    }
+
+    /// Another origin calls a tool of this one.
+    pub(crate) async fn called(&self, call: tool::Call) -> Called {
+        let call_id = shown::text(&call.call_id, ID_MAX);
         // Whoever hangs up does not want it any more: this future is dropped then, and the call with it.
         let cancel = CancellationToken::new();
         let _guard = cancel.clone().drop_guard();
-        Ok(match self.0.tools.call(call, cancel).await {
+        match self.0.tools.call(call, cancel).await {
             Ok(result) => Called { call_id, result: Some(result), error: None },
             Err(CallError { code, message, data }) => {
                 let error = CallFailed { code: code.to_owned(), message, data };
                 Called { call_id, result: None, error: Some(error) }
             }
-        })
+        }
     }
 
     /// The tools that this origin opens to another.
@@ -124,7 +129,10 @@ impl Federation {
         };
         let body = serde_json::to_vec(&body).expect("texts and numbers are JSON");
         let within = call.timeout.unwrap_or(CALL_TIME).saturating_add(GRACE).max(ANSWER_TIME);
-        let asked = self.0.client.ask(&call.to, (Method::POST, path::CALL), body.into(), within).await;
+        let asked = match &call.progress {
+            None => self.0.client.ask(&call.to, (Method::POST, path::CALL), body.into(), within).await,
+            Some(progress) => self.0.client.ask_streamed(&call.to, path::CALL, (body.into(), within), progress).await,
+        };
         let (answer, _) = asked.map_err(|failure| match &failure {
             Failure::Refused { code, .. } => failed(code, failure.to_string()),
             _ => failed("unreachable", failure.to_string()),
@@ -182,6 +190,9 @@ pub(crate) struct Outgoing {
     pub(crate) params: Value,
     /// How long it may take.
     pub(crate) timeout: Option<Duration>,
+    /// Who is told how far it is: objects with `progress`, `total` and `message`, as the tool says so. What finds no room
+    /// is dropped.
+    pub(crate) progress: Option<mpsc::Sender<Value>>,
 }
 
 fn failed(code: &str, message: impl Into<String>) -> CallFailed {

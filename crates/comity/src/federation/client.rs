@@ -1,6 +1,8 @@
 //! Signed requests to other origins, and their answers: what is not signed by the origin that was asked proves nothing.
 //! See "Signed requests" in `protocols/federation.md`.
 
+mod streamed;
+
 use super::http::{Answer, Unanswered};
 use super::origins::{Known, Origins, Unknown};
 use crate::driver::Handle;
@@ -140,10 +142,24 @@ impl Client {
         body: Bytes,
         within: Duration,
     ) -> Result<(Bytes, Timestamp), Failure> {
+        let (asked, headers) = self.sign(to, (method, path), &body).await?;
+        let target = (asked.method.clone(), asked.uri.clone());
+        let answer = self.origins.http().request(target, headers, body, (within, ANSWER_MAX)).await;
+        let answer = answer.map_err(|why| Failure::Unanswered { origin: to.clone(), why })?;
+        self.judge(&asked, answer).await
+    }
+
+    /// Signs a request: what it was, and its headers.
+    async fn sign(
+        &self,
+        to: &Origin,
+        (method, path): (Method, &str),
+        body: &Bytes,
+    ) -> Result<(Asked, HeaderMap), Failure> {
         let known = self.origins.find(to).await?;
         let target = known.endpoint.target(path);
         let uri = uri_of(to, &known, &target)?;
-        let content = ContentHash::of(&body);
+        let content = ContentHash::of(body);
         let request = Request { method: method.as_str(), uri: &target, content };
         let keys = self.handle.me().keys();
         let signed = Authorization::sign(keys, (&self.me, to), request, (self.handle.now().wall, rand::random()));
@@ -153,28 +169,51 @@ impl Client {
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let asked = self.origins.http().request((method.clone(), uri), headers, body, (within, ANSWER_MAX)).await;
-        let answer = asked.map_err(|why| Failure::Unanswered { origin: to.clone(), why })?;
-        let at = self.prove(to, &signed, request, &answer).await?;
-        if answer.status.is_success() { Ok((answer.body, at)) } else { Err(refused(to, &answer)) }
+        Ok((Asked { to: to.clone(), method, uri, target, content, signed }, headers))
     }
 
-    /// Checks that the answer is the other origin's, and to this request.
+    /// What an answer comes to that is here as a whole.
+    async fn judge(&self, asked: &Asked, answer: Answer) -> Result<(Bytes, Timestamp), Failure> {
+        let header = answer.headers.get(HEADER).and_then(|header| header.to_str().ok());
+        let missing = || asked.unproven(answer.status, format!("{HEADER} is missing{}", said(&answer)));
+        let header = header.ok_or_else(missing)?;
+        let at = self.prove(asked, header, answer.status, ContentHash::of(&answer.body)).await?;
+        if answer.status.is_success() { Ok((answer.body, at)) } else { Err(refused(&asked.to, &answer)) }
+    }
+
+    /// Checks that an answer is the other origin's, and to this request; when it was signed.
     async fn prove(
         &self,
-        to: &Origin,
-        signed: &Authorization,
-        request: Request<'_>,
-        answer: &Answer,
+        asked: &Asked,
+        header: &str,
+        status: StatusCode,
+        content: ContentHash,
     ) -> Result<Timestamp, Failure> {
-        let status = answer.status.as_u16();
-        let unproven = |why: String| Failure::Unproven { origin: to.clone(), status, why };
-        let header = answer.headers.get(HEADER).and_then(|header| header.to_str().ok());
-        let header = header.ok_or_else(|| unproven(format!("{HEADER} is missing{}", said(answer))))?;
-        let key = signed.check_answer(header, request, status, ContentHash::of(&answer.body));
-        let (key, at) = key.map_err(|bad: BadAnswer| unproven(bad.to_string()))?;
-        self.origins.check_key(to, &key, self.handle.now().wall, None).await?;
+        let key = asked.signed.check_answer(header, asked.request(), status.as_u16(), content);
+        let (key, at) = key.map_err(|bad: BadAnswer| asked.unproven(status, bad.to_string()))?;
+        self.origins.check_key(&asked.to, &key, self.handle.now().wall, None).await?;
         Ok(at)
+    }
+}
+
+/// A request that was signed.
+struct Asked {
+    to: Origin,
+    method: Method,
+    uri: Uri,
+    /// The URI as it was signed.
+    target: String,
+    content: ContentHash,
+    signed: Authorization,
+}
+
+impl Asked {
+    fn request(&self) -> Request<'_> {
+        Request { method: self.method.as_str(), uri: &self.target, content: self.content }
+    }
+
+    fn unproven(&self, status: StatusCode, why: String) -> Failure {
+        Failure::Unproven { origin: self.to.clone(), status: status.as_u16(), why }
     }
 }
 

@@ -33,8 +33,10 @@ use crate::driver::Handle;
 use crate::store::StoreError;
 use crate::store::federation::{self as store, Batch, Lines, Writer};
 use crate::tool::Tools;
-use comity_core::federation::{ChannelId, Event, Origin};
+use comity_core::federation::{ChannelId, Event, Origin, Pin};
+use comity_core::id::NodeId;
 use comity_core::throttle::{Config, Rate, Throttle};
+use comity_core::wire::federation::well_known::Rotation;
 use contract::Told;
 use http::{Http, Reach};
 use ipnet::IpNet;
@@ -44,7 +46,7 @@ use run::Hall;
 use sending::Sender;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -116,11 +118,25 @@ struct Shared {
     told: mpsc::Sender<Told>,
     news: broadcast::Sender<Arc<Shown>>,
     companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
+    keys: Arc<OwnKeys>,
     tools: Tools,
     /// Transactions that are under way, with the hash of their bodies. A lock and not a message: it is held for a moment.
     under_way: Mutex<BTreeMap<(Origin, String), [u8; 32]>>,
     /// A lock for the same reason.
     invitations: Mutex<Throttle>,
+}
+
+/// The keys of this origin: what it shows of them, and which counted when.
+struct OwnKeys {
+    pin: Pin,
+    rotations: Vec<Rotation>,
+}
+
+impl OwnKeys {
+    /// `rotations` lead to this key.
+    fn new(me: &Origin, key: NodeId, rotations: Vec<Rotation>) -> Self {
+        Self { pin: Pin::own(me, key, &rotations), rotations }
+    }
 }
 
 /// What a node must wait for when federation ends.
@@ -151,10 +167,10 @@ impl Federation {
     pub(crate) async fn start(
         config: config::Federation,
         handle: &Handle,
-        path: &Path,
+        (path, rotations): (PathBuf, Vec<Rotation>),
         ((own_doors, window), tools): ((Vec<SocketAddr>, Duration), Tools),
     ) -> Result<(Self, Running), BadFederation> {
-        let (writer, lines, mut restored) = store::open(path, handle.now().wall).await?;
+        let (writer, lines, mut restored) = store::open(&path, handle.now().wall).await?;
         let mut networks = config.networks.clone();
         if origins::is_local(&config.origin) {
             networks.extend(loopback());
@@ -171,7 +187,8 @@ impl Federation {
         let registry = Registry::new(client.clone(), handle.clone(), disk.clone(), approvals);
         let guarded = (me.clone(), config.blocked.clone(), config.requests_per_minute);
         let checks = Checks::new(guarded, handle.clone(), origins.clone(), disk.clone(), (window, nonces));
-        let proof = Proof { me: me.clone(), handle: handle.clone(), origins: origins.clone() };
+        let keys = Arc::new(OwnKeys::new(&me, handle.me().node(), rotations));
+        let proof = Proof { me: me.clone(), handle: handle.clone(), keys: keys.clone(), origins: origins.clone() };
         let (told, arriving) = mpsc::channel(TOLD_MAX);
         let (stored, storing) = mpsc::unbounded_channel();
         let sender =
@@ -184,7 +201,7 @@ impl Federation {
         };
         let writer = tokio::spawn(writer.run(batches, tell));
         let hall = Hall::open(
-            (me, config.quota),
+            (me, config.quota, config.compare_every),
             handle.clone(),
             sender.clone(),
             disk.clone(),
@@ -208,6 +225,7 @@ impl Federation {
             told,
             news,
             companions: shared.clone(),
+            keys,
             under_way: Mutex::default(),
             tools,
             invitations: Mutex::new(Throttle::new(throttle, rand::random())),

@@ -309,12 +309,14 @@ impl Federation {
         let authors = self.0.lines.authors(room.number).await;
         origins.extend(authors.map_err(|error| FederationError::Disk(error.to_string()))?);
         let keys = |origin: &Origin| {
-            if origin == self.origin() {
-                return vec![(self.0.handle.me().node().to_string(), None)];
-            }
-            let Some(known) = self.0.origins.known(origin) else { return Vec::new() };
-            let old = known.pin.old.iter().map(|old| (old.key.to_string(), Some(old.until)));
-            std::iter::once((known.pin.key.to_string(), None)).chain(old).collect()
+            let known = self.0.origins.known(origin);
+            let pin = match &known {
+                _ if origin == self.origin() => &self.0.keys.pin,
+                Some(known) => &known.pin,
+                None => return Vec::new(),
+            };
+            let old = pin.old.iter().map(|old| (old.key.to_string(), Some(old.until)));
+            std::iter::once((pin.key.to_string(), None)).chain(old).collect()
         };
         Ok(origins.into_iter().map(|origin| (origin.clone(), keys(&origin))).collect())
     }

@@ -28,9 +28,6 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often is looked for what is due: requests that are tried again, and lines that may have gone on.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often a member asks whether the line went on, beside what the hub sends.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
 /// How often a hub asks those again that have not said where their lines end.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
@@ -66,6 +63,8 @@ pub(super) struct Hall {
     touched: BTreeSet<Origin>,
     invitations: BTreeMap<ChannelId, Invitation>,
     look_at: Duration,
+    /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
+    look_every: Duration,
     /// Those who share a channel with this origin.
     companions: watch::Sender<Arc<BTreeSet<Origin>>>,
 }
@@ -73,7 +72,7 @@ pub(super) struct Hall {
 impl Hall {
     /// The channels as they are on disk.
     pub(super) async fn open(
-        (me, quota): (Origin, u64),
+        (me, quota, look_every): (Origin, u64, Duration),
         handle: Handle,
         sender: Sender,
         disk: mpsc::Sender<Batch>,
@@ -94,7 +93,8 @@ impl Hall {
             outboxes: BTreeMap::new(),
             touched: BTreeSet::new(),
             invitations: restored.invitations,
-            look_at: now.mono + LOOK_EVERY,
+            look_at: now.mono + look_every,
+            look_every,
             companions,
         };
         for channel in restored.channels {

@@ -22,7 +22,8 @@ pub(super) async fn federate(
 ) -> Result<(Option<Federation>, Option<Running>), JoinError> {
     let Some(settings) = config.federation.clone() else { return Ok((None, None)) };
     let limits = (own_doors, config.limits.clock_skew);
-    let started = Federation::start(settings, handle, &home.federation(), (limits, tools.clone())).await;
+    let kept = (home.federation(), home.rotations()?);
+    let started = Federation::start(settings, handle, kept, (limits, tools.clone())).await;
     let (federation, running) = started?;
     Ok((Some(federation), Some(running)))
 }

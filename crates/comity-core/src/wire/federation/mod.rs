@@ -4,4 +4,5 @@ pub mod authorization;
 pub mod body;
 pub mod event;
 pub mod proof;
+pub mod stream;
 pub mod well_known;

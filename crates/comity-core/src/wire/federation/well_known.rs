@@ -20,6 +20,9 @@ pub const BYTES_MAX: usize = 64 * 1024;
 /// Most keys before the present one.
 pub const ROTATIONS_MAX: usize = 8;
 
+/// The member of the document that has them.
+pub const PREVIOUS: &str = "previous_keys";
+
 /// Most components that are read, and longest name of one, bytes.
 const COMPONENTS_MAX: usize = 32;
 const COMPONENT_MAX: usize = 64;
@@ -112,19 +115,12 @@ impl WellKnown {
                 components.as_array().ok_or_else(|| field("/components", "a list of names"))?.as_slice()
             }
         };
-        let rotations = match value.get("previous_keys") {
-            None => &[][..],
-            Some(rotations) => rotations.as_array().ok_or_else(|| field("/previous_keys", "a list"))?.as_slice(),
-        };
-        if rotations.len() > ROTATIONS_MAX {
-            return Err(field("/previous_keys", "a list of at most 8 keys"));
-        }
         Ok(Self {
             endpoint: Endpoint::read(endpoint).ok_or_else(|| field("/endpoint", Endpoint::WANTED))?,
             version: version.to_owned(),
             components: components.iter().take(COMPONENTS_MAX).filter_map(component).collect(),
             key: node_at(&value, "/public_key")?,
-            rotations: (0..rotations.len()).map(|at| Rotation::read(&value, at)).collect::<Result<_, _>>()?,
+            rotations: Rotation::read_all(&value)?,
             card: value.get("card").filter(|card| card.is_object()).cloned(),
         })
     }
@@ -181,6 +177,21 @@ impl Rotation {
             "until": self.until_text,
             "sig": encode_base64(&self.signature),
         })
+    }
+
+    /// The rotations in a document, as [`PREVIOUS`]; none where there is no such member. No signature is checked.
+    ///
+    /// # Errors
+    /// [`BadWellKnown`] names the field.
+    pub fn read_all(document: &Value) -> Result<Vec<Self>, BadWellKnown> {
+        let rotations = match document.get(PREVIOUS) {
+            None => &[][..],
+            Some(rotations) => rotations.as_array().ok_or_else(|| field("/previous_keys", "a list"))?.as_slice(),
+        };
+        if rotations.len() > ROTATIONS_MAX {
+            return Err(field("/previous_keys", "a list of at most 8 keys"));
+        }
+        (0..rotations.len()).map(|at| Self::read(document, at)).collect()
     }
 
     fn read(document: &Value, at: usize) -> Result<Self, BadWellKnown> {

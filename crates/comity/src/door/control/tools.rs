@@ -166,6 +166,7 @@ async fn call(
     headers: HeaderMap,
     Body(wanted): Body<control::ToolCall>,
 ) -> Result<Response<axum::body::Body>, Denied> {
+    let (progress, mut said) = mpsc::channel(PROGRESS_MAX);
     if wanted.server.contains('/') {
         let (to, server) = target_of(&wanted.server)?;
         let federation = desk.federation()?.clone();
@@ -176,9 +177,10 @@ async fn call(
             tool: wanted.tool,
             params: Value::Object(wanted.params),
             timeout: wanted.timeout_ms.map(Duration::from_millis),
+            progress: Some(progress),
         };
         return Ok(feed(&desk.handle, &headers, |out| async move {
-            let ended = federation.call(call).await;
+            let (ended, ()) = tokio::join!(federation.call(call), tell(&mut said, &out));
             let step = match ended {
                 Ok(result) => ToolStep::Done { result },
                 Err(CallFailed { code, message, data }) => ToolStep::Failed { code, message, data },
@@ -187,7 +189,6 @@ async fn call(
         }));
     }
     let tools = tools(&desk)?;
-    let (progress, mut said) = mpsc::channel(PROGRESS_MAX);
     let call = Call {
         caller: Caller::Owner,
         call_id: wanted.call_id.unwrap_or_default(),
@@ -201,15 +202,17 @@ async fn call(
         let cancel = CancellationToken::new();
         // Whoever goes away does not want it any more.
         let _guard = cancel.clone().drop_guard();
-        let tell = async {
-            while let Some(said) = said.recv().await {
-                // Err: the reader is gone, and this ends with it.
-                let _ = out.send(ToolStep::Progress { said }).await;
-            }
-        };
-        let (ended, ()) = tokio::join!(tools.call(call, cancel), tell);
+        let (ended, ()) = tokio::join!(tools.call(call, cancel), tell(&mut said, &out));
         let _ = out.send(step(ended)).await;
     }))
+}
+
+/// Tells how far a call is, until it has ended.
+async fn tell(said: &mut mpsc::Receiver<Value>, out: &mpsc::Sender<ToolStep>) {
+    while let Some(said) = said.recv().await {
+        // Err: the reader is gone, and this ends with it.
+        let _ = out.send(ToolStep::Progress { said }).await;
+    }
 }
 
 fn step(ended: Result<Value, CallError>) -> ToolStep {

@@ -7,12 +7,23 @@ use crate::federation::{Approved, Federation, Outgoing};
 use crate::tool::Caller;
 use comity_core::tool::{Described, Policy, marked, target};
 use comity_core::wire::federation::body::CallFailed;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, Tool, ToolAnnotations};
+use rmcp::RoleServer;
+use rmcp::model::{
+    CallToolResult, ContentBlock, JsonObject, ProgressNotificationParam, ProgressToken, Tool, ToolAnnotations,
+};
+use rmcp::service::Peer;
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Longest name of a client, characters; more is cut.
 const CLIENT_MAX: usize = 128;
+
+/// Progress that waits for a slow client; what finds no room is dropped.
+const PROGRESS_MAX: usize = 64;
+
+/// Longest message of progress, characters.
+const MESSAGE_MAX: usize = 1000;
 
 /// A client that does not say what it is.
 const UNNAMED: &str = "unnamed";
@@ -50,13 +61,14 @@ fn object(schema: &Value) -> JsonObject {
     schema.as_object().cloned().unwrap_or_default()
 }
 
-/// Calls it. Errors are the other origin's own.
+/// Calls it, and tells a client that wants it how far it is. Errors are the other origin's own.
 pub(super) async fn call(
     federation: &Federation,
-    approved: Approved,
-    client: Caller,
+    (approved, client): (Approved, Caller),
     arguments: JsonObject,
+    follower: Option<(ProgressToken, Peer<RoleServer>)>,
 ) -> CallToolResult {
+    let (progress, mut said) = mpsc::channel::<Value>(PROGRESS_MAX);
     let call = Outgoing {
         caller: client,
         to: approved.origin,
@@ -64,8 +76,20 @@ pub(super) async fn call(
         tool: approved.tool.name.clone(),
         params: Value::Object(arguments),
         timeout: None,
+        progress: follower.is_some().then_some(progress),
     };
-    match federation.call(call).await {
+    let telling = async {
+        while let (Some(said), Some((token, peer))) = (said.recv().await, &follower) {
+            let number = |name: &str| said.get(name).and_then(Value::as_f64);
+            let mut told = ProgressNotificationParam::new(token.clone(), number("progress").unwrap_or_default());
+            told.total = number("total");
+            told.message = said.get("message").and_then(Value::as_str).map(|text| shown::text(text, MESSAGE_MAX));
+            // Err: the client is gone, and the call with it.
+            let _ = peer.notify_progress(told).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(federation.call(call), telling);
+    match ended {
         Ok(result) => serde_json::from_value(result).unwrap_or_else(|_| {
             CallToolResult::error(vec![ContentBlock::text("bad_result: what came is no result of a tool")])
         }),

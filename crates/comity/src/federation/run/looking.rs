@@ -9,7 +9,7 @@ impl Hall {
         self.touched.extend(due);
         let is_time_to_look = now.mono >= self.look_at;
         if is_time_to_look {
-            self.look_at = now.mono + LOOK_EVERY;
+            self.look_at = now.mono + self.look_every;
         }
         let (mut acting, mut forced, mut comparing) = (Vec::new(), Vec::new(), Vec::new());
         for room in self.rooms.values_mut() {
