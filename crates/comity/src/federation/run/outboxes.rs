@@ -42,7 +42,7 @@ impl Hall {
         match sent.failure {
             None => outbox.sent(sent.done.clone()),
             Some(failure) => {
-                outbox.sent(sent.done.clone());
+                outbox.advance(sent.done.clone());
                 outbox.failed(now.mono, rand::random());
                 if let Some(wait) = failure.retry_after() {
                     outbox.wait_until(now.mono + wait.min(PAUSE_MAX));
