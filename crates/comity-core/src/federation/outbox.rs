@@ -74,7 +74,7 @@ impl State {
     }
 
     /// No event of a stream up to this one goes there, also if it waits: a member that was removed and joined again may
-    /// not see what was said meanwhile.
+    /// not see what was said meanwhile, and what a hub decided on it need not be sent again.
     pub fn skip(&mut self, stream: &Stream, upto: u64) {
         if let Some(queue) = self.queues.get_mut(stream) {
             queue.done = queue.done.max(upto);

@@ -128,7 +128,10 @@ impl Hall {
             Role::Member(member) => {
                 let summary = member.summary();
                 let outbox = self.outboxes.entry(hub.clone()).or_default();
-                outbox.put(Stream::Own(room.id.clone()), summary.decided.min(summary.numbered), summary.numbered);
+                let (stream, decided) = (Stream::Own(room.id.clone()), summary.decided.min(summary.numbered));
+                outbox.put(stream.clone(), decided, summary.numbered);
+                // What was decided and did not come to the disk is asked again.
+                outbox.rewind(&stream, decided);
                 self.touched.insert(hub);
             }
         }
@@ -316,6 +319,7 @@ impl Hall {
                 }
             }
         }
+        self.skip_decided(channel);
     }
 
     /// Shows what is on disk now, and puts it into the outboxes of those who may see it.

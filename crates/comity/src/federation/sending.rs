@@ -120,8 +120,9 @@ impl Sender {
                 return Sent { is_to_wait: true, ..Sent::default() };
             }
         };
+        // What waited is not kept any more: the line has it, and the outbox will hear of that.
         if entries.is_empty() {
-            return Sent::default();
+            return Sent { is_to_wait: true, ..Sent::default() };
         }
         let asked = match membership_of(&entries[0]) {
             Some((path, body)) => self.client.ask(to, (Method::POST, path), body, super::client::ANSWER_TIME).await,

@@ -23,6 +23,15 @@ impl Hall {
         }
     }
 
+    /// What the hub decided on goes there no more, whether it was answered or only seen in the line: its events are no
+    /// longer kept to be sent.
+    pub(in crate::federation) fn skip_decided(&mut self, channel: &ChannelId) {
+        let Some(Room { role: Role::Member(member), .. }) = self.rooms.get(channel) else { return };
+        if let Some(outbox) = self.outboxes.get_mut(channel.hub()) {
+            outbox.skip(&Stream::Own(channel.clone()), member.summary().decided);
+        }
+    }
+
     /// Begins the transactions that are due.
     pub(in crate::federation) fn send(&mut self, now: Duration) {
         for to in std::mem::take(&mut self.touched) {
@@ -69,13 +78,6 @@ impl Hall {
             }
             let Some(room) = self.rooms.get_mut(&channel) else { continue };
             room.with_member(|member| member.handle(participant::Input::Decided { outcomes }));
-            let decided = match &room.role {
-                Role::Member(member) => member.summary().decided,
-                Role::Hub(_) => 0,
-            };
-            if let Some(outbox) = self.outboxes.get_mut(&to) {
-                outbox.sent([(Stream::Own(channel.clone()), decided)]);
-            }
             self.act(&channel, now).await;
         }
     }
