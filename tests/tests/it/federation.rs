@@ -326,6 +326,7 @@ const ATTACKS: &[(&str, u64, &str)] = &[
     ("other-inviter", 400, "bad_request"),
     ("other-invitee", 400, "bad_request"),
     ("unknown-channel", 403, "not_member"),
+    ("send-unknown-channel", 200, "not_member"),
     ("many-events", 400, "bad_request"),
     ("deep-json", 400, "bad_request"),
     ("forged-author", 200, "forbidden"),

@@ -304,22 +304,13 @@ impl Federation {
         into: &mut [Result<String, Rejected>],
     ) {
         let authored = events.iter().map(|(_, authored, _)| authored.clone()).collect();
-        let (from, named) = (from.clone(), channel.clone());
-        let outcomes = self.ask(|reply| Told::Submitted { from, channel: named, events: authored, reply }).await;
-        // Nobody answers for a channel that there is not.
+        let from = from.clone();
+        let outcomes = self.ask(|reply| Told::Submitted { from, channel, events: authored, reply }).await;
+        // Nobody answers when the node ends: then nothing is decided.
         let outcomes: Vec<Outcome> = outcomes.unwrap_or_default();
         for (at, (place, authored, id)) in events.into_iter().enumerate() {
-            let rejected = match outcomes.get(at) {
-                Some(outcome) => Rejected::of(&authored.id, *outcome),
-                None => Some(Rejected {
-                    id: id.clone(),
-                    code: "unknown_channel".to_owned(),
-                    detail: format!("there is no channel {channel}"),
-                    retry: false,
-                    expected: None,
-                }),
-            };
-            if let Some(rejected) = rejected {
+            let outcome = outcomes.get(at).copied().unwrap_or(Outcome::Later(Delay::Unavailable));
+            if let Some(rejected) = Rejected::of(&authored.id, outcome) {
                 into[place] = Err(Rejected { id, ..rejected });
             }
         }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 /// What happens.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// Another origin submits its own events.
+    /// Another origin submits its own events. Whoever no channel knows is told the same, whether there is one or not.
     Submitted { from: Origin, channel: ChannelId, events: Vec<Arc<Authored>>, reply: oneshot::Sender<Vec<Outcome>> },
     /// A hub hands over events, signed at this time.
     Delivered { channel: ChannelId, events: Vec<Event>, at: Timestamp, reply: oneshot::Sender<Taken> },

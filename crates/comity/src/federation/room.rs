@@ -209,6 +209,13 @@ impl Room {
         }
     }
 
+    /// Whether this origin is, or may be, one that the hub of this channel deals with: one that starts does not know all
+    /// of its members yet.
+    pub(super) fn may_know(&self, origin: &Origin) -> bool {
+        let is_starting = matches!(&self.role, Role::Hub(hub) if hub.unheard().next().is_some());
+        is_starting || self.roster().standing(origin).is_some()
+    }
+
     fn ticket(&mut self, asker: Asker) -> Ticket {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);

@@ -13,10 +13,10 @@ use super::{Invited, Shown};
 use crate::driver::Handle;
 use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write, hub_to_text, member_to_text};
 use comity_core::federation::heads::Verdict;
-use comity_core::federation::hub;
+use comity_core::federation::hub::{self, Outcome, Refusal};
 use comity_core::federation::outbox::{self, Stream};
 use comity_core::federation::participant;
-use comity_core::federation::roster::{Change, History, Standing};
+use comity_core::federation::roster::{Change, Forbidden, History, Standing};
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::{Now, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,9 +190,16 @@ impl Hall {
     async fn handle(&mut self, what: Told, now: Now) {
         match what {
             Told::Submitted { from, channel, events, reply } => {
-                if let Some(room) = self.rooms.get_mut(&channel) {
-                    room.submit(from.clone(), events, reply, now);
-                    self.act(&channel, now).await;
+                match self.rooms.get_mut(&channel).filter(|room| room.may_know(&from)) {
+                    Some(room) => {
+                        room.submit(from.clone(), events, reply, now);
+                        self.act(&channel, now).await;
+                    }
+                    // Whether there is such a channel is nobody's business but its members'.
+                    None => {
+                        let refused = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+                        let _ = reply.send(vec![refused; events.len()]);
+                    }
                 }
                 self.wake(&from);
             }
