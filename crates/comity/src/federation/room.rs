@@ -134,6 +134,8 @@ pub(super) struct Room {
     pub(super) ask_again: Option<Duration>,
     /// Since when this hub waits for members.
     pub(super) waits_since: Duration,
+    /// Whether it has gone on, since it was opened, without those that it waited for too long.
+    pub(super) is_waited_out: bool,
     pub(super) is_broken: bool,
 }
 
@@ -169,6 +171,7 @@ impl Room {
             withdrawn: None,
             ask_again: None,
             waits_since: Duration::ZERO,
+            is_waited_out: false,
             is_broken: false,
         }
     }

@@ -232,7 +232,12 @@ impl Hall {
             Told::Head { channel, member, head } => self.head(&channel, member, head, now).await,
             Told::Recovered { channel, member, events } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
+                    let before = room.last();
                     room.with_hub(|hub| hub.handle(hub::Input::Recovered { member, events }, now));
+                    if room.last() != before {
+                        // It gets on.
+                        room.waits_since = now.mono;
+                    }
                     self.act(&channel, now).await;
                 }
             }

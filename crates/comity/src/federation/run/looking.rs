@@ -20,7 +20,10 @@ impl Hall {
                         room.ask_again = waits.then(|| now.mono + ASK_EVERY);
                         hub.ask_again();
                         acting.push(room.id.clone());
-                        if waits && now.mono >= room.waits_since + WAIT_MAX {
+                        // Once: those that are handing over what they have may take longer, and only a person goes on
+                        // without that.
+                        if waits && !room.is_waited_out && now.mono >= room.waits_since + WAIT_MAX {
+                            room.is_waited_out = true;
                             forced.push(room.id.clone());
                         }
                     }
