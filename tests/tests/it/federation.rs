@@ -392,6 +392,29 @@ fn a_changed_key_is_believed_only_when_the_old_one_signed_it_or_a_person_says_so
 }
 
 #[test]
+fn a_member_that_is_blocked_is_sent_nothing_and_nothing_waits_for_it() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
+    shared(&alpha, &beta);
+    let again = |alpha: Node, variables: &[(&str, &str)]| {
+        alpha.signal("KILL");
+        let (_, folder) = alpha.stop_after_signal();
+        let alpha = realm.node_in(folder, ALPHA, variables);
+        // A hub that starts waits for nobody whom it does not ask.
+        until("hub", PATIENCE, || (alpha.json(&["channel", "list"])["channels"][0]["caught_up"] == true).then_some(()));
+        alpha
+    };
+    let alpha = again(alpha, &[("COMITY_FEDERATION_BLOCKED", BETA)]);
+    alpha.says(&["send", CHANNEL, r#"{"said":"among us"}"#]);
+    assert_eq!(alpha.json(&["federation", "status"])["others"][0]["waiting"], 0);
+    let refused = alpha.run(&["channel", "invite", "project", BETA]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("blocked"), "{refused:?}");
+    assert_eq!(said(&log(&beta, CHANNEL)), Vec::<String>::new());
+    let _alpha = again(alpha, &[]);
+    until("event", PATIENCE, || (said(&log(&beta, CHANNEL)) == ["among us"]).then_some(()));
+}
+
+#[test]
 fn no_name_leads_a_node_into_its_own_network() {
     let mut realm = Realm::of(&[ALPHA, BETA]);
     let alpha = realm.node(ALPHA, &[]);

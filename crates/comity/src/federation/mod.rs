@@ -166,7 +166,7 @@ impl Federation {
         let shown = std::mem::take(&mut restored.shown);
         let me = config.origin.clone();
         let origins = Origins::new(http, config.plain.clone(), disk.clone(), pins);
-        let client = Client::new(me.clone(), handle.clone(), origins.clone());
+        let client = Client::new((me.clone(), &config.blocked), handle.clone(), origins.clone());
         let approvals = std::mem::take(&mut restored.approvals);
         let registry = Registry::new(client.clone(), handle.clone(), disk.clone(), approvals);
         let guarded = (me.clone(), config.blocked.clone(), config.requests_per_minute);

@@ -134,6 +134,9 @@ impl Federation {
             return Err(FederationError::Ourselves);
         }
         self.must_be_hub(channel)?;
+        if self.0.client.is_blocked(member) {
+            return Err(Failure::Blocked(member.clone()).into());
+        }
         self.0.origins.find(member).await?;
         self.change(channel, &Change::Invited(member.clone())).await
     }

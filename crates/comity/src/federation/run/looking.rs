@@ -22,7 +22,10 @@ impl Hall {
                         acting.push(room.id.clone());
                         // Once: those that are handing over what they have may take longer, and only a person goes on
                         // without that.
-                        if waits && !room.is_waited_out && now.mono >= room.waits_since + WAIT_MAX {
+                        let is_over = now.mono >= room.waits_since + WAIT_MAX
+                            // Nobody waits for those who are not asked.
+                            || hub.unheard().all(|member| self.sender.client.is_blocked(member));
+                        if waits && !room.is_waited_out && is_over {
                             room.is_waited_out = true;
                             forced.push(room.id.clone());
                         }

@@ -8,7 +8,9 @@ impl Hall {
         let Some(room) = self.rooms.get(channel) else { return };
         let Role::Hub(hub) = &room.role else { return };
         let stream = Stream::Line(channel.clone());
-        for (member, _) in hub.summary().roster.standings().filter(|(member, _)| **member != self.me) {
+        // What is not sent to whom this node does not deal with does not pile up either.
+        let is_served = |member: &Origin| *member != self.me && !self.sender.client.is_blocked(member);
+        for (member, _) in hub.summary().roster.standings().filter(|(member, _)| is_served(member)) {
             let Some((first, until)) = hub.summary().roster.view(member) else { continue };
             let outbox = self.outboxes.entry(member.clone()).or_default();
             let has = room.sent.get(member).copied().unwrap_or(0).max(first - 1);
