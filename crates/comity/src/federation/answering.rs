@@ -26,7 +26,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -86,6 +86,34 @@ impl NotAnswered {
     const DISK: Self = Self::Unavailable("the disk does not take it");
 }
 
+/// Transactions that are under way, by their origin and id, with the hash of their bodies.
+pub(super) type Transactions = BTreeMap<(Origin, String), [u8; 32]>;
+
+/// A transaction that is under way until this is dropped: also when whoever sent it hangs up, and the rest of it is not
+/// done.
+struct UnderWay<'a> {
+    all: &'a Mutex<Transactions>,
+    key: (Origin, String),
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(all: &'a Mutex<Transactions>, key: (Origin, String), hash: [u8; 32]) -> Result<Self, NotAnswered> {
+        let mut under_way = all.lock().unwrap_or_else(PoisonError::into_inner);
+        match under_way.get(&key) {
+            Some(other) if *other != hash => return Err(NotAnswered::Conflict),
+            Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
+            None => drop(under_way.insert(key.clone(), hash)),
+        }
+        Ok(Self { all, key })
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
 /// What is done with one event of a transaction.
 enum Part {
     /// It is an author's own, for this hub; with the id under which the author knows it.
@@ -138,18 +166,8 @@ impl Federation {
         if !(1..=ID_MAX).contains(&id.len()) {
             return Err(NotAnswered::bad("", "the id of a transaction has 1 to 128 bytes"));
         }
-        let key = (from.clone(), id.to_owned());
-        {
-            let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(&key) {
-                Some(other) if *other != hash => return Err(NotAnswered::Conflict),
-                Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
-                None => drop(under_way.insert(key.clone(), hash)),
-            }
-        }
-        let answer = self.begun_transaction((from, at), id, (body, hash)).await;
-        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        answer
+        let _under_way = UnderWay::begin(&self.0.under_way, (from.clone(), id.to_owned()), hash)?;
+        self.begun_transaction((from, at), id, (body, hash)).await
     }
 
     async fn begun_transaction(
@@ -406,4 +424,20 @@ pub(super) fn member(origin: &Origin, standing: Standing) -> Member {
 /// The types of membership events, for the doors that take them.
 pub(crate) fn kinds() -> [&'static str; 3] {
     [Change::Joined.kind(), Change::Left.kind(), "naomi:member.removed"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_under_way_until_its_sender_has_an_answer_or_hangs_up() {
+        let all = Mutex::default();
+        let key = || ("beta.test".parse().expect("an origin"), "t".to_owned());
+        let first = UnderWay::begin(&all, key(), [1; 32]).expect("it is new");
+        assert!(matches!(UnderWay::begin(&all, key(), [1; 32]), Err(NotAnswered::Unavailable(_))));
+        assert_eq!(UnderWay::begin(&all, key(), [2; 32]).err(), Some(NotAnswered::Conflict));
+        drop(first);
+        assert!(UnderWay::begin(&all, key(), [2; 32]).is_ok());
+    }
 }

@@ -18,6 +18,7 @@ mod run;
 mod sending;
 mod showing;
 
+use answering::Transactions;
 pub(crate) use answering::{NotAnswered, kinds};
 pub(crate) use calling::Outgoing;
 pub(crate) use check::{Budget, Checks, Refusal};
@@ -42,7 +43,7 @@ use origins::Origins;
 use proof::Proof;
 use run::Hall;
 use sending::Sender;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -117,8 +118,8 @@ struct Shared {
     news: broadcast::Sender<Arc<Shown>>,
     companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
     tools: Tools,
-    /// Transactions that are under way, with the hash of their bodies. A lock and not a message: it is held for a moment.
-    under_way: Mutex<BTreeMap<(Origin, String), [u8; 32]>>,
+    /// A lock and not a message: it is held for a moment.
+    under_way: Mutex<Transactions>,
     /// A lock for the same reason.
     invitations: Mutex<Throttle>,
 }
