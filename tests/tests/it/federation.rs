@@ -508,6 +508,17 @@ fn a_tool_runs_for_another_origin_as_the_policy_says_and_the_journal_has_it() {
     });
     let told = journaled.iter().map(|entry| entry["data"].to_string()).collect::<Vec<_>>().join("\n");
     assert!(told.contains("alpha.test") && told.contains("gamma.test") && told.contains("forbidden"), "{told}");
+    // Whoever only calls is known by the same key when the node has started again.
+    beta.signal("KILL");
+    let (_, folder) = beta.stop_after_signal();
+    let beta = realm.node_in(folder, BETA, &[]);
+    let others = beta.json(&["federation", "status"])["others"].clone();
+    let key = |origin: &str| {
+        let known = others.as_array().into_iter().flatten().find(|other| other["origin"] == origin);
+        known.map(|other| other["key"].clone())
+    };
+    assert_eq!(key(ALPHA).as_ref(), Some(&alpha.status["node"]), "{others}");
+    assert_eq!(key("gamma.test").as_ref(), Some(&gamma.status["node"]), "{others}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ use crate::store::federation::{self as store, Batch, Lines, Writer};
 use crate::tool::Tools;
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::throttle::{Config, Rate, Throttle};
+use comity_core::tool::Who;
 use contract::Told;
 use http::{Http, Reach};
 use ipnet::IpNet;
@@ -253,6 +254,23 @@ impl Federation {
     /// Which budget what belongs to channels is taken from.
     pub(crate) fn budget_of(&self, origin: &Origin) -> Budget {
         if self.0.companions.borrow().contains(origin) { Budget::Channels } else { Budget::Origin }
+    }
+
+    /// An origin's request was accepted: its key is pinned on disk from now on.
+    pub(crate) async fn keep_key(&self, origin: &Origin) {
+        let is_named = || {
+            let rules = self.0.tools.policy().rules();
+            let names = |who: &Who| matches!(who, Who::Origin(named) if named == origin);
+            self.0.companions.borrow().contains(origin) || rules.iter().any(|rule| names(&rule.who))
+        };
+        if self.0.origins.is_kept(origin) {
+            return;
+        }
+        if is_named() {
+            self.0.origins.keep(origin).await;
+        } else {
+            self.0.origins.keep_stranger(origin).await;
+        }
     }
 
     /// Asks the task of federation, and waits for its answer; `None` when the node has ended.

@@ -42,6 +42,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Origins that are remembered though nobody here wanted anything of them, and those that could not be asked.
 const STRANGERS_MAX: usize = 1024;
 
+/// Pins on disk beyond which no more of strangers are kept there, so that nobody fills it with names.
+const PINS_MAX: usize = 4096;
+
 /// Why an origin cannot be asked or believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unknown {
@@ -251,6 +254,19 @@ impl Origins {
         self.book().known.insert(origin.clone(), known.clone());
         self.keep(origin).await;
         Ok(known)
+    }
+
+    /// Whether what is known of an origin is on disk, or on its way there.
+    pub(crate) fn is_kept(&self, origin: &Origin) -> bool {
+        self.book().known.get(origin).is_some_and(|known| known.is_kept)
+    }
+
+    /// Keeps what is known of a stranger on disk from now on, while there is room: the key that was seen first counts
+    /// also after this node has started again.
+    pub(crate) async fn keep_stranger(&self, origin: &Origin) {
+        if self.book().known.values().filter(|known| known.is_kept).count() < PINS_MAX {
+            self.keep(origin).await;
+        }
     }
 
     /// Keeps what is known of an origin on disk from now on.
