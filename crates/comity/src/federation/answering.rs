@@ -7,14 +7,13 @@ use super::comparing;
 use super::contract::{Begun, Sight, Told};
 use super::proof::BadProof;
 use super::room::Ends;
+use super::check::sender_of;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
 use comity_core::federation::heads::Digest;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
-use comity_core::id::PeerId;
-use comity_core::throttle::Sender;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
     self, ChannelHead, DigestOf, EVENTS_MAX, HEADS_MAX, Head, Heads, HeadsWanted, Health, ID_MAX, Invite, Member,
@@ -25,11 +24,9 @@ use comity_core::wire::federation::well_known::{self, WellKnown};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// How long a transaction is remembered.
 const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -40,8 +37,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of events in one answer, about.
 const PAGE_BYTES: usize = 900 * 1024;
 
-/// Seconds of an hour.
+/// Seconds of an hour, and of a day.
 const SECONDS: u32 = 3600;
+const SECONDS_OF_DAY: u32 = 86_400;
 
 /// Why another origin gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,11 +174,12 @@ impl Federation {
         id: &str,
         (body, hash): (Value, [u8; 32]),
     ) -> Result<String, NotAnswered> {
-        match self.0.lines.transaction(from, id).await {
-            Ok(Some((other, _))) if other != hash => return Err(NotAnswered::Conflict),
-            Ok(Some((_, Some(answer)))) => return Ok(answer),
-            Ok(_) => {}
-            Err(_) => return Err(NotAnswered::DISK),
+        let known = self.0.lines.transaction(from, id).await.map_err(|_| NotAnswered::DISK)?;
+        let is_new = known.is_none();
+        match known {
+            Some((other, _)) if other != hash => return Err(NotAnswered::Conflict),
+            Some((_, Some(answer))) => return Ok(answer),
+            _ => {}
         }
         let transaction: Transaction =
             serde_json::from_value(body).map_err(|bad| NotAnswered::bad("", bad.to_string()))?;
@@ -190,19 +189,33 @@ impl Federation {
         if transaction.events.len() > EVENTS_MAX {
             return Err(NotAnswered::bad("/events", format!("at most {EVENTS_MAX} events are allowed")));
         }
-        let until = self.0.handle.now().wall + TRANSACTION_KEPT;
-        let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
-        // Before what it changes.
-        let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+        let is_kept = !is_new || self.has_room_for_a_transaction(from);
+        if is_new && is_kept {
+            let until = self.0.handle.now().wall + TRANSACTION_KEPT;
+            let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
+            // Before what it changes.
+            let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+        }
         let processed = self.process((from, at), &transaction.events).await?;
         let answer = serde_json::to_string(&processed).expect("texts are JSON");
-        let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
         // What may be sent again is judged anew.
         let judged = processed.processed.len() + processed.rejected.len();
-        if judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry) {
+        let is_final = judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry);
+        if is_kept && is_final {
+            let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
             let _ = self.0.disk.send(Batch { writes: vec![ended], done: None }).await;
         }
         Ok(answer)
+    }
+
+    /// Whether a transaction of this origin is remembered: of whoever shares a channel, and so many a day. Of what is not,
+    /// every event is still taken once, for its id is known.
+    fn has_room_for_a_transaction(&self, from: &Origin) -> bool {
+        let is_companion = self.0.companions.borrow().contains(from);
+        is_companion && {
+            let mut room = self.0.transactions.lock().unwrap_or_else(PoisonError::into_inner);
+            room.take(sender_of(from), 1, self.0.handle.now().mono / SECONDS_OF_DAY).0 == 1
+        }
     }
 
     /// An event by which an origin joins or leaves a channel of this hub, or by which this one was removed.
@@ -267,7 +280,7 @@ impl Federation {
     /// What one event is.
     async fn part(&self, from: &Origin, value: &Value) -> Part {
         let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-        let id = crate::door::shown::text(id, ID_MAX);
+        let id = crate::door::shown::text(&id[..id.floor_char_boundary(ID_MAX)], ID_MAX);
         let rejected = |code: &str, detail: String, retry: bool| {
             Part::Rejected(Rejected { id: id.clone(), code: code.to_owned(), detail, retry, expected: None })
         };
@@ -365,11 +378,9 @@ impl Federation {
         if wanted.invitee != self.origin().as_str() {
             return Err(NotAnswered::bad("/invitee", format!("this is {}", self.origin())));
         }
-        let sender =
-            Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, from.as_str().as_bytes())));
         let taken = {
             let mut pace = self.0.invitations.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.take(sender, 1, self.0.handle.now().mono / SECONDS)
+            pace.take(sender_of(from), 1, self.0.handle.now().mono / SECONDS)
         };
         if let (0, wait) = taken {
             return Err(NotAnswered::TooMany { retry_after: wait * SECONDS });

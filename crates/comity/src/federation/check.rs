@@ -185,12 +185,12 @@ impl Checks {
         let now = self.handle.now().mono;
         match budget {
             Budget::Origin => {
-                take(&self.of_origins, sender(origin), now / SECONDS).map_err(|refusal| match refusal {
+                take(&self.of_origins, sender_of(origin), now / SECONDS).map_err(|refusal| match refusal {
                     Refusal::TooMany { retry_after } => Refusal::TooMany { retry_after: retry_after * SECONDS },
                     other => other,
                 })?
             }
-            Budget::Channels => take(&self.of_channels, sender(origin), now)?,
+            Budget::Channels => take(&self.of_channels, sender_of(origin), now)?,
         }
         let writes = vec![Write::Nonce { key: *key, nonce: *nonce, until }];
         // What a request changes is written after its nonce. A call changes nothing here: one that was signed before this
@@ -208,7 +208,7 @@ impl Checks {
 }
 
 /// An origin in a throttle: by its name, for its key may change.
-fn sender(origin: &Origin) -> Sender {
+pub(super) fn sender_of(origin: &Origin) -> Sender {
     Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, origin.as_str().as_bytes())))
 }
 

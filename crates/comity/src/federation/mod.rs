@@ -61,6 +61,9 @@ const WATCH_LAG_MAX: usize = 4096;
 /// Invitations of one origin an hour.
 const INVITATIONS: u32 = 10;
 
+/// Transactions of one origin that are remembered a day, each with its answer.
+const TRANSACTIONS: u32 = 4096;
+
 /// Why federation cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum BadFederation {
@@ -121,8 +124,9 @@ struct Shared {
     tools: Tools,
     /// A lock and not a message: it is held for a moment.
     under_way: Mutex<Transactions>,
-    /// A lock for the same reason.
+    /// Locks for the same reason.
     invitations: Mutex<Throttle>,
+    transactions: Mutex<Throttle>,
 }
 
 /// What a node must wait for when federation ends.
@@ -194,8 +198,11 @@ impl Federation {
             restored,
         );
         let hall = tokio::spawn(hall.await.run(arriving, storing));
-        let rate = Rate { per_second: INVITATIONS, burst: INVITATIONS };
-        let throttle = Config { sender: rate, address: rate, ..Config::default() };
+        let pace = |count| {
+            let rate = Rate { per_second: count, burst: count };
+            let config = Config { sender: rate, address: rate, ..Config::default() };
+            Mutex::new(Throttle::new(config, rand::random()))
+        };
         let running = Running { told: told.clone(), disk: disk.clone(), hall, writer };
         let federation = Self(Arc::new(Shared {
             config,
@@ -212,7 +219,8 @@ impl Federation {
             companions: shared.clone(),
             under_way: Mutex::default(),
             tools,
-            invitations: Mutex::new(Throttle::new(throttle, rand::random())),
+            invitations: pace(INVITATIONS),
+            transactions: pace(TRANSACTIONS),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());
         tokio::spawn(async move { stop.run_until_cancelled(showing).await });
