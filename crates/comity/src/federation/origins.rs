@@ -29,7 +29,8 @@ const FRESH_MIN: Duration = Duration::from_secs(5 * 60);
 const FRESH_MAX: Duration = Duration::from_secs(24 * 3600);
 const FRESH_USUAL: Duration = Duration::from_secs(3600);
 
-/// How long nobody is asked again whose document could not be had, on behalf of somebody else.
+/// How long nobody is asked again whose document could not be had: on behalf of somebody else, or where an older one is
+/// known.
 const FAILURE_KEPT: Duration = Duration::from_secs(5 * 60);
 
 /// Documents that are fetched a minute on behalf of one address, and in all.
@@ -180,6 +181,12 @@ impl Origins {
         if let Some(known) = self.fresh(origin) {
             return known.believed();
         }
+        // Nobody waits for a host that was away just now, where what was known before does.
+        if self.has_failed_lately(origin)
+            && let Some(known) = self.known(origin)
+        {
+            return known.believed();
+        }
         match self.fetch(origin, None).await {
             Err(Unknown::Unreachable { .. } | Unknown::TooMany) if self.is_known(origin) => {}
             Err(unknown) => return Err(unknown),
@@ -251,7 +258,11 @@ impl Origins {
             changed: None,
             is_kept: false,
         };
-        self.book().known.insert(origin.clone(), known.clone());
+        {
+            let mut book = self.book();
+            book.failed.remove(origin);
+            book.known.insert(origin.clone(), known.clone());
+        }
         self.keep(origin).await;
         Ok(known)
     }
@@ -290,18 +301,27 @@ impl Origins {
         self.book().failed.get(origin).is_some_and(|at| at.elapsed() < FAILURE_KEPT)
     }
 
+    /// What is held while an origin's document is fetched.
+    fn turn(&self, origin: &Origin) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
+        under_way.entry(origin.clone()).or_default().clone()
+    }
+
     /// Fetches a document, once at a time for each origin, and takes over what it shows.
     async fn fetch(&self, origin: &Origin, on_behalf: Option<IpAddr>) -> Result<(), Unknown> {
-        let turn = {
-            let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
-            under_way.entry(origin.clone()).or_default().clone()
-        };
         let asked = Instant::now();
+        let turn = self.turn(origin);
         let _turn = turn.lock().await;
-        // Somebody else asked meanwhile.
-        if self.book().known.get(origin).is_some_and(|known| known.fetched_after(asked)) {
-            return Ok(());
+        // Somebody else asked meanwhile, and may have heard nothing.
+        {
+            let book = self.book();
+            if book.known.get(origin).is_some_and(|known| known.fetched_after(asked)) {
+                return Ok(());
+            }
+            if book.failed.get(origin).is_some_and(|at| *at > asked) {
+                return Err(Unknown::Unreachable { origin: origin.clone(), why: Unfetched::Lately });
+            }
         }
         if let Some(address) = on_behalf {
             self.book().count(address)?;
@@ -479,4 +499,34 @@ fn freshness(headers: &HeaderMap) -> Duration {
 fn wall() -> Timestamp {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::federation::http::Reach;
+
+    /// Nobody listens there.
+    const AWAY: &str = "localhost:1";
+
+    #[tokio::test]
+    async fn a_host_that_was_away_just_now_keeps_nobody_waiting_where_an_older_document_is_known() {
+        let origin: Origin = AWAY.parse().expect("an origin");
+        let reach = Reach { networks: crate::federation::loopback().to_vec(), own_doors: Vec::new(), ca_file: None };
+        let http = Http::new(reach).expect("authorities");
+        let (disk, mut written) = mpsc::channel(8);
+        let key = comity_core::identity::key::KeyPair::from_seed([1; 32]).node();
+        let kept = KeptPin {
+            pin: Pin { key, old: Vec::new() },
+            since: Timestamp::from_millis(1),
+            endpoint: format!("http://{AWAY}"),
+        };
+        let origins = Origins::new(http, Vec::new(), disk, BTreeMap::from([(origin.clone(), kept)]));
+        assert_eq!(origins.find(&origin).await.map(|known| known.pin.key), Ok(key), "what was known before counts");
+        assert!(origins.has_failed_lately(&origin));
+        // Somebody else who asks at this moment waits for no answer.
+        let _turn = origins.turn(&origin).lock_owned().await;
+        assert_eq!(origins.find(&origin).await.map(|known| known.pin.key), Ok(key));
+        assert!(written.try_recv().is_err(), "it is on disk already");
+    }
 }
