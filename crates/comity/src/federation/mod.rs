@@ -31,6 +31,7 @@ pub(crate) use registry::{Approved, NotApproved, Now, Offer, Registry, Seen};
 
 use crate::config;
 use crate::driver::Handle;
+use crate::home::Home;
 use crate::store::StoreError;
 use crate::store::federation::{self as store, Batch, Lines, Writer};
 use crate::tool::Tools;
@@ -46,11 +47,11 @@ use run::Hall;
 use sending::Sender;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// What waits for the task of federation, at most: whoever has more waits.
 const TOLD_MAX: usize = 1024;
@@ -135,6 +136,8 @@ pub(crate) struct Running {
     disk: mpsc::Sender<Batch>,
     hall: JoinHandle<()>,
     writer: JoinHandle<()>,
+    /// Cancelled when the writer has nothing more to write; also when the node is dropped.
+    written: CancellationToken,
 }
 
 impl Running {
@@ -146,8 +149,7 @@ impl Running {
         let (waiter, is_safe) = oneshot::channel();
         let _ = self.disk.send(Batch { writes: Vec::new(), done: Some(store::Done::Waiter(waiter)) }).await;
         let _ = is_safe.await;
-        // Whoever still holds the way to it has nothing more to write.
-        self.writer.abort();
+        self.written.cancel();
         let _ = self.writer.await;
     }
 }
@@ -157,10 +159,10 @@ impl Federation {
     pub(crate) async fn start(
         config: config::Federation,
         handle: &Handle,
-        path: &Path,
+        home: &Arc<Home>,
         ((own_doors, window), tools): ((Vec<SocketAddr>, Duration), Tools),
     ) -> Result<(Self, Running), BadFederation> {
-        let (writer, lines, mut restored) = store::open(path, handle.now().wall).await?;
+        let (writer, lines, mut restored) = store::open(&home.federation(), handle.now().wall).await?;
         let mut networks = config.networks.clone();
         if origins::is_local(&config.origin) {
             networks.extend(loopback());
@@ -188,7 +190,13 @@ impl Federation {
             // Err: the node has ended.
             let _ = stored.send(Told::Stored { number, upto, is_safe });
         };
-        let writer = tokio::spawn(writer.run(batches, tell));
+        let written = handle.stop().child_token();
+        let (writing, home) = (writer.run(batches, tell, written.clone()), home.clone());
+        let writer = tokio::spawn(async move {
+            writing.await;
+            // The data directory is this node's until the file is closed.
+            drop(home);
+        });
         let hall = Hall::open(
             (me, config.quota),
             handle.clone(),
@@ -203,7 +211,7 @@ impl Federation {
             let config = Config { sender: rate, address: rate, ..Config::default() };
             Mutex::new(Throttle::new(config, rand::random()))
         };
-        let running = Running { told: told.clone(), disk: disk.clone(), hall, writer };
+        let running = Running { told: told.clone(), disk: disk.clone(), hall, writer, written };
         let federation = Self(Arc::new(Shared {
             config,
             handle: handle.clone(),

@@ -160,9 +160,12 @@ impl Hall {
         for channel in all {
             self.act(&channel, self.handle.now()).await;
         }
+        let stop = self.handle.stop().clone();
         loop {
             let mut next = tokio::select! {
                 biased;
+                // A node that is dropped says nothing more.
+                () = stop.cancelled() => return,
                 Some(what) = stored.recv() => Some(what),
                 what = told.recv() => match what {
                     Some(what) => Some(what),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at};
+use tokio_util::sync::CancellationToken;
 
 /// Batches in one group, at most.
 const GROUP_MAX: usize = 512;
@@ -92,14 +93,23 @@ impl Writer {
         mpsc::channel(QUEUE_MAX)
     }
 
-    /// Writes until nobody has anything any more. `tell` hears of each channel's writes whether they are safe. What could
-    /// not be written is lost, and its writer told so.
-    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, tell: impl Fn(u64, u64, bool)) {
+    /// Writes until nobody has anything any more, or what came before `stop` was cancelled is written. `tell` hears of
+    /// each channel's writes whether they are safe. What could not be written is lost, and its writer told so.
+    pub(crate) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        tell: impl Fn(u64, u64, bool),
+        stop: CancellationToken,
+    ) {
         let mut arrived = Vec::new();
         let mut sweep = interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
         loop {
             tokio::select! {
                 taken = batches.recv_many(&mut arrived, GROUP_MAX) => if taken == 0 { break },
+                () = stop.cancelled(), if !batches.is_closed() => {
+                    batches.close();
+                    continue;
+                }
                 _ = sweep.tick() => {
                     // Err: the next sweep does it.
                     let _ = self.sweep().await;
