@@ -250,6 +250,12 @@ fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_
         let whole = log(&alpha, CHANNEL);
         (said(&whole).len() == 82).then_some(whole)
     });
+    // What the hub attests is in its own inbox as well.
+    until("message of old", PATIENCE, || {
+        let inbox = alpha.json(&["inbox", "--peek", "--limit", "1000"]);
+        let is_there = |item: &Value| item["message"]["payload"]["data"]["said"] == "of old";
+        inbox["items"].as_array()?.iter().any(is_there).then_some(())
+    });
     let theirs = until("all of it there", PATIENCE, || {
         let theirs = beta.does(&["events", CHANNEL]);
         (theirs.last().map(|event| &event["id"]) == whole.last().map(|event| &event["id"])).then_some(theirs)

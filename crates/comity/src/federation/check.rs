@@ -209,7 +209,12 @@ impl Checks {
 
 /// An origin in a throttle: by its name, for its key may change.
 pub(super) fn sender_of(origin: &Origin) -> Sender {
-    Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, origin.as_str().as_bytes())))
+    Sender::Claimed(IpAddr::from([0; 4]), peer_of(origin))
+}
+
+/// An origin as a peer, by its name: where no key says who it is.
+pub(super) fn peer_of(origin: &Origin) -> PeerId {
+    PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, origin.as_str().as_bytes()))
 }
 
 fn take(throttle: &Mutex<Throttle>, sender: Sender, now: Duration) -> Result<(), Refusal> {
