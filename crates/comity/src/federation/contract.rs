@@ -29,6 +29,8 @@ pub(super) enum Told {
     Invited { channel: ChannelId, invitation: Box<Invitation>, reply: oneshot::Sender<Invited> },
     /// Somebody wants to see what an origin may see of a channel.
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
+    /// Somebody wants to see one channel.
+    View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
     /// Somebody wants to see all channels.
     LookAround(oneshot::Sender<Around>),
     /// Somebody here wants a channel.

@@ -231,9 +231,9 @@ impl Federation {
     }
 
     async fn view(&self, channel: &ChannelId) -> Result<RoomView, FederationError> {
-        let around = self.ask(Told::LookAround).await.ok_or(FederationError::Leaving)?;
-        let room = around.rooms.into_iter().find(|room| room.id == *channel);
-        room.ok_or_else(|| Refused::UnknownChannel(channel.clone()).into())
+        let named = channel.clone();
+        let seen = self.ask(|reply| Told::View { channel: named, reply }).await.ok_or(FederationError::Leaving)?;
+        seen.map(|room| *room).ok_or_else(|| Refused::UnknownChannel(channel.clone()).into())
     }
 
     fn info(&self, room: RoomView) -> RoomInfo {

@@ -19,6 +19,7 @@ use comity_core::federation::participant;
 use comity_core::federation::roster::{Change, Forbidden, History, Standing};
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::{Now, Timestamp};
+use looking::view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -275,6 +276,7 @@ impl Hall {
                 let _ = reply.send(answer);
             }
             Told::Look { channel, origin, reply } => drop(reply.send(self.sight(&channel, &origin))),
+            Told::View { channel, reply } => drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room))))),
             Told::LookAround(reply) => drop(reply.send(self.around())),
             Told::Create { channel, all_history, reply } => {
                 let outcome = self.create(channel, all_history, now).await;
