@@ -11,6 +11,7 @@ use comity_tests::{PATIENCE, peers, until};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const ALPHA: &str = "alpha.test";
 const BETA: &str = "beta.test";
@@ -90,6 +91,15 @@ fn two_origins_share_a_channel_in_one_order_and_prove_it_offline() {
     let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
     shared(&alpha, &beta);
     let mut watching = [alpha.follow(&["watch", CHANNEL]), beta.follow(&["watch", CHANNEL])];
+    for watching in &mut watching {
+        // A watch begins with what is said from then on; when that is only such an event tells.
+        let first = until("event", PATIENCE, || {
+            alpha.says(&["send", CHANNEL, r#"{"first":true}"#]);
+            watching.next(Duration::from_millis(500))
+        });
+        let first: Value = serde_json::from_str(&first).expect("events are JSON, one a line");
+        assert_eq!(first["data"], json!({"first": true}));
+    }
     for number in 0..5 {
         for (node, name) in [(&alpha, "alpha"), (&beta, "beta")] {
             let said = json!({"from": name, "number": number});

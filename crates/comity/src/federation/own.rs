@@ -21,6 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Room that an event needs besides its data, bytes: with the longest names.
 const AROUND_MAX: usize = 2048;
 
+/// Events that are read at once where only their numbers are wanted.
+const PIECE: u64 = 500;
+
 /// Why something is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FederationError {
@@ -282,22 +285,30 @@ impl Federation {
         Ok(self.ask(Told::LookAround).await.ok_or(FederationError::Leaving)?.invitations)
     }
 
-    /// Events of a channel that are here, in order: those after this one, or the last ones.
+    /// Events of a channel that are here, in order: at most so many after this one.
     pub(crate) async fn log(
         &self,
         channel: &ChannelId,
-        after: Option<u64>,
+        after: u64,
         limit: u64,
     ) -> Result<Vec<LineRow>, FederationError> {
         let room = self.view(channel).await?;
-        let direction = after.map_or(Direction::Before(u64::MAX), Direction::After);
-        let rows = self.0.lines.events(room.number, direction, (1, room.ready), limit).await;
+        let rows = self.0.lines.events(room.number, Direction::After(after), (1, room.ready), limit).await;
         let rows = rows.map_err(|error| FederationError::Disk(error.to_string()))?;
-        let mut rows: Vec<_> = rows.into_iter().map(|row| LineRow { seq: row.number, body: row.body }).collect();
-        if after.is_none() {
-            rows.reverse();
+        Ok(rows.into_iter().map(|row| LineRow { seq: row.number, body: row.body }).collect())
+    }
+
+    /// The event before the last so many of a channel: after it come as many, or all that there are.
+    pub(crate) async fn before_last(&self, channel: &ChannelId, count: u64) -> Result<u64, FederationError> {
+        let room = self.view(channel).await?;
+        let (mut before, mut left) = (room.ready + 1, count);
+        while left > 0 {
+            let rows = self.0.lines.events(room.number, Direction::Before(before), (1, room.ready), left.min(PIECE));
+            let rows = rows.await.map_err(|error| FederationError::Disk(error.to_string()))?;
+            let Some(first) = rows.last() else { break };
+            (before, left) = (first.number, left - rows.len() as u64);
         }
-        Ok(rows)
+        Ok(before - 1)
     }
 
     /// The keys of all whose events a channel may have, each with the time until which it counts.

@@ -50,7 +50,7 @@ impl Federation {
             // What is said in the place of what was withdrawn is new.
             let mut after = shown.get(&number).copied().unwrap_or(0).min(withdrawn.unwrap_or(u64::MAX));
             while after < ready {
-                let rows = match self.log(&channel, Some(after), PIECE).await {
+                let rows = match self.log(&channel, after, PIECE).await {
                     Err(FederationError::Leaving) => return Err(FederationError::Leaving),
                     // What cannot be read now is read with the next event.
                     Err(_) => break,

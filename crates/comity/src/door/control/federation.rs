@@ -172,16 +172,14 @@ async fn events(
     let channel = channel_of(&federation, &wanted.channel)?;
     // First what comes, then what is there: an event between the two is seen twice rather than never.
     let mut news = federation.news();
-    let first = match wanted.after {
-        Some(after) => federation.log(&channel, Some(after), wanted.limit.unwrap_or(PIECE).min(PIECE)).await?,
-        None => federation.log(&channel, None, wanted.last.unwrap_or(EVENTS)).await?,
+    let mut after = match wanted.after {
+        Some(after) => after,
+        None => federation.before_last(&channel, wanted.last.unwrap_or(EVENTS)).await?,
     };
-    let is_all = wanted.after.is_none();
+    let mut rows = federation.log(&channel, after, wanted.limit.unwrap_or(PIECE).min(PIECE)).await?;
     Ok(feed(&desk.handle, &headers, move |out| async move {
-        let (mut after, mut left) = (wanted.after.unwrap_or(0), wanted.limit.unwrap_or(u64::MAX));
-        let mut rows = first;
-        loop {
-            let is_last = rows.is_empty() || is_all;
+        let mut left = wanted.limit.unwrap_or(u64::MAX);
+        while !rows.is_empty() {
             for row in rows.drain(..) {
                 after = row.seq;
                 let Ok(value) = strict::parse(row.body.as_bytes()) else { continue };
@@ -190,10 +188,7 @@ async fn events(
                 }
                 left -= 1;
             }
-            if is_last {
-                break;
-            }
-            let Ok(more) = federation.log(&channel, Some(after), PIECE).await else { return };
+            let Ok(more) = federation.log(&channel, after, PIECE).await else { return };
             rows = more;
         }
         while wanted.follow && left > 0 {
@@ -233,7 +228,7 @@ async fn show_missed(
     out: &mpsc::Sender<Value>,
 ) -> Option<()> {
     loop {
-        let rows = federation.log(channel, Some(*after), PIECE).await.ok()?;
+        let rows = federation.log(channel, *after, PIECE).await.ok()?;
         if rows.is_empty() {
             return Some(());
         }
@@ -280,7 +275,7 @@ async fn export(State(desk): State<Desk>, Params(which): Params<Which>) -> Resul
             if out.send(Ok(Bytes::from(std::mem::take(&mut piece)))).await.is_err() {
                 return;
             }
-            match federation.log(&channel, Some(after), PIECE).await {
+            match federation.log(&channel, after, PIECE).await {
                 Ok(rows) if rows.is_empty() => return,
                 Ok(rows) => {
                     for row in rows {
