@@ -65,6 +65,12 @@ impl Client {
         self.get(&query::path(path::CHANNEL_MEMBERS, &[("channel", Some(channel.to_owned()))])).await
     }
 
+    /// What proves that the hub of a channel showed two histories, each of which anybody can check.
+    pub async fn channel_proofs(&self, channel: &str) -> Result<Vec<Value>, Error> {
+        let path = query::path(path::CHANNEL_PROOFS, &[("channel", Some(channel.to_owned()))]);
+        self.get::<control::ChannelProofs>(&path).await.map(|all| all.proofs)
+    }
+
     /// Invitations that nobody has answered.
     pub async fn invitations(&self) -> Result<Vec<control::Invitation>, Error> {
         self.get::<control::Invitations>(path::INVITATIONS).await.map(|all| all.invitations)

@@ -311,6 +311,19 @@ fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() 
         faults[0].as_str()?.contains("does not follow").then_some(())
     });
     assert_eq!(said(&log(&alpha, "!lab:beta.test")).len(), 11, "what does not follow is not there");
+    // The hub gives a place to another event: the proof stays, and anybody can have it.
+    beta.attacks("duplicate-seq", ALPHA, &["--channel", "!lab:beta.test"]);
+    let proof = |alpha: &Node| {
+        let faults = alpha.json(&["channel", "list"])["channels"][0]["faults"].to_string();
+        faults.contains("hub_equivocation").then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
+    };
+    let found = until("proof", PATIENCE, || proof(&alpha));
+    assert_eq!(found[0]["channel"], "!lab:beta.test", "{found}");
+    assert_ne!(found[0]["orders"][0]["id"], found[0]["orders"][1]["id"], "{found}");
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    assert_eq!(proof(&alpha), Some(found), "it is not forgotten");
 }
 
 /// What each attack is answered: the status, and the code of the problem or of the event that is rejected.

@@ -6,7 +6,7 @@ use crate::exit::Failure;
 use crate::page::{Cell, Look, Page, cell, clean, looking, said, say};
 use comity_client::Client;
 use comity_client::control::{
-    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin, SayOn,
+    ChannelAct, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin, SayOn,
 };
 use comity_core::federation::verify::{Verified, Verifier};
 use comity_core::wire::federation::body::Member;
@@ -39,6 +39,7 @@ async fn ask_node(client: &Client, wanted: ChannelCommand, page: &mut Page) -> R
         ChannelCommand::Invitations => return invitations(client, page).await,
         ChannelCommand::List => return list(client, page).await,
         ChannelCommand::Members(which) => return members(client, &which.channel, page).await,
+        ChannelCommand::Proof(which) => return proofs(client, &which.channel, page).await,
         ChannelCommand::Log(wanted) => return log(client, wanted, page).await,
         ChannelCommand::Verify(wanted) => return verify(client, wanted, page).await,
         ChannelCommand::Invite { channel, origin } => {
@@ -216,6 +217,18 @@ fn tell(verified: &Verified, last: Option<&str>, page: &mut Page) -> Result<(), 
     }
     let head = last.map(|last| format!(", up to {last}")).unwrap_or_default();
     page.line(&format!("{}: {} events hold{head}", verified.channel, verified.events))
+}
+
+/// What proves that a hub showed two histories: one a line, also for people, who hand it on.
+async fn proofs(client: &Client, channel: &str, page: &mut Page) -> Result<(), Failure> {
+    let proofs = client.channel_proofs(channel).await?;
+    if page.json {
+        return page.value(&ChannelProofs { proofs });
+    }
+    if proofs.is_empty() {
+        say("comity: nothing proves that its hub showed two histories");
+    }
+    proofs.iter().try_for_each(|proof| page.value(proof))
 }
 
 async fn invitations(client: &Client, page: &mut Page) -> Result<(), Failure> {

@@ -31,6 +31,8 @@ pub(super) enum Told {
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
     /// Somebody wants to see one channel.
     View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
+    /// Somebody wants what proves that the hub of a channel showed two histories.
+    Proofs { channel: ChannelId, reply: oneshot::Sender<Option<Vec<String>>> },
     /// Somebody wants to see all channels.
     LookAround(oneshot::Sender<Around>),
     /// Somebody here wants a channel.

@@ -15,6 +15,7 @@ use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{Member, Members, members_path};
 use comity_core::wire::federation::event::{self as wire, BadEvent, TYPE_MAX};
+use comity_core::wire::strict;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -270,6 +271,14 @@ impl Federation {
                 Ok(known.members)
             }
         }
+    }
+
+    /// What proves that the hub of a channel showed two histories.
+    pub(crate) async fn proofs(&self, channel: &ChannelId) -> Result<Vec<Value>, FederationError> {
+        let named = channel.clone();
+        let proofs = self.ask(|reply| Told::Proofs { channel: named, reply }).await.ok_or(FederationError::Leaving)?;
+        let proofs = proofs.ok_or_else(|| Refused::UnknownChannel(channel.clone()))?;
+        Ok(proofs.iter().filter_map(|text| strict::parse(text.as_bytes()).ok()).collect())
     }
 
     /// Up to where each channel is on disk.

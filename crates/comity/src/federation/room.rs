@@ -14,7 +14,8 @@ use comity_core::id::Ticket;
 use comity_core::identity::key::KeyPair;
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::federation::event as wire;
-use comity_core::wire::federation::proof::to_value as proof_to_value;
+use comity_core::wire::federation::proof;
+use comity_core::wire::strict;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -116,6 +117,8 @@ pub(super) struct Room {
     saying: Option<Saying>,
     /// What is wrong with the line, the latest last.
     pub(super) faults: VecDeque<String>,
+    /// What proves that the hub showed two histories, as it is on disk: the rules keep one of it.
+    pub(super) proofs: Vec<String>,
     /// How far each member has the line.
     pub(super) sent: BTreeMap<Origin, u64>,
     /// When the hub is asked again, and how often that came to nothing.
@@ -161,6 +164,7 @@ impl Room {
             drafts: BTreeMap::new(),
             saying: None,
             faults: VecDeque::new(),
+            proofs: Vec::new(),
             sent: BTreeMap::new(),
             fetch_again: None,
             failures: 0,
@@ -396,6 +400,16 @@ impl Room {
             self.faults.pop_front();
         }
         self.faults.push_back(sentence);
+    }
+
+    /// What proves that the hub showed two histories is on disk since an earlier start.
+    pub(super) fn remember_proof(&mut self, text: String) {
+        let value = strict::parse(text.as_bytes()).ok();
+        if let Some(proof) = value.and_then(|value| proof::read(&value).ok()) {
+            let (seq, term) = proof.place();
+            self.note_fault(Fault::Equivocation { seq, term }.to_string());
+            self.proofs.push(text);
+        }
     }
 
     /// How many own events wait for the hub.

@@ -103,6 +103,8 @@ impl Hall {
             let role = Room::role_of(channel.role, (&channel.id, &hall.me), hall.hub_config(&channel.id));
             let mut room = Room::new(hall.me.clone(), channel.id.clone(), channel.number, role);
             room.sent = channel.sent;
+            let proofs = restored.proofs.iter().filter(|(of, _)| *of == channel.id);
+            proofs.for_each(|(_, text)| room.remember_proof(text.clone()));
             room.waits_since = now.mono;
             if let Ok(drafts) = hall.sender.lines().drafts(channel.number).await {
                 room.set_drafts(drafts);
@@ -277,6 +279,9 @@ impl Hall {
             }
             Told::Look { channel, origin, reply } => drop(reply.send(self.sight(&channel, &origin))),
             Told::View { channel, reply } => drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room))))),
+            Told::Proofs { channel, reply } => {
+                drop(reply.send(self.rooms.get(&channel).map(|room| room.proofs.clone())));
+            }
             Told::LookAround(reply) => drop(reply.send(self.around())),
             Told::Create { channel, all_history, reply } => {
                 let outcome = self.create(channel, all_history, now).await;

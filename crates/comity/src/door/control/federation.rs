@@ -47,6 +47,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route(path::CHANNEL_EVENTS, get(events).post(say))
         .route(path::CHANNEL_EXPORT, get(export))
         .route(path::CHANNEL_MEMBERS, get(members))
+        .route(path::CHANNEL_PROOFS, get(proofs))
         .route(path::INVITATIONS, get(invitations))
         .route(path::FEDERATION, get(state))
         .route(path::ORIGINS, put(trust))
@@ -253,6 +254,12 @@ async fn members(State(desk): State<Desk>, Params(which): Params<Which>) -> Repl
     let channel = channel_of(federation, &which.channel)?;
     let members = federation.members_of(&channel).await?;
     Ok(Json(control::ChannelMembers { channel: channel.to_string(), members }))
+}
+
+async fn proofs(State(desk): State<Desk>, Params(which): Params<Which>) -> Reply<control::ChannelProofs> {
+    let federation = desk.federation()?;
+    let channel = channel_of(federation, &which.channel)?;
+    Ok(Json(control::ChannelProofs { proofs: federation.proofs(&channel).await? }))
 }
 
 /// All of a channel: first a line that says whose keys count, then its events, each as on the wire.

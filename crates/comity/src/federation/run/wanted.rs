@@ -148,6 +148,7 @@ impl Hall {
         let role = Room::role_of(role, (&channel, &self.me), self.hub_config(&channel));
         let mut room = Room::new(self.me.clone(), channel.clone(), old.number, role);
         (room.sent, room.faults, room.waits_since) = (old.sent, old.faults, now.mono);
+        room.proofs = old.proofs;
         if let Ok(drafts) = self.sender.lines().drafts(room.number).await {
             room.set_drafts(drafts);
         }
