@@ -113,6 +113,9 @@ pub(crate) struct VerifyChannel {
     /// The last event that must be there, as `SEQ:ID`: without it nobody can tell whether the end was cut off
     #[arg(long, value_name = "SEQ:ID")]
     pub(crate) head: Option<String>,
+    /// Only note where events of an author are missing: the hub refused them, or holds them back
+    #[arg(long)]
+    pub(crate) gaps: bool,
 }
 
 /// What to do about federation.
