@@ -49,10 +49,8 @@ impl Federation {
             timeout: wanted.timeout_ms.map(Duration::from_millis),
             progress: None,
         };
-        // Whoever hangs up does not want it any more: this future is dropped then, and the call with it.
-        let cancel = CancellationToken::new();
-        let _guard = cancel.clone().drop_guard();
-        Ok(match self.0.tools.call(call, cancel).await {
+        // Whoever hangs up may only have lost the connection: the tools know how long that is waited for.
+        Ok(match self.0.tools.call(call, CancellationToken::new()).await {
             Ok(result) => Called { call_id, result: Some(result), error: None },
             Err(CallError { code, message, data }) => {
                 let error = CallFailed { code: code.to_owned(), message, data };

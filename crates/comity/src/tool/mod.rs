@@ -14,6 +14,7 @@ mod streamable;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub(crate) use answer::CallError;
 pub(crate) use comity_core::tool::Caller;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waiting::{ALONE_MAX, Ending};
 
 /// Calls in all that run or wait at once.
 const IN_FLIGHT_MAX: usize = 1024;
@@ -69,9 +71,6 @@ struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
-
-/// What a call ends with, once it has.
-type Ending = watch::Receiver<Option<Arc<Result<Value, CallError>>>>;
 
 /// What the tools reach of the node.
 pub(crate) struct Around {
@@ -225,7 +224,8 @@ impl Tools {
     /// each call id, and journaled. The result is an object as MCP's `tools/call` answers: `content`, a list of blocks,
     /// and `structuredContent` where the tool has an output schema.
     ///
-    /// It goes on when whoever waits for it goes away, so that a repeat finds its answer; `cancel` breaks it off.
+    /// It goes on when whoever waits for it goes away, so that a repeat finds its answer; `cancel` breaks it off, and one
+    /// of another origin that nobody came back for.
     ///
     /// # Errors
     /// [`CallError`] has a stable code and a sentence for the caller.
@@ -248,13 +248,13 @@ impl Tools {
             });
             return Err(refused);
         }
-        let (ending, ended) = watch::channel(None);
+        let (ender, ending) = Ending::new();
         if !call.call_id.is_empty() {
             let digest = call_digest(&call.server, &call.tool, &call.params);
-            let begun = self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ended.clone());
+            let begun = self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ending.clone());
             match begun {
                 Begun::Run => {}
-                Begun::Joined(ended) => return wait(ended, &cancel).await,
+                Begun::Joined(ending) => return ending.waiter().wait(&cancel).await,
                 Begun::AnswerGone => {
                     return Err(CallError::new(
                         "bad_result",
@@ -267,18 +267,24 @@ impl Tools {
                 }
             }
         }
-        let (tools, breaking) = (self.clone(), cancel.clone());
+        let waiter = ending.waiter();
+        let (tools, breaking) = (self.clone(), cancel.child_token());
         self.0.tasks.spawn(async move {
-            let attempt = tools.0.stop.run_until_cancelled(tools.attempt(&mut call, &breaking)).await;
+            let is_remote = matches!(call.caller, Caller::Origin(_));
+            let mut may_have_run = false;
+            let attempt = tools.0.stop.run_until_cancelled(tools.attempt(&mut call, &breaking, &mut may_have_run));
+            let attempt = tokio::select! {
+                ended = attempt => ended,
+                never = ending.cancel_alone(ALONE_MAX, &breaking), if is_remote => match never {},
+            };
             let outcome = attempt.unwrap_or_else(|| Err(CallError::new("server_failed", "the node ends")));
-            tools.remember(&call, &outcome);
+            tools.remember(&call, &outcome, may_have_run);
             let result = outcome.as_ref().err().map_or("ok", |error| error.code);
-            // Err: nobody waits any more.
-            let _ = ending.send(Some(Arc::new(outcome)));
+            ender.end(outcome);
             tools.journal(call.noted(), began, result).await;
             drop(room);
         });
-        wait(ended, &CancellationToken::new()).await
+        waiter.wait(&CancellationToken::new()).await
     }
 
     /// Whether the call may be made at all.
@@ -299,8 +305,13 @@ impl Tools {
         })
     }
 
-    /// Checks and runs it.
-    async fn attempt(&self, call: &mut Call, cancel: &CancellationToken) -> Result<Value, CallError> {
+    /// Checks and runs it. `may_have_run` is set before the tool is.
+    async fn attempt(
+        &self,
+        call: &mut Call,
+        cancel: &CancellationToken,
+        may_have_run: &mut bool,
+    ) -> Result<Value, CallError> {
         let shared = &*self.0;
         let busy = |why: &str| CallError::new("busy", why);
         let unknown = || CallError::new("unknown_tool", format!("there is no tool server {}", call.server));
@@ -328,6 +339,7 @@ impl Tools {
         };
         let most = server.wanted.output_bytes;
         let progress = call.progress.take();
+        *may_have_run = true;
         let ran = runner.run((&call.tool, &call.params), most, progress, (deadline, cancel)).await;
         let size = |value: &Value| value.to_string().len();
         match ran {
@@ -340,13 +352,14 @@ impl Tools {
         }
     }
 
-    fn remember(&self, call: &Call, outcome: &Result<Value, CallError>) {
+    /// Remembers what a call ended with; one that certainly was not run may come again.
+    fn remember(&self, call: &Call, outcome: &Result<Value, CallError>, may_have_run: bool) {
         if call.call_id.is_empty() {
             return;
         }
         let (mut calls, now) = (self.calls(), self.now());
         match outcome {
-            Err(error) if error.nothing_ran() => calls.forget(&call.caller, &call.call_id),
+            Err(error) if !may_have_run || error.nothing_ran() => calls.forget(&call.caller, &call.call_id),
             Err(error) => {
                 let weight = error.message.len() + error.data.as_ref().map_or(0, |data| data.to_string().len());
                 calls.finish(&call.caller, &call.call_id, weight, now);
@@ -392,17 +405,6 @@ impl Tools {
 
     fn now(&self) -> Duration {
         self.0.began.elapsed()
-    }
-}
-
-/// Waits for what a call ends with.
-async fn wait(mut ended: Ending, cancel: &CancellationToken) -> Result<Value, CallError> {
-    tokio::select! {
-        ended = ended.wait_for(Option::is_some) => match ended.as_deref() {
-            Ok(Some(outcome)) => (**outcome).clone(),
-            _ => Err(CallError::new("server_failed", "the node ends")),
-        },
-        () = cancel.cancelled() => Err(CallError::cancelled()),
     }
 }
 

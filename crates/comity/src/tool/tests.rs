@@ -153,6 +153,30 @@ async fn what_was_not_run_may_come_again_with_its_id() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_broken_off_before_it_ran_may_come_again_with_its_id() {
+    let scratch = Scratch::new();
+    let tools = tools(&[("wait", waiting(scratch.path()))], |server| server.concurrent = 1);
+    let call = |id: &'static str, cancel: &CancellationToken| {
+        let (tools, cancel) = (tools.clone(), cancel.clone());
+        tokio::spawn(async move { tools.call(of("beta.test", id, "wait", json!({})), cancel).await })
+    };
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let running = call("1", &first);
+    until(|| runs(scratch.path()) == 1).await;
+    let waits = call("2", &second);
+    tokio::task::yield_now().await;
+    second.cancel();
+    assert_eq!(waits.await.expect("no panic").expect_err("it was cancelled").code, "cancelled");
+    first.cancel();
+    assert_eq!(running.await.expect("no panic").expect_err("it was cancelled").code, "cancelled");
+    std::fs::write(scratch.path().join("go"), "").expect("a file");
+    let again = |id| call(id, &CancellationToken::new());
+    assert_eq!(again("1").await.expect("no panic").expect_err("it may have run").code, "cancelled");
+    again("2").await.expect("no panic").expect("it did not run");
+    assert_eq!(runs(scratch.path()), 2);
+}
+
+#[tokio::test]
 async fn one_caller_leaves_room_for_others_and_calls_wait_for_their_turn() {
     let scratch = Scratch::new();
     let tools = tools(&[("wait", waiting(scratch.path()))], |server| (server.concurrent, server.per_caller) = (1, 1));
