@@ -91,7 +91,7 @@ impl Federation {
             };
             let server = target(&call.to, &call.server);
             let noted =
-                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: &call.params };
+                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: Some(&call.params) };
             federation.0.tools.journal(noted, began, code).await;
             outcome
         });

@@ -23,7 +23,7 @@ pub(crate) use command::Plan;
 use crate::config::ToolServer;
 use crate::network::Scribe;
 use comity_core::limits::JSON_DEPTH_MAX;
-use comity_core::tool::{Begun, Calls, Policy, call_digest};
+use comity_core::tool::{Begun, Calls, Policy, call_digest, server_name, tool_name};
 use comity_core::wire::strict;
 use serde_json::{Value, json};
 use server::Server;
@@ -127,14 +127,21 @@ pub(crate) struct Noted<'a> {
     pub(crate) tool: &'a str,
     /// The caller's id of it, if there is one.
     pub(crate) call_id: &'a str,
-    /// Its arguments.
-    pub(crate) params: &'a Value,
+    /// Its arguments, if they are kept.
+    pub(crate) params: Option<&'a Value>,
 }
 
 impl Call {
     fn noted(&self) -> Noted<'_> {
         let Self { caller, server, tool, call_id, params, .. } = self;
-        Noted { caller, server, tool, call_id, params }
+        Noted { caller, server, tool, call_id, params: Some(params) }
+    }
+
+    /// A call that was not begun: nothing of what a stranger wrote is kept but names.
+    fn refused(&self) -> Noted<'_> {
+        let server = server_name(&self.server).unwrap_or_default();
+        let tool = tool_name(&self.tool).unwrap_or_default();
+        Noted { server, tool, params: None, ..self.noted() }
     }
 }
 
@@ -240,31 +247,17 @@ impl Tools {
             self.0.scribe.iter().for_each(|scribe| scribe.count_call("busy"));
             return Err(CallError::new("busy", "too many calls run at once on this node"));
         };
-        if let Err(refused) = self.judge(&call) {
-            let (tools, told) = (self.clone(), refused.clone());
-            self.0.tasks.spawn(async move {
-                tools.journal(call.noted(), began, told.code).await;
-                drop(room);
-            });
-            return Err(refused);
-        }
         let (ender, ending) = Ending::new();
-        if !call.call_id.is_empty() {
-            let digest = call_digest(&call.server, &call.tool, &call.params);
-            let begun = self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ending.clone());
-            match begun {
-                Begun::Run => {}
-                Begun::Joined(ending) => return ending.waiter().wait(&cancel).await,
-                Begun::AnswerGone => {
-                    return Err(CallError::new(
-                        "bad_result",
-                        "this call was run before, and its answer is not kept any more",
-                    ));
-                }
-                Begun::OtherCall => return Err(CallError::bad_params("/call_id", "it was used for another call")),
-                Begun::Full => {
-                    return Err(CallError::new("busy", "too many calls of the last ten minutes are remembered"));
-                }
+        match self.judge(&call).and_then(|()| self.begin(&call, &ending)) {
+            Ok(None) => {}
+            Ok(Some(joined)) => return joined.waiter().wait(&cancel).await,
+            Err(refused) => {
+                let (tools, code) = (self.clone(), refused.code);
+                self.0.tasks.spawn(async move {
+                    tools.journal(call.refused(), began, code).await;
+                    drop(room);
+                });
+                return Err(refused);
             }
         }
         let waiter = ending.waiter();
@@ -287,8 +280,29 @@ impl Tools {
         waiter.wait(&CancellationToken::new()).await
     }
 
+    /// Remembers the id of a call that may be made; the one that it joins, if it came before.
+    fn begin(&self, call: &Call, ending: &Ending) -> Result<Option<Ending>, CallError> {
+        if call.call_id.is_empty() {
+            return Ok(None);
+        }
+        let digest = call_digest(&call.server, &call.tool, &call.params);
+        match self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ending.clone()) {
+            Begun::Run => Ok(None),
+            Begun::Joined(ending) => Ok(Some(ending)),
+            Begun::AnswerGone => {
+                Err(CallError::new("bad_result", "this call was run before, and its answer is not kept any more"))
+            }
+            Begun::OtherCall => Err(CallError::bad_params("/call_id", "it was used for another call")),
+            Begun::Full => Err(CallError::new("busy", "too many calls of the last ten minutes are remembered")),
+        }
+    }
+
     /// Whether the call may be made at all.
     fn judge(&self, call: &Call) -> Result<(), CallError> {
+        // Before anything is written down of it: what is no name may be as long as a request.
+        if server_name(&call.server).is_err() || tool_name(&call.tool).is_err() {
+            return Err(CallError::new("unknown_tool", "no tool server, or none of its tools, has such a name"));
+        }
         if call.call_id.len() > CALL_ID_MAX {
             return Err(CallError::bad_params("/call_id", &format!("at most {CALL_ID_MAX} bytes are possible")));
         }
@@ -390,11 +404,13 @@ impl Tools {
         if !call.call_id.is_empty() && call.call_id.len() <= CALL_ID_MAX {
             data["call_id"] = call.call_id.into();
         }
-        let length = call.params.to_string().len();
-        if length <= JOURNALED_MAX && strict::depth(call.params) <= PARAMS_DEPTH_MAX {
-            data["params"] = call.params.clone();
-        } else {
-            data["params_bytes"] = length.into();
+        if let Some(params) = call.params {
+            let length = params.to_string().len();
+            if length <= JOURNALED_MAX && strict::depth(params) <= PARAMS_DEPTH_MAX {
+                data["params"] = params.clone();
+            } else {
+                data["params_bytes"] = length.into();
+            }
         }
         scribe.note_call(result, data).await;
     }

@@ -80,6 +80,13 @@ async fn who_may_not_call_is_told_no_more_than_that() {
     assert_eq!(code(&tools, call("owner", "nothing")).await, "unknown_tool");
     let elsewhere = Call { server: "files".to_owned(), ..call("owner", "open") };
     assert_eq!(code(&tools, elsewhere).await, "unknown_tool");
+    // What is no name is judged no further, and nothing of it is written down.
+    for (server, tool) in [("x".repeat(1000), "open".to_owned()), ("shell".to_owned(), "a\nb".to_owned())] {
+        let call = Call { server, tool, ..call("gamma.test", "open") };
+        let noted = call.refused();
+        assert!(noted.server.len() <= 5 && noted.tool.len() <= 4 && noted.params.is_none(), "{noted:?}");
+        assert_eq!(code(&tools, call).await, "unknown_tool");
+    }
     let names = |caller: &str| -> Vec<String> {
         tools.open_to(&caller.parse().expect("a caller")).iter().map(|tool| tool.name.clone()).collect()
     };
