@@ -44,9 +44,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Events that are handled before outboxes are looked at.
 const AT_ONCE: usize = 256;
 
-/// Channels that this node takes part in, and invitations that wait for a person, at most.
+/// Channels that this node takes part in, and invitations that wait for a person, at most: in all and of one origin.
 pub(super) const CHANNELS_MAX: usize = 4096;
 const INVITATIONS_MAX: usize = 1000;
+const INVITATIONS_PER_ORIGIN_MAX: usize = 10;
 
 /// Events of one origin that a hub takes a second (`protocols/federation.md`, "Guarding").
 const EVENTS_PER_SECOND: u32 = 500;

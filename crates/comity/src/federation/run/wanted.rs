@@ -81,7 +81,9 @@ impl Hall {
         {
             return Invited::Member { upto: room.ready };
         }
-        if !self.invitations.contains_key(&channel) && self.invitations.len() >= INVITATIONS_MAX {
+        let of_hub = self.invitations.keys().filter(|other| other.hub() == channel.hub()).count();
+        let is_full = of_hub >= INVITATIONS_PER_ORIGIN_MAX || self.invitations.len() >= INVITATIONS_MAX;
+        if !self.invitations.contains_key(&channel) && is_full {
             return Invited::Full;
         }
         self.invitations.insert(channel.clone(), invitation.clone());
