@@ -383,6 +383,10 @@ fn each_attack_is_refused_with_its_cause_and_changes_nothing() {
         assert_eq!(told.as_str().unwrap_or_default(), *code, "{name}: {answer}");
     }
     assert_eq!(line(&log(&alpha, CHANNEL)), before);
+    for (name, _, code) in ATTACKS.iter().filter(|(_, status, code)| *status == 200 && !code.is_empty()) {
+        let figure = alpha.figure(&format!("comity_federation_rejected_events_total{{code=\"{code}\"}}"));
+        assert!(figure > 0.0, "{name}: what is rejected is counted by its code");
+    }
     // A nonce counts once, also for a node that was killed meanwhile.
     let again = beta.attacks("reused-nonce", ALPHA, &["--channel", CHANNEL]);
     assert_eq!((&again["status"], &again["body"]["code"]), (&json!(401), &json!("replayed")), "{again}");

@@ -262,6 +262,9 @@ impl Federation {
         }
         let (mut processed, mut unjudged) = (Processed::default(), None);
         for outcome in outcomes {
+            if let Err(rejected) = &outcome {
+                self.0.handle.counters().rejected(counted(&rejected.code));
+            }
             match outcome {
                 Ok(id) => processed.processed.push(id),
                 // What was not judged is in neither list: whoever knows only the protocol would take it for refused.
@@ -419,6 +422,22 @@ impl Federation {
 
     /// How long whoever is told that something is not answered now should wait.
     pub(crate) const AGAIN_AFTER: Duration = AGAIN_AFTER;
+}
+
+/// The code of an event that is rejected, as it is counted.
+fn counted(code: &str) -> &'static str {
+    const CODES: [&str; 9] = [
+        "bad_request",
+        "bad_signature",
+        "conflict",
+        "forbidden",
+        "key_changed",
+        "not_member",
+        "rate_limited",
+        "too_large",
+        "unavailable",
+    ];
+    CODES.into_iter().find(|known| *known == code).unwrap_or("other")
 }
 
 /// How an origin stands.
