@@ -67,7 +67,7 @@ impl Federation {
             description: tool.description.clone(),
             input_schema: (*tool.input).clone(),
             output_schema: tool.output.as_deref().cloned(),
-            hash: Some(tool.hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+            hash: Some(shown::hex(&tool.hash)),
         };
         let tools = self.0.tools.open_to(&Caller::Origin(from.clone()));
         Capabilities { tools: tools.iter().map(|tool| shown(tool)).collect() }

@@ -30,7 +30,7 @@ pub(crate) use own::{FederationError, RoomInfo};
 pub(crate) use registry::{Approved, NotApproved, Now, Offer, Registry, Seen};
 
 use crate::config;
-use crate::driver::Handle;
+use crate::driver::{Clock, Handle};
 use crate::home::Home;
 use crate::store::StoreError;
 use crate::store::federation::{self as store, Batch, Lines, Writer};
@@ -191,7 +191,7 @@ impl Federation {
             let _ = stored.send(Told::Stored { number, upto, is_safe });
         };
         let written = handle.stop().child_token();
-        let (writing, home) = (writer.run(batches, tell, written.clone()), home.clone());
+        let (writing, home) = (writer.run(batches, (tell, Clock::wall), written.clone()), home.clone());
         let writer = tokio::spawn(async move {
             writing.await;
             // The data directory is this node's until the file is closed.

@@ -3,6 +3,7 @@
 //! "Discovery" in `protocols/federation.md`.
 
 use super::http::{Answer, Http, Unanswered};
+use crate::driver::Clock;
 use crate::store::federation::{Batch, KeptPin, Write};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, Method, Uri};
@@ -250,7 +251,7 @@ impl Origins {
             self.read(origin).await.map_err(|why| Unknown::Unreachable { origin: origin.clone(), why })?;
         let known = Known {
             pin: Pin::first(origin, &shown),
-            since: wall(),
+            since: Clock::wall(),
             endpoint: shown.endpoint,
             components: shown.components,
             fresh_until: Some(Instant::now() + fresh),
@@ -364,7 +365,7 @@ impl Origins {
                 None => {
                     let known = Known {
                         pin: Pin::first(origin, &shown),
-                        since: wall(),
+                        since: Clock::wall(),
                         endpoint: shown.endpoint,
                         components: shown.components,
                         fresh_until,
@@ -493,12 +494,6 @@ fn freshness(headers: &HeaderMap) -> Duration {
     let all: Vec<String> = directives.by_ref().collect();
     let age = all.iter().find_map(max_age).map_or(FRESH_USUAL, Duration::from_secs);
     if all.iter().any(is_short) { FRESH_MIN } else { age.clamp(FRESH_MIN, FRESH_MAX) }
-}
-
-/// The time on the wall.
-fn wall() -> Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -75,9 +75,14 @@ fn channel_of(federation: &Federation, text: &str) -> Result<ChannelId, Denied> 
     }
 }
 
-fn origin_of(text: Option<&str>) -> Result<Origin, Denied> {
-    let text = text.ok_or_else(|| Denied::field("/origin", "whom it is about must be said"))?;
+/// The origin that a text means.
+pub(super) fn origin_of(text: &str) -> Result<Origin, Denied> {
     Origin::said(text).map_err(|bad| Denied::field("/origin", bad.to_string()))
+}
+
+/// Whom a step is about.
+fn whom(text: Option<&str>) -> Result<Origin, Denied> {
+    origin_of(text.ok_or_else(|| Denied::field("/origin", "whom it is about must be said"))?)
 }
 
 impl From<FederationError> for Denied {
@@ -127,8 +132,8 @@ async fn step(State(desk): State<Desk>, Body(wanted): Body<control::ChannelStep>
     let federation = desk.federation()?;
     let channel = channel_of(federation, &wanted.channel)?;
     match wanted.step {
-        ChannelAct::Invite => federation.invite_to(&channel, &origin_of(wanted.origin.as_deref())?).await?,
-        ChannelAct::Remove => federation.remove(&channel, &origin_of(wanted.origin.as_deref())?).await?,
+        ChannelAct::Invite => federation.invite_to(&channel, &whom(wanted.origin.as_deref())?).await?,
+        ChannelAct::Remove => federation.remove(&channel, &whom(wanted.origin.as_deref())?).await?,
         ChannelAct::About => {
             let about = wanted.about.ok_or_else(|| Denied::field("/about", "what it is about must be said"))?;
             federation.set_topic(&channel, &about).await?;
@@ -331,7 +336,7 @@ async fn state(State(desk): State<Desk>) -> Reply<control::FederationState> {
 }
 
 async fn trust(State(desk): State<Desk>, Body(wanted): Body<control::TrustedOrigin>) -> Reply<control::OtherOrigin> {
-    let origin = origin_of(Some(&wanted.origin))?;
+    let origin = origin_of(&wanted.origin)?;
     let federation = desk.federation()?;
     let known = federation.trust(&origin).await?;
     Ok(Json(other(federation, (origin, Some(known), 0, 0))))

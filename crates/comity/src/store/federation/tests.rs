@@ -31,7 +31,7 @@ async fn write(path: &Path, writes: Vec<Write>) -> Vec<(u64, u64, bool)> {
     queue.send(Batch { writes, done }).await.expect("the writer takes it");
     drop(queue);
     let tell = move |channel, upto, is_safe| told.send((channel, upto, is_safe)).expect("somebody hears");
-    writer.run(batches, tell, CancellationToken::new()).await;
+    writer.run(batches, (tell, now), CancellationToken::new()).await;
     let mut all = Vec::new();
     while let Some(one) = heard.recv().await {
         all.push(one);
@@ -153,7 +153,7 @@ async fn a_node_that_is_dropped_closes_the_file_once_all_that_came_is_in_it() {
     let stop = CancellationToken::new();
     stop.cancel();
     // Whoever may still write holds the queue, and is not waited for.
-    writer.run(batches, |_, _, _| (), stop).await;
+    writer.run(batches, (|_, _, _| (), now), stop).await;
     assert!(queue.is_closed());
     drop(lines);
     let (_, _, restored) = open(&path, now()).await.expect("a file");

@@ -98,7 +98,7 @@ impl Writer {
     pub(crate) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Batch>,
-        tell: impl Fn(u64, u64, bool),
+        (tell, now): (impl Fn(u64, u64, bool), impl Fn() -> Timestamp),
         stop: CancellationToken,
     ) {
         let mut arrived = Vec::new();
@@ -112,7 +112,7 @@ impl Writer {
                 }
                 _ = sweep.tick() => {
                     // Err: the next sweep does it.
-                    let _ = self.sweep().await;
+                    let _ = self.sweep(now()).await;
                     continue;
                 }
             }
@@ -153,9 +153,8 @@ impl Writer {
         transaction.commit().await
     }
 
-    async fn sweep(&mut self) -> Result<(), sqlx::Error> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    async fn sweep(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
+        let now = database_integer(now.millis());
         sqlx::query("DELETE FROM nonce WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         sqlx::query("DELETE FROM txn WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         Ok(())
