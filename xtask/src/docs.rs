@@ -1,6 +1,7 @@
 //! `cargo xtask docs`: the reference in `docs/`, written from what the built program says of
 //! itself: its help, its configuration, its doors; and from the two files that list paths which it
-//! does not describe. `docs/rpc.md`, `docs/journal.md` and `docs/tools.md` are written by hand.
+//! does not describe. `docs/rpc.md`, `docs/journal.md`, `docs/tools.md` and `docs/federation.md` are
+//! written by hand.
 
 mod page;
 mod source;

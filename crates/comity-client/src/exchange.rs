@@ -59,7 +59,25 @@ pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Resul
     opened(client, request(Method::GET, path, Bytes::new())?, within).await
 }
 
-/// The same, of what is posted.
+/// Writes an answer as it comes; how many bytes. What was written when this fails is not all of it.
+pub(crate) async fn save(
+    client: &Client,
+    path: &str,
+    within: Duration,
+    out: &mut impl io::Write,
+) -> Result<u64, Error> {
+    let mut body = open(client, path, within).await?;
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        out.write_all(&data).map_err(|cause| Error::NotWritten { cause })?;
+        bytes += data.len() as u64;
+    }
+    out.flush().map_err(|cause| Error::NotWritten { cause })?;
+    Ok(bytes)
+}
+
+/// The same as [`open`], of what is posted.
 pub(crate) async fn open_with(
     client: &Client,
     path: &str,

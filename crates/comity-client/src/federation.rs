@@ -2,7 +2,6 @@
 
 use crate::{ANSWER_WITHIN, Client, Error, Lines, control, done, exchange, query};
 use comity_core::wire::control::path;
-use http_body_util::BodyExt;
 use serde_json::Value;
 use std::io::Write;
 
@@ -49,20 +48,18 @@ impl Client {
     /// Writes all of a channel as JSON Lines; how many bytes. What was written when this fails is not all of it.
     pub async fn export_channel(&self, channel: &str, out: &mut impl Write) -> Result<u64, Error> {
         let path = query::path(path::CHANNEL_EXPORT, &[("channel", Some(channel.to_owned()))]);
-        let mut body = exchange::open(self, &path, ANSWER_WITHIN).await?;
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            out.write_all(&data).map_err(|cause| Error::NotWritten { cause })?;
-            bytes += data.len() as u64;
-        }
-        out.flush().map_err(|cause| Error::NotWritten { cause })?;
-        Ok(bytes)
+        exchange::save(self, &path, ANSWER_WITHIN, out).await
     }
 
     /// Who is a member of a channel.
     pub async fn channel_members(&self, channel: &str) -> Result<control::ChannelMembers, Error> {
         self.get(&query::path(path::CHANNEL_MEMBERS, &[("channel", Some(channel.to_owned()))])).await
+    }
+
+    /// What proves that the hub of a channel showed two histories, each of which anybody can check.
+    pub async fn channel_proofs(&self, channel: &str) -> Result<Vec<Value>, Error> {
+        let path = query::path(path::CHANNEL_PROOFS, &[("channel", Some(channel.to_owned()))]);
+        self.get::<control::ChannelProofs>(&path).await.map(|all| all.proofs)
     }
 
     /// Invitations that nobody has answered.

@@ -2,7 +2,6 @@
 
 use crate::{ANSWER_WITHIN, Client, Error, Lines, control, exchange, query};
 use comity_core::wire::control::path;
-use http_body_util::BodyExt;
 use serde_json::Value;
 use std::io::Write;
 
@@ -57,15 +56,7 @@ impl Client {
 
     /// Writes the whole journal as JSON Lines; how many bytes. What was written when this fails is not all of it.
     pub async fn export_journal(&self, out: &mut impl Write) -> Result<u64, Error> {
-        let mut body = exchange::open(self, path::EXPORT, ANSWER_WITHIN).await?;
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            out.write_all(&data).map_err(|cause| Error::NotWritten { cause })?;
-            bytes += data.len() as u64;
-        }
-        out.flush().map_err(|cause| Error::NotWritten { cause })?;
-        Ok(bytes)
+        exchange::save(self, path::EXPORT, ANSWER_WITHIN, out).await
     }
 
     /// An entry, with what proves that it is in the journal.

@@ -310,7 +310,7 @@ impl Clock {
     }
 
     /// This moment on the clock on the wall, which may jump.
-    fn wall() -> Timestamp {
+    pub(crate) fn wall() -> Timestamp {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
     }

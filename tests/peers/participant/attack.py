@@ -18,7 +18,8 @@ NAMES = (
     "txn-changed forged-author other-body-origin other-channel-hub wrong-id bad-event-sig wrong-prev duplicate-seq "
     "author-gap split-history big-event deep-json many-events "
     # Of what is to be asked by members, invitees and callers alone.
-    "other-inviter other-invitee unknown-channel unknown-target call-changed").split()
+    "other-inviter other-invitee unknown-channel send-unknown-channel unknown-target "
+    "call-changed").split()
 
 
 class Attack:
@@ -210,6 +211,10 @@ class Attack:
 
     def unknown_channel(self):
         yield self.go("GET", API + f"/channels/!nothing:{self.target}/events?after=0&limit=5")
+
+    def send_unknown_channel(self):
+        self.channel = f"!nothing:{self.target}"
+        yield self.send([self.event()])
 
     def unknown_target(self):
         yield self.go("POST", API + "/call", {"call_id": wire.new_nonce(), "target": self.target + "/nothing", "tool": "x",

@@ -11,6 +11,7 @@ use comity_tests::{PATIENCE, peers, until};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 pub(crate) const ALPHA: &str = "alpha.test";
 pub(crate) const BETA: &str = "beta.test";
@@ -90,6 +91,17 @@ fn two_origins_share_a_channel_in_one_order_and_prove_it_offline() {
     let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
     shared(&alpha, &beta);
     let mut watching = [alpha.follow(&["watch", CHANNEL]), beta.follow(&["watch", CHANNEL])];
+    let mut first_said = 0;
+    for watching in &mut watching {
+        // A watch begins with what is said from then on; when that is only such an event tells.
+        let first = until("event", PATIENCE, || {
+            alpha.says(&["send", CHANNEL, r#"{"first":true}"#]);
+            first_said += 1;
+            watching.next(Duration::from_millis(500))
+        });
+        let first: Value = serde_json::from_str(&first).expect("events are JSON, one a line");
+        assert_eq!(first["data"], json!({"first": true}));
+    }
     for number in 0..5 {
         for (node, name) in [(&alpha, "alpha"), (&beta, "beta")] {
             let said = json!({"from": name, "number": number});
@@ -111,18 +123,20 @@ fn two_origins_share_a_channel_in_one_order_and_prove_it_offline() {
     });
     assert_eq!((&inbox["channel"], &inbox["via"]), (&json!(CHANNEL), &json!("federation")));
     assert_eq!((&inbox["trust"], &inbox["key"]), (&json!("verified"), &alpha.status["node"]));
-    proven(&[&alpha, &beta], 15);
+    // Made, joined, about, invited, and joined by the other, from which on that sees it; then what both said.
+    let said = first_said + 10;
+    proven([(&alpha, 5 + said), (&beta, 1 + said)]);
 }
 
-/// Each node's log holds, for the command and for the program in Python, and no longer after any change.
-fn proven(nodes: &[&Node], events: usize) {
+/// Each node's log has so many events, and holds, for the command and for the program in Python, and no longer after any change.
+fn proven(nodes: [(&Node, usize); 2]) {
     let folder = Folder::new();
-    for node in nodes {
+    for (node, events) in nodes {
         let file = folder.path().join("log");
         node.says(&["channel", "log", CHANNEL, "--export", &file.display().to_string()]);
         let text = std::fs::read_to_string(&file).expect("it was written");
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines.len() > events.min(lines.len() - 1), "{text}");
+        assert_eq!(lines.len() - 1, events, "{text}");
         holds(&file, true);
         let swap = |from: usize, to: usize| {
             let mut lines = lines.clone();
@@ -191,6 +205,12 @@ fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_
         let whole = log(&alpha, CHANNEL);
         (said(&whole).len() == 82).then_some(whole)
     });
+    // What the hub attests is in its own inbox as well.
+    until("message of old", PATIENCE, || {
+        let inbox = alpha.json(&["inbox", "--peek", "--limit", "1000"]);
+        let is_there = |item: &Value| item["message"]["payload"]["data"]["said"] == "of old";
+        inbox["items"].as_array()?.iter().any(is_there).then_some(())
+    });
     let theirs = until("all of it there", PATIENCE, || {
         let theirs = beta.does(&["events", CHANNEL]);
         (theirs.last().map(|event| &event["id"]) == whole.last().map(|event| &event["id"])).then_some(theirs)
@@ -225,6 +245,8 @@ fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() 
     alpha.says(&["send", "!lab:beta.test", r#"{"said":"b"}"#]);
     until("line", PATIENCE, || (said(&log(&alpha, "!lab:beta.test")).len() == 11).then_some(()));
     alpha.says(&["channel", "verify", "!lab:beta.test"]);
+    // Its answer to a join says nothing of the event: that is in the line, and is sent no more.
+    until("outbox", PATIENCE, || (alpha.json(&["federation", "status"])["others"][0]["waiting"] == 0).then_some(()));
     // The hub goes on with an event that does not follow from the last one.
     let answer = beta.attacks("wrong-prev", ALPHA, &["--channel", "!lab:beta.test"]);
     assert_ne!(answer["body"]["processed"].as_array().map(Vec::len), Some(1), "{answer}");
@@ -234,6 +256,19 @@ fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() 
         faults[0].as_str()?.contains("does not follow").then_some(())
     });
     assert_eq!(said(&log(&alpha, "!lab:beta.test")).len(), 11, "what does not follow is not there");
+    // The hub gives a place to another event: the proof stays, and anybody can have it.
+    beta.attacks("duplicate-seq", ALPHA, &["--channel", "!lab:beta.test"]);
+    let proof = |alpha: &Node| {
+        let faults = alpha.json(&["channel", "list"])["channels"][0]["faults"].to_string();
+        faults.contains("hub_equivocation").then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
+    };
+    let found = until("proof", PATIENCE, || proof(&alpha));
+    assert_eq!(found[0]["channel"], "!lab:beta.test", "{found}");
+    assert_ne!(found[0]["orders"][0]["id"], found[0]["orders"][1]["id"], "{found}");
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    assert_eq!(proof(&alpha), Some(found), "it is not forgotten");
 }
 
 /// What each attack is answered: the status, and the code of the problem or of the event that is rejected.
@@ -265,6 +300,7 @@ const ATTACKS: &[(&str, u64, &str)] = &[
     ("other-inviter", 400, "bad_request"),
     ("other-invitee", 400, "bad_request"),
     ("unknown-channel", 403, "not_member"),
+    ("send-unknown-channel", 200, "not_member"),
     ("many-events", 400, "bad_request"),
     ("deep-json", 400, "bad_request"),
     ("forged-author", 200, "forbidden"),
@@ -292,6 +328,10 @@ fn each_attack_is_refused_with_its_cause_and_changes_nothing() {
         assert_eq!(told.as_str().unwrap_or_default(), *code, "{name}: {answer}");
     }
     assert_eq!(line(&log(&alpha, CHANNEL)), before);
+    for (name, _, code) in ATTACKS.iter().filter(|(_, status, code)| *status == 200 && !code.is_empty()) {
+        let figure = alpha.figure(&format!("comity_federation_rejected_events_total{{code=\"{code}\"}}"));
+        assert!(figure > 0.0, "{name}: what is rejected is counted by its code");
+    }
     // A nonce counts once, also for a node that was killed meanwhile.
     let again = beta.attacks("reused-nonce", ALPHA, &["--channel", CHANNEL]);
     assert_eq!((&again["status"], &again["body"]["code"]), (&json!(401), &json!("replayed")), "{again}");
@@ -374,6 +414,29 @@ fn a_key_is_rotated_and_nobody_has_to_trust_the_new_one() {
     let status = beta.does(&["status"]).pop().expect("a status");
     assert_eq!(status["findings"], json!([]), "{status}");
     alpha.says(&["journal", "verify"]);
+}
+
+#[test]
+fn a_member_that_is_blocked_is_sent_nothing_and_nothing_waits_for_it() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let (alpha, beta) = (realm.node(ALPHA, &[]), realm.node(BETA, &[]));
+    shared(&alpha, &beta);
+    let again = |alpha: Node, variables: &[(&str, &str)]| {
+        alpha.signal("KILL");
+        let (_, folder) = alpha.stop_after_signal();
+        let alpha = realm.node_in(folder, ALPHA, variables);
+        // A hub that starts waits for nobody whom it does not ask.
+        until("hub", PATIENCE, || (alpha.json(&["channel", "list"])["channels"][0]["caught_up"] == true).then_some(()));
+        alpha
+    };
+    let alpha = again(alpha, &[("COMITY_FEDERATION_BLOCKED", BETA)]);
+    alpha.says(&["send", CHANNEL, r#"{"said":"among us"}"#]);
+    assert_eq!(alpha.json(&["federation", "status"])["others"][0]["waiting"], 0);
+    let refused = alpha.run(&["channel", "invite", "project", BETA]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("blocked"), "{refused:?}");
+    assert_eq!(said(&log(&beta, CHANNEL)), Vec::<String>::new());
+    let _alpha = again(alpha, &[]);
+    until("event", PATIENCE, || (said(&log(&beta, CHANNEL)) == ["among us"]).then_some(()));
 }
 
 #[test]
@@ -471,6 +534,17 @@ fn a_tool_runs_for_another_origin_as_the_policy_says_and_the_journal_has_it() {
     });
     let told = journaled.iter().map(|entry| entry["data"].to_string()).collect::<Vec<_>>().join("\n");
     assert!(told.contains("alpha.test") && told.contains("gamma.test") && told.contains("forbidden"), "{told}");
+    // Whoever only calls is known by the same key when the node has started again.
+    beta.signal("KILL");
+    let (_, folder) = beta.stop_after_signal();
+    let beta = realm.node_in(folder, BETA, &[]);
+    let others = beta.json(&["federation", "status"])["others"].clone();
+    let key = |origin: &str| {
+        let known = others.as_array().into_iter().flatten().find(|other| other["origin"] == origin);
+        known.map(|other| other["key"].clone())
+    };
+    assert_eq!(key(ALPHA).as_ref(), Some(&alpha.status["node"]), "{others}");
+    assert_eq!(key("gamma.test").as_ref(), Some(&gamma.status["node"]), "{others}");
 }
 
 #[test]

@@ -62,6 +62,11 @@ pub(crate) enum ChannelCommand {
     /// With --file no node is asked, and nothing but the file is read: it says itself whose keys count, so compare them
     /// with those that you know (`comity federation status`).
     Verify(VerifyChannel),
+    /// Print what proves that a channel's hub showed two histories, as JSON
+    ///
+    /// Each proof has the two places that the hub signed, and holds for anybody who knows its key: `channel`, and in
+    /// `orders` twice `id`, `seq`, `prev_event`, `hub_ts`, `term`, `hub_key_id` and `hub_sig`.
+    Proof(Which),
     /// Let a channel of this origin go on without members that cannot be reached
     ///
     /// A hub that starts asks its members for what it may have lost, and takes nothing until each has answered, for a
@@ -108,6 +113,9 @@ pub(crate) struct VerifyChannel {
     /// The last event that must be there, as `SEQ:ID`: without it nobody can tell whether the end was cut off
     #[arg(long, value_name = "SEQ:ID")]
     pub(crate) head: Option<String>,
+    /// Only note where events of an author are missing: the hub refused them, or holds them back
+    #[arg(long)]
+    pub(crate) gaps: bool,
 }
 
 /// What to do about federation.

@@ -6,7 +6,7 @@ use crate::exit::Failure;
 use crate::page::{Cell, Look, Page, cell, clean, looking, said, say};
 use comity_client::Client;
 use comity_client::control::{
-    ChannelAct, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, SayOn,
+    ChannelAct, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, SayOn,
 };
 use comity_core::federation::verify::{Verified, Verifier};
 use comity_core::wire::federation::body::Member;
@@ -14,6 +14,7 @@ use comity_core::wire::strict;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Longest line of a log, bytes: an event and what its hub adds.
@@ -21,9 +22,9 @@ const LINE_MAX: u64 = 128 * 1024;
 
 pub(crate) async fn run(everywhere: &Everywhere, wanted: ChannelCommand, page: &mut Page) -> Result<(), Failure> {
     match wanted {
-        ChannelCommand::Verify(VerifyChannel { file: Some(file), head, .. }) => {
+        ChannelCommand::Verify(VerifyChannel { file: Some(file), head, gaps, .. }) => {
             let opened = File::open(&file).map_err(|error| Failure::Other(format!("{}: {error}", file.display())))?;
-            verified(opened, head.as_deref(), page)
+            verified(opened, (head.as_deref(), gaps), page)
         }
         other => ask_node(&client(everywhere)?, other, page).await,
     }
@@ -39,6 +40,7 @@ async fn ask_node(client: &Client, wanted: ChannelCommand, page: &mut Page) -> R
         ChannelCommand::Invitations => return invitations(client, page).await,
         ChannelCommand::List => return list(client, page).await,
         ChannelCommand::Members(which) => return members(client, &which.channel, page).await,
+        ChannelCommand::Proof(which) => return proofs(client, &which.channel, page).await,
         ChannelCommand::Log(wanted) => return log(client, wanted, page).await,
         ChannelCommand::Verify(wanted) => return verify(client, wanted, page).await,
         ChannelCommand::Invite { channel, origin } => {
@@ -149,19 +151,20 @@ async fn verify(client: &Client, wanted: VerifyChannel, page: &mut Page) -> Resu
     let channel = wanted.channel.unwrap_or_default();
     client.export_channel(&channel, &mut file).await?;
     file.rewind()?;
-    verified(file, wanted.head.as_deref(), page)
+    verified(file, (wanted.head.as_deref(), wanted.gaps), page)
 }
 
 /// A file that nobody else sees.
 fn tempfile() -> Result<File, Failure> {
     let name = format!("comity-{}", uuid::Uuid::new_v4());
     let path = std::env::temp_dir().join(name);
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    // Its name is gone at once; until then nobody else may open it.
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }
 
-fn verified(file: File, head: Option<&str>, page: &mut Page) -> Result<(), Failure> {
+fn verified(file: File, (head, gaps): (Option<&str>, bool), page: &mut Page) -> Result<(), Failure> {
     let mut lines = BufReader::new(file);
     let mut verifier = None;
     let (mut number, mut line) = (0, Vec::new());
@@ -193,7 +196,9 @@ fn verified(file: File, head: Option<&str>, page: &mut Page) -> Result<(), Failu
             "its end was cut off, or it is another: {head} is wanted last, and {found} is"
         )));
     }
-    tell(&verified, last.as_deref(), page)
+    tell(&verified, last.as_deref(), page)?;
+    // What is missing is said already.
+    if verified.gaps.is_empty() || gaps { Ok(()) } else { Err(Failure::Ill) }
 }
 
 fn tell(verified: &Verified, last: Option<&str>, page: &mut Page) -> Result<(), Failure> {
@@ -216,6 +221,18 @@ fn tell(verified: &Verified, last: Option<&str>, page: &mut Page) -> Result<(), 
     }
     let head = last.map(|last| format!(", up to {last}")).unwrap_or_default();
     page.line(&format!("{}: {} events hold{head}", verified.channel, verified.events))
+}
+
+/// What proves that a hub showed two histories: one a line, also for people, who hand it on.
+async fn proofs(client: &Client, channel: &str, page: &mut Page) -> Result<(), Failure> {
+    let proofs = client.channel_proofs(channel).await?;
+    if page.json {
+        return page.value(&ChannelProofs { proofs });
+    }
+    if proofs.is_empty() {
+        say("comity: nothing proves that its hub showed two histories");
+    }
+    proofs.iter().try_for_each(|proof| page.value(proof))
 }
 
 async fn invitations(client: &Client, page: &mut Page) -> Result<(), Failure> {
@@ -295,4 +312,53 @@ async fn members(client: &Client, wanted: &str, page: &mut Page) -> Result<(), F
         vec![looking(&member.origin, Look::Strong), cell(&member.state), cell(since)]
     };
     page.table(&["ORIGIN", "STATE", "SINCE EVENT"], &members.members.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::federation::event::Draft;
+    use comity_core::federation::{Authored, ChannelId, Event, Order, Origin};
+    use comity_core::identity::key::KeyPair;
+    use comity_core::time::Timestamp;
+    use comity_core::wire::federation::event::to_value;
+
+    /// A log in which the hub's second event is missing.
+    fn log_with_a_gap() -> File {
+        let (keys, at) = (KeyPair::from_seed([1; 32]), Timestamp::from_millis(1_700_000_000_000));
+        let origin: Origin = "alpha.test".parse().expect("an origin");
+        let channel = ChannelId::new("project", origin.clone()).expect("a channel");
+        let (mut prev, mut file) = (None, tempfile().expect("a file"));
+        let head = json!({"channel": channel.to_string(), "member": "alpha.test",
+            "keys": {"alpha.test": [keys.node().to_string()]}});
+        writeln!(file, "{head}").expect("it is ours");
+        for (seq, author_seq) in [(1, 1), (2, 3)] {
+            let (channel, data) = (&channel, &json!({}));
+            let draft = Draft {
+                channel,
+                kind: "note",
+                origin: &origin,
+                author_seq: Some(author_seq),
+                at,
+                data,
+                prev_seen: prev,
+                attested: None,
+            };
+            let authored = Authored::sign(&keys, &draft);
+            let order = Order::sign(&keys, (channel, authored.id), (seq, prev), (at, 1));
+            prev = Some(authored.id);
+            writeln!(file, "{}", to_value(&Event { authored, order })).expect("it is ours");
+        }
+        file.rewind().expect("it is a file");
+        file
+    }
+
+    #[test]
+    fn a_log_in_which_events_are_missing_does_not_hold_unless_that_is_known() {
+        for (gaps, holds) in [(false, false), (true, true)] {
+            let mut page = Page::new(true);
+            let verified = verified(log_with_a_gap(), (None, gaps), &mut page);
+            assert_eq!(verified.is_ok(), holds, "{verified:?}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl State {
     }
 
     /// No event of a stream up to this one goes there, also if it waits: a member that was removed and joined again may
-    /// not see what was said meanwhile.
+    /// not see what was said meanwhile, and what a hub decided on it need not be sent again.
     pub fn skip(&mut self, stream: &Stream, upto: u64) {
         if let Some(queue) = self.queues.get_mut(stream) {
             queue.done = queue.done.max(upto);
@@ -126,6 +126,16 @@ impl State {
         for (stream, upto) in done {
             if let Some(queue) = self.queues.get_mut(&stream) {
                 queue.done = queue.done.max(upto);
+            }
+        }
+    }
+
+    /// Part of a transaction was taken; what became of the rest [`Self::failed`] says after this. The pauses begin anew
+    /// only where something moved: whoever takes nothing is asked ever more rarely.
+    pub fn advance(&mut self, done: impl IntoIterator<Item = (Stream, u64)>) {
+        for (stream, upto) in done {
+            if let Some(queue) = self.queues.get_mut(&stream).filter(|queue| queue.done < upto) {
+                (queue.done, self.failures) = (upto, 0);
             }
         }
     }
@@ -231,6 +241,26 @@ mod tests {
         assert_eq!(outbox.wake_at(), Some(now + Duration::from_secs(300)));
         outbox.woken();
         assert!(outbox.poll(now).is_some());
+    }
+
+    #[test]
+    fn pauses_grow_while_nothing_is_taken_and_begin_anew_when_part_is() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 0, 2);
+        let mut now = NOW;
+        let mut fails = |outbox: &mut State, done: &[(Stream, u64)], pause| {
+            assert!(outbox.poll(now).is_some());
+            outbox.advance(done.iter().cloned());
+            outbox.failed(now, 0);
+            now += Duration::from_secs(pause);
+            assert_eq!(outbox.wake_at(), Some(now));
+        };
+        for pause in [1, 2, 4, 8] {
+            fails(&mut outbox, &[], pause);
+        }
+        fails(&mut outbox, &[(line("a"), 1)], 1);
+        fails(&mut outbox, &[(line("a"), 1)], 2);
+        assert_eq!((outbox.failures(), outbox.len()), (2, 1));
     }
 
     #[test]

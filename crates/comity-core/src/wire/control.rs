@@ -13,8 +13,8 @@ mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
 pub use federation::{
-    ChannelAct, ChannelMembers, ChannelStep, FederatedChannel, FederatedChannels, FederationState, HeardOrigin,
-    Invitation, Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
+    ChannelAct, ChannelMembers, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, FederationState,
+    HeardOrigin, Invitation, Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
 };
 pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
@@ -135,6 +135,8 @@ pub mod path {
     pub const CHANNEL_EXPORT: &str = "/control/channels/export";
     /// `GET ?channel=`: [`super::ChannelMembers`].
     pub const CHANNEL_MEMBERS: &str = "/control/channels/members";
+    /// `GET ?channel=`: what proves that its hub showed two histories, [`super::ChannelProofs`].
+    pub const CHANNEL_PROOFS: &str = "/control/channels/proofs";
     /// `GET`: [`super::Invitations`].
     pub const INVITATIONS: &str = "/control/channels/invitations";
     /// `GET`: [`super::FederationState`].

@@ -271,7 +271,7 @@ settings! {
         /// served by another machine, or the port differs.
         endpoint: Option<String> = None, "\"https://comity.example.org:8400\"";
         /// What a proxy in front of this node takes off the beginning of paths, as in `/comity`: requests are signed with
-        /// it. Unset: nothing, or the path of `federation.endpoint`.
+        /// it. Unset: nothing, or the path of the endpoint above.
         public_base: Option<String> = None, "\"/comity\"";
         /// Origins whose invitations are accepted at once; `*`: all. Default: none, a person accepts them.
         accept: Vec<String> = Vec::new(), "[\"partner.example\"]";

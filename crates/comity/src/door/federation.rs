@@ -117,6 +117,7 @@ async fn check(
     let response = match proven {
         Err(refusal) => problem_of(&refusal).into_response(),
         Ok(()) => {
+            federation.keep_key(&authorization.origin).await;
             parts.extensions.insert(Caller { origin: authorization.origin.clone(), at: authorization.at });
             parts.extensions.insert(content);
             parts.extensions.insert(Asked(Arc::new((authorization.clone(), method.clone(), target.clone(), content))));

@@ -17,6 +17,11 @@ pub(crate) fn text(text: &str, chars_max: usize) -> String {
     clean(cut)
 }
 
+/// A hash in hexadecimal.
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A text inside a status.
 pub(super) fn status_text(value: &str) -> String {
     text(value, STATUS_TEXT_MAX)

@@ -7,14 +7,13 @@ use super::comparing;
 use super::contract::{Begun, Sight, Told};
 use super::proof::BadProof;
 use super::room::Ends;
+use super::check::sender_of;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
 use comity_core::federation::heads::Digest;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
-use comity_core::id::PeerId;
-use comity_core::throttle::Sender;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
     self, ChannelHead, DigestOf, EVENTS_MAX, HEADS_MAX, Head, Heads, HeadsWanted, Health, ID_MAX, Invite, Member,
@@ -25,11 +24,9 @@ use comity_core::wire::federation::well_known::{self, WellKnown};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// How long a transaction is remembered.
 const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -40,8 +37,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of events in one answer, about.
 const PAGE_BYTES: usize = 900 * 1024;
 
-/// Seconds of an hour.
+/// Seconds of an hour, and of a day.
 const SECONDS: u32 = 3600;
+const SECONDS_OF_DAY: u32 = 86_400;
 
 /// Why another origin gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +82,34 @@ impl NotAnswered {
 
     const ENDED: Self = Self::Unavailable("the node is leaving");
     const DISK: Self = Self::Unavailable("the disk does not take it");
+}
+
+/// Transactions that are under way, by their origin and id, with the hash of their bodies.
+pub(super) type Transactions = BTreeMap<(Origin, String), [u8; 32]>;
+
+/// A transaction that is under way until this is dropped: also when whoever sent it hangs up, and the rest of it is not
+/// done.
+struct UnderWay<'a> {
+    all: &'a Mutex<Transactions>,
+    key: (Origin, String),
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(all: &'a Mutex<Transactions>, key: (Origin, String), hash: [u8; 32]) -> Result<Self, NotAnswered> {
+        let mut under_way = all.lock().unwrap_or_else(PoisonError::into_inner);
+        match under_way.get(&key) {
+            Some(other) if *other != hash => return Err(NotAnswered::Conflict),
+            Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
+            None => drop(under_way.insert(key.clone(), hash)),
+        }
+        Ok(Self { all, key })
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
 }
 
 /// What is done with one event of a transaction.
@@ -138,18 +164,8 @@ impl Federation {
         if !(1..=ID_MAX).contains(&id.len()) {
             return Err(NotAnswered::bad("", "the id of a transaction has 1 to 128 bytes"));
         }
-        let key = (from.clone(), id.to_owned());
-        {
-            let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(&key) {
-                Some(other) if *other != hash => return Err(NotAnswered::Conflict),
-                Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
-                None => drop(under_way.insert(key.clone(), hash)),
-            }
-        }
-        let answer = self.begun_transaction((from, at), id, (body, hash)).await;
-        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        answer
+        let _under_way = UnderWay::begin(&self.0.under_way, (from.clone(), id.to_owned()), hash)?;
+        self.begun_transaction((from, at), id, (body, hash)).await
     }
 
     async fn begun_transaction(
@@ -158,11 +174,12 @@ impl Federation {
         id: &str,
         (body, hash): (Value, [u8; 32]),
     ) -> Result<String, NotAnswered> {
-        match self.0.lines.transaction(from, id).await {
-            Ok(Some((other, _))) if other != hash => return Err(NotAnswered::Conflict),
-            Ok(Some((_, Some(answer)))) => return Ok(answer),
-            Ok(_) => {}
-            Err(_) => return Err(NotAnswered::DISK),
+        let known = self.0.lines.transaction(from, id).await.map_err(|_| NotAnswered::DISK)?;
+        let is_new = known.is_none();
+        match known {
+            Some((other, _)) if other != hash => return Err(NotAnswered::Conflict),
+            Some((_, Some(answer))) => return Ok(answer),
+            _ => {}
         }
         let transaction: Transaction =
             serde_json::from_value(body).map_err(|bad| NotAnswered::bad("", bad.to_string()))?;
@@ -172,19 +189,33 @@ impl Federation {
         if transaction.events.len() > EVENTS_MAX {
             return Err(NotAnswered::bad("/events", format!("at most {EVENTS_MAX} events are allowed")));
         }
-        let until = self.0.handle.now().wall + TRANSACTION_KEPT;
-        let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
-        // Before what it changes.
-        let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+        let is_kept = !is_new || self.has_room_for_a_transaction(from);
+        if is_new && is_kept {
+            let until = self.0.handle.now().wall + TRANSACTION_KEPT;
+            let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
+            // Before what it changes.
+            let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+        }
         let processed = self.process((from, at), &transaction.events).await?;
         let answer = serde_json::to_string(&processed).expect("texts are JSON");
-        let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
         // What may be sent again is judged anew.
         let judged = processed.processed.len() + processed.rejected.len();
-        if judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry) {
+        let is_final = judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry);
+        if is_kept && is_final {
+            let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
             let _ = self.0.disk.send(Batch { writes: vec![ended], done: None }).await;
         }
         Ok(answer)
+    }
+
+    /// Whether a transaction of this origin is remembered: of whoever shares a channel, and so many a day. Of what is not,
+    /// every event is still taken once, for its id is known.
+    fn has_room_for_a_transaction(&self, from: &Origin) -> bool {
+        let is_companion = self.0.companions.borrow().contains(from);
+        is_companion && {
+            let mut room = self.0.transactions.lock().unwrap_or_else(PoisonError::into_inner);
+            room.take(sender_of(from), 1, self.0.handle.now().mono / SECONDS_OF_DAY).0 == 1
+        }
     }
 
     /// An event by which an origin joins or leaves a channel of this hub, or by which this one was removed.
@@ -231,6 +262,9 @@ impl Federation {
         }
         let (mut processed, mut unjudged) = (Processed::default(), None);
         for outcome in outcomes {
+            if let Err(rejected) = &outcome {
+                self.0.handle.counters().rejected(counted(&rejected.code));
+            }
             match outcome {
                 Ok(id) => processed.processed.push(id),
                 // What was not judged is in neither list: whoever knows only the protocol would take it for refused.
@@ -249,7 +283,7 @@ impl Federation {
     /// What one event is.
     async fn part(&self, from: &Origin, value: &Value) -> Part {
         let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-        let id = crate::door::shown::text(id, ID_MAX);
+        let id = crate::door::shown::text(&id[..id.floor_char_boundary(ID_MAX)], ID_MAX);
         let rejected = |code: &str, detail: String, retry: bool| {
             Part::Rejected(Rejected { id: id.clone(), code: code.to_owned(), detail, retry, expected: None })
         };
@@ -304,22 +338,13 @@ impl Federation {
         into: &mut [Result<String, Rejected>],
     ) {
         let authored = events.iter().map(|(_, authored, _)| authored.clone()).collect();
-        let (from, named) = (from.clone(), channel.clone());
-        let outcomes = self.ask(|reply| Told::Submitted { from, channel: named, events: authored, reply }).await;
-        // Nobody answers for a channel that there is not.
+        let from = from.clone();
+        let outcomes = self.ask(|reply| Told::Submitted { from, channel, events: authored, reply }).await;
+        // Nobody answers when the node ends: then nothing is decided.
         let outcomes: Vec<Outcome> = outcomes.unwrap_or_default();
         for (at, (place, authored, id)) in events.into_iter().enumerate() {
-            let rejected = match outcomes.get(at) {
-                Some(outcome) => Rejected::of(&authored.id, *outcome),
-                None => Some(Rejected {
-                    id: id.clone(),
-                    code: "unknown_channel".to_owned(),
-                    detail: format!("there is no channel {channel}"),
-                    retry: false,
-                    expected: None,
-                }),
-            };
-            if let Some(rejected) = rejected {
+            let outcome = outcomes.get(at).copied().unwrap_or(Outcome::Later(Delay::Unavailable));
+            if let Some(rejected) = Rejected::of(&authored.id, outcome) {
                 into[place] = Err(Rejected { id, ..rejected });
             }
         }
@@ -356,11 +381,9 @@ impl Federation {
         if wanted.invitee != self.origin().as_str() {
             return Err(NotAnswered::bad("/invitee", format!("this is {}", self.origin())));
         }
-        let sender =
-            Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, from.as_str().as_bytes())));
         let taken = {
             let mut pace = self.0.invitations.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.take(sender, 1, self.0.handle.now().mono / SECONDS)
+            pace.take(sender_of(from), 1, self.0.handle.now().mono / SECONDS)
         };
         if let (0, wait) = taken {
             return Err(NotAnswered::TooMany { retry_after: wait * SECONDS });
@@ -401,6 +424,22 @@ impl Federation {
     pub(crate) const AGAIN_AFTER: Duration = AGAIN_AFTER;
 }
 
+/// The code of an event that is rejected, as it is counted.
+fn counted(code: &str) -> &'static str {
+    const CODES: [&str; 9] = [
+        "bad_request",
+        "bad_signature",
+        "conflict",
+        "forbidden",
+        "key_changed",
+        "not_member",
+        "rate_limited",
+        "too_large",
+        "unavailable",
+    ];
+    CODES.into_iter().find(|known| *known == code).unwrap_or("other")
+}
+
 /// How an origin stands.
 pub(super) fn member(origin: &Origin, standing: Standing) -> Member {
     let (state, since) = match standing {
@@ -415,4 +454,20 @@ pub(super) fn member(origin: &Origin, standing: Standing) -> Member {
 /// The types of membership events, for the doors that take them.
 pub(crate) fn kinds() -> [&'static str; 3] {
     [Change::Joined.kind(), Change::Left.kind(), "naomi:member.removed"]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_under_way_until_its_sender_has_an_answer_or_hangs_up() {
+        let all = Mutex::default();
+        let key = || ("beta.test".parse().expect("an origin"), "t".to_owned());
+        let first = UnderWay::begin(&all, key(), [1; 32]).expect("it is new");
+        assert!(matches!(UnderWay::begin(&all, key(), [1; 32]), Err(NotAnswered::Unavailable(_))));
+        assert_eq!(UnderWay::begin(&all, key(), [2; 32]).err(), Some(NotAnswered::Conflict));
+        drop(first);
+        assert!(UnderWay::begin(&all, key(), [2; 32]).is_ok());
+    }
 }

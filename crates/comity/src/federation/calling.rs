@@ -54,10 +54,8 @@ impl Federation {
     /// Another origin calls a tool of this one.
     pub(crate) async fn called(&self, call: tool::Call) -> Called {
         let call_id = shown::text(&call.call_id, ID_MAX);
-        // Whoever hangs up does not want it any more: this future is dropped then, and the call with it.
-        let cancel = CancellationToken::new();
-        let _guard = cancel.clone().drop_guard();
-        match self.0.tools.call(call, cancel).await {
+        // Whoever hangs up may only have lost the connection: the tools know how long that is waited for.
+        match self.0.tools.call(call, CancellationToken::new()).await {
             Ok(result) => Called { call_id, result: Some(result), error: None },
             Err(CallError { code, message, data }) => {
                 let error = CallFailed { code: code.to_owned(), message, data };
@@ -74,7 +72,7 @@ impl Federation {
             description: tool.description.clone(),
             input_schema: (*tool.input).clone(),
             output_schema: tool.output.as_deref().cloned(),
-            hash: Some(tool.hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+            hash: Some(shown::hex(&tool.hash)),
         };
         let tools = self.0.tools.open_to(&Caller::Origin(from.clone()));
         Capabilities { tools: tools.iter().map(|tool| shown(tool)).collect() }
@@ -98,7 +96,7 @@ impl Federation {
             };
             let server = target(&call.to, &call.server);
             let noted =
-                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: &call.params };
+                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: Some(&call.params) };
             federation.0.tools.journal(noted, began, code).await;
             outcome
         });

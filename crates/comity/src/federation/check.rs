@@ -172,26 +172,12 @@ impl Checks {
         self.origins.check_key(origin, key, *at, Some(address)).await?;
         authorization.verify(request).map_err(|_| Refusal::Signature)?;
         let until = *at + self.window * 2;
-        let sight = {
-            let mut nonces = lock(&self.nonces);
-            nonces.sweep(self.handle.now().wall);
-            nonces.look(key.peer(), id_of(*nonce), until)
-        };
-        match sight {
-            Sight::First => {}
-            Sight::Again => return Err(Refusal::Replayed),
-            Sight::Full => return Err(Refusal::Full),
+        // A nonce is remembered only of a request that its origin may make: none uses up the room of all.
+        if lock(&self.nonces).knows(key.peer(), id_of(*nonce)) {
+            return Err(Refusal::Replayed);
         }
-        let now = self.handle.now().mono;
-        match budget {
-            Budget::Origin => {
-                take(&self.of_origins, sender(origin), now / SECONDS).map_err(|refusal| match refusal {
-                    Refusal::TooMany { retry_after } => Refusal::TooMany { retry_after: retry_after * SECONDS },
-                    other => other,
-                })?
-            }
-            Budget::Channels => take(&self.of_channels, sender(origin), now)?,
-        }
+        self.charge(origin, budget)?;
+        self.remember(key, *nonce, until)?;
         let writes = vec![Write::Nonce { key: *key, nonce: *nonce, until }];
         // What a request changes is written after its nonce. A call changes nothing here: one that was signed before this
         // node started is not run, so that none of an earlier start runs again; and one that seems to be of later waits
@@ -207,9 +193,39 @@ impl Checks {
     }
 }
 
+impl Checks {
+    /// Takes a request from a budget of its origin.
+    fn charge(&self, origin: &Origin, budget: Budget) -> Result<(), Refusal> {
+        let now = self.handle.now().mono;
+        match budget {
+            Budget::Origin => take(&self.of_origins, sender_of(origin), now / SECONDS).map_err(|refusal| match refusal {
+                Refusal::TooMany { retry_after } => Refusal::TooMany { retry_after: retry_after * SECONDS },
+                other => other,
+            }),
+            Budget::Channels => take(&self.of_channels, sender_of(origin), now),
+        }
+    }
+
+    /// Remembers a nonce, if it is new; also of two that come at one moment.
+    fn remember(&self, key: &NodeId, nonce: [u8; 16], until: Timestamp) -> Result<(), Refusal> {
+        let mut nonces = lock(&self.nonces);
+        nonces.sweep(self.handle.now().wall);
+        match nonces.look(key.peer(), id_of(nonce), until) {
+            Sight::First => Ok(()),
+            Sight::Again => Err(Refusal::Replayed),
+            Sight::Full => Err(Refusal::Full),
+        }
+    }
+}
+
 /// An origin in a throttle: by its name, for its key may change.
-fn sender(origin: &Origin) -> Sender {
-    Sender::Claimed(IpAddr::from([0; 4]), PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, origin.as_str().as_bytes())))
+pub(super) fn sender_of(origin: &Origin) -> Sender {
+    Sender::Claimed(IpAddr::from([0; 4]), peer_of(origin))
+}
+
+/// An origin as a peer, by its name: where no key says who it is.
+pub(super) fn peer_of(origin: &Origin) -> PeerId {
+    PeerId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, origin.as_str().as_bytes()))
 }
 
 fn take(throttle: &Mutex<Throttle>, sender: Sender, now: Duration) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ use comity_core::wire::strict;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer may take.
@@ -30,6 +31,9 @@ pub(crate) enum Failure {
     /// The other origin is not known, or shows another key.
     #[error(transparent)]
     Unknown(#[from] Unknown),
+    /// It is not asked: this node does not deal with it.
+    #[error("{0} is blocked here (federation.blocked)")]
+    Blocked(Origin),
     /// Nobody answered.
     #[error("{origin}: {why}")]
     Unanswered {
@@ -91,14 +95,21 @@ impl Failure {
 #[derive(Clone)]
 pub(crate) struct Client {
     me: Origin,
+    /// Who is asked nothing, and sent nothing.
+    blocked: Arc<[Origin]>,
     handle: Handle,
     origins: Origins,
 }
 
 impl Client {
     /// In the name of this origin.
-    pub(crate) fn new(me: Origin, handle: Handle, origins: Origins) -> Self {
-        Self { me, handle, origins }
+    pub(crate) fn new((me, blocked): (Origin, &[Origin]), handle: Handle, origins: Origins) -> Self {
+        Self { me, blocked: blocked.into(), handle, origins }
+    }
+
+    /// Whether this node does not deal with an origin.
+    pub(crate) fn is_blocked(&self, origin: &Origin) -> bool {
+        self.blocked.contains(origin)
     }
 
     /// What another origin answers to a question.
@@ -156,6 +167,9 @@ impl Client {
         (method, path): (Method, &str),
         body: &Bytes,
     ) -> Result<(Asked, HeaderMap), Failure> {
+        if self.is_blocked(to) {
+            return Err(Failure::Blocked(to.clone()));
+        }
         let known = self.origins.find(to).await?;
         let target = known.endpoint.target(path);
         let uri = uri_of(to, &known, &target)?;

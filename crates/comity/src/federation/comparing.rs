@@ -95,7 +95,7 @@ impl Sender {
     }
 
     /// Where the line of another origin ends, proven by the hub's signature.
-    async fn head_of(&self, channel: &ChannelId, with: &Origin) -> Result<Option<Head>, String> {
+    pub(super) async fn head_of(&self, channel: &ChannelId, with: &Origin) -> Result<Option<Head>, String> {
         let wanted = HeadsWanted { channels: vec![channel.to_string()] };
         let heads: Heads = self.client.post(with, (Method::POST, path::HEADS), &wanted).await.map_err(text)?;
         let name = channel.to_string();

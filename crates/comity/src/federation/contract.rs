@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 /// What happens.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// Another origin submits its own events.
+    /// Another origin submits its own events. Whoever no channel knows is told the same, whether there is one or not.
     Submitted { from: Origin, channel: ChannelId, events: Vec<Arc<Authored>>, reply: oneshot::Sender<Vec<Outcome>> },
     /// A hub hands over events, signed at this time.
     Delivered { channel: ChannelId, events: Vec<Event>, at: Timestamp, reply: oneshot::Sender<Taken> },
@@ -29,6 +29,10 @@ pub(super) enum Told {
     Invited { channel: ChannelId, invitation: Box<Invitation>, reply: oneshot::Sender<Invited> },
     /// Somebody wants to see what an origin may see of a channel.
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
+    /// Somebody wants to see one channel.
+    View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
+    /// Somebody wants what proves that the hub of a channel showed two histories.
+    Proofs { channel: ChannelId, reply: oneshot::Sender<Option<Vec<String>>> },
     /// Somebody wants to see all channels.
     LookAround(oneshot::Sender<Around>),
     /// Somebody here wants a channel.

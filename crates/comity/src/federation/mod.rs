@@ -18,6 +18,7 @@ mod run;
 mod sending;
 mod showing;
 
+use answering::Transactions;
 pub(crate) use answering::{NotAnswered, kinds};
 pub(crate) use calling::Outgoing;
 pub(crate) use check::{Budget, Checks, Refusal};
@@ -29,13 +30,15 @@ pub(crate) use own::{FederationError, RoomInfo};
 pub(crate) use registry::{Approved, NotApproved, Now, Offer, Registry, Seen};
 
 use crate::config;
-use crate::driver::Handle;
+use crate::driver::{Clock, Handle};
+use crate::home::Home;
 use crate::store::StoreError;
 use crate::store::federation::{self as store, Batch, Lines, Writer};
 use crate::tool::Tools;
 use comity_core::federation::{ChannelId, Event, Origin, Pin};
 use comity_core::id::NodeId;
 use comity_core::throttle::{Config, Rate, Throttle};
+use comity_core::tool::Who;
 use comity_core::wire::federation::well_known::Rotation;
 use contract::Told;
 use http::{Http, Reach};
@@ -44,13 +47,13 @@ use origins::Origins;
 use proof::Proof;
 use run::Hall;
 use sending::Sender;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// What waits for the task of federation, at most: whoever has more waits.
 const TOLD_MAX: usize = 1024;
@@ -60,6 +63,9 @@ const WATCH_LAG_MAX: usize = 4096;
 
 /// Invitations of one origin an hour.
 const INVITATIONS: u32 = 10;
+
+/// Transactions of one origin that are remembered a day, each with its answer.
+const TRANSACTIONS: u32 = 4096;
 
 /// Why federation cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -120,10 +126,11 @@ struct Shared {
     companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
     keys: Arc<OwnKeys>,
     tools: Tools,
-    /// Transactions that are under way, with the hash of their bodies. A lock and not a message: it is held for a moment.
-    under_way: Mutex<BTreeMap<(Origin, String), [u8; 32]>>,
-    /// A lock for the same reason.
+    /// A lock and not a message: it is held for a moment.
+    under_way: Mutex<Transactions>,
+    /// Locks for the same reason.
     invitations: Mutex<Throttle>,
+    transactions: Mutex<Throttle>,
 }
 
 /// The keys of this origin: what it shows of them, and which counted when.
@@ -145,6 +152,8 @@ pub(crate) struct Running {
     disk: mpsc::Sender<Batch>,
     hall: JoinHandle<()>,
     writer: JoinHandle<()>,
+    /// Cancelled when the writer has nothing more to write; also when the node is dropped.
+    written: CancellationToken,
 }
 
 impl Running {
@@ -156,8 +165,7 @@ impl Running {
         let (waiter, is_safe) = oneshot::channel();
         let _ = self.disk.send(Batch { writes: Vec::new(), done: Some(store::Done::Waiter(waiter)) }).await;
         let _ = is_safe.await;
-        // Whoever still holds the way to it has nothing more to write.
-        self.writer.abort();
+        self.written.cancel();
         let _ = self.writer.await;
     }
 }
@@ -167,10 +175,10 @@ impl Federation {
     pub(crate) async fn start(
         config: config::Federation,
         handle: &Handle,
-        (path, rotations): (PathBuf, Vec<Rotation>),
+        (home, rotations): (&Arc<Home>, Vec<Rotation>),
         ((own_doors, window), tools): ((Vec<SocketAddr>, Duration), Tools),
     ) -> Result<(Self, Running), BadFederation> {
-        let (writer, lines, mut restored) = store::open(&path, handle.now().wall).await?;
+        let (writer, lines, mut restored) = store::open(&home.federation(), handle.now().wall).await?;
         let mut networks = config.networks.clone();
         if origins::is_local(&config.origin) {
             networks.extend(loopback());
@@ -182,7 +190,7 @@ impl Federation {
         let shown = std::mem::take(&mut restored.shown);
         let me = config.origin.clone();
         let origins = Origins::new(http, config.plain.clone(), disk.clone(), pins);
-        let client = Client::new(me.clone(), handle.clone(), origins.clone());
+        let client = Client::new((me.clone(), &config.blocked), handle.clone(), origins.clone());
         let approvals = std::mem::take(&mut restored.approvals);
         let registry = Registry::new(client.clone(), handle.clone(), disk.clone(), approvals);
         let guarded = (me.clone(), config.blocked.clone(), config.requests_per_minute);
@@ -199,7 +207,13 @@ impl Federation {
             // Err: the node has ended.
             let _ = stored.send(Told::Stored { number, upto, is_safe });
         };
-        let writer = tokio::spawn(writer.run(batches, tell));
+        let written = handle.stop().child_token();
+        let (writing, home) = (writer.run(batches, (tell, Clock::wall), written.clone()), home.clone());
+        let writer = tokio::spawn(async move {
+            writing.await;
+            // The data directory is this node's until the file is closed.
+            drop(home);
+        });
         let hall = Hall::open(
             (me, config.quota, config.compare_every),
             handle.clone(),
@@ -209,9 +223,12 @@ impl Federation {
             restored,
         );
         let hall = tokio::spawn(hall.await.run(arriving, storing));
-        let rate = Rate { per_second: INVITATIONS, burst: INVITATIONS };
-        let throttle = Config { sender: rate, address: rate, ..Config::default() };
-        let running = Running { told: told.clone(), disk: disk.clone(), hall, writer };
+        let pace = |count| {
+            let rate = Rate { per_second: count, burst: count };
+            let config = Config { sender: rate, address: rate, ..Config::default() };
+            Mutex::new(Throttle::new(config, rand::random()))
+        };
+        let running = Running { told: told.clone(), disk: disk.clone(), hall, writer, written };
         let federation = Self(Arc::new(Shared {
             config,
             handle: handle.clone(),
@@ -228,7 +245,8 @@ impl Federation {
             keys,
             under_way: Mutex::default(),
             tools,
-            invitations: Mutex::new(Throttle::new(throttle, rand::random())),
+            invitations: pace(INVITATIONS),
+            transactions: pace(TRANSACTIONS),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());
         tokio::spawn(async move { stop.run_until_cancelled(showing).await });
@@ -270,6 +288,23 @@ impl Federation {
     /// Which budget what belongs to channels is taken from.
     pub(crate) fn budget_of(&self, origin: &Origin) -> Budget {
         if self.0.companions.borrow().contains(origin) { Budget::Channels } else { Budget::Origin }
+    }
+
+    /// An origin's request was accepted: its key is pinned on disk from now on.
+    pub(crate) async fn keep_key(&self, origin: &Origin) {
+        let is_named = || {
+            let rules = self.0.tools.policy().rules();
+            let names = |who: &Who| matches!(who, Who::Origin(named) if named == origin);
+            self.0.companions.borrow().contains(origin) || rules.iter().any(|rule| names(&rule.who))
+        };
+        if self.0.origins.is_kept(origin) {
+            return;
+        }
+        if is_named() {
+            self.0.origins.keep(origin).await;
+        } else {
+            self.0.origins.keep_stranger(origin).await;
+        }
     }
 
     /// Asks the task of federation, and waits for its answer; `None` when the node has ended.

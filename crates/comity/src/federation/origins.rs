@@ -3,6 +3,7 @@
 //! "Discovery" in `protocols/federation.md`.
 
 use super::http::{Answer, Http, Unanswered};
+use crate::driver::Clock;
 use crate::store::federation::{Batch, KeptPin, Write};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, Method, Uri};
@@ -29,7 +30,8 @@ const FRESH_MIN: Duration = Duration::from_secs(5 * 60);
 const FRESH_MAX: Duration = Duration::from_secs(24 * 3600);
 const FRESH_USUAL: Duration = Duration::from_secs(3600);
 
-/// How long nobody is asked again whose document could not be had, on behalf of somebody else.
+/// How long nobody is asked again whose document could not be had: on behalf of somebody else, or where an older one is
+/// known.
 const FAILURE_KEPT: Duration = Duration::from_secs(5 * 60);
 
 /// Documents that are fetched a minute on behalf of one address, and in all.
@@ -41,6 +43,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Origins that are remembered though nobody here wanted anything of them, and those that could not be asked.
 const STRANGERS_MAX: usize = 1024;
+
+/// Pins on disk beyond which no more of strangers are kept there, so that nobody fills it with names.
+const PINS_MAX: usize = 4096;
 
 /// Why an origin cannot be asked or believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,6 +182,12 @@ impl Origins {
         if let Some(known) = self.fresh(origin) {
             return known.believed();
         }
+        // Nobody waits for a host that was away just now, where what was known before does.
+        if self.has_failed_lately(origin)
+            && let Some(known) = self.known(origin)
+        {
+            return known.believed();
+        }
         match self.fetch(origin, None).await {
             Err(Unknown::Unreachable { .. } | Unknown::TooMany) if self.is_known(origin) => {}
             Err(unknown) => return Err(unknown),
@@ -240,7 +251,7 @@ impl Origins {
             self.read(origin).await.map_err(|why| Unknown::Unreachable { origin: origin.clone(), why })?;
         let known = Known {
             pin: Pin::first(origin, &shown),
-            since: wall(),
+            since: Clock::wall(),
             endpoint: shown.endpoint,
             components: shown.components,
             fresh_until: Some(Instant::now() + fresh),
@@ -248,9 +259,26 @@ impl Origins {
             changed: None,
             is_kept: false,
         };
-        self.book().known.insert(origin.clone(), known.clone());
+        {
+            let mut book = self.book();
+            book.failed.remove(origin);
+            book.known.insert(origin.clone(), known.clone());
+        }
         self.keep(origin).await;
         Ok(known)
+    }
+
+    /// Whether what is known of an origin is on disk, or on its way there.
+    pub(crate) fn is_kept(&self, origin: &Origin) -> bool {
+        self.book().known.get(origin).is_some_and(|known| known.is_kept)
+    }
+
+    /// Keeps what is known of a stranger on disk from now on, while there is room: the key that was seen first counts
+    /// also after this node has started again.
+    pub(crate) async fn keep_stranger(&self, origin: &Origin) {
+        if self.book().known.values().filter(|known| known.is_kept).count() < PINS_MAX {
+            self.keep(origin).await;
+        }
     }
 
     /// Keeps what is known of an origin on disk from now on.
@@ -274,18 +302,27 @@ impl Origins {
         self.book().failed.get(origin).is_some_and(|at| at.elapsed() < FAILURE_KEPT)
     }
 
+    /// What is held while an origin's document is fetched.
+    fn turn(&self, origin: &Origin) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
+        under_way.entry(origin.clone()).or_default().clone()
+    }
+
     /// Fetches a document, once at a time for each origin, and takes over what it shows.
     async fn fetch(&self, origin: &Origin, on_behalf: Option<IpAddr>) -> Result<(), Unknown> {
-        let turn = {
-            let mut under_way = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
-            under_way.entry(origin.clone()).or_default().clone()
-        };
         let asked = Instant::now();
+        let turn = self.turn(origin);
         let _turn = turn.lock().await;
-        // Somebody else asked meanwhile.
-        if self.book().known.get(origin).is_some_and(|known| known.fetched_after(asked)) {
-            return Ok(());
+        // Somebody else asked meanwhile, and may have heard nothing.
+        {
+            let book = self.book();
+            if book.known.get(origin).is_some_and(|known| known.fetched_after(asked)) {
+                return Ok(());
+            }
+            if book.failed.get(origin).is_some_and(|at| *at > asked) {
+                return Err(Unknown::Unreachable { origin: origin.clone(), why: Unfetched::Lately });
+            }
         }
         if let Some(address) = on_behalf {
             self.book().count(address)?;
@@ -328,7 +365,7 @@ impl Origins {
                 None => {
                     let known = Known {
                         pin: Pin::first(origin, &shown),
-                        since: wall(),
+                        since: Clock::wall(),
                         endpoint: shown.endpoint,
                         components: shown.components,
                         fresh_until,
@@ -459,8 +496,32 @@ fn freshness(headers: &HeaderMap) -> Duration {
     if all.iter().any(is_short) { FRESH_MIN } else { age.clamp(FRESH_MIN, FRESH_MAX) }
 }
 
-/// The time on the wall.
-fn wall() -> Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::federation::http::Reach;
+
+    /// Nobody listens there.
+    const AWAY: &str = "localhost:1";
+
+    #[tokio::test]
+    async fn a_host_that_was_away_just_now_keeps_nobody_waiting_where_an_older_document_is_known() {
+        let origin: Origin = AWAY.parse().expect("an origin");
+        let reach = Reach { networks: crate::federation::loopback().to_vec(), own_doors: Vec::new(), ca_file: None };
+        let http = Http::new(reach).expect("authorities");
+        let (disk, mut written) = mpsc::channel(8);
+        let key = comity_core::identity::key::KeyPair::from_seed([1; 32]).node();
+        let kept = KeptPin {
+            pin: Pin { key, old: Vec::new() },
+            since: Timestamp::from_millis(1),
+            endpoint: format!("http://{AWAY}"),
+        };
+        let origins = Origins::new(http, Vec::new(), disk, BTreeMap::from([(origin.clone(), kept)]));
+        assert_eq!(origins.find(&origin).await.map(|known| known.pin.key), Ok(key), "what was known before counts");
+        assert!(origins.has_failed_lately(&origin));
+        // Somebody else who asks at this moment waits for no answer.
+        let _turn = origins.turn(&origin).lock_owned().await;
+        assert_eq!(origins.find(&origin).await.map(|known| known.pin.key), Ok(key));
+        assert!(written.try_recv().is_err(), "it is on disk already");
+    }
 }

@@ -15,11 +15,15 @@ use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{Member, Members, members_path};
 use comity_core::wire::federation::event::{self as wire, BadEvent, TYPE_MAX};
+use comity_core::wire::strict;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Room that an event needs besides its data, bytes: with the longest names.
 const AROUND_MAX: usize = 2048;
+
+/// Events that are read at once where only their numbers are wanted.
+const PIECE: u64 = 500;
 
 /// Why something is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +138,9 @@ impl Federation {
             return Err(FederationError::Ourselves);
         }
         self.must_be_hub(channel)?;
+        if self.0.client.is_blocked(member) {
+            return Err(Failure::Blocked(member.clone()).into());
+        }
         self.0.origins.find(member).await?;
         self.change(channel, &Change::Invited(member.clone())).await
     }
@@ -228,9 +235,9 @@ impl Federation {
     }
 
     async fn view(&self, channel: &ChannelId) -> Result<RoomView, FederationError> {
-        let around = self.ask(Told::LookAround).await.ok_or(FederationError::Leaving)?;
-        let room = around.rooms.into_iter().find(|room| room.id == *channel);
-        room.ok_or_else(|| Refused::UnknownChannel(channel.clone()).into())
+        let named = channel.clone();
+        let seen = self.ask(|reply| Told::View { channel: named, reply }).await.ok_or(FederationError::Leaving)?;
+        seen.map(|room| *room).ok_or_else(|| Refused::UnknownChannel(channel.clone()).into())
     }
 
     fn info(&self, room: RoomView) -> RoomInfo {
@@ -266,6 +273,14 @@ impl Federation {
         }
     }
 
+    /// What proves that the hub of a channel showed two histories.
+    pub(crate) async fn proofs(&self, channel: &ChannelId) -> Result<Vec<Value>, FederationError> {
+        let named = channel.clone();
+        let proofs = self.ask(|reply| Told::Proofs { channel: named, reply }).await.ok_or(FederationError::Leaving)?;
+        let proofs = proofs.ok_or_else(|| Refused::UnknownChannel(channel.clone()))?;
+        Ok(proofs.iter().filter_map(|text| strict::parse(text.as_bytes()).ok()).collect())
+    }
+
     /// Up to where each channel is on disk.
     pub(super) async fn ends(&self) -> Result<Vec<LineEnd>, FederationError> {
         self.ask(Told::Ends).await.ok_or(FederationError::Leaving)
@@ -279,22 +294,30 @@ impl Federation {
         Ok(self.ask(Told::LookAround).await.ok_or(FederationError::Leaving)?.invitations)
     }
 
-    /// Events of a channel that are here, in order: those after this one, or the last ones.
+    /// Events of a channel that are here, in order: at most so many after this one.
     pub(crate) async fn log(
         &self,
         channel: &ChannelId,
-        after: Option<u64>,
+        after: u64,
         limit: u64,
     ) -> Result<Vec<LineRow>, FederationError> {
         let room = self.view(channel).await?;
-        let direction = after.map_or(Direction::Before(u64::MAX), Direction::After);
-        let rows = self.0.lines.events(room.number, direction, (1, room.ready), limit).await;
+        let rows = self.0.lines.events(room.number, Direction::After(after), (1, room.ready), limit).await;
         let rows = rows.map_err(|error| FederationError::Disk(error.to_string()))?;
-        let mut rows: Vec<_> = rows.into_iter().map(|row| LineRow { seq: row.number, body: row.body }).collect();
-        if after.is_none() {
-            rows.reverse();
+        Ok(rows.into_iter().map(|row| LineRow { seq: row.number, body: row.body }).collect())
+    }
+
+    /// The event before the last so many of a channel: after it come as many, or all that there are.
+    pub(crate) async fn before_last(&self, channel: &ChannelId, count: u64) -> Result<u64, FederationError> {
+        let room = self.view(channel).await?;
+        let (mut before, mut left) = (room.ready + 1, count);
+        while left > 0 {
+            let rows = self.0.lines.events(room.number, Direction::Before(before), (1, room.ready), left.min(PIECE));
+            let rows = rows.await.map_err(|error| FederationError::Disk(error.to_string()))?;
+            let Some(first) = rows.last() else { break };
+            (before, left) = (first.number, left - rows.len() as u64);
         }
-        Ok(rows)
+        Ok(before - 1)
     }
 
     /// The keys of all whose events a channel may have, each with the time until which it counts.

@@ -14,7 +14,8 @@ use comity_core::id::Ticket;
 use comity_core::identity::key::KeyPair;
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::federation::event as wire;
-use comity_core::wire::federation::proof::to_value as proof_to_value;
+use comity_core::wire::federation::proof;
+use comity_core::wire::strict;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -116,6 +117,8 @@ pub(super) struct Room {
     saying: Option<Saying>,
     /// What is wrong with the line, the latest last.
     pub(super) faults: VecDeque<String>,
+    /// What proves that the hub showed two histories, as it is on disk: the rules keep one of it.
+    pub(super) proofs: Vec<String>,
     /// How far each member has the line.
     pub(super) sent: BTreeMap<Origin, u64>,
     /// When the hub is asked again, and how often that came to nothing.
@@ -134,6 +137,8 @@ pub(super) struct Room {
     pub(super) ask_again: Option<Duration>,
     /// Since when this hub waits for members.
     pub(super) waits_since: Duration,
+    /// Whether it has gone on, since it was opened, without those that it waited for too long.
+    pub(super) is_waited_out: bool,
     pub(super) is_broken: bool,
 }
 
@@ -159,6 +164,7 @@ impl Room {
             drafts: BTreeMap::new(),
             saying: None,
             faults: VecDeque::new(),
+            proofs: Vec::new(),
             sent: BTreeMap::new(),
             fetch_again: None,
             failures: 0,
@@ -169,6 +175,7 @@ impl Room {
             withdrawn: None,
             ask_again: None,
             waits_since: Duration::ZERO,
+            is_waited_out: false,
             is_broken: false,
         }
     }
@@ -207,6 +214,13 @@ impl Room {
             Role::Hub(hub) => hub.summary().last,
             Role::Member(member) => member.summary().last.map(|(seq, id, _)| (seq, id)),
         }
+    }
+
+    /// Whether this origin is, or may be, one that the hub of this channel deals with: one that starts does not know all
+    /// of its members yet.
+    pub(super) fn may_know(&self, origin: &Origin) -> bool {
+        let is_starting = matches!(&self.role, Role::Hub(hub) if hub.unheard().next().is_some());
+        is_starting || self.roster().standing(origin).is_some()
     }
 
     fn ticket(&mut self, asker: Asker) -> Ticket {
@@ -386,6 +400,16 @@ impl Room {
             self.faults.pop_front();
         }
         self.faults.push_back(sentence);
+    }
+
+    /// What proves that the hub showed two histories is on disk since an earlier start.
+    pub(super) fn remember_proof(&mut self, text: String) {
+        let value = strict::parse(text.as_bytes()).ok();
+        if let Some(proof) = value.and_then(|value| proof::read(&value).ok()) {
+            let (seq, term) = proof.place();
+            self.note_fault(Fault::Equivocation { seq, term }.to_string());
+            self.proofs.push(text);
+        }
     }
 
     /// How many own events wait for the hub.

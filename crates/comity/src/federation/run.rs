@@ -13,12 +13,13 @@ use super::{Invited, Shown};
 use crate::driver::Handle;
 use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write, hub_to_text, member_to_text};
 use comity_core::federation::heads::Verdict;
-use comity_core::federation::hub;
+use comity_core::federation::hub::{self, Outcome, Refusal};
 use comity_core::federation::outbox::{self, Stream};
 use comity_core::federation::participant;
-use comity_core::federation::roster::{Change, History, Standing};
+use comity_core::federation::roster::{Change, Forbidden, History, Standing};
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::{Now, Timestamp};
+use looking::view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +41,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Events that are handled before outboxes are looked at.
 const AT_ONCE: usize = 256;
 
-/// Channels that this node takes part in, and invitations that wait for a person, at most.
+/// Channels that this node takes part in, and invitations that wait for a person, at most: in all and of one origin.
 pub(super) const CHANNELS_MAX: usize = 4096;
 const INVITATIONS_MAX: usize = 1000;
+const INVITATIONS_PER_ORIGIN_MAX: usize = 10;
 
 /// Events of one origin that a hub takes a second (`protocols/federation.md`, "Guarding").
 const EVENTS_PER_SECOND: u32 = 500;
@@ -102,6 +104,8 @@ impl Hall {
             let role = Room::role_of(channel.role, (&channel.id, &hall.me), hall.hub_config(&channel.id));
             let mut room = Room::new(hall.me.clone(), channel.id.clone(), channel.number, role);
             room.sent = channel.sent;
+            let proofs = restored.proofs.iter().filter(|(of, _)| *of == channel.id);
+            proofs.for_each(|(_, text)| room.remember_proof(text.clone()));
             room.waits_since = now.mono;
             if let Ok(drafts) = hall.sender.lines().drafts(channel.number).await {
                 room.set_drafts(drafts);
@@ -128,7 +132,10 @@ impl Hall {
             Role::Member(member) => {
                 let summary = member.summary();
                 let outbox = self.outboxes.entry(hub.clone()).or_default();
-                outbox.put(Stream::Own(room.id.clone()), summary.decided.min(summary.numbered), summary.numbered);
+                let (stream, decided) = (Stream::Own(room.id.clone()), summary.decided.min(summary.numbered));
+                outbox.put(stream.clone(), decided, summary.numbered);
+                // What was decided and did not come to the disk is asked again.
+                outbox.rewind(&stream, decided);
                 self.touched.insert(hub);
             }
         }
@@ -157,9 +164,12 @@ impl Hall {
         for channel in all {
             self.act(&channel, self.handle.now()).await;
         }
+        let stop = self.handle.stop().clone();
         loop {
             let mut next = tokio::select! {
                 biased;
+                // A node that is dropped says nothing more.
+                () = stop.cancelled() => return,
                 Some(what) = stored.recv() => Some(what),
                 what = told.recv() => match what {
                     Some(what) => Some(what),
@@ -187,9 +197,16 @@ impl Hall {
     async fn handle(&mut self, what: Told, now: Now) {
         match what {
             Told::Submitted { from, channel, events, reply } => {
-                if let Some(room) = self.rooms.get_mut(&channel) {
-                    room.submit(from.clone(), events, reply, now);
-                    self.act(&channel, now).await;
+                match self.rooms.get_mut(&channel).filter(|room| room.may_know(&from)) {
+                    Some(room) => {
+                        room.submit(from.clone(), events, reply, now);
+                        self.act(&channel, now).await;
+                    }
+                    // Whether there is such a channel is nobody's business but its members'.
+                    None => {
+                        let refused = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+                        let _ = reply.send(vec![refused; events.len()]);
+                    }
                 }
                 self.wake(&from);
             }
@@ -222,7 +239,12 @@ impl Hall {
             Told::Head { channel, member, head } => self.head(&channel, member, head, now).await,
             Told::Recovered { channel, member, events } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
+                    let before = room.last();
                     room.with_hub(|hub| hub.handle(hub::Input::Recovered { member, events }, now));
+                    if room.last() != before {
+                        // It gets on.
+                        room.waits_since = now.mono;
+                    }
                     self.act(&channel, now).await;
                 }
             }
@@ -257,6 +279,10 @@ impl Hall {
                 let _ = reply.send(answer);
             }
             Told::Look { channel, origin, reply } => drop(reply.send(self.sight(&channel, &origin))),
+            Told::View { channel, reply } => drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room))))),
+            Told::Proofs { channel, reply } => {
+                drop(reply.send(self.rooms.get(&channel).map(|room| room.proofs.clone())));
+            }
             Told::LookAround(reply) => drop(reply.send(self.around())),
             Told::Create { channel, all_history, reply } => {
                 let outcome = self.create(channel, all_history, now).await;
@@ -316,6 +342,7 @@ impl Hall {
                 }
             }
         }
+        self.skip_decided(channel);
     }
 
     /// Shows what is on disk now, and puts it into the outboxes of those who may see it.

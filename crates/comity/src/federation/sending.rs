@@ -13,7 +13,7 @@ use comity_core::federation::roster::{Change, History, Roster};
 use comity_core::federation::{ChannelId, Origin};
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
-    self, Heads, HeadsWanted, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
+    self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
 };
 use comity_core::wire::federation::event as wire;
 use comity_core::wire::strict;
@@ -120,8 +120,9 @@ impl Sender {
                 return Sent { is_to_wait: true, ..Sent::default() };
             }
         };
+        // What waited is not kept any more: the line has it, and the outbox will hear of that.
         if entries.is_empty() {
-            return Sent::default();
+            return Sent { is_to_wait: true, ..Sent::default() };
         }
         let asked = match membership_of(&entries[0]) {
             Some((path, body)) => self.client.ask(to, (Method::POST, path), body, super::client::ANSWER_TIME).await,
@@ -211,22 +212,16 @@ impl Sender {
         }
     }
 
-    /// Asks a member where the line of a channel of this hub ends.
+    /// Asks a member where the line of a channel of this hub ends. Only what this hub signed counts: whoever made up a
+    /// place or a term would have the line wait for what is not there, or go on from where nobody was.
     pub(super) fn ask_head(&self, channel: ChannelId, member: Origin) {
         let sender = self.clone();
         self.spawn(async move {
-            let wanted = HeadsWanted { channels: vec![channel.to_string()] };
-            let asked = sender.client.post::<Heads>(&member, (Method::POST, path::HEADS), &wanted).await;
-            let head = match asked {
-                Ok(heads) => {
-                    let name = channel.to_string();
-                    let head = heads.heads.into_iter().find(|head| head.channel == name);
-                    let term = |head: &body::ChannelHead| head.order.get("term").and_then(Value::as_u64);
-                    // Who knows nothing of the channel has nothing of it.
-                    Some(head.map_or((0, 0), |head| (head.head.seq, term(&head).unwrap_or(1))))
-                }
-                Err(failure) => {
-                    tracing::debug!(%channel, %member, %failure, "a member does not say where the line ends");
+            let head = match sender.head_of(&channel, &member).await {
+                // Who knows nothing of the channel has nothing of it.
+                Ok(head) => Some(head.map_or((0, 0), |head| (head.last.order.seq, head.last.order.term))),
+                Err(why) => {
+                    tracing::debug!(%channel, %member, why, "a member does not say where the line ends");
                     None
                 }
             };

@@ -2,6 +2,7 @@
 //! whoever watches, with the trust in its author. What was handed over is remembered, and the rules know a message again:
 //! each is seen once, also after a crash.
 
+use super::check::peer_of;
 use super::contract::LineEnd;
 use super::own::LineRow;
 use super::{Federation, FederationError};
@@ -49,7 +50,7 @@ impl Federation {
             // What is said in the place of what was withdrawn is new.
             let mut after = shown.get(&number).copied().unwrap_or(0).min(withdrawn.unwrap_or(u64::MAX));
             while after < ready {
-                let rows = match self.log(&channel, Some(after), PIECE).await {
+                let rows = match self.log(&channel, after, PIECE).await {
                     Err(FederationError::Leaving) => return Err(FederationError::Leaving),
                     // What cannot be read now is read with the next event.
                     Err(_) => break,
@@ -76,15 +77,17 @@ impl Federation {
         else {
             return;
         };
-        // What a hub attests is as true as the hub is.
-        let key = event.authored.key.unwrap_or(event.order.key);
-        if key == self.0.handle.me().node() {
+        if event.authored.origin == *self.origin() {
             return;
         }
+        // What another hub attests is as true as that hub is. What this one attests no key stands for: it is shown as
+        // said by the origin's name alone.
+        let hub = Some(event.order.key).filter(|key| *key != self.0.handle.me().node());
+        let key = event.authored.key.or(hub);
         let Ok(payload) = Payload::from_json(Bytes::from(row.body.clone())) else { return };
         let message = Message {
             id: Some(MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, event.authored.id.as_bytes()))),
-            from: key.peer(),
+            from: key.map_or_else(|| peer_of(&event.authored.origin), |key| key.peer()),
             to: Address::Group,
             kind: Kind::Extended,
             channel: name,
@@ -96,7 +99,7 @@ impl Federation {
             payload,
             more: None,
         };
-        let proof = Proof { via: Via::Federation, address: Ipv4Addr::LOCALHOST.into(), key: Some(key) };
+        let proof = Proof { via: Via::Federation, address: Ipv4Addr::LOCALHOST.into(), key };
         while let Answer::Refused(Refusal::Full { .. } | Refusal::Disk) =
             self.0.handle.arrive(message.clone(), proof).await
         {

@@ -244,6 +244,7 @@ pub(super) async fn assemble(
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
+    let home = Arc::new(home);
     let (unopened, tools) = (stop.clone().drop_guard(), parts::tools(&config, &scribe, &stop));
     let (federation, federating) = parts::federate(&handle, &home, &config, (ports_own, &tools)).await?;
     let beside = (&journal, &follow, &tools);
@@ -253,7 +254,6 @@ pub(super) async fn assemble(
     unopened.disarm();
     let (records, taken) = mpsc::channel(GROUP_MAX);
     let (disk, store) = (store.health(), store.counted_by(counters.clone()));
-    let home = Arc::new(home);
     let store = tokio::spawn(write(store, taken, handle.clone(), (journal.clone(), home.clone())));
     let driver = tokio::spawn(driver.run(links.clone(), records));
     follow.resume(followed.as_ref(), heads.as_ref());

@@ -11,18 +11,19 @@ use crate::network::Scribe;
 use crate::store::journal::Journal;
 use crate::tool::{self, Tools};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Begins to speak for an origin, where this node does.
 pub(super) async fn federate(
     handle: &Handle,
-    home: &Home,
+    home: &Arc<Home>,
     config: &Config,
     (own_doors, tools): (Vec<SocketAddr>, &Tools),
 ) -> Result<(Option<Federation>, Option<Running>), JoinError> {
     let Some(settings) = config.federation.clone() else { return Ok((None, None)) };
     let limits = (own_doors, config.limits.clock_skew);
-    let kept = (home.federation(), home.rotations()?);
+    let kept = (home, home.rotations()?);
     let started = Federation::start(settings, handle, kept, (limits, tools.clone())).await;
     let (federation, running) = started?;
     Ok((Some(federation), Some(running)))

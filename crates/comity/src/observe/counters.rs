@@ -74,6 +74,7 @@ struct Seldom {
     commit_seconds: Histogram,
     failures: Family<Label, Counter>,
     calls: Family<Label, Counter>,
+    rejected: Family<Label, Counter>,
     redacted: Family<Labels, Counter>,
     unheeded: Family<Label, Counter>,
     checks: Family<Label, Gauge>,
@@ -172,6 +173,11 @@ impl Counters {
     /// A call of a tool ended so: `ok`, or the code of its error.
     pub(crate) fn tool_called(&self, result: &'static str) {
         self.0.seldom.calls.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// An event of another origin was not taken, with this code.
+    pub(crate) fn rejected(&self, code: &'static str) {
+        self.0.seldom.rejected.get_or_create(&[("code", code)]).inc();
     }
 
     /// The journal from which figures are read from now on.
@@ -304,6 +310,7 @@ impl Seldom {
             commit_seconds: Histogram::new(SECONDS),
             failures: Family::default(),
             calls: Family::default(),
+            rejected: Family::default(),
             redacted: Family::default(),
             unheeded: Family::default(),
             checks: Family::default(),
@@ -327,6 +334,8 @@ impl Seldom {
         let help = "Secrets taken out of what was said or logged";
         registry.register("redaction_findings", help, this.redacted.clone());
         registry.register("tools_calls", "Calls of tools, by how they ended", this.calls.clone());
+        let help = "Events of other origins that were not taken, by the code of why";
+        registry.register("federation_rejected_events", help, this.rejected.clone());
         registry.register("errors_failures", "Failures that should not happen", this.failures.clone());
         registry.register("health_check_passing", "Whether a health check passes", this.checks.clone());
         this

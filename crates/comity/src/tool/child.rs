@@ -1,5 +1,5 @@
 //! Programs that the node runs for tools: in a group of their own, with an environment of their own, and ended with all
-//! that they started. What they say is read here only where nobody else reads it.
+//! of that group. What they say is read here only where nobody else reads it.
 
 use crate::config::Around;
 use crate::door::shown;
@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 2048;
 /// Longest such words in a sentence, characters.
 const SHOWN_MAX: usize = 300;
 
-/// A program that runs. Whatever it started ends with it, however this is dropped.
+/// A program that runs. Its group ends with it, however this is dropped; what it started in another stays.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) child: Child,

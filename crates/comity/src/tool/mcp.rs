@@ -119,7 +119,7 @@ impl Running {
             Ok(Err(refused)) => {
                 let status = timeout(ANSWER_TIME, program.child.wait()).await;
                 drop(program);
-                let words = words.await.unwrap_or_default();
+                let words = read(words).await;
                 let ended = match status {
                     Ok(Ok(status)) => format!("the program ended ({status})"),
                     _ => "the program does not begin as MCP wants".to_owned(),
@@ -181,15 +181,23 @@ impl Running {
         }
     }
 
-    /// Ends the session, and the program with all that it started; gives the program's last words.
+    /// Ends the session, and the program with its group; gives the program's last words.
     pub(super) async fn end(self) -> String {
         // The program's input is closed by this. Err: it takes longer, and is ended nevertheless.
         self.close.cancel();
         let _ = timeout(CLOSE_TIME, self.closed.cancelled()).await;
         let Some((program, words)) = self.program else { return String::new() };
         program.end().await;
-        timeout(CLOSE_TIME, words).await.ok().and_then(Result::ok).unwrap_or_default()
+        read(words).await
     }
+}
+
+/// A program's last words. Something that it started, and that left its group, may hold standard error for ever.
+async fn read(words: JoinHandle<String>) -> String {
+    let reading = words.abort_handle();
+    let read = timeout(CLOSE_TIME, words).await.ok().and_then(Result::ok);
+    reading.abort();
+    read.unwrap_or_default()
 }
 
 impl Session {
@@ -395,5 +403,20 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
             return Poll::Ready(Err(io::Error::other("the server says more than there is room for")));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_leaves_something_behind_keeps_nobody_waiting() {
+        let script = "setsid sleep 60 </dev/null >/dev/null & exit 3";
+        let argv = ["sh", "-c", script].map(str::to_owned);
+        let around = Around::default();
+        let starting = timeout(BEGIN_TIME / 2, Running::start_process("left", (&argv, &around), 1000));
+        let why = starting.await.expect("it is not waited for").err().expect("it speaks no MCP");
+        assert!(why.contains("exit status: 3"), "{why}");
     }
 }

@@ -14,6 +14,7 @@ mod streamable;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub(crate) use answer::CallError;
 pub(crate) use comity_core::tool::Caller;
@@ -22,7 +23,7 @@ pub(crate) use command::Plan;
 use crate::config::ToolServer;
 use crate::network::Scribe;
 use comity_core::limits::JSON_DEPTH_MAX;
-use comity_core::tool::{Begun, Calls, Policy, call_digest};
+use comity_core::tool::{Begun, Calls, Policy, call_digest, server_name, tool_name};
 use comity_core::wire::strict;
 use serde_json::{Value, json};
 use server::Server;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waiting::{ALONE_MAX, Ending};
 
 /// Calls in all that run or wait at once.
 const IN_FLIGHT_MAX: usize = 1024;
@@ -69,9 +71,6 @@ struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
-
-/// What a call ends with, once it has.
-type Ending = watch::Receiver<Option<Arc<Result<Value, CallError>>>>;
 
 /// What the tools reach of the node.
 pub(crate) struct Around {
@@ -128,14 +127,21 @@ pub(crate) struct Noted<'a> {
     pub(crate) tool: &'a str,
     /// The caller's id of it, if there is one.
     pub(crate) call_id: &'a str,
-    /// Its arguments.
-    pub(crate) params: &'a Value,
+    /// Its arguments, if they are kept.
+    pub(crate) params: Option<&'a Value>,
 }
 
 impl Call {
     fn noted(&self) -> Noted<'_> {
         let Self { caller, server, tool, call_id, params, .. } = self;
-        Noted { caller, server, tool, call_id, params }
+        Noted { caller, server, tool, call_id, params: Some(params) }
+    }
+
+    /// A call that was not begun: nothing of what a stranger wrote is kept but names.
+    fn refused(&self) -> Noted<'_> {
+        let server = server_name(&self.server).unwrap_or_default();
+        let tool = tool_name(&self.tool).unwrap_or_default();
+        Noted { server, tool, params: None, ..self.noted() }
     }
 }
 
@@ -225,7 +231,8 @@ impl Tools {
     /// each call id, and journaled. The result is an object as MCP's `tools/call` answers: `content`, a list of blocks,
     /// and `structuredContent` where the tool has an output schema.
     ///
-    /// It goes on when whoever waits for it goes away, so that a repeat finds its answer; `cancel` breaks it off.
+    /// It goes on when whoever waits for it goes away, so that a repeat finds its answer; `cancel` breaks it off, and one
+    /// of another origin that nobody came back for.
     ///
     /// # Errors
     /// [`CallError`] has a stable code and a sentence for the caller.
@@ -240,49 +247,62 @@ impl Tools {
             self.0.scribe.iter().for_each(|scribe| scribe.count_call("busy"));
             return Err(CallError::new("busy", "too many calls run at once on this node"));
         };
-        if let Err(refused) = self.judge(&call) {
-            let (tools, told) = (self.clone(), refused.clone());
-            self.0.tasks.spawn(async move {
-                tools.journal(call.noted(), began, told.code).await;
-                drop(room);
-            });
-            return Err(refused);
-        }
-        let (ending, ended) = watch::channel(None);
-        if !call.call_id.is_empty() {
-            let digest = call_digest(&call.server, &call.tool, &call.params);
-            let begun = self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ended.clone());
-            match begun {
-                Begun::Run => {}
-                Begun::Joined(ended) => return wait(ended, &cancel).await,
-                Begun::AnswerGone => {
-                    return Err(CallError::new(
-                        "bad_result",
-                        "this call was run before, and its answer is not kept any more",
-                    ));
-                }
-                Begun::OtherCall => return Err(CallError::bad_params("/call_id", "it was used for another call")),
-                Begun::Full => {
-                    return Err(CallError::new("busy", "too many calls of the last ten minutes are remembered"));
-                }
+        let (ender, ending) = Ending::new();
+        match self.judge(&call).and_then(|()| self.begin(&call, &ending)) {
+            Ok(None) => {}
+            Ok(Some(joined)) => return joined.waiter().wait(&cancel).await,
+            Err(refused) => {
+                let (tools, code) = (self.clone(), refused.code);
+                self.0.tasks.spawn(async move {
+                    tools.journal(call.refused(), began, code).await;
+                    drop(room);
+                });
+                return Err(refused);
             }
         }
-        let (tools, breaking) = (self.clone(), cancel.clone());
+        let waiter = ending.waiter();
+        let (tools, breaking) = (self.clone(), cancel.child_token());
         self.0.tasks.spawn(async move {
-            let attempt = tools.0.stop.run_until_cancelled(tools.attempt(&mut call, &breaking)).await;
+            let is_remote = matches!(call.caller, Caller::Origin(_));
+            let mut may_have_run = false;
+            let attempt = tools.0.stop.run_until_cancelled(tools.attempt(&mut call, &breaking, &mut may_have_run));
+            let attempt = tokio::select! {
+                ended = attempt => ended,
+                never = ending.cancel_alone(ALONE_MAX, &breaking), if is_remote => match never {},
+            };
             let outcome = attempt.unwrap_or_else(|| Err(CallError::new("server_failed", "the node ends")));
-            tools.remember(&call, &outcome);
+            tools.remember(&call, &outcome, may_have_run);
             let result = outcome.as_ref().err().map_or("ok", |error| error.code);
-            // Err: nobody waits any more.
-            let _ = ending.send(Some(Arc::new(outcome)));
+            ender.end(outcome);
             tools.journal(call.noted(), began, result).await;
             drop(room);
         });
-        wait(ended, &CancellationToken::new()).await
+        waiter.wait(&CancellationToken::new()).await
+    }
+
+    /// Remembers the id of a call that may be made; the one that it joins, if it came before.
+    fn begin(&self, call: &Call, ending: &Ending) -> Result<Option<Ending>, CallError> {
+        if call.call_id.is_empty() {
+            return Ok(None);
+        }
+        let digest = call_digest(&call.server, &call.tool, &call.params);
+        match self.calls().begin(&call.caller, &call.call_id, digest, self.now(), ending.clone()) {
+            Begun::Run => Ok(None),
+            Begun::Joined(ending) => Ok(Some(ending)),
+            Begun::AnswerGone => {
+                Err(CallError::new("bad_result", "this call was run before, and its answer is not kept any more"))
+            }
+            Begun::OtherCall => Err(CallError::bad_params("/call_id", "it was used for another call")),
+            Begun::Full => Err(CallError::new("busy", "too many calls of the last ten minutes are remembered")),
+        }
     }
 
     /// Whether the call may be made at all.
     fn judge(&self, call: &Call) -> Result<(), CallError> {
+        // Before anything is written down of it: what is no name may be as long as a request.
+        if server_name(&call.server).is_err() || tool_name(&call.tool).is_err() {
+            return Err(CallError::new("unknown_tool", "no tool server, or none of its tools, has such a name"));
+        }
         if call.call_id.len() > CALL_ID_MAX {
             return Err(CallError::bad_params("/call_id", &format!("at most {CALL_ID_MAX} bytes are possible")));
         }
@@ -299,8 +319,13 @@ impl Tools {
         })
     }
 
-    /// Checks and runs it.
-    async fn attempt(&self, call: &mut Call, cancel: &CancellationToken) -> Result<Value, CallError> {
+    /// Checks and runs it. `may_have_run` is set before the tool is.
+    async fn attempt(
+        &self,
+        call: &mut Call,
+        cancel: &CancellationToken,
+        may_have_run: &mut bool,
+    ) -> Result<Value, CallError> {
         let shared = &*self.0;
         let busy = |why: &str| CallError::new("busy", why);
         let unknown = || CallError::new("unknown_tool", format!("there is no tool server {}", call.server));
@@ -328,6 +353,7 @@ impl Tools {
         };
         let most = server.wanted.output_bytes;
         let progress = call.progress.take();
+        *may_have_run = true;
         let ran = runner.run((&call.tool, &call.params), most, progress, (deadline, cancel)).await;
         let size = |value: &Value| value.to_string().len();
         match ran {
@@ -340,13 +366,14 @@ impl Tools {
         }
     }
 
-    fn remember(&self, call: &Call, outcome: &Result<Value, CallError>) {
+    /// Remembers what a call ended with; one that certainly was not run may come again.
+    fn remember(&self, call: &Call, outcome: &Result<Value, CallError>, may_have_run: bool) {
         if call.call_id.is_empty() {
             return;
         }
         let (mut calls, now) = (self.calls(), self.now());
         match outcome {
-            Err(error) if error.nothing_ran() => calls.forget(&call.caller, &call.call_id),
+            Err(error) if !may_have_run || error.nothing_ran() => calls.forget(&call.caller, &call.call_id),
             Err(error) => {
                 let weight = error.message.len() + error.data.as_ref().map_or(0, |data| data.to_string().len());
                 calls.finish(&call.caller, &call.call_id, weight, now);
@@ -377,11 +404,13 @@ impl Tools {
         if !call.call_id.is_empty() && call.call_id.len() <= CALL_ID_MAX {
             data["call_id"] = call.call_id.into();
         }
-        let length = call.params.to_string().len();
-        if length <= JOURNALED_MAX && strict::depth(call.params) <= PARAMS_DEPTH_MAX {
-            data["params"] = call.params.clone();
-        } else {
-            data["params_bytes"] = length.into();
+        if let Some(params) = call.params {
+            let length = params.to_string().len();
+            if length <= JOURNALED_MAX && strict::depth(params) <= PARAMS_DEPTH_MAX {
+                data["params"] = params.clone();
+            } else {
+                data["params_bytes"] = length.into();
+            }
         }
         scribe.note_call(result, data).await;
     }
@@ -392,17 +421,6 @@ impl Tools {
 
     fn now(&self) -> Duration {
         self.0.began.elapsed()
-    }
-}
-
-/// Waits for what a call ends with.
-async fn wait(mut ended: Ending, cancel: &CancellationToken) -> Result<Value, CallError> {
-    tokio::select! {
-        ended = ended.wait_for(Option::is_some) => match ended.as_deref() {
-            Ok(Some(outcome)) => (**outcome).clone(),
-            _ => Err(CallError::new("server_failed", "the node ends")),
-        },
-        () = cancel.cancelled() => Err(CallError::cancelled()),
     }
 }
 

@@ -80,6 +80,13 @@ async fn who_may_not_call_is_told_no_more_than_that() {
     assert_eq!(code(&tools, call("owner", "nothing")).await, "unknown_tool");
     let elsewhere = Call { server: "files".to_owned(), ..call("owner", "open") };
     assert_eq!(code(&tools, elsewhere).await, "unknown_tool");
+    // What is no name is judged no further, and nothing of it is written down.
+    for (server, tool) in [("x".repeat(1000), "open".to_owned()), ("shell".to_owned(), "a\nb".to_owned())] {
+        let call = Call { server, tool, ..call("gamma.test", "open") };
+        let noted = call.refused();
+        assert!(noted.server.len() <= 5 && noted.tool.len() <= 4 && noted.params.is_none(), "{noted:?}");
+        assert_eq!(code(&tools, call).await, "unknown_tool");
+    }
     let names = |caller: &str| -> Vec<String> {
         tools.open_to(&caller.parse().expect("a caller")).iter().map(|tool| tool.name.clone()).collect()
     };
@@ -150,6 +157,30 @@ async fn what_was_not_run_may_come_again_with_its_id() {
     std::fs::write(scratch.path().join("go"), "").expect("a file");
     running.await.expect("no panic").expect("it has run");
     tools.call(second(), CancellationToken::new()).await.expect("there is room now");
+}
+
+#[tokio::test]
+async fn a_call_that_was_broken_off_before_it_ran_may_come_again_with_its_id() {
+    let scratch = Scratch::new();
+    let tools = tools(&[("wait", waiting(scratch.path()))], |server| server.concurrent = 1);
+    let call = |id: &'static str, cancel: &CancellationToken| {
+        let (tools, cancel) = (tools.clone(), cancel.clone());
+        tokio::spawn(async move { tools.call(of("beta.test", id, "wait", json!({})), cancel).await })
+    };
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let running = call("1", &first);
+    until(|| runs(scratch.path()) == 1).await;
+    let waits = call("2", &second);
+    tokio::task::yield_now().await;
+    second.cancel();
+    assert_eq!(waits.await.expect("no panic").expect_err("it was cancelled").code, "cancelled");
+    first.cancel();
+    assert_eq!(running.await.expect("no panic").expect_err("it was cancelled").code, "cancelled");
+    std::fs::write(scratch.path().join("go"), "").expect("a file");
+    let again = |id| call(id, &CancellationToken::new());
+    assert_eq!(again("1").await.expect("no panic").expect_err("it may have run").code, "cancelled");
+    again("2").await.expect("no panic").expect("it did not run");
+    assert_eq!(runs(scratch.path()), 2);
 }
 
 #[tokio::test]

@@ -129,6 +129,13 @@ pub struct ChannelMembers {
     pub members: Vec<Member>,
 }
 
+/// What proves that the hub of a channel showed two histories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelProofs {
+    /// Each with the two places that it signed (`docs/federation.md`).
+    pub proofs: Vec<Value>,
+}
+
 /// Invitations that nobody has answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitations {

@@ -47,6 +47,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route(path::CHANNEL_EVENTS, get(events).post(say))
         .route(path::CHANNEL_EXPORT, get(export))
         .route(path::CHANNEL_MEMBERS, get(members))
+        .route(path::CHANNEL_PROOFS, get(proofs))
         .route(path::INVITATIONS, get(invitations))
         .route(path::FEDERATION, get(state))
         .route(path::ORIGINS, put(trust))
@@ -74,9 +75,14 @@ fn channel_of(federation: &Federation, text: &str) -> Result<ChannelId, Denied> 
     }
 }
 
-fn origin_of(text: Option<&str>) -> Result<Origin, Denied> {
-    let text = text.ok_or_else(|| Denied::field("/origin", "whom it is about must be said"))?;
+/// The origin that a text means.
+pub(super) fn origin_of(text: &str) -> Result<Origin, Denied> {
     Origin::said(text).map_err(|bad| Denied::field("/origin", bad.to_string()))
+}
+
+/// Whom a step is about.
+fn whom(text: Option<&str>) -> Result<Origin, Denied> {
+    origin_of(text.ok_or_else(|| Denied::field("/origin", "whom it is about must be said"))?)
 }
 
 impl From<FederationError> for Denied {
@@ -126,8 +132,8 @@ async fn step(State(desk): State<Desk>, Body(wanted): Body<control::ChannelStep>
     let federation = desk.federation()?;
     let channel = channel_of(federation, &wanted.channel)?;
     match wanted.step {
-        ChannelAct::Invite => federation.invite_to(&channel, &origin_of(wanted.origin.as_deref())?).await?,
-        ChannelAct::Remove => federation.remove(&channel, &origin_of(wanted.origin.as_deref())?).await?,
+        ChannelAct::Invite => federation.invite_to(&channel, &whom(wanted.origin.as_deref())?).await?,
+        ChannelAct::Remove => federation.remove(&channel, &whom(wanted.origin.as_deref())?).await?,
         ChannelAct::About => {
             let about = wanted.about.ok_or_else(|| Denied::field("/about", "what it is about must be said"))?;
             federation.set_topic(&channel, &about).await?;
@@ -172,16 +178,14 @@ async fn events(
     let channel = channel_of(&federation, &wanted.channel)?;
     // First what comes, then what is there: an event between the two is seen twice rather than never.
     let mut news = federation.news();
-    let first = match wanted.after {
-        Some(after) => federation.log(&channel, Some(after), wanted.limit.unwrap_or(PIECE).min(PIECE)).await?,
-        None => federation.log(&channel, None, wanted.last.unwrap_or(EVENTS)).await?,
+    let mut after = match wanted.after {
+        Some(after) => after,
+        None => federation.before_last(&channel, wanted.last.unwrap_or(EVENTS)).await?,
     };
-    let is_all = wanted.after.is_none();
+    let mut rows = federation.log(&channel, after, wanted.limit.unwrap_or(PIECE).min(PIECE)).await?;
     Ok(feed(&desk.handle, &headers, move |out| async move {
-        let (mut after, mut left) = (wanted.after.unwrap_or(0), wanted.limit.unwrap_or(u64::MAX));
-        let mut rows = first;
-        loop {
-            let is_last = rows.is_empty() || is_all;
+        let mut left = wanted.limit.unwrap_or(u64::MAX);
+        while !rows.is_empty() {
             for row in rows.drain(..) {
                 after = row.seq;
                 let Ok(value) = strict::parse(row.body.as_bytes()) else { continue };
@@ -190,10 +194,7 @@ async fn events(
                 }
                 left -= 1;
             }
-            if is_last {
-                break;
-            }
-            let Ok(more) = federation.log(&channel, Some(after), PIECE).await else { return };
+            let Ok(more) = federation.log(&channel, after, PIECE).await else { return };
             rows = more;
         }
         while wanted.follow && left > 0 {
@@ -233,7 +234,7 @@ async fn show_missed(
     out: &mpsc::Sender<Value>,
 ) -> Option<()> {
     loop {
-        let rows = federation.log(channel, Some(*after), PIECE).await.ok()?;
+        let rows = federation.log(channel, *after, PIECE).await.ok()?;
         if rows.is_empty() {
             return Some(());
         }
@@ -260,6 +261,12 @@ async fn members(State(desk): State<Desk>, Params(which): Params<Which>) -> Repl
     Ok(Json(control::ChannelMembers { channel: channel.to_string(), members }))
 }
 
+async fn proofs(State(desk): State<Desk>, Params(which): Params<Which>) -> Reply<control::ChannelProofs> {
+    let federation = desk.federation()?;
+    let channel = channel_of(federation, &which.channel)?;
+    Ok(Json(control::ChannelProofs { proofs: federation.proofs(&channel).await? }))
+}
+
 /// All of a channel: first a line that says whose keys count, then its events, each as on the wire.
 async fn export(State(desk): State<Desk>, Params(which): Params<Which>) -> Result<Response<HttpBody>, Denied> {
     let federation = desk.federation()?.clone();
@@ -280,7 +287,7 @@ async fn export(State(desk): State<Desk>, Params(which): Params<Which>) -> Resul
             if out.send(Ok(Bytes::from(std::mem::take(&mut piece)))).await.is_err() {
                 return;
             }
-            match federation.log(&channel, Some(after), PIECE).await {
+            match federation.log(&channel, after, PIECE).await {
                 Ok(rows) if rows.is_empty() => return,
                 Ok(rows) => {
                     for row in rows {
@@ -329,7 +336,7 @@ async fn state(State(desk): State<Desk>) -> Reply<control::FederationState> {
 }
 
 async fn trust(State(desk): State<Desk>, Body(wanted): Body<control::TrustedOrigin>) -> Reply<control::OtherOrigin> {
-    let origin = origin_of(Some(&wanted.origin))?;
+    let origin = origin_of(&wanted.origin)?;
     let federation = desk.federation()?;
     let known = federation.trust(&origin).await?;
     Ok(Json(other(federation, (origin, Some(known), 0, 0))))

@@ -2,9 +2,11 @@
 
 use super::denied::Denied;
 use super::desk::Desk;
+use super::federation::origin_of;
 use super::feed::feed;
 use super::read::{Body, Params};
 use super::{Reply, path};
+use crate::door::shown::hex;
 use crate::federation::{Approved, FederationError, NotApproved, Now, Offer, Outgoing, Registry};
 use crate::tool::{Call, CallError, Caller, Health, Tool, Tools};
 use axum::Json;
@@ -18,7 +20,6 @@ use comity_core::wire::control::{self, Check, Health as HowWell, ToolStep};
 use comity_core::wire::federation::body::CallFailed;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::fmt::Write;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -51,10 +52,6 @@ async fn list(State(desk): State<Desk>, Params(whose): Params<Whose>) -> Reply<c
     let Offer { tools, left_out } = registry.offer_of(&origin).await.map_err(FederationError::from)?;
     let tools = tools.into_iter().map(|((server, _), tool)| remote(registry, (&origin, &server), tool)).collect();
     Ok(Json(control::Tools { servers: Vec::new(), tools, left_out: left_out.into_iter().map(left).collect() }))
-}
-
-fn origin_of(text: &str) -> Result<Origin, Denied> {
-    Origin::said(text).map_err(|bad| Denied::field("/origin", bad.to_string()))
 }
 
 /// A tool of another origin.
@@ -285,13 +282,6 @@ fn server(health: Health) -> control::ToolServer {
 
 fn left((tool, why): (String, String)) -> control::LeftOut {
     control::LeftOut { tool, why }
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a String does not fail");
-        hex
-    })
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

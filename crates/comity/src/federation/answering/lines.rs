@@ -113,7 +113,6 @@ impl Federation {
             return Err(NotAnswered::bad("", "a part of what the asker may see is wanted"));
         }
         let ids = self.0.lines.ids(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
-        let hex = Digest::of(ids).0.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(DigestOf { digest: hex })
+        Ok(DigestOf { digest: crate::door::shown::hex(&Digest::of(ids).0) })
     }
 }

@@ -138,8 +138,10 @@ impl Room {
                 self.withdrawn = Some(self.withdrawn.map_or(after, |before| before.min(after)));
                 writes.push(Write::Withdrawn { channel: self.number, after, me: self.me.clone() });
             }
-            participant::Write::Proof(proof) => {
-                writes.push(Write::Proof { channel: self.id.clone(), text: proof_to_value(&proof).to_string() });
+            participant::Write::Proof(found) => {
+                let text = proof::to_value(&found).to_string();
+                self.proofs.push(text.clone());
+                writes.push(Write::Proof { channel: self.id.clone(), text });
             }
             participant::Write::Summary => {}
         }

@@ -20,7 +20,13 @@ impl Hall {
                         room.ask_again = waits.then(|| now.mono + ASK_EVERY);
                         hub.ask_again();
                         acting.push(room.id.clone());
-                        if waits && now.mono >= room.waits_since + WAIT_MAX {
+                        // Once: those that are handing over what they have may take longer, and only a person goes on
+                        // without that.
+                        let is_over = now.mono >= room.waits_since + WAIT_MAX
+                            // Nobody waits for those who are not asked.
+                            || hub.unheard().all(|member| self.sender.client.is_blocked(member));
+                        if waits && !room.is_waited_out && is_over {
+                            room.is_waited_out = true;
                             forced.push(room.id.clone());
                         }
                     }
@@ -126,24 +132,6 @@ impl Hall {
     }
 
     pub(in crate::federation) fn around(&self) -> Around {
-        let view = |room: &Room| RoomView {
-            id: room.id.clone(),
-            number: room.number,
-            is_hub: matches!(room.role, Role::Hub(_)),
-            roster: room.roster().clone(),
-            ready: room.ready,
-            last: room.last(),
-            waiting: room.waiting(),
-            is_caught_up: match &room.role {
-                Role::Hub(hub) => hub.unheard().next().is_none(),
-                Role::Member(member) => member.is_caught_up(),
-            },
-            unheard: match &room.role {
-                Role::Hub(hub) => hub.unheard().cloned().collect(),
-                Role::Member(_) => Vec::new(),
-            },
-            faults: room.faults.iter().cloned().collect(),
-        };
         Around {
             rooms: self.rooms.values().map(view).collect(),
             invitations: self.invitations.iter().map(|(id, kept)| (id.clone(), kept.clone())).collect(),
@@ -153,5 +141,27 @@ impl Hall {
                 .map(|(origin, outbox)| (origin.clone(), (outbox.len(), outbox.failures())))
                 .collect(),
         }
+    }
+}
+
+/// A channel as it is shown.
+pub(super) fn view(room: &Room) -> RoomView {
+    RoomView {
+        id: room.id.clone(),
+        number: room.number,
+        is_hub: matches!(room.role, Role::Hub(_)),
+        roster: room.roster().clone(),
+        ready: room.ready,
+        last: room.last(),
+        waiting: room.waiting(),
+        is_caught_up: match &room.role {
+            Role::Hub(hub) => hub.unheard().next().is_none(),
+            Role::Member(member) => member.is_caught_up(),
+        },
+        unheard: match &room.role {
+            Role::Hub(hub) => hub.unheard().cloned().collect(),
+            Role::Member(_) => Vec::new(),
+        },
+        faults: room.faults.iter().cloned().collect(),
     }
 }

@@ -8,7 +8,9 @@ impl Hall {
         let Some(room) = self.rooms.get(channel) else { return };
         let Role::Hub(hub) = &room.role else { return };
         let stream = Stream::Line(channel.clone());
-        for (member, _) in hub.summary().roster.standings().filter(|(member, _)| **member != self.me) {
+        // What is not sent to whom this node does not deal with does not pile up either.
+        let is_served = |member: &Origin| *member != self.me && !self.sender.client.is_blocked(member);
+        for (member, _) in hub.summary().roster.standings().filter(|(member, _)| is_served(member)) {
             let Some((first, until)) = hub.summary().roster.view(member) else { continue };
             let outbox = self.outboxes.entry(member.clone()).or_default();
             let has = room.sent.get(member).copied().unwrap_or(0).max(first - 1);
@@ -20,6 +22,15 @@ impl Hall {
                 outbox.end(&stream, until);
             }
             self.touched.insert(member.clone());
+        }
+    }
+
+    /// What the hub decided on goes there no more, whether it was answered or only seen in the line: its events are no
+    /// longer kept to be sent.
+    pub(in crate::federation) fn skip_decided(&mut self, channel: &ChannelId) {
+        let Some(Room { role: Role::Member(member), .. }) = self.rooms.get(channel) else { return };
+        if let Some(outbox) = self.outboxes.get_mut(channel.hub()) {
+            outbox.skip(&Stream::Own(channel.clone()), member.summary().decided);
         }
     }
 
@@ -42,7 +53,7 @@ impl Hall {
         match sent.failure {
             None => outbox.sent(sent.done.clone()),
             Some(failure) => {
-                outbox.sent(sent.done.clone());
+                outbox.advance(sent.done.clone());
                 outbox.failed(now.mono, rand::random());
                 if let Some(wait) = failure.retry_after() {
                     outbox.wait_until(now.mono + wait.min(PAUSE_MAX));
@@ -69,13 +80,6 @@ impl Hall {
             }
             let Some(room) = self.rooms.get_mut(&channel) else { continue };
             room.with_member(|member| member.handle(participant::Input::Decided { outcomes }));
-            let decided = match &room.role {
-                Role::Member(member) => member.summary().decided,
-                Role::Hub(_) => 0,
-            };
-            if let Some(outbox) = self.outboxes.get_mut(&to) {
-                outbox.sent([(Stream::Own(channel.clone()), decided)]);
-            }
             self.act(&channel, now).await;
         }
     }

@@ -81,7 +81,9 @@ impl Hall {
         {
             return Invited::Member { upto: room.ready };
         }
-        if !self.invitations.contains_key(&channel) && self.invitations.len() >= INVITATIONS_MAX {
+        let of_hub = self.invitations.keys().filter(|other| other.hub() == channel.hub()).count();
+        let is_full = of_hub >= INVITATIONS_PER_ORIGIN_MAX || self.invitations.len() >= INVITATIONS_MAX;
+        if !self.invitations.contains_key(&channel) && is_full {
             return Invited::Full;
         }
         self.invitations.insert(channel.clone(), invitation.clone());
@@ -148,6 +150,7 @@ impl Hall {
         let role = Room::role_of(role, (&channel, &self.me), self.hub_config(&channel));
         let mut room = Room::new(self.me.clone(), channel.clone(), old.number, role);
         (room.sent, room.faults, room.waits_since) = (old.sent, old.faults, now.mono);
+        room.proofs = old.proofs;
         if let Ok(drafts) = self.sender.lines().drafts(room.number).await {
             room.set_drafts(drafts);
         }

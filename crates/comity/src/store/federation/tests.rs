@@ -9,6 +9,7 @@ use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::tool::Described;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 fn origin(name: &str) -> Origin {
     format!("{name}.test").parse().expect("an origin")
@@ -29,9 +30,8 @@ async fn write(path: &Path, writes: Vec<Write>) -> Vec<(u64, u64, bool)> {
     let done = Some(Done::Channel { channel: 1, upto: 7 });
     queue.send(Batch { writes, done }).await.expect("the writer takes it");
     drop(queue);
-    writer
-        .run(batches, move |channel, upto, is_safe| told.send((channel, upto, is_safe)).expect("somebody hears"))
-        .await;
+    let tell = move |channel, upto, is_safe| told.send((channel, upto, is_safe)).expect("somebody hears");
+    writer.run(batches, (tell, now), CancellationToken::new()).await;
     let mut all = Vec::new();
     while let Some(one) = heard.recv().await {
         all.push(one);
@@ -140,6 +140,24 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
     );
     assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::from([(7, "draft 7".to_owned())]));
     assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_closes_the_file_once_all_that_came_is_in_it() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let (writer, lines, _) = open(&path, now()).await.expect("a file");
+    let (queue, batches) = Writer::queue();
+    let writes = vec![Write::Proof { channel: channel(), text: "proof".to_owned() }];
+    queue.send(Batch { writes, done: None }).await.expect("the writer takes it");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // Whoever may still write holds the queue, and is not waited for.
+    writer.run(batches, (|_, _, _| (), now), stop).await;
+    assert!(queue.is_closed());
+    drop(lines);
+    let (_, _, restored) = open(&path, now()).await.expect("a file");
+    assert_eq!(restored.proofs, [(channel(), "proof".to_owned())]);
 }
 
 fn tool(name: &str) -> Described {

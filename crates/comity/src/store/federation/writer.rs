@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at};
+use tokio_util::sync::CancellationToken;
 
 /// Batches in one group, at most.
 const GROUP_MAX: usize = 512;
@@ -92,17 +93,26 @@ impl Writer {
         mpsc::channel(QUEUE_MAX)
     }
 
-    /// Writes until nobody has anything any more. `tell` hears of each channel's writes whether they are safe. What could
-    /// not be written is lost, and its writer told so.
-    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, tell: impl Fn(u64, u64, bool)) {
+    /// Writes until nobody has anything any more, or what came before `stop` was cancelled is written. `tell` hears of
+    /// each channel's writes whether they are safe. What could not be written is lost, and its writer told so.
+    pub(crate) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        (tell, now): (impl Fn(u64, u64, bool), impl Fn() -> Timestamp),
+        stop: CancellationToken,
+    ) {
         let mut arrived = Vec::new();
         let mut sweep = interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
         loop {
             tokio::select! {
                 taken = batches.recv_many(&mut arrived, GROUP_MAX) => if taken == 0 { break },
+                () = stop.cancelled(), if !batches.is_closed() => {
+                    batches.close();
+                    continue;
+                }
                 _ = sweep.tick() => {
                     // Err: the next sweep does it.
-                    let _ = self.sweep().await;
+                    let _ = self.sweep(now()).await;
                     continue;
                 }
             }
@@ -143,9 +153,8 @@ impl Writer {
         transaction.commit().await
     }
 
-    async fn sweep(&mut self) -> Result<(), sqlx::Error> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    async fn sweep(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
+        let now = database_integer(now.millis());
         sqlx::query("DELETE FROM nonce WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         sqlx::query("DELETE FROM txn WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         Ok(())
