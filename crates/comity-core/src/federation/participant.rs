@@ -259,7 +259,7 @@ impl State {
             match outcome {
                 // A hub from a backup has forgotten events of this origin.
                 Outcome::Later(Delay::Gap { expected }) if expected <= self.summary.decided => {
-                    return self.send_again(expected - 1);
+                    return self.send_again(expected.saturating_sub(1));
                 }
                 Outcome::Later(_) => break,
                 _ if author_seq != self.summary.decided + 1 => continue,

@@ -238,6 +238,16 @@ fn what_the_hub_took_and_lost_is_sent_again() {
 }
 
 #[test]
+fn a_hub_that_expects_a_number_that_there_is_not_is_sent_all_again() {
+    let mut world = World::new();
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let told = world.tell(Input::Decided { outcomes: vec![(2, Outcome::Later(Delay::Gap { expected: 0 }))] });
+    assert_eq!(told.last(), Some(&Effect::Outgoing { done: 0, last: 2 }));
+    assert_eq!((world.member.summary().decided, world.member.summary().taken), (0, 0));
+}
+
+#[test]
 fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     let mut world = World::new();
     let at = Timestamp::from_millis;

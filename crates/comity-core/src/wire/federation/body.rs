@@ -4,6 +4,7 @@
 use crate::federation::hub::{Delay, Outcome, Refusal};
 use crate::federation::roster::Forbidden;
 use crate::federation::{ChannelId, EventId, Origin};
+use crate::wire::federation::event::NUMBER_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -153,7 +154,9 @@ impl Rejected {
     /// What it says to the author of an own event.
     pub fn outcome(&self) -> Outcome {
         match (self.code.as_str(), self.expected) {
-            ("unavailable", Some(expected)) => Outcome::Later(Delay::Gap { expected }),
+            ("unavailable", Some(expected)) if (1..=NUMBER_MAX).contains(&expected) => {
+                Outcome::Later(Delay::Gap { expected })
+            }
             ("unavailable" | "rate_limited", _) => Outcome::Later(Delay::Unavailable),
             _ if self.retry => Outcome::Later(Delay::Unavailable),
             ("not_member", _) => Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)),
@@ -412,4 +415,24 @@ pub fn members_path(channel: &ChannelId) -> String {
 /// The sentence for whoever wrote it.
 pub fn read_origin(text: &str) -> Result<Origin, String> {
     text.parse().map_err(|why: crate::federation::NotAnOrigin| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str, expected: Option<u64>) -> Outcome {
+        let text = || String::new();
+        Rejected { id: text(), code: code.to_owned(), detail: text(), retry: false, expected }.outcome()
+    }
+
+    #[test]
+    fn the_number_that_comes_first_is_one_that_an_event_can_have() {
+        let gap = |expected| Outcome::Later(Delay::Gap { expected });
+        assert_eq!(said("unavailable", Some(1)), gap(1));
+        assert_eq!(said("unavailable", Some(NUMBER_MAX)), gap(NUMBER_MAX));
+        for expected in [None, Some(0), Some(NUMBER_MAX + 1), Some(u64::MAX)] {
+            assert_eq!(said("unavailable", expected), Outcome::Later(Delay::Unavailable), "{expected:?}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ pub const TYPE_MAX: usize = 128;
 const OWN_ID_MAX: usize = 128;
 
 /// Above this, numbers are not the same in every reader of JSON, and signatures would not tell them apart.
-const NUMBER_MAX: u64 = 1 << 53;
+pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// What an author does not sign: the hub's members, and the names that the original design had.
 const UNSIGNED: [&str; 9] =
