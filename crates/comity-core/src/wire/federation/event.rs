@@ -14,7 +14,8 @@ use std::str::FromStr;
 /// Largest event, bytes of canonical JSON: what its author says, with `id` and `sig`.
 pub const BYTES_MAX: usize = 65_535;
 
-/// Deepest nesting of an event's data: with it a transaction is as deep as a document may be.
+/// Deepest nesting of an event's data, and of any other of its members: with it a transaction is as deep as a document
+/// may be.
 pub const DATA_DEPTH_MAX: usize = crate::limits::JSON_DEPTH_MAX - 3;
 
 /// Longest type, bytes.
@@ -148,10 +149,17 @@ pub fn size(authored: &Authored) -> usize {
 /// # Errors
 /// [`BadEvent`] names the place.
 pub fn check_data(data: &Value) -> Result<(), BadEvent> {
-    if strict::depth(data) > DATA_DEPTH_MAX {
-        return Err(field("/data", "data of at most 29 levels"));
+    check_member("data", data)
+}
+
+/// Whether a transaction with this member of an event can be read, and says the same to every reader.
+fn check_member(name: &str, member: &Value) -> Result<(), BadEvent> {
+    let mut pointer = String::new();
+    strict::push_step(&mut pointer, name);
+    if strict::depth(member) > DATA_DEPTH_MAX {
+        return Err(field(&pointer, "a value of at most 29 levels"));
     }
-    check_numbers(data, &mut "/data".to_owned())
+    check_numbers(member, &mut pointer)
 }
 
 fn check_numbers(value: &Value, pointer: &mut String) -> Result<(), BadEvent> {
@@ -230,11 +238,10 @@ impl Fields<'_> {
     }
 
     fn fits(&self, authored: &Authored) -> Result<(), BadEvent> {
-        for (name, member) in &authored.members {
-            check_numbers(member, &mut format!("/{name}"))?;
+        authored.members.iter().try_for_each(|(name, member)| check_member(name, member))?;
+        if !authored.members.contains_key("data") {
+            return Err(field("/data", "what there is to say"));
         }
-        let data = self.0.get("data").ok_or_else(|| field("/data", "what there is to say"))?;
-        check_data(data)?;
         let bytes = size(authored);
         if bytes > BYTES_MAX {
             return Err(BadEvent::TooLarge { bytes });
@@ -422,8 +429,14 @@ mod tests {
         let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
         assert!(read_submitted(&authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))).is_ok());
         assert!(read_submitted(&authored_to_value(&authored(&deep(DATA_DEPTH_MAX + 1)))).is_err());
-        let transaction = json!({"events": [authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))]});
-        assert!(strict::parse(transaction.to_string().as_bytes()).is_ok());
+        let transaction = |event| json!({"events": [event]}).to_string();
+        assert!(strict::parse(transaction(authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))).as_bytes()).is_ok());
+        // A member that nobody knows counts as well: in a shallower document it could still be read.
+        let mut unknown = authored_to_value(&authored(&json!(1)));
+        unknown["more"] = deep(DATA_DEPTH_MAX + 1);
+        assert!(strict::parse(transaction(unknown.clone()).as_bytes()).is_err());
+        let Err(BadEvent::Field { pointer, .. }) = read_submitted(&unknown) else { panic!("it is too deep") };
+        assert_eq!(pointer, "/more");
     }
 
     #[test]
