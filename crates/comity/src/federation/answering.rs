@@ -286,8 +286,10 @@ impl Federation {
             },
             Ok(Submitted::Unsigned(unsigned)) if unsigned.origin == *from => {
                 let said = (unsigned.kind.as_str(), &unsigned.data);
-                let attested = self.0.sender.attest(&channel, from, said, (&unsigned.id, unsigned.at));
-                Part::Own(Arc::new(attested), unsigned.id)
+                match self.0.sender.attest(&channel, from, said, (&unsigned.id, unsigned.at)) {
+                    Ok(attested) => Part::Own(Arc::new(attested), unsigned.id),
+                    Err(why) => bad(why.into()),
+                }
             }
             Ok(Submitted::Unsigned(_)) => {
                 rejected("forbidden", "an origin submits its own events only".to_owned(), false)

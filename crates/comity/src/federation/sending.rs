@@ -15,7 +15,7 @@ use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
     self, Heads, HeadsWanted, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
 };
-use comity_core::wire::federation::event as wire;
+use comity_core::wire::federation::event::{self as wire, BadEvent};
 use comity_core::wire::strict;
 use serde::Deserialize;
 use serde_json::Value;
@@ -295,7 +295,10 @@ impl Sender {
             None => {
                 let change = Change::Joined;
                 let own_id = format!("joined-{}", self.now().millis());
-                self.attest(channel, member, (change.kind(), &change.data()), (&own_id, self.now()))
+                match self.attest(channel, member, (change.kind(), &change.data()), (&own_id, self.now())) {
+                    Ok(authored) => authored,
+                    Err(bad) => return tracing::warn!(%channel, %member, %bad, "an origin cannot be said to join"),
+                }
             }
         };
         let (reply, _) = oneshot::channel();
@@ -304,14 +307,14 @@ impl Sender {
         let _ = self.told.send(told).await;
     }
 
-    /// An event of an origin that signs none.
+    /// An event of an origin that signs none. It may be larger than what that origin submitted.
     pub(super) fn attest(
         &self,
         channel: &ChannelId,
         origin: &Origin,
         (kind, data): (&str, &Value),
         (own_id, at): (&str, Timestamp),
-    ) -> Authored {
+    ) -> Result<Authored, BadEvent> {
         let draft = comity_core::federation::event::Draft {
             channel,
             kind,
@@ -322,7 +325,8 @@ impl Sender {
             prev_seen: None,
             attested: Some(own_id),
         };
-        Authored::attest(&draft)
+        let authored = Authored::attest(&draft);
+        wire::check(&authored).map(|()| authored)
     }
 
     /// Reads a channel anew from the disk, which did not take what was written.

@@ -144,6 +144,16 @@ pub fn size(authored: &Authored) -> usize {
     canonical::to_vec(&authored_to_value(authored)).len()
 }
 
+/// Whether an event can be read by everybody: how large it is, and how deep, and its numbers.
+///
+/// # Errors
+/// [`BadEvent`] names the place.
+pub fn check(authored: &Authored) -> Result<(), BadEvent> {
+    authored.members.iter().try_for_each(|(name, member)| check_member(name, member))?;
+    let bytes = size(authored);
+    if bytes > BYTES_MAX { Err(BadEvent::TooLarge { bytes }) } else { Ok(()) }
+}
+
 /// Whether data can be said in an event.
 ///
 /// # Errors
@@ -233,23 +243,14 @@ impl Fields<'_> {
             signature,
             members,
         };
-        self.fits(&authored)?;
-        Ok(authored)
-    }
-
-    fn fits(&self, authored: &Authored) -> Result<(), BadEvent> {
-        authored.members.iter().try_for_each(|(name, member)| check_member(name, member))?;
         if !authored.members.contains_key("data") {
             return Err(field("/data", "what there is to say"));
         }
-        let bytes = size(authored);
-        if bytes > BYTES_MAX {
-            return Err(BadEvent::TooLarge { bytes });
-        }
+        check(&authored)?;
         let mut members = authored.members.clone();
         members.remove("id");
         let wanted = EventId::of(&members);
-        if wanted == authored.id { Ok(()) } else { Err(BadEvent::Id { wanted }) }
+        if wanted == authored.id { Ok(authored) } else { Err(BadEvent::Id { wanted }) }
     }
 
     fn unsigned(&self) -> Result<Unsigned, BadEvent> {
@@ -437,6 +438,23 @@ mod tests {
         assert!(strict::parse(transaction(unknown.clone()).as_bytes()).is_err());
         let Err(BadEvent::Field { pointer, .. }) = read_submitted(&unknown) else { panic!("it is too deep") };
         assert_eq!(pointer, "/more");
+    }
+
+    #[test]
+    fn an_event_that_grew_too_large_when_it_was_attested_is_refused() {
+        let value = |length: usize| {
+            let data = "x".repeat(length);
+            json!({"id": "1", "room": "!a:alpha.test", "type": "m", "origin": "beta.test", "timestamp": 1, "data": data})
+        };
+        let length = BYTES_MAX - canonical::to_vec(&value(0)).len();
+        let Ok(Submitted::Unsigned(unsigned)) = read_submitted(&value(length)) else { panic!("it fits as it is") };
+        let (origin, data) = (origin(), &unsigned.data);
+        let attested = |channel: &ChannelId, data: &Value| {
+            let draft = Draft { author_seq: None, attested: Some(&unsigned.id), ..draft(channel, &origin, data) };
+            Authored::attest(&draft)
+        };
+        assert!(matches!(check(&attested(&unsigned.channel, data)), Err(BadEvent::TooLarge { .. })));
+        assert_eq!(check(&attested(&unsigned.channel, &json!("x"))), Ok(()));
     }
 
     #[test]
