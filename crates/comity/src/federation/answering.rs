@@ -37,9 +37,6 @@ const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long until what is under way may be asked for again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes of events in one answer, about.
-const PAGE_BYTES: usize = 900 * 1024;
-
 /// Seconds of an hour.
 const SECONDS: u32 = 3600;
 

@@ -147,7 +147,7 @@ impl Sender {
         let mut ids = Vec::new();
         for _ in 0..PAGES_MAX {
             let limit = PAGE_MAX.min(upto - after);
-            let page: Page = self.client.get(with, &body::events_path(channel, after, limit)).await.map_err(text)?;
+            let (page, _) = self.page_of(with, channel, (after, limit)).await.map_err(text)?;
             for value in &page.events {
                 let id = value["id"].as_str().and_then(|id| id.parse().ok()).ok_or("an event without id")?;
                 let seq = value["seq"].as_u64().filter(|seq| *seq == after + 1).ok_or("a gap between events")?;

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod comparing;
 mod contract;
+mod filling;
 mod http;
 mod origins;
 mod own;

@@ -2,6 +2,7 @@
 
 use super::client::{Client, Failure};
 use super::contract::Told;
+use super::filling::Filling;
 use super::proof::{BadProof, Proof};
 use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
@@ -25,9 +26,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Bytes of events in one transaction, about: with the rest it stays below the largest body.
-const BYTES_MAX: usize = 900 * 1024;
 
 /// How long after the disk failed a channel is read anew.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
@@ -113,7 +111,7 @@ impl Sender {
     }
 
     async fn transaction(&self, to: &Origin, parts: Vec<(u64, Part)>) -> Sent {
-        let entries = match self.entries(parts).await {
+        let mut entries = match self.entries(parts).await {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(%error, "what waits for another origin cannot be read");
@@ -123,27 +121,37 @@ impl Sender {
         if entries.is_empty() {
             return Sent::default();
         }
+        loop {
+            match self.attempt(to, &entries).await {
+                Ok(sent) => return sent,
+                // No event is refused for others that it went with.
+                Err(failure) if failure.may_be_too_much() && entries.len() > 1 => entries.truncate(entries.len() / 2),
+                // What was judged as a whole is judged so for its first event.
+                Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
+                    return refused(&entries, failure);
+                }
+                Err(failure) => return Sent { failure: Some(failure), ..Sent::default() },
+            }
+        }
+    }
+
+    /// Sends these events in one request.
+    async fn attempt(&self, to: &Origin, entries: &[Entry]) -> Result<Sent, Failure> {
         let asked = match membership_of(&entries[0]) {
             Some((path, body)) => self.client.ask(to, (Method::POST, path), body, super::client::ANSWER_TIME).await,
             None => {
                 let path = body::send_path(&Uuid::now_v7().simple().to_string());
-                let body = self.body_of(&entries);
+                let body = self.body_of(entries);
                 self.client.ask(to, (Method::PUT, &path), body, super::client::ANSWER_TIME).await
             }
         };
-        match asked {
-            Ok((answer, at)) => Sent { at: Some(at), ..ended(to, &entries, &answer) },
-            // What was judged as a whole is judged so for its first event.
-            Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
-                refused(&entries, failure)
-            }
-            Err(failure) => Sent { failure: Some(failure), ..Sent::default() },
-        }
+        let (answer, at) = asked?;
+        Ok(Sent { at: Some(at), ..ended(to, entries, &answer)? })
     }
 
     /// The events of a transaction: no more than it may have, and one alone by which this origin joins or leaves.
     async fn entries(&self, parts: Vec<(u64, Part)>) -> Result<Vec<Entry>, sqlx::Error> {
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let (mut entries, mut filling) = (Vec::new(), Filling::default());
         for (number, Part { stream, after, upto }) in parts {
             let rows = match &stream {
                 Stream::Line(_) => {
@@ -153,10 +161,10 @@ impl Sender {
                 Stream::Own(_) => self.lines.own(number, after, upto).await?,
             };
             for row in rows {
-                bytes += row.body.len();
+                let fits = filling.takes(&row.body);
                 let entry = Entry { stream: stream.clone(), row };
                 let is_alone = membership_of(&entry).is_some();
-                if !entries.is_empty() && (bytes > BYTES_MAX || is_alone) {
+                if !fits || (is_alone && !entries.is_empty()) {
                     return Ok(entries);
                 }
                 entries.push(entry);
@@ -196,8 +204,7 @@ impl Sender {
         channel: &ChannelId,
         after: u64,
     ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), Unread> {
-        let asked = self.client.get_at(from, &body::events_path(channel, after, PAGE_MAX)).await;
-        let (page, at): (Page, Timestamp) = asked?;
+        let (page, at) = self.page_of(from, channel, (after, PAGE_MAX)).await?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
         match bad {
             // Those before it are good.
@@ -208,6 +215,22 @@ impl Sender {
                 Ok((events, last, at))
             }
             None => Ok((events, page.head.seq, at)),
+        }
+    }
+
+    /// Events after this one, as another origin gives them: so many, or fewer where these are more than can be read at
+    /// once.
+    pub(super) async fn page_of(
+        &self,
+        from: &Origin,
+        channel: &ChannelId,
+        (after, mut limit): (u64, u64),
+    ) -> Result<(Page, Timestamp), Failure> {
+        loop {
+            match self.client.get_at(from, &body::events_path(channel, after, limit)).await {
+                Err(failure) if failure.may_be_too_much() && limit > 1 => limit /= 2,
+                answered => return answered,
+            }
         }
     }
 
@@ -371,12 +394,10 @@ fn is_own(entry: &Entry) -> bool {
 }
 
 /// What an answer says of each event that was sent.
-fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Sent {
+fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Result<Sent, Failure> {
     let read = strict::parse(answer).ok().and_then(|value| serde_json::from_value::<Processed>(value).ok());
-    let Some(processed) = read else {
-        let failure = Failure::Unreadable { origin: to.clone(), why: "what became of events".to_owned() };
-        return Sent { failure: Some(failure), ..Sent::default() };
-    };
+    let unreadable = || Failure::Unreadable { origin: to.clone(), why: "what became of events".to_owned() };
+    let processed = read.ok_or_else(unreadable)?;
     let mut sent = Sent::default();
     for entry in entries {
         let id = entry.row.id.to_string();
@@ -394,7 +415,7 @@ fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Sent {
             retry_after: None,
         });
     }
-    sent
+    Ok(sent)
 }
 
 /// The other origin refused the whole.

@@ -18,6 +18,13 @@ pub const BYTES_MAX: usize = 65_535;
 /// may be.
 pub const DATA_DEPTH_MAX: usize = crate::limits::JSON_DEPTH_MAX - 3;
 
+/// Most values in an event that is made or taken here: eight of the densest still are one document
+/// ([`strict::VALUES_MAX`]). One that another hub took is read in any case.
+pub const VALUES_MAX: usize = strict::VALUES_MAX / 8;
+
+/// Values of an event besides its data, with all that a hub adds.
+const VALUES_AROUND: usize = 32;
+
 /// Longest type, bytes.
 pub const TYPE_MAX: usize = 128;
 
@@ -74,6 +81,12 @@ pub enum BadEvent {
         /// How large it is.
         bytes: usize,
     },
+    /// It has too many values.
+    #[error("an event has at most {VALUES_MAX} values, and this one has {values}")]
+    TooMany {
+        /// How many it has.
+        values: usize,
+    },
     /// Its id is that of something else.
     #[error("the id is not that of the event: {wanted} would be")]
     Id {
@@ -88,6 +101,7 @@ pub enum BadEvent {
 /// [`BadEvent`] names the field.
 pub fn read_submitted(value: &Value) -> Result<Submitted, BadEvent> {
     let fields = Fields(value.as_object().ok_or_else(|| field("", "an object"))?);
+    check_count(value, 0)?;
     if fields.0.contains_key("sig") {
         fields.authored().map(|authored| Submitted::Signed(Box::new(authored)))
     } else {
@@ -159,7 +173,13 @@ pub fn check(authored: &Authored) -> Result<(), BadEvent> {
 /// # Errors
 /// [`BadEvent`] names the place.
 pub fn check_data(data: &Value) -> Result<(), BadEvent> {
+    check_count(data, VALUES_AROUND)?;
     check_member("data", data)
+}
+
+fn check_count(value: &Value, around: usize) -> Result<(), BadEvent> {
+    let values = strict::count(value) + around;
+    if values > VALUES_MAX { Err(BadEvent::TooMany { values }) } else { Ok(()) }
 }
 
 /// Whether a transaction with this member of an event can be read, and says the same to every reader.
@@ -438,6 +458,18 @@ mod tests {
         assert!(strict::parse(transaction(unknown.clone()).as_bytes()).is_err());
         let Err(BadEvent::Field { pointer, .. }) = read_submitted(&unknown) else { panic!("it is too deep") };
         assert_eq!(pointer, "/more");
+    }
+
+    #[test]
+    fn what_is_said_has_so_many_values_and_what_a_hub_took_is_read() {
+        let dense = |values: usize| json!(vec![0; values - 1]);
+        let most = VALUES_MAX - VALUES_AROUND;
+        assert_eq!(check_data(&dense(most)), Ok(()));
+        assert!(read_submitted(&authored_to_value(&authored(&dense(most)))).is_ok());
+        assert_eq!(check_data(&dense(most + 1)), Err(BadEvent::TooMany { values: VALUES_MAX + 1 }));
+        let more = Event { authored: authored(&dense(VALUES_MAX)), ..event() };
+        assert!(matches!(read_submitted(&to_value(&more)), Err(BadEvent::TooMany { .. })));
+        assert!(read(&to_value(&more)).is_ok());
     }
 
     #[test]
