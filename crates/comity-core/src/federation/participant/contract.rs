@@ -240,6 +240,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Own events of `me` up to this one are in the line, or were refused: nobody wants them but a hub that lost part of
+    /// the line, and judges anew what comes after.
+    pub fn settled(&self, me: &Origin) -> u64 {
+        let seen = self.authors.get(me).copied().unwrap_or(0);
+        // What was taken and is not seen may be lost yet.
+        if self.taken > seen { seen } else { self.decided }
+    }
+
     /// Takes over what an event says, the next one that `me` has; what is wrong with it, if events of its author are
     /// missing.
     pub fn read(&mut self, hub: &Origin, me: &Origin, event: &Event) -> Option<Fault> {

@@ -352,6 +352,22 @@ fn what_the_hub_refused_is_not_sent_again_and_again() {
 }
 
 #[test]
+fn what_was_refused_is_settled_once_all_that_was_taken_is_seen() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.tell(Input::Said { ticket: TICKET });
+    }
+    world.store();
+    let settled = |world: &World| world.member.summary().settled(&origin("me"));
+    let refused = Outcome::Refused(Refusal::Full);
+    world.tell(Input::Decided { outcomes: vec![(2, refused), (3, Outcome::Taken), (4, refused)] });
+    assert_eq!(settled(&world), 1, "what was taken is not seen yet");
+    let three = world.line.add("me", 3, None);
+    world.received(vec![three]);
+    assert_eq!(settled(&world), 4);
+}
+
+#[test]
 fn others_are_given_what_they_may_see_and_no_more() {
     let mut world = World::new();
     let [ann, bob, eve] = ["ann", "bob", "eve"].map(origin);

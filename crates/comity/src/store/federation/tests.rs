@@ -119,7 +119,7 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
             draft(7),
             own(5, 4),
             own(6, 5),
-            Write::OwnSeen { channel: 1, upto: 4 },
+            Write::OwnSeen { channel: 1, author_seq: 4 },
             event(8, "alpha", 1),
             event(9, "alpha", 2),
             event(10, "beta", 6),
@@ -140,6 +140,26 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
     );
     assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::from([(7, "draft 7".to_owned())]));
     assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
+}
+
+#[tokio::test]
+async fn an_own_event_that_was_refused_is_there_when_those_after_it_are_withdrawn() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let id = EventId::from_bytes([1; 20]);
+    let own = |author_seq| Write::Own { channel: 1, draft: 1, author_seq, id, body: format!("own {author_seq}") };
+    // The first was refused, and the second is seen.
+    write(&path, vec![own(5), own(6), event(8, "beta", 6), Write::OwnSeen { channel: 1, author_seq: 6 }]).await;
+    let numbers = async || {
+        let (_, lines, _) = open(&path, now()).await.expect("a file");
+        let own = lines.own(1, 4, 9).await.expect("events");
+        own.iter().map(|event| event.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers().await, [5]);
+    write(&path, vec![Write::Withdrawn { channel: 1, after: 7, me: origin("beta") }]).await;
+    assert_eq!(numbers().await, [5, 6], "no hole");
+    write(&path, vec![Write::OwnPast { channel: 1, upto: 5 }]).await;
+    assert_eq!(numbers().await, [6]);
 }
 
 fn tool(name: &str) -> Described {

@@ -36,8 +36,11 @@ pub(crate) enum Write {
     Draft { channel: u64, draft: u64, body: String },
     /// It has a number now.
     Own { channel: u64, draft: u64, author_seq: u64, id: EventId, body: String },
-    /// Own events up to this one are in the line.
-    OwnSeen { channel: u64, upto: u64 },
+    /// An own event is in the line. Those before it are not forgotten by that: one that was refused is judged anew by a
+    /// hub that lost part of the line.
+    OwnSeen { channel: u64, author_seq: u64 },
+    /// Nobody wants own events up to this one any more.
+    OwnPast { channel: u64, upto: u64 },
     /// How far a member has the line.
     Sent { channel: u64, member: Origin, seq: u64 },
     /// Up to where this node's own programs have a line.
@@ -197,7 +200,11 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 .bind(id.as_bytes().as_slice())
                 .bind(body)
         }
-        Write::OwnSeen { channel, upto } => {
+        Write::OwnSeen { channel, author_seq } => {
+            let gone = sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq = ?");
+            gone.bind(int(channel)).bind(int(author_seq))
+        }
+        Write::OwnPast { channel, upto } => {
             sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?").bind(int(channel)).bind(int(upto))
         }
         other => return apply_rest(to, other).await,
