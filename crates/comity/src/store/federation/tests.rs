@@ -162,6 +162,17 @@ async fn an_own_event_that_was_refused_is_there_when_those_after_it_are_withdraw
     assert_eq!(numbers().await, [6]);
 }
 
+#[tokio::test]
+async fn what_comes_in_the_place_of_withdrawn_events_was_not_shown() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let shown = |channel, seq| Write::Shown { channel, seq };
+    let withdrawn = |channel, after| Write::Withdrawn { channel, after, me: origin("beta") };
+    write(&path, vec![shown(1, 9), shown(2, 9), shown(3, 2), withdrawn(1, 4), withdrawn(3, 4)]).await;
+    let (.., restored) = open(&path, now()).await.expect("a file");
+    assert_eq!(restored.shown, BTreeMap::from([(1, 4), (2, 9), (3, 2)]));
+}
+
 fn tool(name: &str) -> Described {
     let schema = serde_json::json!({"type": "object"});
     Described::of(name, "Does it.", &schema, Some(&schema)).expect("a tool")

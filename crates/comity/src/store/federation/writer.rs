@@ -183,6 +183,9 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                        WHERE channel = ? AND seq > ? AND author = ? AND author_seq IS NOT NULL";
             let own = sqlx::query(own).bind(int(channel)).bind(int(after)).bind(me.as_str());
             own.execute(&mut *to).await?;
+            // What comes in their places was not shown.
+            let shown = sqlx::query("UPDATE shown SET seq = min(seq, ?) WHERE channel = ?");
+            shown.bind(int(after)).bind(int(channel)).execute(&mut *to).await?;
             sqlx::query("DELETE FROM event WHERE channel = ? AND seq > ?").bind(int(channel)).bind(int(after))
         }
         Write::Draft { channel, draft, body } => {
