@@ -37,6 +37,10 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How long a hub that starts waits for members that cannot be reached, before it goes on in the next term.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// How far the clock of a hub may be ahead of this one: as far as that of whoever asks something
+/// (`protocols/federation.md`, "Signed requests"). The times of answers are checked nowhere else.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+
 /// The longest pause between requests that fail.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
@@ -196,7 +200,7 @@ impl Hall {
             Told::Delivered { channel, events, at, reply } => {
                 // What the hub signed before it lost its memory counts no more; nobody answers it.
                 if self.hears(&channel, at) {
-                    self.deliver(&channel, (events, None), Some(reply), now).await;
+                    self.deliver(&channel, (events, None, at), Some(reply), now).await;
                 }
                 self.wake(channel.hub());
             }
@@ -345,13 +349,14 @@ impl Hall {
     async fn deliver(
         &mut self,
         channel: &ChannelId,
-        events: (Vec<Event>, Option<u64>),
+        (events, head, at): (Vec<Event>, Option<u64>, Timestamp),
         reply: Option<oneshot::Sender<Taken>>,
         now: Now,
     ) {
         let mut wishes = Vec::new();
         if let Some(room) = self.rooms.get_mut(channel) {
-            room.deliver(events, reply, self.handle.me().keys(), &mut wishes, now);
+            room.with_member(|member| member.heard(at.min(now.wall + AHEAD_MAX)));
+            room.deliver((events, head), reply, self.handle.me().keys(), &mut wishes, now);
         }
         self.grant(channel, wishes, now).await;
     }
@@ -370,7 +375,7 @@ impl Hall {
                 if let Some(room) = self.rooms.get_mut(&channel) {
                     (room.failures, room.fetch_again) = (0, None);
                 }
-                self.deliver(&channel, (events, Some(head)), None, now).await;
+                self.deliver(&channel, (events, Some(head), at), None, now).await;
             }
             // The hub has started since it answered.
             Ok(_) => {

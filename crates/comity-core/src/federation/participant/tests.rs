@@ -23,11 +23,13 @@ fn channel() -> ChannelId {
 struct Line {
     events: Vec<Event>,
     term: u64,
+    /// The hub's clock.
+    at: Timestamp,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { events: Vec::new(), term: 1 }
+        Self { events: Vec::new(), term: 1, at: Timestamp::from_millis(0) }
     }
 }
 
@@ -47,7 +49,8 @@ impl Line {
         };
         let authored = Authored::sign(&KeyPair::from_seed([1; 32]), &draft);
         let (seq, prev) = (self.events.len() as u64 + 1, self.events.last().map(|last| last.authored.id));
-        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), (at, self.term));
+        let of = (self.at, self.term);
+        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), of);
         self.events.push(Event { authored, order });
         self.events[self.events.len() - 1].clone()
     }
@@ -261,6 +264,23 @@ fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     assert_eq!(world.tell(Input::HeadAsked { ticket: TICKET, signed: at(49) }), [], "a late question");
     let again = State::restored(channel(), origin("me"), world.member.summary().clone());
     assert!(!again.hears(at(49)), "it is kept");
+}
+
+#[test]
+fn a_hub_whose_clock_was_wrong_is_heard_again() {
+    let at = Timestamp::from_millis;
+    let mut world = World::new();
+    (world.line.term, world.line.at) = (2, at(4_000_000_000_000));
+    let four = world.line.add("hub", 3, None);
+    world.tell(Input::Same(Agreed { upto: 3, term: 2 }));
+    world.member.heard(at(70));
+    world.received(vec![four]);
+    assert_eq!((world.seen(), world.member.hears(at(69)), world.member.hears(at(70))), (4, false, true));
+    let (mut world, mut new) = parted();
+    world.member.heard(at(70));
+    new[0].order.at = at(4_000_000_000_000);
+    world.tell(Input::Parted { kept: world.kept(4), theirs: Box::new(new[0].order) });
+    assert_eq!((world.seen(), world.member.hears(at(69)), world.member.hears(at(70))), (4, false, true));
 }
 
 /// A member with events 4 to 7 of term 1, of which 5 and 7 are its own, and the hub's new line, which parts after 4.
