@@ -4,7 +4,7 @@ use super::Invited;
 use super::comparing::Compared;
 use super::room::{Ends, Saying, Taken};
 use super::run::CHANNELS_MAX;
-use super::sending::Sent;
+use super::sending::{Given, Sent};
 use crate::store::federation::{Invitation, Role as KeptRole};
 use comity_core::federation::heads::Proof;
 use comity_core::federation::hub::Outcome;
@@ -42,7 +42,7 @@ pub(super) enum Told {
     /// A transaction ended.
     Sent { to: Origin, sent: Sent },
     /// The hub gave events, or not.
-    Fetched { channel: ChannelId, outcome: Result<(Vec<Event>, u64, Timestamp), String> },
+    Fetched { channel: ChannelId, outcome: Result<Given, String> },
     /// A member said where its line ends, and in which term, or not.
     Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)> },
     /// A line was compared.

@@ -8,7 +8,7 @@ mod wanted;
 use super::comparing::Compared;
 use super::contract::{Around, Begun, LineEnd, Refused, RoomView, Sight, Told};
 use super::room::{Ends, Role, Room, Saying, Taken, Wish};
-use super::sending::{Sender, Sent};
+use super::sending::{Given, Sender, Sent};
 use super::{Invited, Shown};
 use crate::driver::Handle;
 use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write, hub_to_text, member_to_text};
@@ -369,13 +369,14 @@ impl Hall {
         })
     }
 
-    async fn fetched(&mut self, channel: ChannelId, outcome: Result<(Vec<Event>, u64, Timestamp), String>, now: Now) {
+    async fn fetched(&mut self, channel: ChannelId, outcome: Result<Given, String>, now: Now) {
         match outcome {
             Ok((events, head, at)) if self.hears(&channel, at) => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
-                    (room.failures, room.fetch_again) = (0, None);
+                    // Those after a bad one are asked for again, and it, which may count then.
+                    (room.failures, room.fetch_again) = (0, head.is_none().then(|| now.mono + TICK));
                 }
-                self.deliver(&channel, (events, Some(head), at), None, now).await;
+                self.deliver(&channel, (events, head, at), None, now).await;
             }
             // The hub has started since it answered.
             Ok(_) => {

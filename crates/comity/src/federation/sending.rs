@@ -11,7 +11,7 @@ use comity_core::federation::event::Authored;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
-use comity_core::federation::{ChannelId, Origin};
+use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
     self, Heads, HeadsWanted, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
@@ -64,6 +64,9 @@ pub(super) struct Sender {
     pub(super) told: mpsc::Sender<Told>,
     stop: CancellationToken,
 }
+
+/// Events of a line, where it ends if that was said, and when that was signed.
+pub(super) type Given = (Vec<Event>, Option<u64>, Timestamp);
 
 /// An event that is sent.
 struct Entry {
@@ -190,7 +193,7 @@ impl Sender {
             let outcome = match sender.page(channel.hub(), &channel, after).await {
                 // Whoever is invited and has not joined may see nothing yet, and some hubs say so.
                 Err(Unread::Failure(Failure::Refused { status: 403, code, .. })) if code == "not_member" => {
-                    Ok((Vec::new(), 0, sender.now()))
+                    Ok((Vec::new(), Some(0), sender.now()))
                 }
                 other => other.map_err(|why| why.to_string()),
             };
@@ -203,19 +206,14 @@ impl Sender {
         from: &Origin,
         channel: &ChannelId,
         after: u64,
-    ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), Unread> {
+    ) -> Result<Given, Unread> {
         let (page, at) = self.page_of(from, channel, (after, PAGE_MAX)).await?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
-        match bad {
-            // Those before it are good.
-            Some(bad) if events.is_empty() => Err(bad.into()),
-            Some(bad) => {
-                tracing::warn!(%channel, %bad, "an event of a line does not count");
-                let last = events.last().map_or(after, |event| event.order.seq);
-                Ok((events, last, at))
-            }
-            None => Ok((events, page.head.seq, at)),
+        if let Some(bad) = &bad {
+            tracing::warn!(%channel, %bad, "an event of a line does not count");
         }
+        let (events, head) = counting((events, bad), page.head.seq)?;
+        Ok((events, head, at))
     }
 
     /// Events after this one, as another origin gives them: so many, or fewer where these are more than can be read at
@@ -368,6 +366,16 @@ impl Sender {
     }
 }
 
+/// What counts of a page: the events before the first bad one. Where the line ends counts if all of them do, for whoever
+/// has not seen the others has not seen all.
+fn counting((events, bad): (Vec<Event>, Option<BadProof>), head: u64) -> Result<(Vec<Event>, Option<u64>), BadProof> {
+    match bad {
+        Some(bad) if events.is_empty() => Err(bad),
+        Some(_) => Ok((events, None)),
+        None => Ok((events, Some(head))),
+    }
+}
+
 /// The type of an event, and what is needed to send it alone.
 #[derive(Deserialize)]
 struct Kind<'a> {
@@ -452,5 +460,38 @@ impl Sent {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::federation::event::{Draft, Order};
+    use comity_core::identity::key::KeyPair;
+    use serde_json::json;
+
+    fn event() -> Event {
+        let (key, channel) = (KeyPair::from_seed([1; 32]), "!a:hub.test".parse().expect("a channel"));
+        let (at, origin, data) = (Timestamp::from_millis(0), "hub.test".parse().expect("an origin"), json!(1));
+        let draft = Draft {
+            channel: &channel,
+            kind: "message",
+            origin: &origin,
+            author_seq: Some(1),
+            at,
+            data: &data,
+            prev_seen: None,
+            attested: None,
+        };
+        let authored = Authored::sign(&key, &draft);
+        Event { order: Order::sign(&key, (&channel, authored.id), (1, None), (at, 1)), authored }
+    }
+
+    #[test]
+    fn who_was_given_a_bad_event_does_not_know_where_the_line_ends() {
+        let bad = || BadProof::Elsewhere("!b:hub.test".parse().expect("a channel"));
+        assert_eq!(counting((vec![event()], None), 9), Ok((vec![event()], Some(9))));
+        assert_eq!(counting((vec![event()], Some(bad())), 9), Ok((vec![event()], None)));
+        assert_eq!(counting((Vec::new(), Some(bad())), 9), Err(bad()));
     }
 }
