@@ -182,6 +182,10 @@ pub enum Delay {
     /// The hub, or its disk, cannot take any now.
     #[error("the hub takes no events just now")]
     Unavailable,
+    /// The hub says that there is no such channel: it may have lost it, and get it back. No hub says so by these rules,
+    /// which are a channel's.
+    #[error("the hub does not know the channel")]
+    Unknown,
 }
 
 /// What is kept of a hub besides its events.

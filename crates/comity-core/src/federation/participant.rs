@@ -274,7 +274,12 @@ impl State {
                 Outcome::Later(Delay::Gap { expected }) if expected <= self.summary.decided => {
                     return self.send_again(expected.saturating_sub(1));
                 }
-                Outcome::Later(_) => break,
+                Outcome::Later(delay) => {
+                    if delay == Delay::Unknown {
+                        self.effects.push(Effect::Fault(Fault::Unknown));
+                    }
+                    break;
+                }
                 _ if author_seq != self.summary.decided + 1 => continue,
                 Outcome::Taken => (self.summary.decided, self.summary.taken) = (author_seq, author_seq),
                 Outcome::Refused(why) => {

@@ -445,6 +445,10 @@ impl Sent {
         match &entry.stream {
             Stream::Own(channel) => {
                 self.is_to_wait |= matches!(outcome, Outcome::Later(_));
+                // Nobody knows for how long: it is asked ever more rarely.
+                if outcome == Outcome::Later(Delay::Unknown) {
+                    self.failure = self.failure.take().or_else(|| Some(failure()));
+                }
                 match self.decided.iter_mut().find(|(known, _)| known == channel) {
                     Some((_, outcomes)) => outcomes.push((entry.row.number, outcome)),
                     None => self.decided.push((channel.clone(), vec![(entry.row.number, outcome)])),

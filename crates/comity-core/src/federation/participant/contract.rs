@@ -204,6 +204,9 @@ pub enum Fault {
         /// Its term.
         term: u64,
     },
+    /// The hub does not know the channel. What is said waits.
+    #[error("the hub says that it does not know this channel: what is said here waits until it does")]
+    Unknown,
     /// An event came of a time when this origin was no member.
     #[error("event {seq} came after this origin had left")]
     NotMember {

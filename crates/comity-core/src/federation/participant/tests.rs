@@ -251,6 +251,15 @@ fn a_hub_that_expects_a_number_that_there_is_not_is_sent_all_again() {
 }
 
 #[test]
+fn what_a_hub_does_not_know_the_channel_of_waits_and_that_is_shown() {
+    let mut world = World::new();
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let told = world.tell(Input::Decided { outcomes: vec![(2, Outcome::Later(Delay::Unknown))] });
+    assert_eq!((told, world.member.summary().decided), (vec![Effect::Fault(Fault::Unknown)], 1));
+}
+
+#[test]
 fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     let mut world = World::new();
     let at = Timestamp::from_millis;

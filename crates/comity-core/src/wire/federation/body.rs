@@ -147,6 +147,7 @@ impl Rejected {
             }
             Outcome::Later(delay @ Delay::TooFast { .. }) => ("rate_limited", delay.to_string(), true, None),
             Outcome::Later(Delay::Unavailable) => ("unavailable", Delay::Unavailable.to_string(), true, None),
+            Outcome::Later(Delay::Unknown) => ("unknown_channel", Delay::Unknown.to_string(), true, None),
         };
         Some(Self { id: id.to_string(), code: code.to_owned(), detail, retry, expected })
     }
@@ -158,6 +159,7 @@ impl Rejected {
                 Outcome::Later(Delay::Gap { expected })
             }
             ("unavailable" | "rate_limited", _) => Outcome::Later(Delay::Unavailable),
+            ("unknown_channel", _) => Outcome::Later(Delay::Unknown),
             _ if self.retry => Outcome::Later(Delay::Unavailable),
             ("not_member", _) => Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)),
             ("conflict", _) => Outcome::Refused(Refusal::Repeated),
@@ -424,6 +426,12 @@ mod tests {
     fn said(code: &str, expected: Option<u64>) -> Outcome {
         let text = || String::new();
         Rejected { id: text(), code: code.to_owned(), detail: text(), retry: false, expected }.outcome()
+    }
+
+    #[test]
+    fn what_a_hub_without_its_channels_says_is_not_final() {
+        assert_eq!(said("unknown_channel", None), Outcome::Later(Delay::Unknown));
+        assert!(matches!(said("not_member", None), Outcome::Refused(_)));
     }
 
     #[test]
