@@ -42,7 +42,10 @@ impl Hall {
         match sent.failure {
             None => outbox.sent(sent.done.clone()),
             Some(failure) => {
-                outbox.sent(sent.done.clone());
+                // What came to nothing at all is tried ever more rarely.
+                if !sent.done.is_empty() {
+                    outbox.sent(sent.done.clone());
+                }
                 outbox.failed(now.mono, rand::random());
                 if let Some(wait) = failure.retry_after() {
                     outbox.wait_until(now.mono + wait.min(PAUSE_MAX));
@@ -74,7 +77,7 @@ impl Hall {
                 Role::Hub(_) => 0,
             };
             if let Some(outbox) = self.outboxes.get_mut(&to) {
-                outbox.sent([(Stream::Own(channel.clone()), decided)]);
+                outbox.skip(&Stream::Own(channel.clone()), decided);
             }
             self.act(&channel, now).await;
         }
