@@ -156,6 +156,9 @@ pub enum Refusal {
     /// Its author is not who sends it.
     #[error("an origin submits its own events only")]
     NotYours,
+    /// Its author signs what it says, and did not sign this.
+    #[error("its author has signed what it said on this channel before, and must go on to")]
+    NotSigned,
     /// Another event of its author has its number.
     #[error("another event of its author has this author_seq, or it is long past")]
     Repeated,
@@ -313,6 +316,10 @@ impl State {
         let (last, bytes) = known.map_or((0, 0), |author| (author.last, author.bytes));
         if known.is_some_and(|author| author.recent.iter().any(|(_, id)| *id == authored.id)) {
             return Outcome::Taken;
+        }
+        // Members do not take it from the hub either.
+        if authored.attested.is_some() && last > 0 {
+            return Outcome::Refused(Refusal::NotSigned);
         }
         // Of strangers no numbers are remembered: what may not be said is refused in any order.
         if known.is_none()

@@ -245,6 +245,10 @@ impl State {
             }
             _ => {}
         }
+        if self.summary.forges(&self.me, &event) {
+            self.effects.push(Effect::Fault(Fault::Forged { seq, author: event.authored.origin }));
+            return false;
+        }
         self.place(event);
         true
     }

@@ -376,8 +376,11 @@ impl Federation {
         let named = channel.clone();
         let invited = self.ask(|reply| Told::Invited { channel: named, invitation, reply });
         match invited.await.ok_or(NotAnswered::ENDED)? {
-            Invited::Member { upto } => {
-                Ok(body::Invited { accepted: true, pending: false, events_since: upto, event: None })
+            Invited::Member { upto, joined: (number, since) } => {
+                // A hub that lost it takes it back: it could not say it for an origin that signs.
+                let kept = self.0.lines.event(number, since).await.ok().flatten();
+                let event = kept.and_then(|kept| serde_json::from_str(&kept.body).ok());
+                Ok(body::Invited { accepted: true, pending: false, events_since: upto, event })
             }
             Invited::Full => Err(NotAnswered::Unavailable("too many invitations wait here")),
             Invited::Pending(is_safe) => {

@@ -289,7 +289,8 @@ impl Sender {
                     if answer.accepted {
                         sender.joined(&channel, &member, answer.event).await;
                     }
-                    true
+                    // Whoever accepts is asked again until it has joined: it may not know yet that it was removed.
+                    !answer.accepted
                 }
                 Err(failure) => {
                     tracing::debug!(%channel, %member, %failure, "an invitation could not be handed over");

@@ -199,6 +199,29 @@ fn a_refused_event_uses_up_its_number_and_blocks_nothing() {
 }
 
 #[test]
+fn who_signed_once_is_not_attested_any_more() {
+    let attested = |author: &str, change: Option<&Change>| {
+        let (channel, origin, at) = (channel(), origin(author), Timestamp::from_millis(0));
+        let (kind, data) = change.map_or(("message", json!("x")), |change| (change.kind(), change.data()));
+        let (author_seq, prev_seen, attested) = (None, None, Some("1"));
+        let draft =
+            Draft { channel: &channel, kind, origin: &origin, author_seq, at, data: &data, prev_seen, attested };
+        vec![Arc::new(Authored::attest(&draft))]
+    };
+    let mut world = World::new();
+    let refused = [Outcome::Refused(Refusal::NotSigned)];
+    assert_eq!(world.submit("ann", attested("ann", None)), refused);
+    assert_eq!(world.submit("hub", attested("hub", Some(&Change::Removed(origin("ann"))))), refused);
+    world.submit("hub", vec![change("hub", 5, &Change::Removed(origin("ann")))]);
+    for (name, number) in [("ann", 6), ("old", 7)] {
+        world.submit("hub", vec![change("hub", number, &Change::Invited(origin(name)))]);
+    }
+    assert_eq!(world.submit("ann", attested("ann", Some(&Change::Joined))), refused, "it joins by its own word");
+    assert_eq!(world.submit("old", attested("old", Some(&Change::Joined))), [Outcome::Taken]);
+    assert_eq!(world.submit("old", attested("old", None)), [Outcome::Taken]);
+}
+
+#[test]
 fn whoever_is_removed_says_nothing_more() {
     let mut world = World::new();
     let removed = change("hub", 5, &Change::Removed(origin("ann")));

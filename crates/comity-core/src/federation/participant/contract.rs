@@ -207,6 +207,14 @@ pub enum Fault {
     /// The hub does not know the channel. What is said waits.
     #[error("the hub says that it does not know this channel: what is said here waits until it does")]
     Unknown,
+    /// The hub attests what only its author can say. The line is not taken from there on.
+    #[error("event {seq} is attested by the hub alone, but its author, {author}, signs what it says")]
+    Forged {
+        /// Its number.
+        seq: u64,
+        /// Who is said to have said it.
+        author: Origin,
+    },
     /// An event came of a time when this origin was no member.
     #[error("event {seq} came after this origin had left")]
     NotMember {
@@ -251,6 +259,13 @@ impl Summary {
         if self.taken > seen { seen } else { self.decided }
     }
 
+    /// Whether the hub says something for an origin that speaks for itself: for `me`, or for one that has signed what it
+    /// said before. Others may be of the original design, and sign nothing.
+    pub(super) fn forges(&self, me: &Origin, event: &Event) -> bool {
+        let author = &event.authored.origin;
+        event.authored.attested.is_some() && (author == me || self.authors.contains_key(author))
+    }
+
     /// Takes over what an event says, the next one that `me` has; what is wrong with it, if events of its author are
     /// missing.
     pub fn read(&mut self, hub: &Origin, me: &Origin, event: &Event) -> Option<Fault> {
@@ -281,7 +296,8 @@ impl Summary {
     }
 }
 
-/// Whether an event is the one by which an origin becomes a member.
+/// Whether an event is the one by which an origin becomes a member: its own word, and not the hub's.
 pub(super) fn joins(me: &Origin, event: &Event) -> bool {
-    event.authored.origin == *me && Change::of(&event.authored) == Ok(Some(Change::Joined))
+    let is_own = event.authored.origin == *me && event.authored.attested.is_none();
+    is_own && Change::of(&event.authored) == Ok(Some(Change::Joined))
 }

@@ -47,7 +47,28 @@ impl Line {
             prev_seen: None,
             attested: None,
         };
-        let authored = Authored::sign(&KeyPair::from_seed([1; 32]), &draft);
+        self.give_place(Authored::sign(&KeyPair::from_seed([1; 32]), &draft))
+    }
+
+    /// What the hub says an origin has said.
+    fn attest(&mut self, author: &str, change: Option<&Change>) -> Event {
+        let (channel, origin, at) = (channel(), origin(author), Timestamp::from_millis(0));
+        let data = change.map_or_else(|| json!("said"), Change::data);
+        let draft = Draft {
+            channel: &channel,
+            kind: change.map_or("message", Change::kind),
+            origin: &origin,
+            author_seq: None,
+            at,
+            data: &data,
+            prev_seen: None,
+            attested: Some("1"),
+        };
+        self.give_place(Authored::attest(&draft))
+    }
+
+    fn give_place(&mut self, authored: Authored) -> Event {
+        let channel = channel();
         let (seq, prev) = (self.events.len() as u64 + 1, self.events.last().map(|last| last.authored.id));
         let of = (self.at, self.term);
         let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), of);
@@ -160,6 +181,34 @@ fn who_was_removed_sees_no_more_until_it_joins_again() {
     assert_eq!(world.received(vec![joined]), []);
     let next = world.line.add("hub", 6, None);
     assert_eq!((world.received(vec![next]), world.seen()), (vec![], 8));
+}
+
+#[test]
+fn a_hub_attests_nothing_of_who_signs() {
+    let forged = |seq, name| [Effect::Fault(Fault::Forged { seq, author: origin(name) })];
+    let mut world = World::new();
+    let signed = world.line.add("ann", 1, None);
+    world.received(vec![signed]);
+    let of_ann = world.line.attest("ann", None);
+    assert_eq!((world.received(vec![of_ann]), world.seen()), (forged(5, "ann").to_vec(), 4));
+    let mut world = World::new();
+    let of_me = world.line.attest("me", None);
+    assert_eq!((world.received(vec![of_me]), world.seen()), (forged(4, "me").to_vec(), 3));
+    // Of the original design, which signs nothing: it joins and speaks as the hub says.
+    let mut world = World::new();
+    let of_bob = [world.line.attest("bob", Some(&Change::Joined)), world.line.attest("bob", None)];
+    assert_eq!((world.received(of_bob.to_vec()), world.seen()), (vec![], 5));
+}
+
+#[test]
+fn who_left_is_no_member_again_because_the_hub_says_so() {
+    let mut world = World::new();
+    let left = world.line.add("me", 2, Some(&Change::Left));
+    world.received(vec![left]);
+    world.line.add("hub", 3, Some(&Change::Invited(origin("me"))));
+    let joined = world.line.attest("me", Some(&Change::Joined));
+    assert_eq!(world.received(vec![joined]), [Effect::Fault(Fault::NotMember { seq: 6 })]);
+    assert!(!world.member.summary().roster.is_member(&origin("me")));
 }
 
 #[test]

@@ -175,7 +175,9 @@ fn code_of(why: Refusal) -> &'static str {
         Refusal::Forbidden(Forbidden::NotMember | Forbidden::NotInvited) => "not_member",
         Refusal::Forbidden(Forbidden::Unknown) => "bad_request",
         Refusal::Forbidden(Forbidden::Idle) | Refusal::Repeated => "conflict",
-        Refusal::Forbidden(Forbidden::NotAdmin | Forbidden::Full) | Refusal::NotYours => "forbidden",
+        Refusal::Forbidden(Forbidden::NotAdmin | Forbidden::Full) | Refusal::NotYours | Refusal::NotSigned => {
+            "forbidden"
+        }
         Refusal::Full => "too_large",
     }
 }

@@ -77,9 +77,9 @@ impl Hall {
     /// A hub invites: whether a person is to decide.
     pub(in crate::federation) async fn invited(&mut self, channel: ChannelId, invitation: Invitation) -> Invited {
         if let Some(room) = self.rooms.get(&channel)
-            && room.roster().is_member(&self.me)
+            && let Some(Standing::Joined { since }) = room.roster().standing(&self.me)
         {
-            return Invited::Member { upto: room.ready };
+            return Invited::Member { upto: room.ready, joined: (room.number, since) };
         }
         if !self.invitations.contains_key(&channel) && self.invitations.len() >= INVITATIONS_MAX {
             return Invited::Full;
