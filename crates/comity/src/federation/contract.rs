@@ -32,7 +32,7 @@ pub(super) enum Told {
     /// Somebody wants to see all channels.
     LookAround(oneshot::Sender<Around>),
     /// Somebody here wants a channel.
-    Create { channel: ChannelId, all_history: bool, reply: oneshot::Sender<Result<(), Refused>> },
+    Create { channel: ChannelId, all_history: bool, reply: oneshot::Sender<Result<Begun, Refused>> },
     /// Somebody here says something.
     Say { channel: ChannelId, saying: Saying, reply: oneshot::Sender<Result<Begun, Refused>> },
     /// Somebody here accepts an invitation, or does not.
@@ -60,7 +60,7 @@ pub(super) enum Told {
     /// The disk has, or has not, what a channel wrote.
     Stored { number: u64, upto: u64, is_safe: bool },
     /// A channel was read anew.
-    Reopened { channel: ChannelId, role: KeptRole },
+    Reopened { channel: ChannelId, role: Option<KeptRole> },
     /// The node ends.
     End,
 }

@@ -11,7 +11,7 @@ use super::room::{Ends, Role, Room, Saying, Taken, Wish};
 use super::sending::{Given, Sender, Sent};
 use super::{Invited, Shown};
 use crate::driver::Handle;
-use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write, hub_to_text, member_to_text};
+use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write};
 use comity_core::federation::heads::Verdict;
 use comity_core::federation::hub;
 use comity_core::federation::outbox::{self, Stream};

@@ -358,8 +358,7 @@ impl Sender {
             loop {
                 sleep(REOPEN_AFTER).await;
                 match sender.lines.channel(number).await {
-                    Ok(Some(role)) => return Some(Told::Reopened { channel, role }),
-                    Ok(None) => return None,
+                    Ok(role) => return Some(Told::Reopened { channel, role }),
                     Err(error) => tracing::error!(%channel, %error, "a channel cannot be read"),
                 }
             }

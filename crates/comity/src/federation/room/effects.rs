@@ -168,8 +168,11 @@ impl Room {
         write
     }
 
-    pub(in crate::federation) fn write(&mut self, number: u64, writes: Vec<Write>, wishes: &mut Vec<Wish>) {
+    pub(in crate::federation) fn write(&mut self, number: u64, mut writes: Vec<Write>, wishes: &mut Vec<Wish>) {
         self.written = number;
+        if let Some(founding) = self.founding.take() {
+            writes.insert(0, founding);
+        }
         let done = Some(Done::Channel { channel: self.number, upto: number });
         wishes.push(Wish::Write(Batch { writes, done }));
     }

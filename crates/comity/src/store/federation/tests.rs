@@ -143,6 +143,16 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
 }
 
 #[tokio::test]
+async fn nothing_is_kept_of_a_channel_that_is_not_there() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = Write::Summary { channel: 1, text: "{}".to_owned() };
+    assert_eq!(write(&path, vec![event(1, "alpha", 1), summary]).await, [(1, 7, false)]);
+    let (_, lines, _) = open(&path, now()).await.expect("a file");
+    assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events"), []);
+}
+
+#[tokio::test]
 async fn an_own_event_that_was_refused_is_there_when_those_after_it_are_withdrawn() {
     let scratch = Scratch::new();
     let path = scratch.path().join("federation.db");

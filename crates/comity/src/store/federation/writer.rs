@@ -166,7 +166,12 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 .bind(summary)
         }
         Write::Summary { channel, text } => {
-            sqlx::query("UPDATE channel SET summary = ? WHERE number = ?").bind(text).bind(int(channel))
+            let kept = sqlx::query("UPDATE channel SET summary = ? WHERE number = ?").bind(text).bind(int(channel));
+            // Events of a channel that is not there would never be found again.
+            return match kept.execute(&mut *to).await?.rows_affected() {
+                0 => Err(sqlx::Error::RowNotFound),
+                _ => Ok(()),
+            };
         }
         Write::Event { channel, seq, id, author, author_seq, body } => {
             sqlx::query("INSERT INTO event (channel, seq, id, author, author_seq, body) VALUES (?, ?, ?, ?, ?, ?)")
