@@ -9,7 +9,6 @@ use super::proof::BadProof;
 use super::room::Ends;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
-use comity_core::federation::heads::Digest;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};

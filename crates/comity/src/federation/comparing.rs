@@ -80,8 +80,8 @@ impl Sender {
             verdict = match verdict {
                 Verdict::AskDigest { after, upto } => {
                     let theirs = self.digest_of(channel, with, after, upto).await?;
-                    let ids = self.lines().ids(mine.number, after, upto).await.map_err(|error| error.to_string())?;
-                    comparison.handle_digest((after, upto), theirs, Digest::of(ids))
+                    let mine = self.lines().digest(mine.number, after, upto).await;
+                    comparison.handle_digest((after, upto), theirs, mine.map_err(|error| error.to_string())?)
                 }
                 Verdict::AskPlace { seq } => {
                     let theirs = self.event_of(channel, with, seq).await?;

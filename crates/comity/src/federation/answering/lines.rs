@@ -110,8 +110,8 @@ impl Federation {
         if after >= upto || after + 1 < first || upto > last {
             return Err(NotAnswered::bad("", "a part of what the asker may see is wanted"));
         }
-        let ids = self.0.lines.ids(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
-        let hex = Digest::of(ids).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = self.0.lines.digest(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
+        let hex = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(DigestOf { digest: hex })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::stored::{self, Invitation, KeptPin, KeptTool};
 use crate::store::database_integer;
+use comity_core::federation::digesting::Digesting;
 use comity_core::federation::event::EventId;
+use comity_core::federation::heads::Digest;
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
@@ -15,6 +17,9 @@ use tokio::sync::Mutex;
 
 /// Events of each author that its hub remembers: as many as `comity_core::federation::hub` does.
 const RECENT_MAX: i64 = 256;
+
+/// Events whose ids are read at once for a digest.
+const DIGESTED_MAX: i64 = 4096;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -244,13 +249,22 @@ impl Lines {
         }
     }
 
-    /// The ids of a part of a line, in order: of those after the first of these, up to the second.
-    pub(crate) async fn ids(&self, channel: u64, after: u64, upto: u64) -> Result<Vec<EventId>, sqlx::Error> {
-        let query = sqlx::query("SELECT id FROM event WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
-        let query = query.bind(database_integer(channel)).bind(database_integer(after)).bind(database_integer(upto));
-        let rows = query.fetch_all(&mut *self.connection.lock().await).await?;
-        let id = |row: &SqliteRow| Some(EventId::from_bytes(row.get::<&[u8], _>(0).try_into().ok()?));
-        Ok(rows.iter().filter_map(id).collect())
+    /// The digest of a part of a line: of the events after the first of these, up to the second.
+    pub(crate) async fn digest(&self, channel: u64, mut after: u64, upto: u64) -> Result<Digest, sqlx::Error> {
+        let mut digesting = Digesting::default();
+        loop {
+            let query = "SELECT seq, id FROM event WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+            let query = sqlx::query(query).bind(database_integer(channel)).bind(database_integer(after));
+            let query = query.bind(database_integer(upto)).bind(DIGESTED_MAX);
+            // The lock is given back after each of them: others read meanwhile.
+            let rows = query.fetch_all(&mut *self.connection.lock().await).await?;
+            let ids = rows.iter().filter_map(|row| row.get::<&[u8], _>(1).try_into().ok());
+            ids.for_each(|id| digesting.add(&EventId::from_bytes(id)));
+            match rows.last() {
+                Some(row) => after = natural(row, 0),
+                None => return Ok(digesting.end()),
+            }
+        }
     }
 
     /// The event of this number, if it is here.

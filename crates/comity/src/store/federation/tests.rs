@@ -4,6 +4,7 @@ use super::read::RestoredChannel;
 use super::*;
 use crate::scratch::Scratch;
 use comity_core::federation::event::EventId;
+use comity_core::federation::heads::Digest;
 use comity_core::federation::roster::{Change, Roster};
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::tool::Described;
@@ -140,6 +141,18 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
     );
     assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::from([(7, "draft 7".to_owned())]));
     assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events").len(), 1);
+}
+
+#[tokio::test]
+async fn a_part_of_a_line_has_the_digest_of_its_ids_in_order() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    write(&path, (1..=5).map(|seq| event(seq, "alpha", seq)).collect()).await;
+    let (_, lines, _) = open(&path, now()).await.expect("a file");
+    let of = |seqs: std::ops::RangeInclusive<u8>| Digest::of(seqs.map(|seq| EventId::from_bytes([seq; 20])));
+    assert_eq!(lines.digest(1, 1, 4).await.expect("a digest"), of(2..=4));
+    assert_eq!(lines.digest(1, 0, 99).await.expect("a digest"), of(1..=5));
+    assert_eq!(lines.digest(2, 0, 99).await.expect("a digest"), Digest::of([]));
 }
 
 #[tokio::test]
