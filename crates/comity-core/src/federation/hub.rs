@@ -332,6 +332,10 @@ impl State {
             Some(number) if number > last + 1 => return Outcome::Later(Delay::Gap { expected: last + 1 }),
             _ => {}
         }
+        // What is refused is work too, and written.
+        if let Err(delay) = self.pace(from, now.mono) {
+            return Outcome::Later(delay);
+        }
         let change = match self.summary.roster.judge(self.config.channel.hub(), &authored) {
             Ok(change) => change,
             Err(why) => return self.refuse(&authored, why.into()),
@@ -339,9 +343,6 @@ impl State {
         let size = crate::wire::federation::event::size(&authored) as u64;
         if bytes + size > self.config.bytes_max && change.is_none() {
             return self.refuse(&authored, Refusal::Full);
-        }
-        if let Err(delay) = self.pace(from, now.mono) {
-            return Outcome::Later(delay);
         }
         self.place(authored, change.as_ref(), size, now.wall);
         Outcome::Taken

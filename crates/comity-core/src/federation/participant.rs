@@ -5,7 +5,7 @@
 mod contract;
 mod going_back;
 
-pub use contract::{Effect, Fault, Input, NotKept, Summary, Write};
+pub use contract::{DRAFTS_MAX, Effect, Fault, Input, NotKept, Summary, Write};
 
 use super::hub::{Delay, Outcome};
 use super::roster::{Change, History};
@@ -153,6 +153,7 @@ impl State {
         let refused = match (gone, self.is_broken) {
             (true, _) => Some(NotKept::NotMember),
             (_, true) => Some(NotKept::Disk),
+            _ if self.summary.drafts - self.summary.drafts_numbered >= DRAFTS_MAX => Some(NotKept::Full),
             _ => (self.waiting.len() >= WAITING_MAX).then_some(NotKept::Busy),
         };
         if let Some(why) = refused {
@@ -245,8 +246,8 @@ impl State {
             }
             _ => {}
         }
-        if self.summary.forges(&self.me, &event) {
-            self.effects.push(Effect::Fault(Fault::Forged { seq, author: event.authored.origin }));
+        if let Some(fault) = self.summary.fault_in(&self.me, &event) {
+            self.effects.push(Effect::Fault(fault));
             return false;
         }
         self.place(event);

@@ -253,6 +253,16 @@ fn a_member_says_so_much_a_second_and_stores_so_much() {
 }
 
 #[test]
+fn what_is_refused_is_paced_as_well() {
+    let mut world = World::new();
+    let topic = |number| change("ann", number, &Change::Topic("mine".to_owned()));
+    let outcomes = world.submit("ann", (2..602).map(topic).collect());
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Refused(_))).count();
+    assert_eq!(refused, 499, "joining was one");
+    assert!(matches!(outcomes[499], Outcome::Later(Delay::TooFast { .. })), "{:?}", outcomes[499]);
+}
+
+#[test]
 fn what_the_disk_did_not_take_was_never_said() {
     let mut world = World::new();
     let kept = world.hub.summary().clone();

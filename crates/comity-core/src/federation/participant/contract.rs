@@ -4,11 +4,14 @@
 use crate::federation::event::Order;
 use crate::federation::heads::{Agreed, Proof};
 use crate::federation::hub::{Outcome, Refusal};
-use crate::federation::roster::{Change, Roster};
+use crate::federation::roster::{Change, MEMBERS_MAX, Roster};
 use crate::federation::{Event, EventId, Origin};
 use crate::id::Ticket;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
+
+/// Own events that wait without a number, at most: for a hub that is away. Each may have 64 KiB, on disk and in memory.
+pub const DRAFTS_MAX: u64 = 10_000;
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -162,6 +165,9 @@ pub enum NotKept {
     /// Too many wait for the disk.
     #[error("too much waits for the disk")]
     Busy,
+    /// Too much waits for the hub.
+    #[error("{DRAFTS_MAX} events wait for the hub of the channel already")]
+    Full,
     /// This origin is no member.
     #[error("this origin is not a member of the channel")]
     NotMember,
@@ -215,6 +221,12 @@ pub enum Fault {
         /// Who is said to have said it.
         author: Origin,
     },
+    /// The hub has more members than a channel may. The line is not taken from there on.
+    #[error("event {seq} is of one member more than a channel has: {MEMBERS_MAX}, with those who were invited or left")]
+    Full {
+        /// Its number.
+        seq: u64,
+    },
     /// An event came of a time when this origin was no member.
     #[error("event {seq} came after this origin had left")]
     NotMember {
@@ -259,11 +271,15 @@ impl Summary {
         if self.taken > seen { seen } else { self.decided }
     }
 
-    /// Whether the hub says something for an origin that speaks for itself: for `me`, or for one that has signed what it
-    /// said before. Others may be of the original design, and sign nothing.
-    pub(super) fn forges(&self, me: &Origin, event: &Event) -> bool {
-        let author = &event.authored.origin;
-        event.authored.attested.is_some() && (author == me || self.authors.contains_key(author))
+    /// What is wrong with an event that follows, if it is not taken.
+    pub(super) fn fault_in(&self, me: &Origin, event: &Event) -> Option<Fault> {
+        let (seq, author) = (event.order.seq, &event.authored.origin);
+        // Whoever speaks for itself has signed before. Others may be of the original design, and sign nothing.
+        if event.authored.attested.is_some() && (author == me || self.authors.contains_key(author)) {
+            return Some(Fault::Forged { seq, author: author.clone() });
+        }
+        let change = Change::of(&event.authored).ok().flatten()?;
+        (!self.roster.has_room_for(author, &change)).then_some(Fault::Full { seq })
     }
 
     /// Takes over what an event says, the next one that `me` has; what is wrong with it, if events of its author are

@@ -4,7 +4,7 @@ use super::*;
 use crate::federation::event::{Authored, Draft, Order};
 use crate::federation::heads::{Agreed, Proof};
 use crate::federation::hub::{Delay, Refusal};
-use crate::federation::roster::Forbidden;
+use crate::federation::roster::{Forbidden, MEMBERS_MAX};
 use crate::identity::key::KeyPair;
 use crate::time::Timestamp;
 use serde_json::json;
@@ -258,6 +258,30 @@ fn so_many_own_events_have_a_number_that_the_hub_has_not_decided_on() {
     assert_eq!((summary.drafts, summary.drafts_numbered, summary.numbered), (205, 200, 201));
     world.tell(Input::Decided { outcomes: (2..=3).map(|number| (number, Outcome::Taken)).collect() });
     assert_eq!(world.member.summary().drafts_numbered, 202);
+}
+
+#[test]
+fn so_much_waits_for_a_hub_that_is_away() {
+    let mut summary = World::new().member.summary().clone();
+    (summary.drafts, summary.drafts_numbered) = (DRAFTS_MAX + 6, 7);
+    let member = State::restored(channel(), origin("me"), summary);
+    let mut world = World { member, line: Line::joined(), writes: 0, effects: Vec::new() };
+    world.look();
+    assert!(matches!(world.tell(Input::Said { ticket: TICKET })[..], [Effect::Write { .. }]));
+    let full = Effect::Answer { ticket: TICKET, is_kept: Err(NotKept::Full) };
+    assert_eq!(world.tell(Input::Said { ticket: TICKET }), [full]);
+}
+
+#[test]
+fn no_more_members_are_taken_than_a_channel_has() {
+    let mut world = World::new();
+    let all = (4..).zip(2..MEMBERS_MAX + 2).map(|(number, name)| (number, origin(&format!("m{name}"))));
+    let events: Vec<_> =
+        all.map(|(number, member)| world.line.add("hub", number, Some(&Change::Invited(member)))).collect();
+    // This origin is one, and its hub was before it.
+    let last = MEMBERS_MAX as u64 + 2;
+    assert_eq!(world.received(events), [Effect::Fault(Fault::Full { seq: last + 1 })]);
+    assert_eq!(world.seen(), last);
 }
 
 #[test]
