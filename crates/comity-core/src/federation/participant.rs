@@ -231,6 +231,10 @@ impl State {
                 self.effects.push(Effect::Compare(Box::new(event)));
                 return true;
             }
+            None if seq == 1 && event.order.prev.is_some() => {
+                self.effects.push(Effect::Fault(Fault::Broken { seq }));
+                return false;
+            }
             // What this origin sees begins where it joined; what is between two memberships it does not see.
             None if seq > 1 && !self.joins(&event) => {
                 self.fetch();

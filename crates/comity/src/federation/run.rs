@@ -94,7 +94,7 @@ impl Hall {
             news,
             rooms: BTreeMap::new(),
             by_number: BTreeMap::new(),
-            next_number: 1,
+            next_number: restored.last_number + 1,
             outboxes: BTreeMap::new(),
             touched: BTreeSet::new(),
             invitations: restored.invitations,
@@ -102,7 +102,6 @@ impl Hall {
             companions,
         };
         for channel in restored.channels {
-            hall.next_number = hall.next_number.max(channel.number + 1);
             let role = Room::role_of(channel.role, (&channel.id, &hall.me), hall.hub_config(&channel.id));
             let mut room = Room::new(hall.me.clone(), channel.id.clone(), channel.number, role);
             room.sent = channel.sent;

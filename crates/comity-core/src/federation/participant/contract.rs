@@ -286,12 +286,10 @@ impl Summary {
     /// missing.
     pub fn read(&mut self, hub: &Origin, me: &Origin, event: &Event) -> Option<Fault> {
         let (seq, authored) = (event.order.seq, &event.authored);
-        if joins(me, event) {
+        if joins(me, event) && self.last.is_none_or(|(last, ..)| seq > last + 1) {
             // What others said meanwhile was not for this origin, nor who came and went.
             self.authors.retain(|author, _| author == me);
-            if self.last.is_none_or(|(last, ..)| seq > last + 1) {
-                self.roster.forget_others(me);
-            }
+            self.roster.forget_others(me);
         }
         match Change::of(authored) {
             Ok(Some(change @ (Change::Joined | Change::Left))) => self.roster.apply(&authored.origin, &change, seq),

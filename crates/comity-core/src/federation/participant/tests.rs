@@ -166,6 +166,34 @@ fn a_gap_in_what_an_author_says_is_shown_and_the_line_goes_on() {
     assert_eq!(world.seen(), 5);
 }
 
+/// A member that sees all of a channel, and has none of it yet.
+fn newcomer() -> World {
+    let member = State::restored(channel(), origin("me"), Summary::default());
+    let mut world = World { member, line: Line::default(), writes: 0, effects: Vec::new() };
+    world.look();
+    world.tell(Input::Invited);
+    world
+}
+
+#[test]
+fn nothing_is_before_the_first_event() {
+    let mut world = newcomer();
+    let mut first = world.line.add("hub", 1, Some(&Change::Created(History::All)));
+    first.order.prev = Some(first.authored.id);
+    assert_eq!(world.received(vec![first]), [Effect::Fault(Fault::Broken { seq: 1 })]);
+    assert_eq!(world.seen(), 0);
+}
+
+#[test]
+fn a_gap_across_joining_is_shown_where_all_of_the_line_is_seen() {
+    let mut world = newcomer();
+    let created = world.line.add("hub", 1, Some(&Change::Created(History::All)));
+    let joined = world.line.add("me", 1, Some(&Change::Joined));
+    let later = world.line.add("hub", 3, None);
+    let withheld = Fault::Withheld { author: origin("hub"), after: 2, before: 2 };
+    assert_eq!(world.received(vec![created, joined, later]), [Effect::Fault(withheld)]);
+}
+
 #[test]
 fn who_was_removed_sees_no_more_until_it_joins_again() {
     let mut world = World::new();

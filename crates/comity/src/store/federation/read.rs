@@ -26,6 +26,8 @@ const DIGESTED_MAX: i64 = 4096;
 pub(crate) struct Restored {
     /// The channels.
     pub(crate) channels: Vec<RestoredChannel>,
+    /// The highest number of a channel, also of one that cannot be read.
+    pub(crate) last_number: u64,
     /// The keys of other origins.
     pub(crate) pins: BTreeMap<Origin, KeptPin>,
     /// Invitations that nobody has answered.
@@ -66,6 +68,7 @@ pub(super) async fn restore(connection: &mut SqliteConnection, now: Timestamp) -
     let mut restored = Restored::default();
     for row in sqlx::query("SELECT number, id, is_hub, summary FROM channel").fetch_all(&mut *connection).await? {
         let (number, id): (i64, String) = (row.get(0), row.get(1));
+        restored.last_number = restored.last_number.max(number.unsigned_abs());
         let role = role_of(connection, &row).await?;
         let (Some(role), Ok(id)) = (role, id.parse::<ChannelId>()) else {
             tracing::error!(channel = id, "what is kept of a channel cannot be read: it is left alone");

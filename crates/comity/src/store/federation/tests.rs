@@ -156,6 +156,16 @@ async fn a_part_of_a_line_has_the_digest_of_its_ids_in_order() {
 }
 
 #[tokio::test]
+async fn the_number_of_a_channel_that_cannot_be_read_is_taken() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = "of a later version".to_owned();
+    write(&path, vec![Write::Channel { number: 7, id: channel(), is_hub: true, summary }]).await;
+    let (.., restored) = open(&path, now()).await.expect("a file");
+    assert_eq!((restored.channels.len(), restored.last_number), (0, 7));
+}
+
+#[tokio::test]
 async fn nothing_is_kept_of_a_channel_that_is_not_there() {
     let scratch = Scratch::new();
     let path = scratch.path().join("federation.db");
