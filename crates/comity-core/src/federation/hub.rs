@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Events of an author whose ids are remembered: as many as one may have sent and not heard of, and sends again.
-const RECENT_MAX: usize = 256;
+pub const RECENT_MAX: usize = 256;
 
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
@@ -48,32 +48,25 @@ pub enum Input {
     },
     /// The disk took none of what is not yet stored: this hub must be opened anew from what is there.
     NotStored,
-    /// A member says where its line ends.
+    /// A member says where its line ends, and in which term.
     Head {
         /// Who.
         member: Origin,
         /// The number of its last event: 0 for none.
         seq: u64,
-    },
-    /// A member says where its line ends, and in which term: what [`Self::Head`] says of a line of this hub's own term.
-    HeadInTerm {
-        /// Who.
-        member: Origin,
-        /// The number of its last event: 0 for none.
-        seq: u64,
-        /// The term of that event, which the hub's signature proves; 0 for none.
+        /// The term of that event, as it says: 0 for none. What it has proves it.
         term: u64,
     },
     /// A member gave events that were asked for: of this hub, with its signatures, which hold; those after
-    /// [`Effect::Fetch::after`] that it has, in order; none if it has none, or does not give them.
+    /// [`Effect::Fetch::after`] that it has, in order; none if it has none. Who does not answer is asked again.
     Recovered {
         /// Who.
         member: Origin,
         /// The events.
         events: Vec<Event>,
     },
-    /// A person lets the line go on without those that were not reached, in the next term. What those have that
-    /// answered comes first; said once more, the line goes on without that too.
+    /// The line goes on without those that were not reached, in the next term: it has waited long enough, or a person
+    /// says so. What those have that answered comes first; said once more, the line goes on without that too.
     Forced,
 }
 
@@ -288,8 +281,7 @@ impl State {
             Input::Submitted { ticket, from, events } => self.handle_submitted(ticket, &from, events, now),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
-            Input::Head { member, seq } => self.handle_head(&member, (self.summary.term, seq)),
-            Input::HeadInTerm { member, seq, term } => self.handle_head(&member, (term, seq)),
+            Input::Head { member, seq, term } => self.handle_head(&member, (term, seq)),
             Input::Recovered { member, events } => self.handle_recovered(&member, events),
             Input::Forced => self.handle_forced(),
         }

@@ -425,7 +425,7 @@ impl Hall {
         let Some((seq, term)) = head else { return };
         let Some(room) = self.rooms.get_mut(channel) else { return };
         room.sent.insert(member.clone(), seq);
-        room.with_hub(|hub| hub.handle(hub::Input::HeadInTerm { member: member.clone(), seq, term }, now));
+        room.with_hub(|hub| hub.handle(hub::Input::Head { member: member.clone(), seq, term }, now));
         if let Some(outbox) = self.outboxes.get_mut(&member) {
             outbox.sent_before(&Stream::Line(channel.clone()), seq);
         }

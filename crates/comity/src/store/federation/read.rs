@@ -15,9 +15,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// Events of each author that its hub remembers: as many as `comity_core::federation::hub` does.
-const RECENT_MAX: i64 = 256;
-
 /// Events whose ids are read at once for a digest.
 const DIGESTED_MAX: i64 = 4096;
 
@@ -147,7 +144,7 @@ async fn recent(
             sqlx::query("SELECT author_seq, id FROM event WHERE channel = ? AND author = ? ORDER BY seq DESC LIMIT ?")
                 .bind(channel)
                 .bind(&author)
-                .bind(RECENT_MAX)
+                .bind(database_integer(hub::RECENT_MAX as u64))
                 .fetch_all(&mut *connection)
                 .await?;
         let event = |row: &SqliteRow| {
