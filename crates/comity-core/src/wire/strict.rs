@@ -251,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_the_one_that_is_written() {
+        // Numbers all over, as a linear congruence gives them.
+        let numbers = (0..20_000u64).scan(1u64, |state, _| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Some(f64::from_bits(*state))
+        });
+        for number in numbers.filter(|number| number.is_finite()) {
+            let read = parse(format!("{number:e}").as_bytes()).expect("a number");
+            assert_eq!(read.as_f64().map(f64::to_bits), Some(number.to_bits()), "{number:e}");
+        }
+    }
+
+    #[test]
     fn values_are_counted_as_they_are_read() {
         for (text, values) in [("1", 1), ("[1,2]", 3), (r#"{"a":[{},"x,[\",{",[]],"b":1}"#, 6)] {
             assert_eq!(count(&parse(text.as_bytes()).expect("valid")), values, "{text}");
