@@ -160,7 +160,11 @@ fn escaped(json: String) -> String {
     }
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        if book::is_hidden(c) { escaped.push_str(&format!("\\u{:04x}", u32::from(c))) } else { escaped.push(c) }
+        if book::is_hidden(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(c);
+        }
     }
     escaped
 }
@@ -194,9 +198,9 @@ mod tests {
 
     #[test]
     fn json_says_the_same_and_cannot_move_the_cursor_either() {
-        let value = Value::from("a\u{9b}31mb\u{7f}c\u{202e}d\u{1b}é");
+        let value = Value::from("a\u{9b}31mb\u{7f}c\u{202e}d\u{1b}é\u{e0041}");
         let shown = escaped(value.to_string());
-        assert_eq!(shown, r#""a\u009b31mb\u007fc\u202ed\u001bé""#);
+        assert_eq!(shown, r#""a\u009b31mb\u007fc\u202ed\u001bé\udb40\udc41""#);
         assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), value);
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Events of an author whose ids are remembered: as many as one may have sent and not heard of, and sends again.
-const RECENT_MAX: usize = 256;
+pub const RECENT_MAX: usize = 256;
 
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
@@ -48,32 +48,25 @@ pub enum Input {
     },
     /// The disk took none of what is not yet stored: this hub must be opened anew from what is there.
     NotStored,
-    /// A member says where its line ends.
+    /// A member says where its line ends, and in which term.
     Head {
         /// Who.
         member: Origin,
         /// The number of its last event: 0 for none.
         seq: u64,
-    },
-    /// A member says where its line ends, and in which term: what [`Self::Head`] says of a line of this hub's own term.
-    HeadInTerm {
-        /// Who.
-        member: Origin,
-        /// The number of its last event: 0 for none.
-        seq: u64,
-        /// The term of that event, which the hub's signature proves; 0 for none.
+        /// The term of that event, as it says: 0 for none. What it has proves it.
         term: u64,
     },
     /// A member gave events that were asked for: of this hub, with its signatures, which hold; those after
-    /// [`Effect::Fetch::after`] that it has, in order; none if it has none, or does not give them.
+    /// [`Effect::Fetch::after`] that it has, in order; none if it has none. Who does not answer is asked again.
     Recovered {
         /// Who.
         member: Origin,
         /// The events.
         events: Vec<Event>,
     },
-    /// A person lets the line go on without those that were not reached, in the next term. What those have that
-    /// answered comes first; said once more, the line goes on without that too.
+    /// The line goes on without those that were not reached, in the next term: it has waited long enough, or a person
+    /// says so. What those have that answered comes first; said once more, the line goes on without that too.
     Forced,
 }
 
@@ -156,6 +149,9 @@ pub enum Refusal {
     /// Its author is not who sends it.
     #[error("an origin submits its own events only")]
     NotYours,
+    /// Its author signs what it says, and did not sign this.
+    #[error("its author has signed what it said on this channel before, and must go on to")]
+    NotSigned,
     /// Another event of its author has its number.
     #[error("another event of its author has this author_seq, or it is long past")]
     Repeated,
@@ -182,6 +178,10 @@ pub enum Delay {
     /// The hub, or its disk, cannot take any now.
     #[error("the hub takes no events just now")]
     Unavailable,
+    /// The hub says that there is no such channel: it may have lost it, and get it back. No hub says so by these rules,
+    /// which are a channel's.
+    #[error("the hub does not know the channel")]
+    Unknown,
 }
 
 /// What is kept of a hub besides its events.
@@ -281,8 +281,7 @@ impl State {
             Input::Submitted { ticket, from, events } => self.handle_submitted(ticket, &from, events, now),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
-            Input::Head { member, seq } => self.handle_head(&member, (self.summary.term, seq)),
-            Input::HeadInTerm { member, seq, term } => self.handle_head(&member, (term, seq)),
+            Input::Head { member, seq, term } => self.handle_head(&member, (term, seq)),
             Input::Recovered { member, events } => self.handle_recovered(&member, events),
             Input::Forced => self.handle_forced(),
         }
@@ -310,6 +309,10 @@ impl State {
         if known.is_some_and(|author| author.recent.iter().any(|(_, id)| *id == authored.id)) {
             return Outcome::Taken;
         }
+        // Members do not take it from the hub either.
+        if authored.attested.is_some() && last > 0 {
+            return Outcome::Refused(Refusal::NotSigned);
+        }
         // Of strangers no numbers are remembered: what may not be said is refused in any order.
         if known.is_none()
             && let Err(why) = self.summary.roster.judge(self.config.channel.hub(), &authored)
@@ -321,6 +324,10 @@ impl State {
             Some(number) if number > last + 1 => return Outcome::Later(Delay::Gap { expected: last + 1 }),
             _ => {}
         }
+        // What is refused is work too, and written.
+        if let Err(delay) = self.pace(from, now.mono) {
+            return Outcome::Later(delay);
+        }
         let change = match self.summary.roster.judge(self.config.channel.hub(), &authored) {
             Ok(change) => change,
             Err(why) => return self.refuse(&authored, why.into()),
@@ -328,9 +335,6 @@ impl State {
         let size = crate::wire::federation::event::size(&authored) as u64;
         if bytes + size > self.config.bytes_max && change.is_none() {
             return self.refuse(&authored, Refusal::Full);
-        }
-        if let Err(delay) = self.pace(from, now.mono) {
-            return Outcome::Later(delay);
         }
         self.place(authored, change.as_ref(), size, now.wall);
         Outcome::Taken

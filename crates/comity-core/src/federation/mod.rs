@@ -3,6 +3,7 @@
 //! written and read in `wire/federation/`.
 
 pub mod channel;
+pub mod digesting;
 pub mod event;
 pub mod heads;
 pub mod hub;

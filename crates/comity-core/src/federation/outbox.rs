@@ -3,12 +3,10 @@
 //! See "Delivery" in `protocols/federation.md`. The events themselves are on disk: here are only their numbers.
 
 use super::ChannelId;
+use crate::wire::federation::body::EVENTS_MAX;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
-
-/// Events in one transaction, at most.
-pub const BATCH_MAX: usize = 50;
 
 /// The pause after the first failure, and the longest; each is twice the one before, less up to a half.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -104,7 +102,7 @@ impl State {
         // Once around: after the one that was served last, and then up to it.
         let after = self.queues.range((from.clone(), Bound::Unbounded));
         let before = self.queues.range((Bound::Unbounded, until)).take_while(|_| from != Bound::Unbounded);
-        let (mut parts, mut room) = (Vec::new(), BATCH_MAX as u64);
+        let (mut parts, mut room) = (Vec::new(), EVENTS_MAX as u64);
         for (stream, queue) in after.chain(before) {
             let count = (queue.last - queue.done.min(queue.last)).min(room);
             if count > 0 {

@@ -5,7 +5,7 @@
 mod contract;
 mod going_back;
 
-pub use contract::{Effect, Fault, Input, NotKept, Summary, Write};
+pub use contract::{DRAFTS_MAX, Effect, Fault, Input, NotKept, Summary, Write};
 
 use super::hub::{Delay, Outcome};
 use super::roster::{Change, History};
@@ -35,6 +35,8 @@ pub struct State {
     is_caught_up: bool,
     is_fetching: bool,
     is_broken: bool,
+    /// When the hub signed what it says, by a clock that was checked: see [`Self::heard`].
+    heard_at: Timestamp,
     /// Whether the hub goes on in a new term without events that are here, and it is not known yet from where.
     is_parted: bool,
     /// The last event up to which the hub has the same, in a line that ends in this term.
@@ -63,6 +65,7 @@ impl State {
             is_caught_up: false,
             is_fetching: false,
             is_broken: false,
+            heard_at: Timestamp::from_millis(u64::MAX),
             is_parted: false,
             same: None,
             writes: (0, 0),
@@ -95,6 +98,17 @@ impl State {
     /// ends. A hub that lost part of the line may give its places anew, and what is still under way must not meet that.
     pub fn hears(&self, signed: Timestamp) -> bool {
         signed >= self.summary.heard_since
+    }
+
+    /// What is told next came in a request or an answer that the hub signed at this time, which is about now. The times
+    /// in the line are the hub's own, and nobody checks them: what they say counts up to this one.
+    pub fn heard(&mut self, signed: Timestamp) {
+        self.heard_at = signed;
+    }
+
+    /// What the hub signed before it gave an event of a new term its place does not follow any more.
+    fn hear_from(&mut self, placed: Timestamp) {
+        self.summary.heard_since = self.summary.heard_since.max(placed.min(self.heard_at));
     }
 
     /// The first and the last event that another origin may be given of what is here, no last one while it is a member.
@@ -139,6 +153,7 @@ impl State {
         let refused = match (gone, self.is_broken) {
             (true, _) => Some(NotKept::NotMember),
             (_, true) => Some(NotKept::Disk),
+            _ if self.summary.drafts - self.summary.drafts_numbered >= DRAFTS_MAX => Some(NotKept::Full),
             _ => (self.waiting.len() >= WAITING_MAX).then_some(NotKept::Busy),
         };
         if let Some(why) = refused {
@@ -216,6 +231,10 @@ impl State {
                 self.effects.push(Effect::Compare(Box::new(event)));
                 return true;
             }
+            None if seq == 1 && event.order.prev.is_some() => {
+                self.effects.push(Effect::Fault(Fault::Broken { seq }));
+                return false;
+            }
             // What this origin sees begins where it joined; what is between two memberships it does not see.
             None if seq > 1 && !self.joins(&event) => {
                 self.fetch();
@@ -231,6 +250,10 @@ impl State {
             }
             _ => {}
         }
+        if let Some(fault) = self.summary.fault_in(&self.me, &event) {
+            self.effects.push(Effect::Fault(fault));
+            return false;
+        }
         self.place(event);
         true
     }
@@ -243,8 +266,7 @@ impl State {
     fn place(&mut self, event: Event) {
         let seq = event.order.seq;
         if self.summary.last.is_some_and(|(_, _, term)| event.order.term > term) {
-            // What the hub had under way in the term before does not follow any more.
-            self.summary.heard_since = self.summary.heard_since.max(event.order.at);
+            self.hear_from(event.order.at);
         }
         if let Some(withheld) = self.summary.read(self.channel.hub(), &self.me, &event) {
             self.effects.push(Effect::Fault(withheld));
@@ -259,9 +281,14 @@ impl State {
             match outcome {
                 // A hub from a backup has forgotten events of this origin.
                 Outcome::Later(Delay::Gap { expected }) if expected <= self.summary.decided => {
-                    return self.send_again(expected - 1);
+                    return self.send_again(expected.saturating_sub(1));
                 }
-                Outcome::Later(_) => break,
+                Outcome::Later(delay) => {
+                    if delay == Delay::Unknown {
+                        self.effects.push(Effect::Fault(Fault::Unknown));
+                    }
+                    break;
+                }
                 _ if author_seq != self.summary.decided + 1 => continue,
                 Outcome::Taken => (self.summary.decided, self.summary.taken) = (author_seq, author_seq),
                 Outcome::Refused(why) => {

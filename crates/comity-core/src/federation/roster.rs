@@ -202,6 +202,16 @@ impl Roster {
         }
     }
 
+    /// Whether there is room for what an event changes. A hub that keeps its bound never asks for more.
+    pub fn has_room_for(&self, author: &Origin, change: &Change) -> bool {
+        let named = match change {
+            Change::Created(_) | Change::Topic(_) | Change::Left => return true,
+            Change::Invited(member) | Change::Removed(member) => member,
+            Change::Joined => author,
+        };
+        self.standings.len() < MEMBERS_MAX || self.standings.contains_key(named)
+    }
+
     /// Takes over what an event at this place changes.
     pub fn apply(&mut self, author: &Origin, change: &Change, seq: u64) {
         match change {

@@ -25,6 +25,10 @@ pub struct Verifier {
     /// The number, id and term of the last event.
     last: Option<(u64, EventId, u64)>,
     authors: BTreeMap<Origin, u64>,
+    /// Whether nothing was passed over since the first event of the line: authors count from 1 then.
+    is_whole: bool,
+    /// Whether whose copy it is was no member any more after the last event.
+    is_over: bool,
     gaps: Vec<Gap>,
     events: u64,
 }
@@ -106,6 +110,12 @@ pub enum BadLog {
     /// Its term is below the one before.
     #[error("event {0} is of an earlier term than the event before it")]
     Term(u64),
+    /// Whose copy it is was no member when it was said.
+    #[error("event {0} is of a time when the owner of this copy was no member")]
+    NotMember(u64),
+    /// It begins where its owner joined, but not for the first time.
+    #[error("it begins with a later membership of its owner: event {0} is not the first that it said")]
+    Later(u64),
     /// Its author has said something with this number, or a later one.
     #[error("{author} has said its number {number} before")]
     Repeated {
@@ -140,6 +150,8 @@ impl Verifier {
             first: None,
             last: None,
             authors: BTreeMap::new(),
+            is_whole: false,
+            is_over: false,
             gaps: Vec::new(),
             events: 0,
         })
@@ -163,48 +175,73 @@ impl Verifier {
             self.check_key(&authored.origin, key, authored.at)?;
         }
         authored.verify().map_err(|why| BadLog::Signature { whose: "its author's", why })?;
-        let begins = self.begins(&event);
-        match self.last {
-            Some((last, ..)) if order.seq != last + 1 && !(begins && order.seq > last) => {
-                return Err(BadLog::Number { wanted: last + 1, found: order.seq });
-            }
-            Some((last, id, _)) if order.seq == last + 1 && order.prev != Some(id) => {
-                return Err(BadLog::Previous(order.seq));
-            }
-            Some((_, _, term)) if order.term < term => return Err(BadLog::Term(order.seq)),
-            None if order.seq == 1 && order.prev.is_some() => return Err(BadLog::Previous(1)),
-            None if order.seq != 1 && !begins => return Err(BadLog::Number { wanted: 1, found: order.seq }),
-            _ => {}
-        }
-        if begins {
-            // What others said meanwhile was not for this origin.
-            let own = self.member.clone();
-            self.authors.retain(|author, _| Some(author) == own.as_ref());
-        }
+        self.check_place(&event)?;
         self.note_author(&event)?;
+        self.is_over = self.ends(&event);
         self.first.get_or_insert(order.seq);
         self.last = Some((order.seq, authored.id, order.term));
         self.events += 1;
         Ok(())
     }
 
-    fn note_author(&mut self, event: &Event) -> Result<(), BadLog> {
-        let Some(number) = event.authored.author_seq else { return Ok(()) };
-        let author = &event.authored.origin;
-        match self.authors.insert(author.clone(), number) {
-            Some(last) if number <= last => Err(BadLog::Repeated { author: author.clone(), number }),
-            Some(last) if number > last + 1 && self.gaps.len() < GAPS_MAX => {
-                self.gaps.push(Gap { author: author.clone(), first: last + 1, last: number - 1 });
-                Ok(())
+    /// Whether an event follows the last one. Between two memberships of whose copy it is there may be others.
+    fn check_place(&mut self, event: &Event) -> Result<(), BadLog> {
+        let (order, joins) = (&event.order, self.joins(event));
+        match self.last {
+            _ if self.is_over && !joins => return Err(BadLog::NotMember(order.seq)),
+            None if order.seq == 1 && order.prev.is_some() => return Err(BadLog::Previous(1)),
+            None if order.seq != 1 && !joins => return Err(BadLog::Number { wanted: 1, found: order.seq }),
+            None if joins && event.authored.author_seq.is_some_and(|number| number > 1) => {
+                return Err(BadLog::Later(order.seq));
             }
-            _ => Ok(()),
+            None => self.is_whole = order.seq == 1,
+            Some((.., term)) if order.term < term => return Err(BadLog::Term(order.seq)),
+            Some((last, ..)) if self.is_over && order.seq > last + 1 => {
+                // What others said meanwhile was not for this origin.
+                self.authors.retain(|author, _| Some(author) == self.member.as_ref());
+                self.is_whole = false;
+            }
+            Some((last, ..)) if order.seq != last + 1 => {
+                return Err(BadLog::Number { wanted: last + 1, found: order.seq });
+            }
+            Some((_, id, _)) if order.prev != Some(id) => return Err(BadLog::Previous(order.seq)),
+            Some(_) => {}
         }
+        Ok(())
     }
 
-    /// Whether what the owner of this copy sees begins with this event.
-    fn begins(&self, event: &Event) -> bool {
-        let is_own = self.member.as_ref().is_none_or(|member| *member == event.authored.origin);
+    fn note_author(&mut self, event: &Event) -> Result<(), BadLog> {
+        let Some(number) = event.authored.author_seq else { return Ok(()) };
+        let author = event.authored.origin.clone();
+        let due = match self.authors.insert(author.clone(), number) {
+            Some(last) => last + 1,
+            None if self.is_whole => 1,
+            None => number,
+        };
+        if number < due {
+            return Err(BadLog::Repeated { author, number });
+        }
+        if number > due && self.gaps.len() < GAPS_MAX {
+            self.gaps.push(Gap { author, first: due, last: number - 1 });
+        }
+        Ok(())
+    }
+
+    /// Whether whose copy it is becomes a member by this event.
+    fn joins(&self, event: &Event) -> bool {
+        let is_own = self.member.as_ref() == Some(&event.authored.origin);
         is_own && Change::of(&event.authored) == Ok(Some(Change::Joined))
+    }
+
+    /// Whether it is no member any more after this event. The hub always is.
+    fn ends(&self, event: &Event) -> bool {
+        let (author, hub) = (&event.authored.origin, self.channel.hub());
+        let Some(member) = self.member.as_ref().filter(|member| *member != hub) else { return false };
+        match Change::of(&event.authored) {
+            Ok(Some(Change::Left)) => author == member,
+            Ok(Some(Change::Removed(removed))) => author == hub && removed == *member,
+            _ => false,
+        }
     }
 
     fn check_key(&self, origin: &Origin, key: &NodeId, at: Timestamp) -> Result<(), BadLog> {
@@ -262,19 +299,19 @@ mod tests {
         format!("{name}.test").parse().expect("an origin")
     }
 
-    /// A line of `alpha` (key 1), in which `beta` (key 2) says every second event.
-    fn line(count: u64) -> Vec<Value> {
+    /// Gives events of `alpha` (key 1), the hub, and `beta` (key 2) their places: each by its author and number.
+    fn placed(said: &[(&str, u64, Option<Change>)]) -> Vec<Value> {
         let channel: ChannelId = "!a:alpha.test".parse().expect("a channel");
         let (mut events, mut prev) = (Vec::new(), None);
-        for seq in 1..=count {
-            let (author, keys) = if seq % 2 == 0 { (origin("beta"), key(2)) } else { (origin("alpha"), key(1)) };
+        for (seq, (name, author_seq, change)) in (1..).zip(said) {
+            let keys = key(if *name == "beta" { 2 } else { 1 });
             let draft = Draft {
                 channel: &channel,
-                kind: "message",
-                origin: &author,
-                author_seq: Some(seq.div_ceil(2)),
+                kind: change.as_ref().map_or("message", Change::kind),
+                origin: &origin(name),
+                author_seq: Some(*author_seq),
                 at: at(),
-                data: &json!({"n": seq}),
+                data: &change.as_ref().map_or_else(|| json!({"n": seq}), Change::data),
                 prev_seen: prev,
                 attested: None,
             };
@@ -284,6 +321,12 @@ mod tests {
             events.push(event::to_value(&Event { authored, order }));
         }
         events
+    }
+
+    /// A line in which `beta` says every second event.
+    fn line(count: u64) -> Vec<Value> {
+        let said = |seq: u64| (if seq % 2 == 0 { "beta" } else { "alpha" }, seq.div_ceil(2), None);
+        placed(&(1..=count).map(said).collect::<Vec<_>>())
     }
 
     fn head() -> Value {
@@ -328,6 +371,49 @@ mod tests {
             found(|events| events[3]["hub_key_id"] = events[3]["key_id"].clone()),
             (4, BadLog::Key { .. })
         ));
+    }
+
+    /// `beta` joins, is removed, joins again and says something.
+    fn memberships() -> Vec<Value> {
+        let (removed, joined) = (Some(Change::Removed(origin("beta"))), || Some(Change::Joined));
+        placed(&[
+            ("alpha", 1, None),
+            ("beta", 1, joined()),
+            ("alpha", 2, None),
+            ("alpha", 3, removed),
+            ("alpha", 4, None),
+            ("alpha", 5, None),
+            ("beta", 2, joined()),
+            ("alpha", 6, None),
+        ])
+    }
+
+    #[test]
+    fn a_log_is_cut_only_where_its_owner_was_no_member() {
+        let of = |member: Option<&str>, places: &[usize]| {
+            let mut head = head();
+            if let Some(member) = member {
+                head["member"] = json!(member);
+            }
+            let all = memberships();
+            verify(&head, &places.iter().map(|place| all[place - 1].clone()).collect::<Vec<_>>())
+        };
+        let beta = Some("beta.test");
+        let whole = of(beta, &[2, 3, 4, 7, 8]).expect("it holds");
+        assert_eq!((whole.first, whole.events, whole.gaps), (Some(2), 5, vec![]));
+        assert!(of(None, &[1, 2, 3, 4, 5, 6, 7, 8]).is_ok());
+        // Nobody's joining is where the copy begins, when nobody says whose it is.
+        assert_eq!(of(None, &[2, 3]), Err((1, BadLog::Number { wanted: 1, found: 2 })));
+        assert_eq!(of(None, &[1, 2, 3, 4, 7]), Err((5, BadLog::Number { wanted: 5, found: 7 })));
+        assert_eq!(of(beta, &[1, 2, 3, 7]), Err((4, BadLog::Number { wanted: 4, found: 7 })), "it was a member");
+        assert_eq!(of(beta, &[2, 3, 4, 5]), Err((4, BadLog::NotMember(5))));
+        assert_eq!(of(beta, &[7, 8]), Err((1, BadLog::Later(7))));
+    }
+
+    #[test]
+    fn an_author_counts_from_one_in_a_line_from_its_first_event_on() {
+        let verified = verify(&head(), &placed(&[("alpha", 1, None), ("beta", 6, None)])).expect("it holds");
+        assert_eq!(verified.gaps, [Gap { author: origin("beta"), first: 1, last: 5 }]);
     }
 
     #[test]

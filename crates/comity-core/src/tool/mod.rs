@@ -14,5 +14,5 @@ pub use caller::{Caller, NotACaller, Who};
 pub use calls::{Begun, Calls, call_digest};
 pub use limit::{BadLimit, Limit, Limits};
 pub use name::{BadServerName, BadToolName, local_name, server_name, tool_name};
-pub use policy::{Decision, Denied, Effect, Policy, RULES_MAX, Rule, target};
+pub use policy::{Decision, Denied, Effect, Policy, RULES_MAX, Rule, TooManyRules, target};
 pub use shown::{Described, TooMuch, hash, marked};

@@ -107,6 +107,11 @@ pub struct Decision {
     pub sentence: String,
 }
 
+/// A policy of more than [`RULES_MAX`] rules: none of them may be left out, for it might be the one that denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a policy has at most {RULES_MAX} rules, and not {0}")]
+pub struct TooManyRules(pub usize);
+
 /// All rules of a node, in the order in which they are written.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -114,10 +119,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// These rules; those beyond [`RULES_MAX`] have no place, and their callers are refused.
-    pub fn new(mut rules: Vec<Rule>) -> Self {
-        rules.truncate(RULES_MAX);
-        Self { rules }
+    /// These rules, all of them.
+    ///
+    /// # Errors
+    /// [`TooManyRules`].
+    pub fn new(rules: Vec<Rule>) -> Result<Self, TooManyRules> {
+        if rules.len() > RULES_MAX { Err(TooManyRules(rules.len())) } else { Ok(Self { rules }) }
     }
 
     /// The rules.
@@ -194,7 +201,7 @@ mod tests {
     }
 
     fn policy(rules: &[&str]) -> Policy {
-        Policy::new(rules.iter().map(|text| rule(text)).collect())
+        Policy::new(rules.iter().map(|text| rule(text)).collect()).expect("not too many")
     }
 
     fn judged(policy: &Policy, caller: &str, tool: &str) -> Result<(), Denied> {
@@ -258,7 +265,7 @@ mod tests {
             let limits = Limits::new([(argument.to_owned(), limit)].into()).expect("limits");
             Rule { effect: Effect::Allow(limits), ..rule("allow beta.test files read") }
         };
-        let policy = Policy::new(vec![limited("a", 5.0), limited("/b/c", 5.0)]);
+        let policy = Policy::new(vec![limited("a", 5.0), limited("/b/c", 5.0)]).expect("two rules");
         let judge = |params| policy.judge(&"beta.test".parse().expect("one"), "files", "read", &params);
         assert_eq!(judge(json!({"a": 5, "b": {"c": 5}})), Ok(()));
         let denied = judge(json!({"a": 5, "b": {"c": 6}})).expect_err("too large");
@@ -267,6 +274,14 @@ mod tests {
         assert!(!denied.told().contains('5') && denied.told().contains("/b/c"), "{}", denied.told());
         assert!(judge(json!({"b": {"c": 5}})).is_err());
         assert!(policy.opens(&"beta.test".parse().expect("one"), "files", "read"));
+    }
+
+    #[test]
+    fn no_rule_is_left_out_of_a_policy() {
+        let many = |count| (0..count).map(|_| rule("allow beta.test files *"));
+        let all = Policy::new(many(RULES_MAX - 1).chain([rule("deny beta.test files *")]).collect());
+        assert!(judged(&all.expect("as many as may be"), "beta.test", "read").is_err());
+        assert_eq!(Policy::new(many(RULES_MAX + 1).collect()).err(), Some(TooManyRules(RULES_MAX + 1)));
     }
 
     #[test]

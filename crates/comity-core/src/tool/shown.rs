@@ -46,6 +46,9 @@ pub enum TooMuch {
     /// A schema is nested too deep.
     #[error("its schema is nested deeper than {SCHEMA_DEPTH_MAX}")]
     Deep,
+    /// A name in a schema has characters that are not seen: it may look like another, or say what nobody sees.
+    #[error("a name in its schema has characters that are not seen")]
+    Hidden,
     /// The schema of its arguments is no object's.
     #[error("its arguments are not described as an object")]
     NoObject,
@@ -90,8 +93,23 @@ fn schema(raw: &Value) -> Result<Value, TooMuch> {
     if strict::depth(raw) > SCHEMA_DEPTH_MAX {
         return Err(TooMuch::Deep);
     }
+    if has_hidden_name(raw) {
+        return Err(TooMuch::Hidden);
+    }
     let clean = cleaned(raw);
     if clean.to_string().len() > SCHEMA_MAX { Err(TooMuch::Large) } else { Ok(clean) }
+}
+
+/// Whether a member of a schema, such as a property, has a name of which not all is seen. It cannot be cleaned: the tool
+/// knows it by this one.
+fn has_hidden_name(raw: &Value) -> bool {
+    match raw {
+        Value::Array(items) => items.iter().any(has_hidden_name),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.contains(book::is_hidden) || has_hidden_name(value))
+        }
+        _ => false,
+    }
 }
 
 /// The schema with its descriptions cleaned. A property that is called `description` is a schema, and no text.
@@ -134,6 +152,8 @@ mod tests {
     fn what_is_hidden_in_a_description_is_taken_out() {
         let said = "Reads\u{1b}[31m a\u{202e} file\u{200b}.\r\n\tTwo\u{0} lines\u{2066}";
         assert_eq!(described(said).description, "Reads[31m a file.\n Two lines");
+        let unseen = "a\u{ad}b\u{180e}c\u{fe0f}d\u{e0100}e\u{e0041}\u{e007f}f";
+        assert_eq!(described(unseen).description, "abcdef");
         assert_eq!(described(&"é".repeat(DESCRIPTION_MAX + 9)).description.chars().count(), DESCRIPTION_MAX + 1);
     }
 
@@ -157,6 +177,10 @@ mod tests {
         let with = |schema: Value| Described::of("t", "", &schema, None);
         assert_eq!(with(json!({"type": "object", "not": deep})), Err(TooMuch::Deep));
         assert_eq!(with(json!({"type": "object", "enum": ["x".repeat(SCHEMA_MAX)]})), Err(TooMuch::Large));
+        for name in ["pa\u{200b}th", "path\u{e0041}", "path\u{ad}", "\u{1b}"] {
+            let schema = json!({"type": "object", "properties": {"a": {"properties": {name: {}}}}});
+            assert_eq!(with(schema), Err(TooMuch::Hidden), "{name:?}");
+        }
         assert_eq!(with(json!({"type": "string"})), Err(TooMuch::NoObject));
         assert_eq!(with(json!(true)), Err(TooMuch::NoObject));
     }

@@ -61,10 +61,10 @@ pub fn parts(path: &str) -> Result<Vec<&str>, BadName> {
     Ok(names)
 }
 
-/// Whether a name with this character can look like another. The two joiners are part of how several scripts, and
-/// emoji, are written.
+/// Whether a name with this character can look like another. The two joiners, and what chooses a form, are part of how
+/// several scripts, and emoji, are written.
 fn deceives(c: char) -> bool {
-    book::is_hidden(c) && !matches!(c, '\u{200c}' | '\u{200d}')
+    book::is_hidden(c) && !book::is_variation(c) && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_path_that_stays_below_is_taken() {
         for path in
-            ["a", "a/b.c/d", "a/.git/config", "with space", "ünï", "a..b", "a/..b", "C:\\x", "-rf", "می\u{200c}خواهم"]
+            ["a", "a/b.c/d", "a/.git/config", "with space", "ünï", "a..b", "a/..b", "C:\\x", "-rf", "می\u{200c}خواهم", "❤\u{fe0f}"]
         {
             assert!(parts(path).is_ok(), "{path}");
         }

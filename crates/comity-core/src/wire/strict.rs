@@ -83,6 +83,30 @@ pub fn depth(value: &Value) -> usize {
     }
 }
 
+/// How many values there are in a value: one for itself, and those in it.
+pub fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// How many values a JSON text has at most: one, and one for each comma and each bracket that opens.
+pub fn count_in(text: &[u8]) -> usize {
+    let (mut count, mut is_string, mut is_escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_string,
+            b'"' => is_string = !is_string,
+            b',' | b'[' | b'{' if !is_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 /// Appends a step to an RFC 6901 pointer.
 pub(crate) fn push_step(pointer: &mut String, step: &str) {
     pointer.push('/');
@@ -224,6 +248,29 @@ mod tests {
         let value = parse(text.as_bytes()).expect("valid");
         assert_eq!(value, json!({"a": [1, -2, 2.5, u64::MAX, true, null, "é\n"], "b": {}}));
         assert_eq!(depth(&value), 2);
+    }
+
+    #[test]
+    fn a_number_is_the_one_that_is_written() {
+        // Numbers all over, as a linear congruence gives them.
+        let numbers = (0..20_000u64).scan(1u64, |state, _| {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Some(f64::from_bits(*state))
+        });
+        for number in numbers.filter(|number| number.is_finite()) {
+            let read = parse(format!("{number:e}").as_bytes()).expect("a number");
+            assert_eq!(read.as_f64().map(f64::to_bits), Some(number.to_bits()), "{number:e}");
+        }
+    }
+
+    #[test]
+    fn values_are_counted_as_they_are_read() {
+        for (text, values) in [("1", 1), ("[1,2]", 3), (r#"{"a":[{},"x,[\",{",[]],"b":1}"#, 6)] {
+            assert_eq!(count(&parse(text.as_bytes()).expect("valid")), values, "{text}");
+            assert!((values..=values + 2).contains(&count_in(text.as_bytes())), "{text}");
+        }
+        let dense = format!("[0{}]", ",0".repeat(999));
+        assert_eq!(count_in(dense.as_bytes()), 1001);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct PolicyRules(Vec<RuleKeys>);
 impl PolicyRules {
     /// The policy that is meant.
     pub fn policy(&self) -> tool::Policy {
-        // Err: not here, since each was tried when it was read.
-        tool::Policy::new(self.0.iter().filter_map(|rule| rule.meant().ok()).collect())
+        let rules = self.0.iter().map(|rule| rule.meant().expect("each was tried when it was read"));
+        tool::Policy::new(rules.collect()).expect("they were counted when they were read")
     }
 }
 

@@ -10,7 +10,6 @@ use super::room::Ends;
 use super::check::sender_of;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
-use comity_core::federation::heads::Digest;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
@@ -33,9 +32,6 @@ const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long until what is under way may be asked for again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// Bytes of events in one answer, about.
-const PAGE_BYTES: usize = 900 * 1024;
 
 /// Seconds of an hour, and of a day.
 const SECONDS: u32 = 3600;
@@ -320,8 +316,10 @@ impl Federation {
             },
             Ok(Submitted::Unsigned(unsigned)) if unsigned.origin == *from => {
                 let said = (unsigned.kind.as_str(), &unsigned.data);
-                let attested = self.0.sender.attest(&channel, from, said, (&unsigned.id, unsigned.at));
-                Part::Own(Arc::new(attested), unsigned.id)
+                match self.0.sender.attest(&channel, from, said, (&unsigned.id, unsigned.at)) {
+                    Ok(attested) => Part::Own(Arc::new(attested), unsigned.id),
+                    Err(why) => bad(why.into()),
+                }
             }
             Ok(Submitted::Unsigned(_)) => {
                 rejected("forbidden", "an origin submits its own events only".to_owned(), false)
@@ -400,8 +398,11 @@ impl Federation {
         let named = channel.clone();
         let invited = self.ask(|reply| Told::Invited { channel: named, invitation, reply });
         match invited.await.ok_or(NotAnswered::ENDED)? {
-            Invited::Member { upto } => {
-                Ok(body::Invited { accepted: true, pending: false, events_since: upto, event: None })
+            Invited::Member { upto, joined: (number, since) } => {
+                // A hub that lost it takes it back: it could not say it for an origin that signs.
+                let kept = self.0.lines.event(number, since).await.ok().flatten();
+                let event = kept.and_then(|kept| serde_json::from_str(&kept.body).ok());
+                Ok(body::Invited { accepted: true, pending: false, events_since: upto, event })
             }
             Invited::Full => Err(NotAnswered::Unavailable("too many invitations wait here")),
             Invited::Pending(is_safe) => {

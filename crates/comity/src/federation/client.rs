@@ -82,6 +82,17 @@ impl Failure {
         matches!(self, Self::Refused { status: 400 | 403 | 404 | 409 | 410 | 413 | 415 | 422, .. })
     }
 
+    /// Whether less at once may do: one side may not have been able to read all of it.
+    pub(crate) fn may_be_too_much(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable { .. }
+                | Self::Unanswered { why: Unanswered::TooLarge(_), .. }
+                | Self::Refused { status: 400 | 413 | 422, .. }
+                | Self::Unproven { status: 413, .. }
+        )
+    }
+
     /// When it may be tried again, if the other side said so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -80,8 +80,8 @@ impl Sender {
             verdict = match verdict {
                 Verdict::AskDigest { after, upto } => {
                     let theirs = self.digest_of(channel, with, after, upto).await?;
-                    let ids = self.lines().ids(mine.number, after, upto).await.map_err(|error| error.to_string())?;
-                    comparison.handle_digest((after, upto), theirs, Digest::of(ids))
+                    let mine = self.lines().digest(mine.number, after, upto).await;
+                    comparison.handle_digest((after, upto), theirs, mine.map_err(|error| error.to_string())?)
                 }
                 Verdict::AskPlace { seq } => {
                     let theirs = self.event_of(channel, with, seq).await?;
@@ -147,7 +147,7 @@ impl Sender {
         let mut ids = Vec::new();
         for _ in 0..PAGES_MAX {
             let limit = PAGE_MAX.min(upto - after);
-            let page: Page = self.client.get(with, &body::events_path(channel, after, limit)).await.map_err(text)?;
+            let (page, _) = self.page_of(with, channel, (after, limit)).await.map_err(text)?;
             for value in &page.events {
                 let id = value["id"].as_str().and_then(|id| id.parse().ok()).ok_or("an event without id")?;
                 let seq = value["seq"].as_u64().filter(|seq| *seq == after + 1).ok_or("a gap between events")?;

@@ -4,7 +4,7 @@ use super::Invited;
 use super::comparing::Compared;
 use super::room::{Ends, Saying, Taken};
 use super::run::CHANNELS_MAX;
-use super::sending::Sent;
+use super::sending::{Given, Sent};
 use crate::store::federation::{Invitation, Role as KeptRole};
 use comity_core::federation::heads::Proof;
 use comity_core::federation::hub::Outcome;
@@ -36,7 +36,7 @@ pub(super) enum Told {
     /// Somebody wants to see all channels.
     LookAround(oneshot::Sender<Around>),
     /// Somebody here wants a channel.
-    Create { channel: ChannelId, all_history: bool, reply: oneshot::Sender<Result<(), Refused>> },
+    Create { channel: ChannelId, all_history: bool, reply: oneshot::Sender<Result<Begun, Refused>> },
     /// Somebody here says something.
     Say { channel: ChannelId, saying: Saying, reply: oneshot::Sender<Result<Begun, Refused>> },
     /// Somebody here accepts an invitation, or does not.
@@ -46,7 +46,7 @@ pub(super) enum Told {
     /// A transaction ended.
     Sent { to: Origin, sent: Sent },
     /// The hub gave events, or not.
-    Fetched { channel: ChannelId, outcome: Result<(Vec<Event>, u64, Timestamp), String> },
+    Fetched { channel: ChannelId, outcome: Result<Given, String> },
     /// A member said where its line ends, and in which term, or not.
     Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)> },
     /// A line was compared.
@@ -64,7 +64,7 @@ pub(super) enum Told {
     /// The disk has, or has not, what a channel wrote.
     Stored { number: u64, upto: u64, is_safe: bool },
     /// A channel was read anew.
-    Reopened { channel: ChannelId, role: KeptRole },
+    Reopened { channel: ChannelId, role: Option<KeptRole> },
     /// The node ends.
     End,
 }

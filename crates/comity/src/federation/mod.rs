@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod comparing;
 mod contract;
+mod filling;
 mod http;
 mod origins;
 mod own;
@@ -94,6 +95,8 @@ pub(crate) enum Invited {
     Member {
         /// The last event that it has.
         upto: u64,
+        /// The channel's number on disk, and the event by which it joined.
+        joined: (u64, u64),
     },
     /// A person decides, once the invitation is on disk.
     Pending(oneshot::Receiver<bool>),

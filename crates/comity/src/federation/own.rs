@@ -120,7 +120,7 @@ impl Federation {
         let channel = ChannelId::new(name, self.origin().clone())?;
         let named = channel.clone();
         let made = self.ask(|reply| Told::Create { channel: named, all_history, reply }).await;
-        made.ok_or(FederationError::Leaving)??;
+        self.ended(made.ok_or(FederationError::Leaving)??).await?;
         if let Some(topic) = topic {
             self.change(&channel, &Change::Topic(topic.to_owned())).await?;
         }

@@ -52,7 +52,7 @@ impl BadProof {
     /// The stable code.
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Event(BadEvent::TooLarge { .. }) => "too_large",
+            Self::Event(BadEvent::TooLarge { .. } | BadEvent::TooMany { .. }) => "too_large",
             Self::Event(_) | Self::Elsewhere(_) => "bad_request",
             Self::Signature { .. } | Self::Unknown(Unknown::WrongKey(_)) => "bad_signature",
             Self::Unknown(Unknown::KeyChanged(_)) => "key_changed",

@@ -105,6 +105,8 @@ pub(super) struct Room {
     owed: VecDeque<(u64, oneshot::Sender<Taken>)>,
     /// The last write.
     written: u64,
+    /// What makes the channel be on disk, until it goes there with the first of what is written.
+    founding: Option<Write>,
     /// Events up to this one are on disk.
     pub(super) ready: u64,
     /// Events that are on their way there, in order.
@@ -158,6 +160,7 @@ impl Room {
             next_ticket: 0,
             owed: VecDeque::new(),
             written: 0,
+            founding: None,
             ready,
             placed: VecDeque::new(),
             news: Vec::new(),
@@ -178,6 +181,17 @@ impl Room {
             is_waited_out: false,
             is_broken: false,
         }
+    }
+
+    /// A channel that is not on disk yet.
+    pub(super) fn founded(me: Origin, id: ChannelId, number: u64, role: Role) -> Self {
+        let summary = match &role {
+            Role::Hub(hub) => hub_to_text(hub.summary()),
+            Role::Member(member) => member_to_text(member.summary()),
+        };
+        let is_hub = matches!(role, Role::Hub(_));
+        let founding = Some(Write::Channel { number, id: id.clone(), is_hub, summary });
+        Self { founding, ..Self::new(me, id, number, role) }
     }
 
     /// The rules of a channel from what is on disk.
@@ -421,5 +435,38 @@ impl Room {
                 (summary.drafts - summary.drafts_numbered) + (summary.numbered - summary.decided.min(summary.numbered))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::federation::roster::History;
+
+    #[test]
+    fn a_channel_and_its_first_events_go_to_the_disk_together() {
+        let (me, keys): (Origin, _) = ("hub.test".parse().expect("an origin"), KeyPair::from_seed([1; 32]));
+        let channel: ChannelId = "!a:hub.test".parse().expect("a channel");
+        let config = hub::Config { channel: channel.clone(), per_second: 9, bytes_max: 1 << 20 };
+        let mut room = Room::founded(me, channel, 7, Role::Hub(Box::new(hub::State::new(config))));
+        let now = Now { mono: Duration::ZERO, wall: Timestamp::from_millis(0) };
+        let mut answers = Vec::new();
+        for change in [Change::Created(History::FromJoining), Change::Joined] {
+            let saying = Saying { kind: change.kind().to_owned(), data: change.data(), at: now.wall };
+            let (reply, answer) = oneshot::channel();
+            room.say_as_hub(&saying, &keys, reply, now);
+            answers.push(answer);
+        }
+        let mut wishes = Vec::new();
+        room.perform(&keys, &mut wishes, now);
+        let [Wish::Write(Batch { writes, done: Some(Done::Channel { channel: 7, upto }) })] = &wishes[..] else {
+            panic!("{wishes:?}")
+        };
+        let [Write::Channel { number: 7, is_hub: true, .. }, Write::Event { seq: 1, .. }, ..] = &writes[..] else {
+            panic!("{writes:?}")
+        };
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "it is not on disk");
+        room.stored(*upto, true, &keys, &mut Vec::new(), now);
+        assert!(answers.iter_mut().all(|answer| answer.try_recv() == Ok(vec![Outcome::Taken])));
     }
 }

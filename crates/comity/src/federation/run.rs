@@ -8,10 +8,10 @@ mod wanted;
 use super::comparing::Compared;
 use super::contract::{Around, Begun, LineEnd, Refused, RoomView, Sight, Told};
 use super::room::{Ends, Role, Room, Saying, Taken, Wish};
-use super::sending::{Sender, Sent};
+use super::sending::{Given, Sender, Sent};
 use super::{Invited, Shown};
 use crate::driver::Handle;
-use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write, hub_to_text, member_to_text};
+use crate::store::federation::{Batch, Invitation, Restored, Role as KeptRole, Write};
 use comity_core::federation::heads::Verdict;
 use comity_core::federation::hub::{self, Outcome, Refusal};
 use comity_core::federation::outbox::{self, Stream};
@@ -34,6 +34,10 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a hub that starts waits for members that cannot be reached, before it goes on in the next term.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How far the clock of a hub may be ahead of this one: as far as that of whoever asks something
+/// (`protocols/federation.md`, "Signed requests"). The times of answers are checked nowhere else.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// The longest pause between requests that fail.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -91,7 +95,7 @@ impl Hall {
             news,
             rooms: BTreeMap::new(),
             by_number: BTreeMap::new(),
-            next_number: 1,
+            next_number: restored.last_number + 1,
             outboxes: BTreeMap::new(),
             touched: BTreeSet::new(),
             invitations: restored.invitations,
@@ -100,7 +104,6 @@ impl Hall {
             companions,
         };
         for channel in restored.channels {
-            hall.next_number = hall.next_number.max(channel.number + 1);
             let role = Room::role_of(channel.role, (&channel.id, &hall.me), hall.hub_config(&channel.id));
             let mut room = Room::new(hall.me.clone(), channel.id.clone(), channel.number, role);
             room.sent = channel.sent;
@@ -213,7 +216,7 @@ impl Hall {
             Told::Delivered { channel, events, at, reply } => {
                 // What the hub signed before it lost its memory counts no more; nobody answers it.
                 if self.hears(&channel, at) {
-                    self.deliver(&channel, (events, None), Some(reply), now).await;
+                    self.deliver(&channel, (events, None, at), Some(reply), now).await;
                 }
                 self.wake(channel.hub());
             }
@@ -372,13 +375,14 @@ impl Hall {
     async fn deliver(
         &mut self,
         channel: &ChannelId,
-        events: (Vec<Event>, Option<u64>),
+        (events, head, at): (Vec<Event>, Option<u64>, Timestamp),
         reply: Option<oneshot::Sender<Taken>>,
         now: Now,
     ) {
         let mut wishes = Vec::new();
         if let Some(room) = self.rooms.get_mut(channel) {
-            room.deliver(events, reply, self.handle.me().keys(), &mut wishes, now);
+            room.with_member(|member| member.heard(at.min(now.wall + AHEAD_MAX)));
+            room.deliver((events, head), reply, self.handle.me().keys(), &mut wishes, now);
         }
         self.grant(channel, wishes, now).await;
     }
@@ -391,13 +395,14 @@ impl Hall {
         })
     }
 
-    async fn fetched(&mut self, channel: ChannelId, outcome: Result<(Vec<Event>, u64, Timestamp), String>, now: Now) {
+    async fn fetched(&mut self, channel: ChannelId, outcome: Result<Given, String>, now: Now) {
         match outcome {
             Ok((events, head, at)) if self.hears(&channel, at) => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
-                    (room.failures, room.fetch_again) = (0, None);
+                    // Those after a bad one are asked for again, and it, which may count then.
+                    (room.failures, room.fetch_again) = (0, head.is_none().then(|| now.mono + TICK));
                 }
-                self.deliver(&channel, (events, Some(head)), None, now).await;
+                self.deliver(&channel, (events, head, at), None, now).await;
             }
             // The hub has started since it answered.
             Ok(_) => {
@@ -447,7 +452,7 @@ impl Hall {
         let Some((seq, term)) = head else { return };
         let Some(room) = self.rooms.get_mut(channel) else { return };
         room.sent.insert(member.clone(), seq);
-        room.with_hub(|hub| hub.handle(hub::Input::HeadInTerm { member: member.clone(), seq, term }, now));
+        room.with_hub(|hub| hub.handle(hub::Input::Head { member: member.clone(), seq, term }, now));
         if let Some(outbox) = self.outboxes.get_mut(&member) {
             outbox.sent_before(&Stream::Line(channel.clone()), seq);
         }

@@ -2,6 +2,7 @@
 
 use super::client::{Client, Failure};
 use super::contract::Told;
+use super::filling::Filling;
 use super::proof::{BadProof, Proof};
 use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
@@ -10,12 +11,12 @@ use comity_core::federation::event::Authored;
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
-use comity_core::federation::{ChannelId, Origin};
+use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{
     self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
 };
-use comity_core::wire::federation::event as wire;
+use comity_core::wire::federation::event::{self as wire, BadEvent};
 use comity_core::wire::strict;
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,9 +26,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// Bytes of events in one transaction, about: with the rest it stays below the largest body.
-const BYTES_MAX: usize = 900 * 1024;
 
 /// How long after the disk failed a channel is read anew.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
@@ -66,6 +64,9 @@ pub(super) struct Sender {
     pub(super) told: mpsc::Sender<Told>,
     stop: CancellationToken,
 }
+
+/// Events of a line, where it ends if that was said, and when that was signed.
+pub(super) type Given = (Vec<Event>, Option<u64>, Timestamp);
 
 /// An event that is sent.
 struct Entry {
@@ -113,7 +114,7 @@ impl Sender {
     }
 
     async fn transaction(&self, to: &Origin, parts: Vec<(u64, Part)>) -> Sent {
-        let entries = match self.entries(parts).await {
+        let mut entries = match self.entries(parts).await {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(%error, "what waits for another origin cannot be read");
@@ -124,27 +125,37 @@ impl Sender {
         if entries.is_empty() {
             return Sent { is_to_wait: true, ..Sent::default() };
         }
+        loop {
+            match self.attempt(to, &entries).await {
+                Ok(sent) => return sent,
+                // No event is refused for others that it went with.
+                Err(failure) if failure.may_be_too_much() && entries.len() > 1 => entries.truncate(entries.len() / 2),
+                // What was judged as a whole is judged so for its first event.
+                Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
+                    return refused(&entries, failure);
+                }
+                Err(failure) => return Sent { failure: Some(failure), ..Sent::default() },
+            }
+        }
+    }
+
+    /// Sends these events in one request.
+    async fn attempt(&self, to: &Origin, entries: &[Entry]) -> Result<Sent, Failure> {
         let asked = match membership_of(&entries[0]) {
             Some((path, body)) => self.client.ask(to, (Method::POST, path), body, super::client::ANSWER_TIME).await,
             None => {
                 let path = body::send_path(&Uuid::now_v7().simple().to_string());
-                let body = self.body_of(&entries);
+                let body = self.body_of(entries);
                 self.client.ask(to, (Method::PUT, &path), body, super::client::ANSWER_TIME).await
             }
         };
-        match asked {
-            Ok((answer, at)) => Sent { at: Some(at), ..ended(to, &entries, &answer) },
-            // What was judged as a whole is judged so for its first event.
-            Err(failure @ Failure::Refused { .. }) if failure.is_final() && is_own(&entries[0]) => {
-                refused(&entries, failure)
-            }
-            Err(failure) => Sent { failure: Some(failure), ..Sent::default() },
-        }
+        let (answer, at) = asked?;
+        Ok(Sent { at: Some(at), ..ended(to, entries, &answer)? })
     }
 
     /// The events of a transaction: no more than it may have, and one alone by which this origin joins or leaves.
     async fn entries(&self, parts: Vec<(u64, Part)>) -> Result<Vec<Entry>, sqlx::Error> {
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let (mut entries, mut filling) = (Vec::new(), Filling::default());
         for (number, Part { stream, after, upto }) in parts {
             let rows = match &stream {
                 Stream::Line(_) => {
@@ -154,10 +165,10 @@ impl Sender {
                 Stream::Own(_) => self.lines.own(number, after, upto).await?,
             };
             for row in rows {
-                bytes += row.body.len();
+                let fits = filling.takes(&row.body);
                 let entry = Entry { stream: stream.clone(), row };
                 let is_alone = membership_of(&entry).is_some();
-                if !entries.is_empty() && (bytes > BYTES_MAX || is_alone) {
+                if !fits || (is_alone && !entries.is_empty()) {
                     return Ok(entries);
                 }
                 entries.push(entry);
@@ -183,7 +194,7 @@ impl Sender {
             let outcome = match sender.page(channel.hub(), &channel, after).await {
                 // Whoever is invited and has not joined may see nothing yet, and some hubs say so.
                 Err(Unread::Failure(Failure::Refused { status: 403, code, .. })) if code == "not_member" => {
-                    Ok((Vec::new(), 0, sender.now()))
+                    Ok((Vec::new(), Some(0), sender.now()))
                 }
                 other => other.map_err(|why| why.to_string()),
             };
@@ -196,19 +207,29 @@ impl Sender {
         from: &Origin,
         channel: &ChannelId,
         after: u64,
-    ) -> Result<(Vec<comity_core::federation::Event>, u64, Timestamp), Unread> {
-        let asked = self.client.get_at(from, &body::events_path(channel, after, PAGE_MAX)).await;
-        let (page, at): (Page, Timestamp) = asked?;
+    ) -> Result<Given, Unread> {
+        let (page, at) = self.page_of(from, channel, (after, PAGE_MAX)).await?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
-        match bad {
-            // Those before it are good.
-            Some(bad) if events.is_empty() => Err(bad.into()),
-            Some(bad) => {
-                tracing::warn!(%channel, %bad, "an event of a line does not count");
-                let last = events.last().map_or(after, |event| event.order.seq);
-                Ok((events, last, at))
+        if let Some(bad) = &bad {
+            tracing::warn!(%channel, %bad, "an event of a line does not count");
+        }
+        let (events, head) = counting((events, bad), page.head.seq)?;
+        Ok((events, head, at))
+    }
+
+    /// Events after this one, as another origin gives them: so many, or fewer where these are more than can be read at
+    /// once.
+    pub(super) async fn page_of(
+        &self,
+        from: &Origin,
+        channel: &ChannelId,
+        (after, mut limit): (u64, u64),
+    ) -> Result<(Page, Timestamp), Failure> {
+        loop {
+            match self.client.get_at(from, &body::events_path(channel, after, limit)).await {
+                Err(failure) if failure.may_be_too_much() && limit > 1 => limit /= 2,
+                answered => return answered,
             }
-            None => Ok((events, page.head.seq, at)),
         }
     }
 
@@ -263,7 +284,8 @@ impl Sender {
                     if answer.accepted {
                         sender.joined(&channel, &member, answer.event).await;
                     }
-                    true
+                    // Whoever accepts is asked again until it has joined: it may not know yet that it was removed.
+                    !answer.accepted
                 }
                 Err(failure) => {
                     tracing::debug!(%channel, %member, %failure, "an invitation could not be handed over");
@@ -290,7 +312,10 @@ impl Sender {
             None => {
                 let change = Change::Joined;
                 let own_id = format!("joined-{}", self.now().millis());
-                self.attest(channel, member, (change.kind(), &change.data()), (&own_id, self.now()))
+                match self.attest(channel, member, (change.kind(), &change.data()), (&own_id, self.now())) {
+                    Ok(authored) => authored,
+                    Err(bad) => return tracing::warn!(%channel, %member, %bad, "an origin cannot be said to join"),
+                }
             }
         };
         let (reply, _) = oneshot::channel();
@@ -299,14 +324,14 @@ impl Sender {
         let _ = self.told.send(told).await;
     }
 
-    /// An event of an origin that signs none.
+    /// An event of an origin that signs none. It may be larger than what that origin submitted.
     pub(super) fn attest(
         &self,
         channel: &ChannelId,
         origin: &Origin,
         (kind, data): (&str, &Value),
         (own_id, at): (&str, Timestamp),
-    ) -> Authored {
+    ) -> Result<Authored, BadEvent> {
         let draft = comity_core::federation::event::Draft {
             channel,
             kind,
@@ -317,7 +342,8 @@ impl Sender {
             prev_seen: None,
             attested: Some(own_id),
         };
-        Authored::attest(&draft)
+        let authored = Authored::attest(&draft);
+        wire::check(&authored).map(|()| authored)
     }
 
     /// Reads a channel anew from the disk, which did not take what was written.
@@ -327,12 +353,21 @@ impl Sender {
             loop {
                 sleep(REOPEN_AFTER).await;
                 match sender.lines.channel(number).await {
-                    Ok(Some(role)) => return Some(Told::Reopened { channel, role }),
-                    Ok(None) => return None,
+                    Ok(role) => return Some(Told::Reopened { channel, role }),
                     Err(error) => tracing::error!(%channel, %error, "a channel cannot be read"),
                 }
             }
         });
+    }
+}
+
+/// What counts of a page: the events before the first bad one. Where the line ends counts if all of them do, for whoever
+/// has not seen the others has not seen all.
+fn counting((events, bad): (Vec<Event>, Option<BadProof>), head: u64) -> Result<(Vec<Event>, Option<u64>), BadProof> {
+    match bad {
+        Some(bad) if events.is_empty() => Err(bad),
+        Some(_) => Ok((events, None)),
+        None => Ok((events, Some(head))),
     }
 }
 
@@ -362,12 +397,10 @@ fn is_own(entry: &Entry) -> bool {
 }
 
 /// What an answer says of each event that was sent.
-fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Sent {
+fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Result<Sent, Failure> {
     let read = strict::parse(answer).ok().and_then(|value| serde_json::from_value::<Processed>(value).ok());
-    let Some(processed) = read else {
-        let failure = Failure::Unreadable { origin: to.clone(), why: "what became of events".to_owned() };
-        return Sent { failure: Some(failure), ..Sent::default() };
-    };
+    let unreadable = || Failure::Unreadable { origin: to.clone(), why: "what became of events".to_owned() };
+    let processed = read.ok_or_else(unreadable)?;
     let mut sent = Sent::default();
     for entry in entries {
         let id = entry.row.id.to_string();
@@ -385,7 +418,7 @@ fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Sent {
             retry_after: None,
         });
     }
-    sent
+    Ok(sent)
 }
 
 /// The other origin refused the whole.
@@ -407,6 +440,10 @@ impl Sent {
         match &entry.stream {
             Stream::Own(channel) => {
                 self.is_to_wait |= matches!(outcome, Outcome::Later(_));
+                // Nobody knows for how long: it is asked ever more rarely.
+                if outcome == Outcome::Later(Delay::Unknown) {
+                    self.failure = self.failure.take().or_else(|| Some(failure()));
+                }
                 match self.decided.iter_mut().find(|(known, _)| known == channel) {
                     Some((_, outcomes)) => outcomes.push((entry.row.number, outcome)),
                     None => self.decided.push((channel.clone(), vec![(entry.row.number, outcome)])),
@@ -422,5 +459,38 @@ impl Sent {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::federation::event::{Draft, Order};
+    use comity_core::identity::key::KeyPair;
+    use serde_json::json;
+
+    fn event() -> Event {
+        let (key, channel) = (KeyPair::from_seed([1; 32]), "!a:hub.test".parse().expect("a channel"));
+        let (at, origin, data) = (Timestamp::from_millis(0), "hub.test".parse().expect("an origin"), json!(1));
+        let draft = Draft {
+            channel: &channel,
+            kind: "message",
+            origin: &origin,
+            author_seq: Some(1),
+            at,
+            data: &data,
+            prev_seen: None,
+            attested: None,
+        };
+        let authored = Authored::sign(&key, &draft);
+        Event { order: Order::sign(&key, (&channel, authored.id), (1, None), (at, 1)), authored }
+    }
+
+    #[test]
+    fn who_was_given_a_bad_event_does_not_know_where_the_line_ends() {
+        let bad = || BadProof::Elsewhere("!b:hub.test".parse().expect("a channel"));
+        assert_eq!(counting((vec![event()], None), 9), Ok((vec![event()], Some(9))));
+        assert_eq!(counting((vec![event()], Some(bad())), 9), Ok((vec![event()], None)));
+        assert_eq!(counting((Vec::new(), Some(bad())), 9), Err(bad()));
     }
 }

@@ -31,7 +31,7 @@ fn tools(commands: &[(&str, Command)], change: impl FnOnce(&mut ToolServer)) -> 
     };
     let rules = vec![allow(None, Effect::Allow(Limits::default())), allow(Some("closed"), Effect::Deny)];
     let around = Around { scribe: None, stop: CancellationToken::new() };
-    Tools::start(vec![server], Policy::new(rules), around)
+    Tools::start(vec![server], Policy::new(rules).expect("two rules"), around)
 }
 
 fn of(caller: &str, id: &str, tool: &str, params: Value) -> Call {

@@ -47,6 +47,11 @@ fn change(author: &str, author_seq: u64, change: &Change) -> Arc<Authored> {
     says(author, author_seq, change.kind(), &change.data())
 }
 
+/// Where the line of a member ends, in the first term.
+fn head(member: &str, seq: u64) -> Input {
+    Input::Head { member: origin(member), seq, term: 1 }
+}
+
 /// A hub and all that it wrote.
 struct World {
     hub: State,
@@ -199,6 +204,29 @@ fn a_refused_event_uses_up_its_number_and_blocks_nothing() {
 }
 
 #[test]
+fn who_signed_once_is_not_attested_any_more() {
+    let attested = |author: &str, change: Option<&Change>| {
+        let (channel, origin, at) = (channel(), origin(author), Timestamp::from_millis(0));
+        let (kind, data) = change.map_or(("message", json!("x")), |change| (change.kind(), change.data()));
+        let (author_seq, prev_seen, attested) = (None, None, Some("1"));
+        let draft =
+            Draft { channel: &channel, kind, origin: &origin, author_seq, at, data: &data, prev_seen, attested };
+        vec![Arc::new(Authored::attest(&draft))]
+    };
+    let mut world = World::new();
+    let refused = [Outcome::Refused(Refusal::NotSigned)];
+    assert_eq!(world.submit("ann", attested("ann", None)), refused);
+    assert_eq!(world.submit("hub", attested("hub", Some(&Change::Removed(origin("ann"))))), refused);
+    world.submit("hub", vec![change("hub", 5, &Change::Removed(origin("ann")))]);
+    for (name, number) in [("ann", 6), ("old", 7)] {
+        world.submit("hub", vec![change("hub", number, &Change::Invited(origin(name)))]);
+    }
+    assert_eq!(world.submit("ann", attested("ann", Some(&Change::Joined))), refused, "it joins by its own word");
+    assert_eq!(world.submit("old", attested("old", Some(&Change::Joined))), [Outcome::Taken]);
+    assert_eq!(world.submit("old", attested("old", None)), [Outcome::Taken]);
+}
+
+#[test]
 fn whoever_is_removed_says_nothing_more() {
     let mut world = World::new();
     let removed = change("hub", 5, &Change::Removed(origin("ann")));
@@ -230,6 +258,16 @@ fn a_member_says_so_much_a_second_and_stores_so_much() {
 }
 
 #[test]
+fn what_is_refused_is_paced_as_well() {
+    let mut world = World::new();
+    let topic = |number| change("ann", number, &Change::Topic("mine".to_owned()));
+    let outcomes = world.submit("ann", (2..602).map(topic).collect());
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Refused(_))).count();
+    assert_eq!(refused, 499, "joining was one");
+    assert!(matches!(outcomes[499], Outcome::Later(Delay::TooFast { .. })), "{:?}", outcomes[499]);
+}
+
+#[test]
 fn what_the_disk_did_not_take_was_never_said() {
     let mut world = World::new();
     let kept = world.hub.summary().clone();
@@ -241,7 +279,7 @@ fn what_the_disk_did_not_take_was_never_said() {
     assert_eq!(world.answers[1], [Outcome::Later(Delay::Unavailable)], "until it is opened anew");
     let mut again = World::of(State::restored(config(), kept));
     for name in ["ann", "bob"] {
-        again.tell(Input::Head { member: origin(name), seq: 6 });
+        again.tell(head(name, 6));
     }
     assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
     assert_eq!(again.line()[0].0, 7);
@@ -267,9 +305,9 @@ fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
     again.others.clear();
     again.offer("ann", vec![text("ann", 3)]);
     assert_eq!(again.answers.remove(0), [Outcome::Later(Delay::Unavailable)]);
-    again.tell(Input::Head { member: origin("ann"), seq: 8 });
+    again.tell(head("ann", 8));
     assert_eq!(again.others, [], "another may have more of it, or a later term");
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(head("bob", 10));
     assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }]);
     let theirs = world.events_after(6);
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
@@ -277,7 +315,7 @@ fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
     assert_eq!(again.take_others(), [Effect::AskHead(origin("carl"))], "who joined meanwhile");
     assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")]);
-    again.tell(Input::Head { member: origin("carl"), seq: 10 });
+    again.tell(head("carl", 10));
     assert_eq!(again.submit("ann", vec![text("ann", 2), text("ann", 3)]), [Outcome::Taken; 2]);
     assert_eq!(again.line().last().map(|place| place.0), Some(11));
     assert_eq!(again.line()[..4], world.line()[6..]);
@@ -296,13 +334,13 @@ fn lost() -> (World, Vec<Event>) {
 #[test]
 fn a_late_answer_is_not_taken_for_all_that_a_member_has() {
     let (mut again, theirs) = lost();
-    again.tell(Input::Head { member: origin("ann"), seq: 8 });
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(head("ann", 8));
+    again.tell(head("bob", 10));
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
     assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "it has two more");
     again.hub.ask_again();
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(head("bob", 10));
     assert_eq!(again.take_others().last(), Some(&Effect::Fetch { member: origin("bob"), after: 8 }));
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
     assert_eq!((again.hub.unheard().count(), again.line().len()), (0, 4));
@@ -311,8 +349,8 @@ fn a_late_answer_is_not_taken_for_all_that_a_member_has() {
 #[test]
 fn what_shows_a_hole_is_not_numbered_over_but_by_a_person() {
     let (mut again, theirs) = lost();
-    again.tell(Input::Head { member: origin("ann"), seq: 6 });
-    again.tell(Input::HeadInTerm { member: origin("bob"), seq: 10, term: 1 });
+    again.tell(head("ann", 6));
+    again.tell(Input::Head { member: origin("bob"), seq: 10, term: 1 });
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
     assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "this hub gave places 9 and 10");
     again.tell(Input::Forced);
@@ -326,8 +364,8 @@ fn the_line_of_the_last_term_goes_before_a_longer_one_that_was_given_up() {
     let mut new = World::new();
     new.hub.summary.term = 2;
     new.submit("bob", (2..4).map(|number| text("bob", number)).collect());
-    again.tell(Input::HeadInTerm { member: origin("ann"), seq: 10, term: 1 });
-    again.tell(Input::HeadInTerm { member: origin("bob"), seq: 8, term: 2 });
+    again.tell(Input::Head { member: origin("ann"), seq: 10, term: 1 });
+    again.tell(Input::Head { member: origin("bob"), seq: 8, term: 2 });
     assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }]);
     again.tell(Input::Recovered { member: origin("bob"), events: new.events_after(6) });
     assert_eq!((again.hub.unheard().count(), again.hub.summary().term), (0, 2));
@@ -341,8 +379,8 @@ fn who_was_removed_is_not_waited_for() {
     let backup = world.hub.summary().clone();
     world.submit("hub", vec![change("hub", 5, &Change::Removed(origin("ann")))]);
     let mut again = World::of(State::restored(config(), backup));
-    again.tell(Input::Head { member: origin("ann"), seq: 6 });
-    again.tell(Input::Head { member: origin("bob"), seq: 7 });
+    again.tell(head("ann", 6));
+    again.tell(head("bob", 7));
     again.tell(Input::Recovered { member: origin("bob"), events: world.events_after(6) });
     assert_eq!(again.hub.unheard().count(), 0);
 }
@@ -350,7 +388,7 @@ fn who_was_removed_is_not_waited_for() {
 #[test]
 fn forced_a_hub_takes_first_what_those_have_that_answered() {
     let (mut again, theirs) = lost();
-    again.tell(Input::Head { member: origin("bob"), seq: 10 });
+    again.tell(head("bob", 10));
     again.tell(Input::Forced);
     assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }], "ann is not waited for");
     again.tell(Input::Recovered { member: origin("bob"), events: theirs });
@@ -360,7 +398,7 @@ fn forced_a_hub_takes_first_what_those_have_that_answered() {
 #[test]
 fn a_person_may_go_on_without_members_and_that_is_a_new_term() {
     let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
-    world.tell(Input::Head { member: origin("ann"), seq: 6 });
+    world.tell(head("ann", 6));
     assert_eq!(world.hub.unheard().collect::<Vec<_>>(), [&origin("bob")]);
     world.tell(Input::Forced);
     assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
@@ -371,8 +409,8 @@ fn a_person_may_go_on_without_members_and_that_is_a_new_term() {
 #[test]
 fn who_has_nothing_to_show_keeps_nobody_waiting() {
     let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
-    world.tell(Input::Head { member: origin("ann"), seq: 1_000_000 });
-    world.tell(Input::Head { member: origin("bob"), seq: 6 });
+    world.tell(head("ann", 1_000_000));
+    world.tell(head("bob", 6));
     world.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
     assert_eq!(world.hub.unheard().count(), 0);
     assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);

@@ -4,11 +4,14 @@
 use crate::federation::event::Order;
 use crate::federation::heads::{Agreed, Proof};
 use crate::federation::hub::{Outcome, Refusal};
-use crate::federation::roster::{Change, Roster};
+use crate::federation::roster::{Change, MEMBERS_MAX, Roster};
 use crate::federation::{Event, EventId, Origin};
 use crate::id::Ticket;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
+
+/// Own events that wait without a number, at most: for a hub that is away. Each may have 64 KiB, on disk and in memory.
+pub const DRAFTS_MAX: u64 = 10_000;
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -162,6 +165,9 @@ pub enum NotKept {
     /// Too many wait for the disk.
     #[error("too much waits for the disk")]
     Busy,
+    /// Too much waits for the hub.
+    #[error("{DRAFTS_MAX} events wait for the hub of the channel already")]
+    Full,
     /// This origin is no member.
     #[error("this origin is not a member of the channel")]
     NotMember,
@@ -204,6 +210,23 @@ pub enum Fault {
         /// Its term.
         term: u64,
     },
+    /// The hub does not know the channel. What is said waits.
+    #[error("the hub says that it does not know this channel: what is said here waits until it does")]
+    Unknown,
+    /// The hub attests what only its author can say. The line is not taken from there on.
+    #[error("event {seq} is attested by the hub alone, but its author, {author}, signs what it says")]
+    Forged {
+        /// Its number.
+        seq: u64,
+        /// Who is said to have said it.
+        author: Origin,
+    },
+    /// The hub has more members than a channel may. The line is not taken from there on.
+    #[error("event {seq} is of one member more than a channel has: {MEMBERS_MAX}, with those who were invited or left")]
+    Full {
+        /// Its number.
+        seq: u64,
+    },
     /// An event came of a time when this origin was no member.
     #[error("event {seq} came after this origin had left")]
     NotMember {
@@ -240,16 +263,33 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Own events of `me` up to this one are in the line, or were refused: nobody wants them but a hub that lost part of
+    /// the line, and judges anew what comes after.
+    pub fn settled(&self, me: &Origin) -> u64 {
+        let seen = self.authors.get(me).copied().unwrap_or(0);
+        // What was taken and is not seen may be lost yet.
+        if self.taken > seen { seen } else { self.decided }
+    }
+
+    /// What is wrong with an event that follows, if it is not taken.
+    pub(super) fn fault_in(&self, me: &Origin, event: &Event) -> Option<Fault> {
+        let (seq, author) = (event.order.seq, &event.authored.origin);
+        // Whoever speaks for itself has signed before. Others may be of the original design, and sign nothing.
+        if event.authored.attested.is_some() && (author == me || self.authors.contains_key(author)) {
+            return Some(Fault::Forged { seq, author: author.clone() });
+        }
+        let change = Change::of(&event.authored).ok().flatten()?;
+        (!self.roster.has_room_for(author, &change)).then_some(Fault::Full { seq })
+    }
+
     /// Takes over what an event says, the next one that `me` has; what is wrong with it, if events of its author are
     /// missing.
     pub fn read(&mut self, hub: &Origin, me: &Origin, event: &Event) -> Option<Fault> {
         let (seq, authored) = (event.order.seq, &event.authored);
-        if joins(me, event) {
+        if joins(me, event) && self.last.is_none_or(|(last, ..)| seq > last + 1) {
             // What others said meanwhile was not for this origin, nor who came and went.
             self.authors.retain(|author, _| author == me);
-            if self.last.is_none_or(|(last, ..)| seq > last + 1) {
-                self.roster.forget_others(me);
-            }
+            self.roster.forget_others(me);
         }
         match Change::of(authored) {
             Ok(Some(change @ (Change::Joined | Change::Left))) => self.roster.apply(&authored.origin, &change, seq),
@@ -270,7 +310,8 @@ impl Summary {
     }
 }
 
-/// Whether an event is the one by which an origin becomes a member.
+/// Whether an event is the one by which an origin becomes a member: its own word, and not the hub's.
 pub(super) fn joins(me: &Origin, event: &Event) -> bool {
-    event.authored.origin == *me && Change::of(&event.authored) == Ok(Some(Change::Joined))
+    let is_own = event.authored.origin == *me && event.authored.attested.is_none();
+    is_own && Change::of(&event.authored) == Ok(Some(Change::Joined))
 }

@@ -55,7 +55,7 @@ impl State {
         (self.summary.decided, self.summary.taken) = (seen, seen);
         self.summary.told = self.summary.told.min(seen);
         // What the old hub still has under way would bring back what is withdrawn.
-        self.summary.heard_since = self.summary.heard_since.max(theirs.at);
+        self.hear_from(theirs.at);
         self.same = self.summary.last.map(|(_, id, _)| (id, term));
         self.write(Write::Withdraw { after });
         self.placed.retain(|(_, seq)| *seq <= after);

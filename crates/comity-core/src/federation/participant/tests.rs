@@ -4,7 +4,7 @@ use super::*;
 use crate::federation::event::{Authored, Draft, Order};
 use crate::federation::heads::{Agreed, Proof};
 use crate::federation::hub::{Delay, Refusal};
-use crate::federation::roster::Forbidden;
+use crate::federation::roster::{Forbidden, MEMBERS_MAX};
 use crate::identity::key::KeyPair;
 use crate::time::Timestamp;
 use serde_json::json;
@@ -23,11 +23,13 @@ fn channel() -> ChannelId {
 struct Line {
     events: Vec<Event>,
     term: u64,
+    /// The hub's clock.
+    at: Timestamp,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { events: Vec::new(), term: 1 }
+        Self { events: Vec::new(), term: 1, at: Timestamp::from_millis(0) }
     }
 }
 
@@ -45,9 +47,31 @@ impl Line {
             prev_seen: None,
             attested: None,
         };
-        let authored = Authored::sign(&KeyPair::from_seed([1; 32]), &draft);
+        self.give_place(Authored::sign(&KeyPair::from_seed([1; 32]), &draft))
+    }
+
+    /// What the hub says an origin has said.
+    fn attest(&mut self, author: &str, change: Option<&Change>) -> Event {
+        let (channel, origin, at) = (channel(), origin(author), Timestamp::from_millis(0));
+        let data = change.map_or_else(|| json!("said"), Change::data);
+        let draft = Draft {
+            channel: &channel,
+            kind: change.map_or("message", Change::kind),
+            origin: &origin,
+            author_seq: None,
+            at,
+            data: &data,
+            prev_seen: None,
+            attested: Some("1"),
+        };
+        self.give_place(Authored::attest(&draft))
+    }
+
+    fn give_place(&mut self, authored: Authored) -> Event {
+        let channel = channel();
         let (seq, prev) = (self.events.len() as u64 + 1, self.events.last().map(|last| last.authored.id));
-        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), (at, self.term));
+        let of = (self.at, self.term);
+        let order = Order::sign(&KeyPair::from_seed([2; 32]), (&channel, authored.id), (seq, prev), of);
         self.events.push(Event { authored, order });
         self.events[self.events.len() - 1].clone()
     }
@@ -142,6 +166,34 @@ fn a_gap_in_what_an_author_says_is_shown_and_the_line_goes_on() {
     assert_eq!(world.seen(), 5);
 }
 
+/// A member that sees all of a channel, and has none of it yet.
+fn newcomer() -> World {
+    let member = State::restored(channel(), origin("me"), Summary::default());
+    let mut world = World { member, line: Line::default(), writes: 0, effects: Vec::new() };
+    world.look();
+    world.tell(Input::Invited);
+    world
+}
+
+#[test]
+fn nothing_is_before_the_first_event() {
+    let mut world = newcomer();
+    let mut first = world.line.add("hub", 1, Some(&Change::Created(History::All)));
+    first.order.prev = Some(first.authored.id);
+    assert_eq!(world.received(vec![first]), [Effect::Fault(Fault::Broken { seq: 1 })]);
+    assert_eq!(world.seen(), 0);
+}
+
+#[test]
+fn a_gap_across_joining_is_shown_where_all_of_the_line_is_seen() {
+    let mut world = newcomer();
+    let created = world.line.add("hub", 1, Some(&Change::Created(History::All)));
+    let joined = world.line.add("me", 1, Some(&Change::Joined));
+    let later = world.line.add("hub", 3, None);
+    let withheld = Fault::Withheld { author: origin("hub"), after: 2, before: 2 };
+    assert_eq!(world.received(vec![created, joined, later]), [Effect::Fault(withheld)]);
+}
+
 #[test]
 fn who_was_removed_sees_no_more_until_it_joins_again() {
     let mut world = World::new();
@@ -157,6 +209,34 @@ fn who_was_removed_sees_no_more_until_it_joins_again() {
     assert_eq!(world.received(vec![joined]), []);
     let next = world.line.add("hub", 6, None);
     assert_eq!((world.received(vec![next]), world.seen()), (vec![], 8));
+}
+
+#[test]
+fn a_hub_attests_nothing_of_who_signs() {
+    let forged = |seq, name| [Effect::Fault(Fault::Forged { seq, author: origin(name) })];
+    let mut world = World::new();
+    let signed = world.line.add("ann", 1, None);
+    world.received(vec![signed]);
+    let of_ann = world.line.attest("ann", None);
+    assert_eq!((world.received(vec![of_ann]), world.seen()), (forged(5, "ann").to_vec(), 4));
+    let mut world = World::new();
+    let of_me = world.line.attest("me", None);
+    assert_eq!((world.received(vec![of_me]), world.seen()), (forged(4, "me").to_vec(), 3));
+    // Of the original design, which signs nothing: it joins and speaks as the hub says.
+    let mut world = World::new();
+    let of_bob = [world.line.attest("bob", Some(&Change::Joined)), world.line.attest("bob", None)];
+    assert_eq!((world.received(of_bob.to_vec()), world.seen()), (vec![], 5));
+}
+
+#[test]
+fn who_left_is_no_member_again_because_the_hub_says_so() {
+    let mut world = World::new();
+    let left = world.line.add("me", 2, Some(&Change::Left));
+    world.received(vec![left]);
+    world.line.add("hub", 3, Some(&Change::Invited(origin("me"))));
+    let joined = world.line.attest("me", Some(&Change::Joined));
+    assert_eq!(world.received(vec![joined]), [Effect::Fault(Fault::NotMember { seq: 6 })]);
+    assert!(!world.member.summary().roster.is_member(&origin("me")));
 }
 
 #[test]
@@ -209,6 +289,30 @@ fn so_many_own_events_have_a_number_that_the_hub_has_not_decided_on() {
 }
 
 #[test]
+fn so_much_waits_for_a_hub_that_is_away() {
+    let mut summary = World::new().member.summary().clone();
+    (summary.drafts, summary.drafts_numbered) = (DRAFTS_MAX + 6, 7);
+    let member = State::restored(channel(), origin("me"), summary);
+    let mut world = World { member, line: Line::joined(), writes: 0, effects: Vec::new() };
+    world.look();
+    assert!(matches!(world.tell(Input::Said { ticket: TICKET })[..], [Effect::Write { .. }]));
+    let full = Effect::Answer { ticket: TICKET, is_kept: Err(NotKept::Full) };
+    assert_eq!(world.tell(Input::Said { ticket: TICKET }), [full]);
+}
+
+#[test]
+fn no_more_members_are_taken_than_a_channel_has() {
+    let mut world = World::new();
+    let all = (4..).zip(2..MEMBERS_MAX + 2).map(|(number, name)| (number, origin(&format!("m{name}"))));
+    let events: Vec<_> =
+        all.map(|(number, member)| world.line.add("hub", number, Some(&Change::Invited(member)))).collect();
+    // This origin is one, and its hub was before it.
+    let last = MEMBERS_MAX as u64 + 2;
+    assert_eq!(world.received(events), [Effect::Fault(Fault::Full { seq: last + 1 })]);
+    assert_eq!(world.seen(), last);
+}
+
+#[test]
 fn what_the_disk_did_not_take_was_not_kept() {
     let mut world = World::new();
     world.tell(Input::Said { ticket: TICKET });
@@ -238,6 +342,25 @@ fn what_the_hub_took_and_lost_is_sent_again() {
 }
 
 #[test]
+fn a_hub_that_expects_a_number_that_there_is_not_is_sent_all_again() {
+    let mut world = World::new();
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let told = world.tell(Input::Decided { outcomes: vec![(2, Outcome::Later(Delay::Gap { expected: 0 }))] });
+    assert_eq!(told.last(), Some(&Effect::Outgoing { done: 0, last: 2 }));
+    assert_eq!((world.member.summary().decided, world.member.summary().taken), (0, 0));
+}
+
+#[test]
+fn what_a_hub_does_not_know_the_channel_of_waits_and_that_is_shown() {
+    let mut world = World::new();
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let told = world.tell(Input::Decided { outcomes: vec![(2, Outcome::Later(Delay::Unknown))] });
+    assert_eq!((told, world.member.summary().decided), (vec![Effect::Fault(Fault::Unknown)], 1));
+}
+
+#[test]
 fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     let mut world = World::new();
     let at = Timestamp::from_millis;
@@ -251,6 +374,23 @@ fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     assert_eq!(world.tell(Input::HeadAsked { ticket: TICKET, signed: at(49) }), [], "a late question");
     let again = State::restored(channel(), origin("me"), world.member.summary().clone());
     assert!(!again.hears(at(49)), "it is kept");
+}
+
+#[test]
+fn a_hub_whose_clock_was_wrong_is_heard_again() {
+    let at = Timestamp::from_millis;
+    let mut world = World::new();
+    (world.line.term, world.line.at) = (2, at(4_000_000_000_000));
+    let four = world.line.add("hub", 3, None);
+    world.tell(Input::Same(Agreed { upto: 3, term: 2 }));
+    world.member.heard(at(70));
+    world.received(vec![four]);
+    assert_eq!((world.seen(), world.member.hears(at(69)), world.member.hears(at(70))), (4, false, true));
+    let (mut world, mut new) = parted();
+    world.member.heard(at(70));
+    new[0].order.at = at(4_000_000_000_000);
+    world.tell(Input::Parted { kept: world.kept(4), theirs: Box::new(new[0].order) });
+    assert_eq!((world.seen(), world.member.hears(at(69)), world.member.hears(at(70))), (4, false, true));
 }
 
 /// A member with events 4 to 7 of term 1, of which 5 and 7 are its own, and the hub's new line, which parts after 4.
@@ -339,6 +479,22 @@ fn what_the_hub_refused_is_not_sent_again_and_again() {
     world.store();
     world.tell(Input::Decided { outcomes: vec![(2, Outcome::Refused(Refusal::Full))] });
     assert_eq!(world.tell(Input::Received { events: Vec::new(), head: Some(3) }), [], "the hub lost nothing");
+}
+
+#[test]
+fn what_was_refused_is_settled_once_all_that_was_taken_is_seen() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.tell(Input::Said { ticket: TICKET });
+    }
+    world.store();
+    let settled = |world: &World| world.member.summary().settled(&origin("me"));
+    let refused = Outcome::Refused(Refusal::Full);
+    world.tell(Input::Decided { outcomes: vec![(2, refused), (3, Outcome::Taken), (4, refused)] });
+    assert_eq!(settled(&world), 1, "what was taken is not seen yet");
+    let three = world.line.add("me", 3, None);
+    world.received(vec![three]);
+    assert_eq!(settled(&world), 4);
 }
 
 #[test]

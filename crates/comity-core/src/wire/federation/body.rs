@@ -4,6 +4,7 @@
 use crate::federation::hub::{Delay, Outcome, Refusal};
 use crate::federation::roster::Forbidden;
 use crate::federation::{ChannelId, EventId, Origin};
+use crate::wire::federation::event::NUMBER_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -146,6 +147,7 @@ impl Rejected {
             }
             Outcome::Later(delay @ Delay::TooFast { .. }) => ("rate_limited", delay.to_string(), true, None),
             Outcome::Later(Delay::Unavailable) => ("unavailable", Delay::Unavailable.to_string(), true, None),
+            Outcome::Later(Delay::Unknown) => ("unknown_channel", Delay::Unknown.to_string(), true, None),
         };
         Some(Self { id: id.to_string(), code: code.to_owned(), detail, retry, expected })
     }
@@ -153,8 +155,11 @@ impl Rejected {
     /// What it says to the author of an own event.
     pub fn outcome(&self) -> Outcome {
         match (self.code.as_str(), self.expected) {
-            ("unavailable", Some(expected)) => Outcome::Later(Delay::Gap { expected }),
+            ("unavailable", Some(expected)) if (1..=NUMBER_MAX).contains(&expected) => {
+                Outcome::Later(Delay::Gap { expected })
+            }
             ("unavailable" | "rate_limited", _) => Outcome::Later(Delay::Unavailable),
+            ("unknown_channel", _) => Outcome::Later(Delay::Unknown),
             _ if self.retry => Outcome::Later(Delay::Unavailable),
             ("not_member", _) => Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)),
             ("conflict", _) => Outcome::Refused(Refusal::Repeated),
@@ -170,7 +175,9 @@ fn code_of(why: Refusal) -> &'static str {
         Refusal::Forbidden(Forbidden::NotMember | Forbidden::NotInvited) => "not_member",
         Refusal::Forbidden(Forbidden::Unknown) => "bad_request",
         Refusal::Forbidden(Forbidden::Idle) | Refusal::Repeated => "conflict",
-        Refusal::Forbidden(Forbidden::NotAdmin | Forbidden::Full) | Refusal::NotYours => "forbidden",
+        Refusal::Forbidden(Forbidden::NotAdmin | Forbidden::Full) | Refusal::NotYours | Refusal::NotSigned => {
+            "forbidden"
+        }
         Refusal::Full => "too_large",
     }
 }
@@ -412,4 +419,30 @@ pub fn members_path(channel: &ChannelId) -> String {
 /// The sentence for whoever wrote it.
 pub fn read_origin(text: &str) -> Result<Origin, String> {
     text.parse().map_err(|why: crate::federation::NotAnOrigin| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str, expected: Option<u64>) -> Outcome {
+        let text = || String::new();
+        Rejected { id: text(), code: code.to_owned(), detail: text(), retry: false, expected }.outcome()
+    }
+
+    #[test]
+    fn what_a_hub_without_its_channels_says_is_not_final() {
+        assert_eq!(said("unknown_channel", None), Outcome::Later(Delay::Unknown));
+        assert!(matches!(said("not_member", None), Outcome::Refused(_)));
+    }
+
+    #[test]
+    fn the_number_that_comes_first_is_one_that_an_event_can_have() {
+        let gap = |expected| Outcome::Later(Delay::Gap { expected });
+        assert_eq!(said("unavailable", Some(1)), gap(1));
+        assert_eq!(said("unavailable", Some(NUMBER_MAX)), gap(NUMBER_MAX));
+        for expected in [None, Some(0), Some(NUMBER_MAX + 1), Some(u64::MAX)] {
+            assert_eq!(said("unavailable", expected), Outcome::Later(Delay::Unavailable), "{expected:?}");
+        }
+    }
 }

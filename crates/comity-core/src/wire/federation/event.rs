@@ -14,8 +14,16 @@ use std::str::FromStr;
 /// Largest event, bytes of canonical JSON: what its author says, with `id` and `sig`.
 pub const BYTES_MAX: usize = 65_535;
 
-/// Deepest nesting of an event's data: with it a transaction is as deep as a document may be.
+/// Deepest nesting of an event's data, and of any other of its members: with it a transaction is as deep as a document
+/// may be.
 pub const DATA_DEPTH_MAX: usize = crate::limits::JSON_DEPTH_MAX - 3;
+
+/// Most values in an event that is made or taken here: eight of the densest still are one document
+/// ([`strict::VALUES_MAX`]). One that another hub took is read in any case.
+pub const VALUES_MAX: usize = strict::VALUES_MAX / 8;
+
+/// Values of an event besides its data, with all that a hub adds.
+const VALUES_AROUND: usize = 32;
 
 /// Longest type, bytes.
 pub const TYPE_MAX: usize = 128;
@@ -24,7 +32,7 @@ pub const TYPE_MAX: usize = 128;
 const OWN_ID_MAX: usize = 128;
 
 /// Above this, numbers are not the same in every reader of JSON, and signatures would not tell them apart.
-const NUMBER_MAX: u64 = 1 << 53;
+pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// What an author does not sign: the hub's members, and the names that the original design had.
 const UNSIGNED: [&str; 9] =
@@ -73,6 +81,12 @@ pub enum BadEvent {
         /// How large it is.
         bytes: usize,
     },
+    /// It has too many values.
+    #[error("an event has at most {VALUES_MAX} values, and this one has {values}")]
+    TooMany {
+        /// How many it has.
+        values: usize,
+    },
     /// Its id is that of something else.
     #[error("the id is not that of the event: {wanted} would be")]
     Id {
@@ -87,6 +101,7 @@ pub enum BadEvent {
 /// [`BadEvent`] names the field.
 pub fn read_submitted(value: &Value) -> Result<Submitted, BadEvent> {
     let fields = Fields(value.as_object().ok_or_else(|| field("", "an object"))?);
+    check_count(value, 0)?;
     if fields.0.contains_key("sig") {
         fields.authored().map(|authored| Submitted::Signed(Box::new(authored)))
     } else {
@@ -143,15 +158,38 @@ pub fn size(authored: &Authored) -> usize {
     canonical::to_vec(&authored_to_value(authored)).len()
 }
 
+/// Whether an event can be read by everybody: how large it is, and how deep, and its numbers.
+///
+/// # Errors
+/// [`BadEvent`] names the place.
+pub fn check(authored: &Authored) -> Result<(), BadEvent> {
+    authored.members.iter().try_for_each(|(name, member)| check_member(name, member))?;
+    let bytes = size(authored);
+    if bytes > BYTES_MAX { Err(BadEvent::TooLarge { bytes }) } else { Ok(()) }
+}
+
 /// Whether data can be said in an event.
 ///
 /// # Errors
 /// [`BadEvent`] names the place.
 pub fn check_data(data: &Value) -> Result<(), BadEvent> {
-    if strict::depth(data) > DATA_DEPTH_MAX {
-        return Err(field("/data", "data of at most 29 levels"));
+    check_count(data, VALUES_AROUND)?;
+    check_member("data", data)
+}
+
+fn check_count(value: &Value, around: usize) -> Result<(), BadEvent> {
+    let values = strict::count(value) + around;
+    if values > VALUES_MAX { Err(BadEvent::TooMany { values }) } else { Ok(()) }
+}
+
+/// Whether a transaction with this member of an event can be read, and says the same to every reader.
+fn check_member(name: &str, member: &Value) -> Result<(), BadEvent> {
+    let mut pointer = String::new();
+    strict::push_step(&mut pointer, name);
+    if strict::depth(member) > DATA_DEPTH_MAX {
+        return Err(field(&pointer, "a value of at most 29 levels"));
     }
-    check_numbers(data, &mut "/data".to_owned())
+    check_numbers(member, &mut pointer)
 }
 
 fn check_numbers(value: &Value, pointer: &mut String) -> Result<(), BadEvent> {
@@ -225,24 +263,14 @@ impl Fields<'_> {
             signature,
             members,
         };
-        self.fits(&authored)?;
-        Ok(authored)
-    }
-
-    fn fits(&self, authored: &Authored) -> Result<(), BadEvent> {
-        for (name, member) in &authored.members {
-            check_numbers(member, &mut format!("/{name}"))?;
+        if !authored.members.contains_key("data") {
+            return Err(field("/data", "what there is to say"));
         }
-        let data = self.0.get("data").ok_or_else(|| field("/data", "what there is to say"))?;
-        check_data(data)?;
-        let bytes = size(authored);
-        if bytes > BYTES_MAX {
-            return Err(BadEvent::TooLarge { bytes });
-        }
+        check(&authored)?;
         let mut members = authored.members.clone();
         members.remove("id");
         let wanted = EventId::of(&members);
-        if wanted == authored.id { Ok(()) } else { Err(BadEvent::Id { wanted }) }
+        if wanted == authored.id { Ok(authored) } else { Err(BadEvent::Id { wanted }) }
     }
 
     fn unsigned(&self) -> Result<Unsigned, BadEvent> {
@@ -422,8 +450,43 @@ mod tests {
         let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
         assert!(read_submitted(&authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))).is_ok());
         assert!(read_submitted(&authored_to_value(&authored(&deep(DATA_DEPTH_MAX + 1)))).is_err());
-        let transaction = json!({"events": [authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))]});
-        assert!(strict::parse(transaction.to_string().as_bytes()).is_ok());
+        let transaction = |event| json!({"events": [event]}).to_string();
+        assert!(strict::parse(transaction(authored_to_value(&authored(&deep(DATA_DEPTH_MAX)))).as_bytes()).is_ok());
+        // A member that nobody knows counts as well: in a shallower document it could still be read.
+        let mut unknown = authored_to_value(&authored(&json!(1)));
+        unknown["more"] = deep(DATA_DEPTH_MAX + 1);
+        assert!(strict::parse(transaction(unknown.clone()).as_bytes()).is_err());
+        let Err(BadEvent::Field { pointer, .. }) = read_submitted(&unknown) else { panic!("it is too deep") };
+        assert_eq!(pointer, "/more");
+    }
+
+    #[test]
+    fn what_is_said_has_so_many_values_and_what_a_hub_took_is_read() {
+        let dense = |values: usize| json!(vec![0; values - 1]);
+        let most = VALUES_MAX - VALUES_AROUND;
+        assert_eq!(check_data(&dense(most)), Ok(()));
+        assert!(read_submitted(&authored_to_value(&authored(&dense(most)))).is_ok());
+        assert_eq!(check_data(&dense(most + 1)), Err(BadEvent::TooMany { values: VALUES_MAX + 1 }));
+        let more = Event { authored: authored(&dense(VALUES_MAX)), ..event() };
+        assert!(matches!(read_submitted(&to_value(&more)), Err(BadEvent::TooMany { .. })));
+        assert!(read(&to_value(&more)).is_ok());
+    }
+
+    #[test]
+    fn an_event_that_grew_too_large_when_it_was_attested_is_refused() {
+        let value = |length: usize| {
+            let data = "x".repeat(length);
+            json!({"id": "1", "room": "!a:alpha.test", "type": "m", "origin": "beta.test", "timestamp": 1, "data": data})
+        };
+        let length = BYTES_MAX - canonical::to_vec(&value(0)).len();
+        let Ok(Submitted::Unsigned(unsigned)) = read_submitted(&value(length)) else { panic!("it fits as it is") };
+        let (origin, data) = (origin(), &unsigned.data);
+        let attested = |channel: &ChannelId, data: &Value| {
+            let draft = Draft { author_seq: None, attested: Some(&unsigned.id), ..draft(channel, &origin, data) };
+            Authored::attest(&draft)
+        };
+        assert!(matches!(check(&attested(&unsigned.channel, data)), Err(BadEvent::TooLarge { .. })));
+        assert_eq!(check(&attested(&unsigned.channel, &json!("x"))), Ok(()));
     }
 
     #[test]

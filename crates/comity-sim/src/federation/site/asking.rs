@@ -104,7 +104,7 @@ impl Site {
             }
             (Call::Fetch, _) => up.look_at = now + Duration::from_secs(1),
             (Call::Head { member }, Some(Answer::Head { seq, term })) => {
-                let input = hub::Input::HeadInTerm { member: origin_of(member), seq, term };
+                let input = hub::Input::Head { member: origin_of(member), seq, term };
                 self.with_hub(|hub| hub.handle(input, moment(now)));
                 self.deliver_to(member, seq);
             }

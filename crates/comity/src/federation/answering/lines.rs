@@ -1,6 +1,7 @@
 //! What other origins may see of lines: events, members, where they end, and digests.
 
 use super::*;
+use crate::federation::filling::Filling;
 
 impl Federation {
     /// Events of a channel, for an origin that may see them: a [`body::Page`], as JSON.
@@ -16,12 +17,9 @@ impl Federation {
         let limit = limit.clamp(1, PAGE_MAX);
         let rows = self.0.lines.events(sight.number, direction, (first, last), limit + 1).await;
         let mut rows = rows.map_err(|_| NotAnswered::DISK)?;
-        let mut bytes = 0;
-        let fits = rows.iter().take_while(|row| {
-            bytes += row.body.len();
-            bytes <= PAGE_BYTES
-        });
-        let kept = fits.count().max(1).min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut filling = Filling::default();
+        let fits = rows.iter().take_while(|row| filling.takes(&row.body));
+        let kept = fits.count().min(usize::try_from(limit).unwrap_or(usize::MAX));
         let more = rows.len() > kept;
         rows.truncate(kept);
         let next = rows.last().filter(|_| more).map(|row| row.number);
@@ -112,7 +110,7 @@ impl Federation {
         if after >= upto || after + 1 < first || upto > last {
             return Err(NotAnswered::bad("", "a part of what the asker may see is wanted"));
         }
-        let ids = self.0.lines.ids(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
-        Ok(DigestOf { digest: crate::door::shown::hex(&Digest::of(ids).0) })
+        let digest = self.0.lines.digest(sight.number, after, upto).await.map_err(|_| NotAnswered::DISK)?;
+        Ok(DigestOf { digest: crate::door::shown::hex(&digest.0) })
     }
 }

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// Own events that were refused, or passed over, and are kept: their numbers are that far behind at most. A hub that
+/// lost part of the line judges them anew, and takes none that comes after until it has.
+const REFUSED_KEPT: u64 = 1000;
+
 impl Room {
     pub(in crate::federation) fn perform_hub(
         &mut self,
@@ -49,7 +53,7 @@ impl Room {
         wishes: &mut Vec<Wish>,
         now: Now,
     ) {
-        let (mut writes, mut last) = (Vec::new(), None);
+        let (mut writes, mut last, mut is_refused) = (Vec::new(), None, false);
         for effect in effects {
             match effect {
                 participant::Effect::Write { number, what } => {
@@ -79,11 +83,16 @@ impl Room {
                     self.note_fault(fault.to_string());
                 }
                 participant::Effect::Refused { author_seq, why } => {
+                    is_refused = true;
                     self.note_fault(format!("event {author_seq} of this origin was refused: {why}"));
                 }
             }
         }
         if let (Some(number), Role::Member(member)) = (last, &self.role) {
+            if is_refused || writes.iter().any(|write| matches!(write, Write::OwnSeen { .. })) {
+                let upto = member.summary().settled(&self.me).saturating_sub(REFUSED_KEPT);
+                writes.push(Write::OwnPast { channel: self.number, upto });
+            }
             writes.push(Write::Summary { channel: self.number, text: member_to_text(member.summary()) });
             self.write(number, writes, wishes);
         }
@@ -104,7 +113,7 @@ impl Room {
                     self.listed.clear();
                 }
                 writes.push(self.placed(*event));
-                writes.extend(seen.map(|upto| Write::OwnSeen { channel: self.number, upto }));
+                writes.extend(seen.map(|author_seq| Write::OwnSeen { channel: self.number, author_seq }));
             }
             participant::Write::Draft { draft } => {
                 let saying = self.saying.take().unwrap_or(Saying { kind: String::new(), data: Value::Null, at: now });
@@ -161,8 +170,11 @@ impl Room {
         write
     }
 
-    pub(in crate::federation) fn write(&mut self, number: u64, writes: Vec<Write>, wishes: &mut Vec<Wish>) {
+    pub(in crate::federation) fn write(&mut self, number: u64, mut writes: Vec<Write>, wishes: &mut Vec<Wish>) {
         self.written = number;
+        if let Some(founding) = self.founding.take() {
+            writes.insert(0, founding);
+        }
         let done = Some(Done::Channel { channel: self.number, upto: number });
         wishes.push(Wish::Write(Batch { writes, done }));
     }

@@ -94,6 +94,10 @@ impl Hall {
             return;
         }
         let Some(room) = self.rooms.get_mut(channel) else { return };
+        if is_hub {
+            // It has answered until now.
+            room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
+        }
         if let Some(listed) = compared.listed {
             room.listed = listed;
         }

@@ -8,43 +8,34 @@ impl Hall {
         channel: ChannelId,
         all_history: bool,
         now: Now,
-    ) -> Result<(), Refused> {
+    ) -> Result<Begun, Refused> {
         if self.rooms.contains_key(&channel) {
             return Err(Refused::Exists(channel));
         }
         let role = Role::Hub(Box::new(hub::State::new(self.hub_config(&channel))));
-        self.found(&channel, role, now).await?;
+        self.found(&channel, role, now)?;
         let history = if all_history { History::All } else { History::FromJoining };
+        let mut begun = Begun::Nothing;
         for change in [Change::Created(history), Change::Joined] {
             let saying = Saying { kind: change.kind().to_owned(), data: change.data(), at: now.wall };
             if let Some(room) = self.rooms.get_mut(&channel) {
-                let (reply, _) = oneshot::channel();
-                room.say_as_hub(&saying, self.handle.me().keys(), reply, now);
+                let (reply, outcomes) = oneshot::channel();
+                let id = room.say_as_hub(&saying, self.handle.me().keys(), reply, now);
+                begun = Begun::AtHub { id, outcomes };
             }
         }
         self.act(&channel, now).await;
-        Ok(())
+        Ok(begun)
     }
 
-    /// A channel that was not here before.
-    pub(in crate::federation) async fn found(
-        &mut self,
-        channel: &ChannelId,
-        role: Role,
-        now: Now,
-    ) -> Result<(), Refused> {
+    /// A channel that was not here before: it is on disk with the first of what it has to write.
+    fn found(&mut self, channel: &ChannelId, role: Role, now: Now) -> Result<(), Refused> {
         if self.rooms.len() >= CHANNELS_MAX {
             return Err(Refused::TooMany);
         }
-        let (number, is_hub) = (self.next_number, matches!(role, Role::Hub(_)));
+        let number = self.next_number;
         self.next_number += 1;
-        let summary = match &role {
-            Role::Hub(hub) => hub_to_text(hub.summary()),
-            Role::Member(member) => member_to_text(member.summary()),
-        };
-        let writes = vec![Write::Channel { number, id: channel.clone(), is_hub, summary }];
-        let _ = self.disk.send(Batch { writes, done: None }).await;
-        self.enter(Room::new(self.me.clone(), channel.clone(), number, role), now);
+        self.enter(Room::founded(self.me.clone(), channel.clone(), number, role), now);
         Ok(())
     }
 
@@ -77,9 +68,9 @@ impl Hall {
     /// A hub invites: whether a person is to decide.
     pub(in crate::federation) async fn invited(&mut self, channel: ChannelId, invitation: Invitation) -> Invited {
         if let Some(room) = self.rooms.get(&channel)
-            && room.roster().is_member(&self.me)
+            && let Some(Standing::Joined { since }) = room.roster().standing(&self.me)
         {
-            return Invited::Member { upto: room.ready };
+            return Invited::Member { upto: room.ready, joined: (room.number, since) };
         }
         let of_hub = self.invitations.keys().filter(|other| other.hub() == channel.hub()).count();
         let is_full = of_hub >= INVITATIONS_PER_ORIGIN_MAX || self.invitations.len() >= INVITATIONS_MAX;
@@ -100,17 +91,18 @@ impl Hall {
         accepts: bool,
         now: Now,
     ) -> Result<Begun, Refused> {
-        if self.invitations.remove(&channel).is_none() {
+        if !self.invitations.contains_key(&channel) {
             return Err(Refused::NotInvited(channel));
         }
         let writes = vec![Write::Invitation { channel: channel.clone(), invitation: None }];
         if !accepts {
+            self.invitations.remove(&channel);
             let _ = self.disk.send(Batch { writes, done: None }).await;
             return Ok(Begun::Nothing);
         }
         if !self.rooms.contains_key(&channel) {
             let state = participant::State::restored(channel.clone(), self.me.clone(), participant::Summary::default());
-            self.found(&channel, Role::Member(Box::new(state)), now).await?;
+            self.found(&channel, Role::Member(Box::new(state)), now)?;
         }
         if let Some(room) = self.rooms.get_mut(&channel) {
             room.with_member(|member| member.handle(participant::Input::Invited));
@@ -119,6 +111,7 @@ impl Hall {
         let joined = Change::Joined;
         let saying = Saying { kind: joined.kind().to_owned(), data: joined.data(), at: now.wall };
         let begun = self.say(&channel, saying, now).await?;
+        self.invitations.remove(&channel);
         // Only now: what is begun is on its way to the disk before the invitation is gone.
         let _ = self.disk.send(Batch { writes, done: None }).await;
         Ok(begun)
@@ -145,8 +138,13 @@ impl Hall {
         }
     }
 
-    pub(in crate::federation) async fn reopen(&mut self, channel: ChannelId, role: KeptRole, now: Now) {
+    /// A channel was read anew; `None`: it is not on disk, and never was.
+    pub(in crate::federation) async fn reopen(&mut self, channel: ChannelId, role: Option<KeptRole>, now: Now) {
         let Some(old) = self.rooms.remove(&channel) else { return };
+        let Some(role) = role else {
+            self.by_number.remove(&old.number);
+            return self.note_companions();
+        };
         let role = Room::role_of(role, (&channel, &self.me), self.hub_config(&channel));
         let mut room = Room::new(self.me.clone(), channel.clone(), old.number, role);
         (room.sent, room.faults, room.waits_since) = (old.sent, old.faults, now.mono);

@@ -2,7 +2,9 @@
 
 use super::stored::{self, Invitation, KeptPin, KeptTool};
 use crate::store::database_integer;
+use comity_core::federation::digesting::Digesting;
 use comity_core::federation::event::EventId;
+use comity_core::federation::heads::Digest;
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
@@ -13,14 +15,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// Events of each author that its hub remembers: as many as `comity_core::federation::hub` does.
-const RECENT_MAX: i64 = 256;
+/// Events whose ids are read at once for a digest.
+const DIGESTED_MAX: i64 = 4096;
 
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     /// The channels.
     pub(crate) channels: Vec<RestoredChannel>,
+    /// The highest number of a channel, also of one that cannot be read.
+    pub(crate) last_number: u64,
     /// The keys of other origins.
     pub(crate) pins: BTreeMap<Origin, KeptPin>,
     /// Invitations that nobody has answered.
@@ -61,6 +65,7 @@ pub(super) async fn restore(connection: &mut SqliteConnection, now: Timestamp) -
     let mut restored = Restored::default();
     for row in sqlx::query("SELECT number, id, is_hub, summary FROM channel").fetch_all(&mut *connection).await? {
         let (number, id): (i64, String) = (row.get(0), row.get(1));
+        restored.last_number = restored.last_number.max(number.unsigned_abs());
         let role = role_of(connection, &row).await?;
         let (Some(role), Ok(id)) = (role, id.parse::<ChannelId>()) else {
             tracing::error!(channel = id, "what is kept of a channel cannot be read: it is left alone");
@@ -139,7 +144,7 @@ async fn recent(
             sqlx::query("SELECT author_seq, id FROM event WHERE channel = ? AND author = ? ORDER BY seq DESC LIMIT ?")
                 .bind(channel)
                 .bind(&author)
-                .bind(RECENT_MAX)
+                .bind(database_integer(hub::RECENT_MAX as u64))
                 .fetch_all(&mut *connection)
                 .await?;
         let event = |row: &SqliteRow| {
@@ -244,13 +249,22 @@ impl Lines {
         }
     }
 
-    /// The ids of a part of a line, in order: of those after the first of these, up to the second.
-    pub(crate) async fn ids(&self, channel: u64, after: u64, upto: u64) -> Result<Vec<EventId>, sqlx::Error> {
-        let query = sqlx::query("SELECT id FROM event WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
-        let query = query.bind(database_integer(channel)).bind(database_integer(after)).bind(database_integer(upto));
-        let rows = query.fetch_all(&mut *self.connection.lock().await).await?;
-        let id = |row: &SqliteRow| Some(EventId::from_bytes(row.get::<&[u8], _>(0).try_into().ok()?));
-        Ok(rows.iter().filter_map(id).collect())
+    /// The digest of a part of a line: of the events after the first of these, up to the second.
+    pub(crate) async fn digest(&self, channel: u64, mut after: u64, upto: u64) -> Result<Digest, sqlx::Error> {
+        let mut digesting = Digesting::default();
+        loop {
+            let query = "SELECT seq, id FROM event WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?";
+            let query = sqlx::query(query).bind(database_integer(channel)).bind(database_integer(after));
+            let query = query.bind(database_integer(upto)).bind(DIGESTED_MAX);
+            // The lock is given back after each of them: others read meanwhile.
+            let rows = query.fetch_all(&mut *self.connection.lock().await).await?;
+            let ids = rows.iter().filter_map(|row| row.get::<&[u8], _>(1).try_into().ok());
+            ids.for_each(|id| digesting.add(&EventId::from_bytes(id)));
+            match rows.last() {
+                Some(row) => after = natural(row, 0),
+                None => return Ok(digesting.end()),
+            }
+        }
     }
 
     /// The event of this number, if it is here.

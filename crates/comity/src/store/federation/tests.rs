@@ -4,6 +4,7 @@ use super::read::RestoredChannel;
 use super::*;
 use crate::scratch::Scratch;
 use comity_core::federation::event::EventId;
+use comity_core::federation::heads::Digest;
 use comity_core::federation::roster::{Change, Roster};
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::tool::Described;
@@ -119,7 +120,7 @@ async fn a_member_is_there_again_with_what_it_has_to_say() {
             draft(7),
             own(5, 4),
             own(6, 5),
-            Write::OwnSeen { channel: 1, upto: 4 },
+            Write::OwnSeen { channel: 1, author_seq: 4 },
             event(8, "alpha", 1),
             event(9, "alpha", 2),
             event(10, "beta", 6),
@@ -158,6 +159,69 @@ async fn a_node_that_is_dropped_closes_the_file_once_all_that_came_is_in_it() {
     drop(lines);
     let (_, _, restored) = open(&path, now()).await.expect("a file");
     assert_eq!(restored.proofs, [(channel(), "proof".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_part_of_a_line_has_the_digest_of_its_ids_in_order() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    write(&path, (1..=5).map(|seq| event(seq, "alpha", seq)).collect()).await;
+    let (_, lines, _) = open(&path, now()).await.expect("a file");
+    let of = |seqs: std::ops::RangeInclusive<u8>| Digest::of(seqs.map(|seq| EventId::from_bytes([seq; 20])));
+    assert_eq!(lines.digest(1, 1, 4).await.expect("a digest"), of(2..=4));
+    assert_eq!(lines.digest(1, 0, 99).await.expect("a digest"), of(1..=5));
+    assert_eq!(lines.digest(2, 0, 99).await.expect("a digest"), Digest::of([]));
+}
+
+#[tokio::test]
+async fn the_number_of_a_channel_that_cannot_be_read_is_taken() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = "of a later version".to_owned();
+    write(&path, vec![Write::Channel { number: 7, id: channel(), is_hub: true, summary }]).await;
+    let (.., restored) = open(&path, now()).await.expect("a file");
+    assert_eq!((restored.channels.len(), restored.last_number), (0, 7));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_channel_that_is_not_there() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = Write::Summary { channel: 1, text: "{}".to_owned() };
+    assert_eq!(write(&path, vec![event(1, "alpha", 1), summary]).await, [(1, 7, false)]);
+    let (_, lines, _) = open(&path, now()).await.expect("a file");
+    assert_eq!(lines.events(1, Direction::After(0), (0, 99), 9).await.expect("events"), []);
+}
+
+#[tokio::test]
+async fn an_own_event_that_was_refused_is_there_when_those_after_it_are_withdrawn() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let id = EventId::from_bytes([1; 20]);
+    let own = |author_seq| Write::Own { channel: 1, draft: 1, author_seq, id, body: format!("own {author_seq}") };
+    // The first was refused, and the second is seen.
+    write(&path, vec![own(5), own(6), event(8, "beta", 6), Write::OwnSeen { channel: 1, author_seq: 6 }]).await;
+    let numbers = async || {
+        let (_, lines, _) = open(&path, now()).await.expect("a file");
+        let own = lines.own(1, 4, 9).await.expect("events");
+        own.iter().map(|event| event.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers().await, [5]);
+    write(&path, vec![Write::Withdrawn { channel: 1, after: 7, me: origin("beta") }]).await;
+    assert_eq!(numbers().await, [5, 6], "no hole");
+    write(&path, vec![Write::OwnPast { channel: 1, upto: 5 }]).await;
+    assert_eq!(numbers().await, [6]);
+}
+
+#[tokio::test]
+async fn what_comes_in_the_place_of_withdrawn_events_was_not_shown() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let shown = |channel, seq| Write::Shown { channel, seq };
+    let withdrawn = |channel, after| Write::Withdrawn { channel, after, me: origin("beta") };
+    write(&path, vec![shown(1, 9), shown(2, 9), shown(3, 2), withdrawn(1, 4), withdrawn(3, 4)]).await;
+    let (.., restored) = open(&path, now()).await.expect("a file");
+    assert_eq!(restored.shown, BTreeMap::from([(1, 4), (2, 9), (3, 2)]));
 }
 
 fn tool(name: &str) -> Described {

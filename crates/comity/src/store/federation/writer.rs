@@ -37,8 +37,11 @@ pub(crate) enum Write {
     Draft { channel: u64, draft: u64, body: String },
     /// It has a number now.
     Own { channel: u64, draft: u64, author_seq: u64, id: EventId, body: String },
-    /// Own events up to this one are in the line.
-    OwnSeen { channel: u64, upto: u64 },
+    /// An own event is in the line. Those before it are not forgotten by that: one that was refused is judged anew by a
+    /// hub that lost part of the line.
+    OwnSeen { channel: u64, author_seq: u64 },
+    /// Nobody wants own events up to this one any more.
+    OwnPast { channel: u64, upto: u64 },
     /// How far a member has the line.
     Sent { channel: u64, member: Origin, seq: u64 },
     /// Up to where this node's own programs have a line.
@@ -172,7 +175,12 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 .bind(summary)
         }
         Write::Summary { channel, text } => {
-            sqlx::query("UPDATE channel SET summary = ? WHERE number = ?").bind(text).bind(int(channel))
+            let kept = sqlx::query("UPDATE channel SET summary = ? WHERE number = ?").bind(text).bind(int(channel));
+            // Events of a channel that is not there would never be found again.
+            return match kept.execute(&mut *to).await?.rows_affected() {
+                0 => Err(sqlx::Error::RowNotFound),
+                _ => Ok(()),
+            };
         }
         Write::Event { channel, seq, id, author, author_seq, body } => {
             sqlx::query("INSERT INTO event (channel, seq, id, author, author_seq, body) VALUES (?, ?, ?, ?, ?, ?)")
@@ -189,6 +197,9 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                        WHERE channel = ? AND seq > ? AND author = ? AND author_seq IS NOT NULL";
             let own = sqlx::query(own).bind(int(channel)).bind(int(after)).bind(me.as_str());
             own.execute(&mut *to).await?;
+            // What comes in their places was not shown.
+            let shown = sqlx::query("UPDATE shown SET seq = min(seq, ?) WHERE channel = ?");
+            shown.bind(int(after)).bind(int(channel)).execute(&mut *to).await?;
             sqlx::query("DELETE FROM event WHERE channel = ? AND seq > ?").bind(int(channel)).bind(int(after))
         }
         Write::Draft { channel, draft, body } => {
@@ -206,7 +217,11 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 .bind(id.as_bytes().as_slice())
                 .bind(body)
         }
-        Write::OwnSeen { channel, upto } => {
+        Write::OwnSeen { channel, author_seq } => {
+            let gone = sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq = ?");
+            gone.bind(int(channel)).bind(int(author_seq))
+        }
+        Write::OwnPast { channel, upto } => {
             sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?").bind(int(channel)).bind(int(upto))
         }
         other => return apply_rest(to, other).await,
