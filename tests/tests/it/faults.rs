@@ -205,8 +205,7 @@ fn a_flood_in_anothers_name_does_not_cost_that_one_anything() {
     until("answer", LONG, || gamma.run(&["tool", "list", "--origin", ALPHA]).status.success().then_some(()));
     let (statuses, _) = floods(&realm, 1000, &[GAMMA.to_owned()], false);
     assert_eq!(statuses.get("200"), None, "{statuses:?}");
-    assert!(statuses.get("429").is_some_and(|count| *count > 100), "whoever floods is slowed down: {statuses:?}");
-    // More than the flood would have left of its budget, had it been its own.
+    // Had the flood been taken from its budget, none of that would be left.
     for _ in 0..30 {
         gamma.says(&["tool", "list", "--origin", ALPHA]);
     }
