@@ -34,6 +34,10 @@ def voice(number):
             if answer.status == 200:
                 with printing:
                     print(event["data"]["said"], flush=True)
+            else:
+                # It was refused: nothing of it is kept.
+                said -= 1
+                time.sleep(0.05)
         except OSError:
             door.close()
             time.sleep(0.05)

@@ -29,6 +29,12 @@ pub mod gossip {
     pub use comity_core::wire::gossip::{Group, Kind, Priority};
 }
 
+/// Channels shared with other organisations.
+pub mod channels {
+    pub use crate::network::{ChannelError, ChannelEvents, ChannelView, Channels};
+    pub use comity_core::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
+}
+
 /// Who does a task that several nodes want.
 pub mod claims {
     pub use crate::network::{ClaimError, Claims, Taken, TaskChange, TaskChanges, TaskView};

@@ -5,6 +5,7 @@
 mod answering;
 mod assembly;
 mod brokers;
+mod channels;
 mod claims;
 mod connecting;
 mod error;
@@ -20,6 +21,7 @@ mod send;
 mod topics;
 
 pub use answering::Answering;
+pub use channels::{ChannelError, ChannelEvents, ChannelView, Channels};
 pub use claims::{ClaimError, Claims, Taken, TaskChange, TaskChanges, TaskView};
 pub use connecting::Connection;
 pub use error::{Error, JoinError};
@@ -101,6 +103,8 @@ struct Inner {
     discovery: Option<Discovery>,
     /// Gossip, if it is on.
     topics: Option<Topics>,
+    /// Channels, if it speaks for an origin.
+    channels: Option<Channels>,
     journal: Journal,
     /// A lock and not a message: it is taken once, by the first who leaves; others wait until the
     /// node has left.
@@ -226,6 +230,11 @@ impl Network {
     /// Tasks that nodes announce and claim; `None` when gossip is switched off.
     pub fn claims(&self) -> Option<&Claims> {
         self.0.topics.as_ref().map(Topics::claims)
+    }
+
+    /// Channels shared with other organisations; `None` when this node speaks for no origin (`federation.origin`).
+    pub fn channels(&self) -> Option<&Channels> {
+        self.0.channels.as_ref()
     }
 
     /// What this node has said and heard on topics, and what else it keeps for good: signed, and never changed.

@@ -260,7 +260,9 @@ fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() 
     beta.attacks("duplicate-seq", ALPHA, &["--channel", "!lab:beta.test"]);
     let proof = |alpha: &Node| {
         let faults = alpha.json(&["channel", "list"])["channels"][0]["faults"].to_string();
-        faults.contains("hub_equivocation").then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
+        faults
+            .contains("hub_equivocation")
+            .then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
     };
     let found = until("proof", PATIENCE, || proof(&alpha));
     assert_eq!(found[0]["channel"], "!lab:beta.test", "{found}");
@@ -399,7 +401,8 @@ fn a_key_is_rotated_and_nobody_has_to_trust_the_new_one() {
     // First the hub's, then a member's.
     let alpha = with_a_new_key(&realm, alpha, ALPHA);
     let gamma = with_a_new_key(&realm, gamma, "gamma.test");
-    alpha.says(&["send", CHANNEL, r#"{"said":"three"}"#]);
+    // The hub asks its members first what it may have lost.
+    until("hub", PATIENCE, || alpha.run(&["send", CHANNEL, r#"{"said":"three"}"#]).status.success().then_some(()));
     gamma.says(&["send", CHANNEL, r#"{"said":"four"}"#]);
     beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"five"}"#]);
     for node in [&alpha, &gamma] {

@@ -13,9 +13,7 @@ use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::{
-    self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
-};
+use comity_core::wire::federation::body::{self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path};
 use comity_core::wire::federation::event::{self as wire, BadEvent};
 use comity_core::wire::strict;
 use serde::Deserialize;
@@ -202,12 +200,7 @@ impl Sender {
         });
     }
 
-    async fn page(
-        &self,
-        from: &Origin,
-        channel: &ChannelId,
-        after: u64,
-    ) -> Result<Given, Unread> {
+    async fn page(&self, from: &Origin, channel: &ChannelId, after: u64) -> Result<Given, Unread> {
         let (page, at) = self.page_of(from, channel, (after, PAGE_MAX)).await?;
         let (events, bad) = self.proof.line(channel, &page.events).await;
         if let Some(bad) = &bad {

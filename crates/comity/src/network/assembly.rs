@@ -4,7 +4,7 @@
 use super::brokers::{self, Brokers};
 use super::scribe::{self, Scribe};
 use super::topics::{self, Topics};
-use super::{AppConfig, Follow, Inner, JoinError, Network};
+use super::{AppConfig, Channels, Follow, Inner, JoinError, Network};
 use super::{follow, ground, parts};
 use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
@@ -261,6 +261,7 @@ pub(super) async fn assemble(
     checks.push(follow.check());
     let (checks, ill) = examine(&handle, &config, checks);
     let speaks = link::Speaks { tls: Some(tls), gossip };
+    let channels = federation.clone().map(Channels::new);
     let behind = (links.clone(), Some(journal.clone()), federation);
     let doors = open_doors((&handle, &config), (network, speaks), metrics, behind, checks);
     parts::in_background(&stop, async move { scribe.watch_peers().await });
@@ -270,7 +271,7 @@ pub(super) async fn assemble(
     let (data_dir, control_url) = (home.folder().to_owned(), control.url);
     let running = Running { mdns, brokers, federating, tools, links, store, driver, doors, _home: home };
     let running = Mutex::new(Some(running));
-    Ok(Network(Arc::new(Inner { data_dir, control_url, ill, discovery, topics, journal, running, handle })))
+    Ok(Network(Arc::new(Inner { data_dir, control_url, ill, discovery, topics, channels, journal, running, handle })))
 }
 
 /// Serves the network door and the metrics door until the node ends.

@@ -3,6 +3,7 @@
 
 mod attention;
 mod brokered;
+mod channels;
 mod claims;
 mod journal;
 mod meeting;
