@@ -21,7 +21,7 @@ const VOICES: usize = 8;
 /// Says half of the events by the door of this node.
 fn speaks(node: &Node, name: &str) -> Lines {
     let mut sayer = peers::python("sayer.py");
-    sayer.arg(node.data_dir().join("door.sock"));
+    sayer.arg(node.data_dir().join("control/door.sock"));
     Lines::start(sayer.args([CHANNEL, name, &(MANY / 2).to_string(), &VOICES.to_string()]))
 }
 
@@ -98,6 +98,7 @@ fn a_hub_that_comes_back_from_an_old_backup_gets_its_line_back_from_its_member()
     let files = ["federation.db", "federation.db-wal", "federation.db-shm"].map(|name| folder.path().join(name));
     let backup: Vec<Option<Vec<u8>>> = files.iter().map(|file| std::fs::read(file).ok()).collect();
     let alpha = realm.node_in(folder, ALPHA, &[]);
+    until("hub", LONG, || (alpha.json(&["channel", "list"])["channels"][0]["caught_up"] == true).then_some(()));
     for node in [&alpha, &beta] {
         for number in 0..60 {
             node.says(&["send", CHANNEL, &json!({"said": format!("{} {number}", node.status["name"])}).to_string()]);
@@ -115,7 +116,7 @@ fn a_hub_that_comes_back_from_an_old_backup_gets_its_line_back_from_its_member()
     let alpha = realm.node_in(folder, ALPHA, &[]);
     until("line", LONG, || (line(&log(&alpha, CHANNEL)) == whole).then_some(()));
     // It numbers on where it was, and nobody sees two lines.
-    alpha.says(&["send", CHANNEL, r#"{"said":"after"}"#]);
+    until("hub", LONG, || alpha.run(&["send", CHANNEL, r#"{"said":"after"}"#]).status.success().then_some(()));
     until("event", LONG, || (said(&log(&beta, CHANNEL)).last().map(String::as_str) == Some("after")).then_some(()));
     let part = line(&log(&beta, CHANNEL));
     let again = line(&log(&alpha, CHANNEL));

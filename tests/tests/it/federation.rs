@@ -184,7 +184,7 @@ fn shared_with_python(alpha: &Node, beta: &Participant) {
 
 #[test]
 fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_a_killed_hub() {
-    let realm = Realm::of(&[ALPHA, BETA]);
+    let realm = Realm::of(&[ALPHA, BETA, "gamma.test"]);
     let alpha = realm.node(ALPHA, &[]);
     let mut beta = realm.participant(BETA);
     shared_with_python(&alpha, &beta);
@@ -196,11 +196,22 @@ fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_
     let alpha = realm.node_in(folder, ALPHA, &[]);
     beta.killed_and_started_again();
     // The hub takes nothing before its member has said what it may have lost.
-    until("event of old", PATIENCE, || {
-        let old = beta.does(&["old-publish", CHANNEL, "--data", r#"{"said":"of old"}"#]).pop()?;
-        assert!(old["status"] == 200 || old["status"] == 503, "{old}");
-        (old["body"]["processed"][0] == old["submitted"]["id"]).then_some(())
+    until("hub", PATIENCE, || {
+        alpha.run(&["channel", "invite", "project", "gamma.test"]).status.success().then_some(())
     });
+    // A program of the original design signs no event: the hub attests what it says, that it joins as well.
+    let gamma = realm.participant("gamma.test");
+    let of_old = |from: &Participant, kind: &str, data: &str| {
+        let old = from.does(&["old-publish", CHANNEL, "--type", kind, "--data", data]).pop().expect("an answer");
+        assert!(old["status"] == 200 || old["status"] == 503, "{old}");
+        (old["body"]["processed"][0] == old["submitted"]["id"]).then_some(()).ok_or(old)
+    };
+    for (kind, data) in [("naomi:member.joined", "{}"), ("note", r#"{"said":"of old"}"#)] {
+        until("event of old", PATIENCE, || of_old(&gamma, kind, data).ok());
+    }
+    // Who signs is not attested.
+    let refused = of_old(&beta, "note", r#"{"said":"unsigned"}"#).expect_err("it signs");
+    assert_eq!(refused["body"]["rejected"][0]["code"], "forbidden", "{refused}");
     let whole = until("all of it", PATIENCE, || {
         let whole = log(&alpha, CHANNEL);
         (said(&whole).len() == 82).then_some(whole)

@@ -34,8 +34,8 @@ pub(super) struct Compared {
     pub(super) at: Timestamp,
     /// What it came to; `None`: the other did not say.
     pub(super) verdict: Option<Verdict>,
-    /// Who is a member, as the hub says, where it was asked: since which event.
-    pub(super) listed: Option<BTreeMap<Origin, u64>>,
+    /// Who is a member, as the hub says, where it was asked: since which event, if it says that, too.
+    pub(super) listed: Option<BTreeMap<Origin, Option<u64>>>,
 }
 
 impl Sender {
@@ -56,11 +56,10 @@ impl Sender {
         });
     }
 
-    async fn listed(&self, channel: &ChannelId) -> Option<BTreeMap<Origin, u64>> {
+    async fn listed(&self, channel: &ChannelId) -> Option<BTreeMap<Origin, Option<u64>>> {
         let members: Members = self.client.get(channel.hub(), &body::members_path(channel)).await.ok()?;
         let member = |member: body::Member| {
-            let since = member.since.filter(|_| member.state == "joined")?;
-            Some((member.origin.parse().ok()?, since))
+            if member.state == "joined" { Some((member.origin.parse().ok()?, member.since)) } else { None }
         };
         Some(members.members.into_iter().filter_map(member).collect())
     }

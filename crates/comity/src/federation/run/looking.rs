@@ -99,7 +99,13 @@ impl Hall {
             room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
         }
         if let Some(listed) = compared.listed {
-            room.listed = listed;
+            // Where the hub does not say since when, a member is shown what comes from now on.
+            let known = std::mem::take(&mut room.listed);
+            let since = |origin: &Origin| known.get(origin).copied().unwrap_or(room.ready + 1);
+            room.listed = listed
+                .into_iter()
+                .map(|(origin, said)| (origin.clone(), said.unwrap_or_else(|| since(&origin))))
+                .collect();
         }
         match compared.verdict {
             Some(Verdict::Fits(agreed)) => {
