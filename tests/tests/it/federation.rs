@@ -319,7 +319,9 @@ fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() 
     beta.attacks("duplicate-seq", ALPHA, &["--channel", "!lab:beta.test"]);
     let proof = |alpha: &Node| {
         let faults = alpha.json(&["channel", "list"])["channels"][0]["faults"].to_string();
-        faults.contains("hub_equivocation").then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
+        faults
+            .contains("hub_equivocation")
+            .then(|| alpha.json(&["channel", "proof", "!lab:beta.test"])["proofs"].clone())
     };
     let found = until("proof", PATIENCE, || proof(&alpha));
     assert_eq!(found[0]["channel"], "!lab:beta.test", "{found}");

@@ -6,7 +6,8 @@ use crate::exit::Failure;
 use crate::page::{Cell, Look, Page, cell, clean, looking, said, say};
 use comity_client::Client;
 use comity_client::control::{
-    ChannelAct, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin, SayOn,
+    ChannelAct, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, Invitations, NewChannel, OtherOrigin,
+    SayOn,
 };
 use comity_core::federation::verify::{Verified, Verifier};
 use comity_core::wire::federation::body::Member;

@@ -3,11 +3,11 @@
 
 mod lines;
 
+use super::check::sender_of;
 use super::comparing;
 use super::contract::{Begun, Sight, Told};
 use super::proof::BadProof;
 use super::room::Ends;
-use super::check::sender_of;
 use super::{Federation, Invited};
 use crate::store::federation::{Batch, Direction, Invitation, Write};
 use comity_core::federation::heads::Digest;

@@ -90,8 +90,13 @@ impl Federation {
                 None => (Err(failed("cancelled", "the call was broken off by its caller")), "cancelled"),
             };
             let server = target(&call.to, &call.server);
-            let noted =
-                Noted { caller: &call.caller, server: &server, tool: &call.tool, call_id: "", params: Some(&call.params) };
+            let noted = Noted {
+                caller: &call.caller,
+                server: &server,
+                tool: &call.tool,
+                call_id: "",
+                params: Some(&call.params),
+            };
             federation.0.tools.journal(noted, began, code).await;
             outcome
         });

@@ -198,10 +198,12 @@ impl Checks {
     fn charge(&self, origin: &Origin, budget: Budget) -> Result<(), Refusal> {
         let now = self.handle.now().mono;
         match budget {
-            Budget::Origin => take(&self.of_origins, sender_of(origin), now / SECONDS).map_err(|refusal| match refusal {
-                Refusal::TooMany { retry_after } => Refusal::TooMany { retry_after: retry_after * SECONDS },
-                other => other,
-            }),
+            Budget::Origin => {
+                take(&self.of_origins, sender_of(origin), now / SECONDS).map_err(|refusal| match refusal {
+                    Refusal::TooMany { retry_after } => Refusal::TooMany { retry_after: retry_after * SECONDS },
+                    other => other,
+                })
+            }
             Budget::Channels => take(&self.of_channels, sender_of(origin), now),
         }
     }

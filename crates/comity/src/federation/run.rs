@@ -279,7 +279,9 @@ impl Hall {
                 let _ = reply.send(answer);
             }
             Told::Look { channel, origin, reply } => drop(reply.send(self.sight(&channel, &origin))),
-            Told::View { channel, reply } => drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room))))),
+            Told::View { channel, reply } => {
+                drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room)))))
+            }
             Told::Proofs { channel, reply } => {
                 drop(reply.send(self.rooms.get(&channel).map(|room| room.proofs.clone())));
             }

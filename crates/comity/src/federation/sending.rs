@@ -12,9 +12,7 @@ use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
 use comity_core::federation::{ChannelId, Origin};
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::{
-    self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path,
-};
+use comity_core::wire::federation::body::{self, Invite, Invited, Membership, PAGE_MAX, Page, Processed, path};
 use comity_core::wire::federation::event as wire;
 use comity_core::wire::strict;
 use serde::Deserialize;
