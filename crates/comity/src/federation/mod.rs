@@ -226,11 +226,6 @@ impl Federation {
             restored,
         );
         let hall = tokio::spawn(hall.await.run(arriving, storing));
-        let pace = |count| {
-            let rate = Rate { per_second: count, burst: count };
-            let config = Config { sender: rate, address: rate, ..Config::default() };
-            Mutex::new(Throttle::new(config, rand::random()))
-        };
         let running = Running { told: told.clone(), disk: disk.clone(), hall, writer, written };
         let federation = Self(Arc::new(Shared {
             config,
@@ -316,6 +311,13 @@ impl Federation {
         self.0.told.send(question(reply)).await.ok()?;
         answer.await.ok()
     }
+}
+
+/// What each origin may do so often, by a clock that the caller chooses.
+fn pace(count: u32) -> Mutex<Throttle> {
+    let rate = Rate { per_second: count, burst: count };
+    let config = Config { sender: rate, address: rate, ..Config::default() };
+    Mutex::new(Throttle::new(config, rand::random()))
 }
 
 fn loopback() -> [IpNet; 2] {
