@@ -195,12 +195,12 @@ fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_
     beta.does(&["publish", CHANNEL, "--type", "note", "--data", r#"{"said":"three"}"#, "--count", "20"]);
     let alpha = realm.node_in(folder, ALPHA, &[]);
     beta.killed_and_started_again();
+    let gamma = realm.participant("gamma.test");
     // The hub takes nothing before its member has said what it may have lost.
     until("hub", PATIENCE, || {
         alpha.run(&["channel", "invite", "project", "gamma.test"]).status.success().then_some(())
     });
     // A program of the original design signs no event: the hub attests what it says, that it joins as well.
-    let gamma = realm.participant("gamma.test");
     let of_old = |from: &Participant, kind: &str, data: &str| {
         let old = from.does(&["old-publish", CHANNEL, "--type", kind, "--data", data]).pop().expect("an answer");
         assert!(old["status"] == 200 || old["status"] == 503, "{old}");

@@ -309,6 +309,7 @@ impl Registry {
             Err(failure) => self.note(origin, Err(&failure), None),
             Ok(offer) => self.note(origin, Ok(&offer), self.health_of(origin).await),
         }
+        self.pause(origin);
     }
 
     async fn health_of(&self, origin: &Origin) -> Option<Health> {
@@ -328,14 +329,13 @@ impl Registry {
     }
 
     fn note(&self, origin: &Origin, said: Result<&Offer, &Failure>, health: Option<Health>) {
-        let now = self.0.handle.now();
-        let jitter = rand::rng().random_range(0.9..1.1);
+        let now = self.0.handle.now().wall;
         self.change(|held| {
             let seen = held.origins.entry(origin.clone()).or_default();
             match said {
                 Ok(offer) => {
                     let hashes = offer.tools.iter().map(|(key, tool)| (key.clone(), tool.hash()));
-                    (seen.tools, seen.at) = (Some(hashes.collect()), Some(now.wall));
+                    (seen.tools, seen.at) = (Some(hashes.collect()), Some(now));
                     (seen.failure, seen.failures) = (None, 0);
                     seen.health = health.or(seen.health.take());
                 }
@@ -345,9 +345,16 @@ impl Registry {
                     seen.health = None;
                 }
             }
-            let pause = ASK_EVERY.saturating_mul(1 << seen.failures.min(4)).min(PAUSE_MAX);
-            seen.due = now.mono + pause.mul_f64(jitter);
         });
+    }
+
+    /// Asks an origin again in a while: later the more often it did not answer.
+    fn pause(&self, origin: &Origin) {
+        let (now, jitter) = (self.0.handle.now().mono, rand::rng().random_range(0.9..1.1));
+        if let Some(seen) = self.held().origins.get_mut(origin) {
+            let pause = ASK_EVERY.saturating_mul(1 << seen.failures.min(4)).min(PAUSE_MAX);
+            seen.due = now + pause.mul_f64(jitter);
+        }
     }
 
     /// Changes what is held, and says so where agents would see another list.
