@@ -1,8 +1,9 @@
 //! Vectors of federation: requests, answers, events in their places, changes of keys, proofs and streams, made from
 //! fixed keys and times.
 
+use comity_core::federation::event::Draft;
 use comity_core::federation::heads::{Placed, Proof};
-use comity_core::federation::{Authored, ChannelId, Draft, Event, EventId, Order, Origin};
+use comity_core::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
 use comity_core::id::encode_base64;
 use comity_core::identity::key::KeyPair;
 use comity_core::time::Timestamp;
