@@ -325,7 +325,7 @@ mod tests {
 
     /// A line in which `beta` says every second event.
     fn line(count: u64) -> Vec<Value> {
-        let said = |seq: u64| (if seq % 2 == 0 { "beta" } else { "alpha" }, seq.div_ceil(2), None);
+        let said = |seq: u64| (if seq.is_multiple_of(2) { "beta" } else { "alpha" }, seq.div_ceil(2), None);
         placed(&(1..=count).map(said).collect::<Vec<_>>())
     }
 
