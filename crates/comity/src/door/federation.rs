@@ -4,6 +4,7 @@
 use super::Door;
 use super::guards::Source;
 use super::problem::{self, Code, Problem};
+use super::streamed::{WAITING_MAX, answer};
 use crate::federation::{Budget, Federation, NotAnswered, Refusal, Unknown};
 use crate::store::federation::Direction;
 use crate::tool;
@@ -24,27 +25,17 @@ use comity_core::wire::federation::authorization::{
 use comity_core::wire::federation::body::{HeadsWanted, Invite, Membership, path};
 use comity_core::wire::federation::{stream, well_known};
 use comity_core::wire::strict;
-use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 /// How long others may keep the document: the time in which a change of key or place is not seen.
 const DOCUMENT_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Largest answer that is signed, bytes.
 const ANSWER_MAX: usize = 8 * 1024 * 1024;
-
-/// Events of a streamed answer that wait for a slow reader; what a tool says of its progress beyond it is dropped.
-const EVENTS_WAITING: usize = 64;
-
-/// How often an idle stream says that this node is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events in one answer when nobody says.
 const EVENTS: u64 = 500;
@@ -351,31 +342,17 @@ async fn call(
 
 /// Answers a call event by event; the last one signs them all.
 fn streamed(federation: &Federation, asked: Asked, call: tool::Call) -> Response {
-    let (events, waiting) = mpsc::channel::<Bytes>(EVENTS_WAITING);
     let federation = federation.clone();
-    tokio::spawn(async move {
-        let gone = events.clone();
-        tokio::select! {
-            () = events_of(federation, asked, call, events) => {}
-            () = gone.closed() => {}
-        }
-    });
-    let frames = unfold(waiting, |mut waiting| async move {
-        let frame = match timeout(KEEP_ALIVE, waiting.recv()).await {
-            Ok(event) => event?,
-            Err(_) => Bytes::from_static(b":\n\n"),
-        };
-        Some((Ok::<_, Infallible>(frame), waiting))
-    });
-    let mut response = Response::new(Body::from_stream(frames));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(stream::CONTENT_TYPE));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let handle = federation.handle().clone();
+    let framing = (|event: Bytes| event, b":\n\n".as_slice());
+    let produce = |events| events_of(federation, asked, call, events);
+    let mut response = answer(&handle, stream::CONTENT_TYPE, framing, produce);
     response.extensions_mut().insert(SignsItself);
     response
 }
 
 async fn events_of(federation: Federation, asked: Asked, call: tool::Call, events: mpsc::Sender<Bytes>) {
-    let (progress, mut said) = mpsc::channel::<Value>(EVENTS_WAITING);
+    let (progress, mut said) = mpsc::channel::<Value>(WAITING_MAX);
     let calling = federation.called(tool::Call { progress: Some(progress), ..call });
     let telling = async {
         let mut chain = stream::Chain::default();

@@ -42,6 +42,7 @@ mod rpc;
 pub(crate) mod session;
 pub(crate) mod shown;
 mod signal;
+mod streamed;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,13 @@ pub(crate) fn hex(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A hash that was written in hexadecimal.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    if digits.len() == 64 { bytes.try_into().ok() } else { None }
+}
+
 /// A text inside a status.
 pub(super) fn status_text(value: &str) -> String {
     text(value, STATUS_TEXT_MAX)
@@ -53,6 +60,15 @@ mod tests {
     fn texts_lose_control_and_bidi_characters_and_are_cut_between_characters() {
         assert_eq!(text("a\u{202e}b\u{0}\n\u{7f}c", 100), "abc");
         assert_eq!(text("äöü", 2), "äö");
+    }
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written_and_nothing_else_is() {
+        let hash = std::array::from_fn(|at| u8::try_from(at * 7).expect("small"));
+        assert_eq!(unhex(&hex(&hash)), Some(hash));
+        for wrong in ["", "00", &"+1".repeat(32), &"0".repeat(63), &"é".repeat(64)] {
+            assert_eq!(unhex(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::Federation;
 use super::answering::NotAnswered;
 use super::client::{ANSWER_TIME, Failure};
-use super::registry::Now;
+use super::registry::Condition;
 use crate::door::shown;
 use crate::redaction::labels;
 use crate::tool::{self, CallError, Caller, Noted};
@@ -159,13 +159,13 @@ impl Federation {
         registry.hear(&call.to).await;
         let server = target(&call.to, &call.server);
         match registry.now(&call.to, &call.server, &call.tool) {
-            Some(Now::Same | Now::Unheard) => {}
-            Some(Now::Changed) => {
+            Some(Condition::Same | Condition::Unheard) => {}
+            Some(Condition::Changed) => {
                 let why = "it says something else of itself than when a person approved it: `comity tool approve` \
                            shows what, and approves it again";
                 return Err(failed("not_approved", why));
             }
-            Some(Now::Gone) => {
+            Some(Condition::Gone) => {
                 return Err(failed("unknown_tool", format!("{} opens it to this node no more", call.to)));
             }
             None => return Err(failed("not_approved", format!("nobody here has approved {server} {}", call.tool))),

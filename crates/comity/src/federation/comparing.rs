@@ -6,6 +6,7 @@ use super::client::Failure;
 use super::contract::Told;
 use super::room::Ends;
 use super::sending::Sender;
+use crate::door::shown::unhex;
 use crate::store::federation::KeptEvent;
 use axum::http::Method;
 use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof, Verdict};
@@ -127,7 +128,7 @@ impl Sender {
 
     async fn digest_of(&self, channel: &ChannelId, with: &Origin, after: u64, upto: u64) -> Result<Digest, String> {
         match self.client.get::<DigestOf>(with, &body::digest_path(channel, after, upto)).await {
-            Ok(digest) => read_digest(&digest.digest).ok_or_else(|| "no digest".to_owned()),
+            Ok(digest) => unhex(&digest.digest).map(Digest).ok_or_else(|| "no digest".to_owned()),
             // Others know no digests: the protocol has none.
             Err(Failure::Refused { status: 404 | 405, .. } | Failure::Unproven { status: 404 | 405, .. }) => {
                 self.ids_of(channel, with, after, upto).await.map(Digest::of)
@@ -201,12 +202,6 @@ impl Sender {
 /// An event that is kept.
 pub(super) fn read(kept: &KeptEvent) -> Option<Event> {
     wire::read(&strict::parse(kept.body.as_bytes()).ok()?).ok()
-}
-
-fn read_digest(text: &str) -> Option<Digest> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Vec<u8> = text.as_bytes().chunks(2).map(byte).collect::<Option<_>>()?;
-    bytes.try_into().ok().map(Digest)
 }
 
 fn text(failure: Failure) -> String {

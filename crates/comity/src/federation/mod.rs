@@ -28,7 +28,7 @@ pub(crate) use contract::Refused;
 pub use http::BadAuthorities;
 pub(crate) use origins::{Known, Unknown};
 pub(crate) use own::{FederationError, RoomInfo};
-pub(crate) use registry::{Approved, NotApproved, Now, Offer, Registry, Seen};
+pub(crate) use registry::{Approved, Condition, NotApproved, Offer, Registry, Seen};
 
 use crate::config;
 use crate::driver::{Clock, Handle};

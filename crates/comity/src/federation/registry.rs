@@ -86,7 +86,7 @@ impl Seen {
 
 /// How an approved tool is now, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Now {
+pub(crate) enum Condition {
     /// Its origin has not been heard since this node started.
     Unheard,
     /// It is what was approved.
@@ -109,7 +109,7 @@ pub(crate) struct Approved {
     /// What it said of itself when it was approved.
     pub(crate) tool: Arc<Described>,
     /// How it is now.
-    pub(crate) now: Now,
+    pub(crate) now: Condition,
 }
 
 /// The tools that an origin opens.
@@ -170,7 +170,7 @@ impl Registry {
     }
 
     /// How a tool is that was approved; `None`: it was not.
-    pub(super) fn now(&self, origin: &Origin, server: &str, tool: &str) -> Option<Now> {
+    pub(super) fn now(&self, origin: &Origin, server: &str, tool: &str) -> Option<Condition> {
         let held = self.held();
         let approved = held.approvals.approved(origin, server, tool)?;
         Some(held.now(origin, server, approved))
@@ -218,7 +218,7 @@ impl Registry {
             return Err(NotApproved::Full);
         }
         self.0.wake.notify_one();
-        Ok(Approved { name, origin: origin.clone(), server: server.to_owned(), tool: approved, now: Now::Same })
+        Ok(Approved { name, origin: origin.clone(), server: server.to_owned(), tool: approved, now: Condition::Same })
     }
 
     /// Takes an approval back; whether there was one.
@@ -388,13 +388,13 @@ impl Held {
         self.approvals.iter().map(one).collect()
     }
 
-    fn now(&self, origin: &Origin, server: &str, approved: &Described) -> Now {
+    fn now(&self, origin: &Origin, server: &str, approved: &Described) -> Condition {
         let said = self.origins.get(origin).and_then(|seen| seen.tools.as_ref());
-        let Some(tools) = said else { return Now::Unheard };
+        let Some(tools) = said else { return Condition::Unheard };
         match tools.get(&(server.to_owned(), approved.name.clone())) {
-            None => Now::Gone,
-            Some(hash) if *hash == approved.hash() => Now::Same,
-            Some(_) => Now::Changed,
+            None => Condition::Gone,
+            Some(hash) if *hash == approved.hash() => Condition::Same,
+            Some(_) => Condition::Changed,
         }
     }
 
@@ -407,7 +407,7 @@ impl Held {
 impl Approved {
     /// Whether agents may see and call it.
     pub(crate) fn is_callable(&self) -> bool {
-        matches!(self.now, Now::Unheard | Now::Same)
+        matches!(self.now, Condition::Unheard | Condition::Same)
     }
 }
 

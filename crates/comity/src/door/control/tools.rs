@@ -7,7 +7,7 @@ use super::feed::feed;
 use super::read::{Body, Params};
 use super::{Reply, path};
 use crate::door::shown::hex;
-use crate::federation::{Approved, FederationError, NotApproved, Now, Offer, Outgoing, Registry};
+use crate::federation::{Approved, Condition, FederationError, NotApproved, Offer, Outgoing, Registry};
 use crate::tool::{Call, CallError, Caller, Health, Tool, Tools};
 use axum::Json;
 use axum::Router;
@@ -94,7 +94,8 @@ async fn approvals(State(desk): State<Desk>) -> Reply<control::ApprovedTools> {
 
 async fn approve(State(desk): State<Desk>, Body(wanted): Body<control::ToolApproval>) -> Reply<control::ApprovedTool> {
     let (origin, server) = target_of(&wanted.server)?;
-    let hash = unhex(&wanted.hash).ok_or_else(|| Denied::field("/hash", "64 hexadecimal digits are wanted"))?;
+    let hash = crate::door::shown::unhex(&wanted.hash)
+        .ok_or_else(|| Denied::field("/hash", "64 hexadecimal digits are wanted"))?;
     let registry = desk.federation()?.registry();
     Ok(Json(approved(registry.approve((&origin, server, &wanted.tool), hash).await?)))
 }
@@ -110,10 +111,10 @@ async fn withdraw(State(desk): State<Desk>, Body(wanted): Body<control::ToolWith
 
 fn approved(tool: Approved) -> control::ApprovedTool {
     let now = match tool.now {
-        Now::Unheard => "unheard",
-        Now::Same => "same",
-        Now::Changed => "changed",
-        Now::Gone => "gone",
+        Condition::Unheard => "unheard",
+        Condition::Same => "same",
+        Condition::Changed => "changed",
+        Condition::Gone => "gone",
     };
     control::ApprovedTool {
         server: target(&tool.origin, &tool.server),
@@ -282,12 +283,6 @@ fn server(health: Health) -> control::ToolServer {
 
 fn left((tool, why): (String, String)) -> control::LeftOut {
     control::LeftOut { tool, why }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits =
-        text.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    if text.len() == 64 { digits.collect::<Option<Vec<_>>>()?.try_into().ok() } else { None }
 }
 
 fn shown(tool: &Tool) -> control::Tool {
