@@ -1,5 +1,7 @@
 """tool_server.py: an MCP server of the official Python SDK on standard input and output, with a structured result."""
 
+import asyncio
+
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 
@@ -17,6 +19,8 @@ async def steps(count: int, context: Context) -> str:
     """Takes some steps"""
     for step in range(1, count + 1):
         await context.report_progress(step, count, f"step {step}")
+        # A client that has the result reads no progress any more.
+        await asyncio.sleep(0.05)
     return "arrived"
 
 
