@@ -7,7 +7,7 @@ use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
 use bytes::Bytes;
 use comity_core::federation::event::Authored;
-use comity_core::federation::hub::{Delay, Outcome};
+use comity_core::federation::hub::{Delay, Outcome, Shown};
 use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
 use comity_core::federation::{ChannelId, Origin};
@@ -211,16 +211,20 @@ impl Sender {
         }
     }
 
-    /// Asks a member where the line of a channel of this hub ends.
-    pub(super) fn ask_head(&self, channel: ChannelId, member: Origin) {
+    /// Asks an origin where the line of a channel of this hub ends, which is the one of this number on disk.
+    pub(super) fn ask_head(&self, channel: ChannelId, number: u64, member: Origin) {
         let sender = self.clone();
         self.spawn(async move {
             let wanted = HeadsWanted { channels: vec![channel.to_string()] };
             let asked = sender.client.post::<Heads>(&member, (Method::POST, path::HEADS), &wanted).await;
+            let mut shown = None;
             let head = match asked {
                 Ok(heads) => {
                     let name = channel.to_string();
                     let head = heads.heads.into_iter().find(|head| head.channel == name);
+                    if let Some(head) = &head {
+                        shown = sender.shown_by(&channel, number, head).await;
+                    }
                     let term = |head: &body::ChannelHead| head.order.get("term").and_then(Value::as_u64);
                     // Who knows nothing of the channel has nothing of it.
                     Some(head.map_or((0, 0), |head| (head.head.seq, term(&head).unwrap_or(1))))
@@ -230,8 +234,19 @@ impl Sender {
                     None
                 }
             };
-            Some(Told::Head { channel, member, head })
+            Some(Told::Head { channel, member, head, shown })
         });
+    }
+
+    /// What a head proves of what this hub signed: nothing, if that does not hold.
+    async fn shown_by(&self, channel: &ChannelId, number: u64, head: &body::ChannelHead) -> Option<Shown> {
+        let placed = head.placed()?;
+        self.proof.placed(channel, &placed).await.ok()?;
+        let (seq, term) = (placed.order.seq, placed.order.term);
+        let here = self.lines.event(number, seq).await.ok()?;
+        let here = here.as_ref().and_then(super::comparing::read).map(|event| event.placed());
+        let is_here = here.is_some_and(|here| (here.id, here.order.term) == (placed.id, term));
+        Some(Shown { seq, term, is_here })
     }
 
     /// Asks a member for events of this hub that it lost.
