@@ -81,8 +81,8 @@ impl Books {
     /// A member was told that something is wrong.
     pub(super) fn told(&mut self, site: usize, fault: &Fault) {
         let is_right = match (fault, self.kind) {
-            (Fault::Withdrawn { first, .. }, Kind::Forced | Kind::Twice | Kind::Newcomer)
-                if self.kind != Kind::Newcomer || site == ODD =>
+            (Fault::Withdrawn { first, .. }, Kind::Forced | Kind::Twice | Kind::Newcomer | Kind::Leaving)
+                if !joins_late(self.kind) || site == ODD =>
             {
                 self.withdrawals += 1;
                 self.shown.entry(site).or_default().retain(|seq, _| seq < first);
@@ -106,7 +106,7 @@ impl Books {
     pub(super) fn lost(&mut self, upto: u64, now: Duration) {
         self.lost_at = Some(now);
         // Who came late may be asked too late.
-        let is_known = |site: &usize| *site != 0 && (self.kind != Kind::Newcomer || *site != ODD);
+        let is_known = |site: &usize| *site != 0 && (!joins_late(self.kind) || *site != ODD);
         let seen: BTreeSet<EventId> =
             self.shown.iter().filter(|(site, _)| is_known(site)).flat_map(|(_, line)| line.values().copied()).collect();
         let line = self.shown.entry(0).or_default();
@@ -268,6 +268,11 @@ impl Books {
             self.blame(format!("site {site} showed {} events, and never event {seq} of {from} to {to}", shown.len()));
         }
     }
+}
+
+/// Whether a member joins, perhaps again, after the copy was made from which the hub comes back.
+fn joins_late(kind: Kind) -> bool {
+    matches!(kind, Kind::Newcomer | Kind::Leaving)
 }
 
 /// Whether what a site's applications say is kept by the hub alone until others have it.

@@ -75,7 +75,7 @@ pub(super) enum Answer {
     /// The last event: its number, id and term.
     Head(Option<(u64, EventId, u64)>),
     /// Where the line ends, and what proves that the hub lied.
-    Line(Option<Head>, Option<Proof>),
+    Line(Option<Box<Head>>, Option<Box<Proof>>),
     /// Since which event who is a member.
     Members(BTreeMap<usize, u64>),
     Digest(Option<Digest>),

@@ -46,7 +46,8 @@ impl Site {
             .into_iter()
             .collect();
         self.lie(to, &mut last);
-        Answer::Line(last.first().map(|event| Head { first, last: event.placed() }), self.proofs().first().cloned())
+        let head = last.first().map(|event| Box::new(Head { first, last: event.placed() }));
+        Answer::Line(head, self.proofs().first().cloned().map(Box::new))
     }
 
     /// The digest of a range, for another site: none if it may not see all of it, or it is not here.
@@ -107,9 +108,9 @@ impl Site {
     }
 
     /// Another site passed on what proves that the hub lied; it is believed if it holds.
-    pub(super) fn passed_on(&mut self, proof: Proof) {
+    pub(super) fn passed_on(&mut self, proof: Box<Proof>) {
         if proof.verify() == Ok([key_of(0).node(); 2]) {
-            self.with_member(|member| member.handle(participant::Input::Proven(Box::new(proof))));
+            self.with_member(|member| member.handle(participant::Input::Proven(proof)));
         }
     }
 
