@@ -2,7 +2,7 @@
 //! cleaned here, so that no text of theirs can move the cursor or pass for something else.
 
 use crate::exit::Failure;
-use comity_core::peers::book;
+use comity_core::hidden;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -130,7 +130,7 @@ fn width(text: &str) -> usize {
 /// writing, on one line. Only its tabs stay.
 pub(crate) fn whole(text: &str) -> String {
     let one_line = |part: &str| part.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect::<String>();
-    text.split('\t').map(|part| book::clean(&one_line(part))).collect::<Vec<_>>().join("\t")
+    text.split('\t').map(|part| hidden::clean(&one_line(part))).collect::<Vec<_>>().join("\t")
 }
 
 /// Text of a peer for a cell, or for a line of many: as [`whole`], but without tabs and not endless.
@@ -155,12 +155,12 @@ pub(crate) fn all_said(payload: &Value) -> String {
 
 /// The same JSON, with characters that a terminal could obey, or that are not seen, written by their numbers.
 fn escaped(json: String) -> String {
-    if !json.contains(book::is_hidden) {
+    if !json.contains(hidden::is_hidden) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        if book::is_hidden(c) {
+        if hidden::is_hidden(c) {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
         } else {
             escaped.push(c);

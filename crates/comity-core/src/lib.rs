@@ -12,6 +12,7 @@ pub mod channel;
 pub mod claim;
 pub mod envelope;
 pub mod federation;
+pub mod hidden;
 pub mod id;
 pub mod identity;
 pub mod inbox;

@@ -18,7 +18,7 @@ fn every_command_of_the_documentation_is_there() {
     let names: Vec<_> = Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let wanted = "up peers discover announce federation:peers broker trust send topic role project room claims channel \
                   federation journal tool policy redact send-file receive watch ask answer inbox digest attention \
-                  subscribe unsubscribe status why id config doctor code mcp bench completions man";
+                  subscribe unsubscribe status why id key config doctor code mcp bench completions man";
     assert_eq!(names.join(" "), wanted);
 }
 

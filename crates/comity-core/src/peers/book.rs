@@ -7,6 +7,7 @@ mod tests;
 use super::owners::Owners;
 use super::{Candidate, PeerView, Presence, Reach, Rendezvous, Sighting, Source, Way};
 use crate::card::Card;
+use crate::hidden::clean;
 use crate::id::{DialId, LinkId, NodeId, PeerId};
 use crate::identity::trust::Trust;
 use crate::limits::{PEER_LIST_MAX, PEER_TEXT_MAX, PEERS_MAX};
@@ -485,24 +486,4 @@ fn cut(text: &str) -> String {
 
 fn cut_all(texts: &[String]) -> Vec<String> {
     texts.iter().take(PEER_LIST_MAX).map(|text| cut(text)).collect()
-}
-
-/// The text without control characters and without characters that change the direction of
-/// writing, so that it can be shown.
-pub fn clean(text: &str) -> String {
-    text.chars().filter(|c| !is_hidden(*c)).collect()
-}
-
-/// Whether a character is not seen itself, but may change how others are, or be read by those who do not look: soft
-/// hyphens, separators of scripts, variation selectors, and tags, in which whole sentences can be written.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || is_variation(c)
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Whether a character chooses one of several forms of the one before it.
-pub fn is_variation(c: char) -> bool {
-    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }

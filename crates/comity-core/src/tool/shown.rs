@@ -3,8 +3,8 @@
 //! `protocols/federation.md`.
 
 use crate::federation::Origin;
+use crate::hidden;
 use crate::identity::canonical;
-use crate::peers::book;
 use crate::wire::strict;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -106,7 +106,7 @@ fn has_hidden_name(raw: &Value) -> bool {
     match raw {
         Value::Array(items) => items.iter().any(has_hidden_name),
         Value::Object(members) => {
-            members.iter().any(|(name, value)| name.contains(book::is_hidden) || has_hidden_name(value))
+            members.iter().any(|(name, value)| name.contains(hidden::is_hidden) || has_hidden_name(value))
         }
         _ => false,
     }
@@ -131,7 +131,7 @@ fn cleaned(raw: &Value) -> Value {
 
 /// The words without what is not seen, line by line, and cut.
 fn words(text: &str, chars_max: usize) -> String {
-    let lines: Vec<String> = text.lines().map(|line| book::clean(&line.replace('\t', " "))).collect();
+    let lines: Vec<String> = text.lines().map(|line| hidden::clean(&line.replace('\t', " "))).collect();
     let mut clean = lines.join("\n").trim().to_owned();
     if let Some((end, _)) = clean.char_indices().nth(chars_max) {
         clean.truncate(end);

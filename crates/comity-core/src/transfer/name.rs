@@ -1,6 +1,6 @@
 //! Which names of a sender are taken: those that stay in the folder of the receiver, and that can be shown.
 
-use crate::peers::book;
+use crate::hidden;
 
 /// What stands behind the name of a file that is not whole yet.
 pub const PART: &str = ".comity-part";
@@ -64,7 +64,7 @@ pub fn parts(path: &str) -> Result<Vec<&str>, BadName> {
 /// Whether a name with this character can look like another. The two joiners, and what chooses a form, are part of how
 /// several scripts, and emoji, are written.
 fn deceives(c: char) -> bool {
-    book::is_hidden(c) && !book::is_variation(c) && !matches!(c, '\u{200c}' | '\u{200d}')
+    hidden::is_hidden(c) && !hidden::is_variation(c) && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What peers wrote, made fit to be shown: without control and bidirectional characters, and cut.
 //! Nothing here judges it; it stays data. See "Trust" in `protocols/identity.md`.
 
-use comity_core::peers::book::clean;
+use comity_core::hidden::clean;
 use serde_json::{Map, Value};
 
 /// Longest text inside a peer's status, in characters.

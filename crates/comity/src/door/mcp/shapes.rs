@@ -2,7 +2,7 @@
 //! made. Texts of peers are cleaned of what would hide or turn them around, and stand beside the
 //! trust in whoever wrote them.
 
-use comity_core::peers::book;
+use comity_core::hidden;
 use comity_core::wire::control;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -404,7 +404,7 @@ pub(super) struct Subscriptions {
 
 /// A peer's text as an agent may see it; lines stay lines.
 fn text(text: &str) -> String {
-    text.split('\n').map(book::clean).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(hidden::clean).collect::<Vec<_>>().join("\n")
 }
 
 /// A peer's JSON with all its texts cleaned.
