@@ -1,6 +1,8 @@
 //! Origins that share a channel: the real rules of a hub and of its members, over a network that cuts, delays, reorders
 //! and duplicates, on disks that lose what was not synced, with sites killed at any moment and a hub that comes back from
-//! an old backup. Some seeds remove a member, let the line go on without one, or have a hub that shows two histories.
+//! an old backup. Some seeds remove a member or have it leave, let the line go on without one, bring a hub back twice or a
+//! member once, have a member that joined after the backup or that signs nothing, or a hub that shows two histories; in
+//! some, members see all of the line.
 
 mod books;
 mod disk;
@@ -23,6 +25,9 @@ const MEMBERS: usize = 3;
 
 /// The member that is removed, left behind or lied to, where one is.
 const ODD: usize = 3;
+
+/// How long anything is under way, milliseconds, and some.
+const UNDER_WAY_MAX: u64 = 8000;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,10 +81,12 @@ enum Happening {
     Start { site: usize },
     /// The network between a site and all others is cut, or heals.
     Cut { site: usize, is_cut: bool },
-    /// The hub's disk is copied.
-    BackUp,
-    /// The hub's disk is lost, and is what was copied.
-    Restore,
+    /// A site's disk is copied.
+    BackUp { site: usize },
+    /// A site's disk is lost, and is what was copied.
+    Restore { site: usize },
+    /// A member leaves.
+    Leave,
     /// The admin removes a member.
     Remove,
     /// The admin invites it again.
@@ -174,11 +181,13 @@ pub fn play(seed: u64, plant: Plant) -> Report {
 impl World {
     fn new(seed: u64, plant: Plant) -> Self {
         let (random, kind) = (Random::new(seed), Kind::of(seed));
-        let sites = (0..=MEMBERS).map(|number| Site::new(number, plant, kind, story::is_signed(seed))).collect();
+        let sites = (0..=MEMBERS)
+            .map(|number| Site::new(number, plant, (kind, story::history_of(seed)), story::is_signed(seed)))
+            .collect();
         let mut world = Self {
             now: Duration::ZERO,
             sites,
-            books: Books::new(kind),
+            books: Books::new(kind, story::history_of(seed)),
             cut: vec![false; MEMBERS + 1],
             agenda: BTreeMap::new(),
             order: 0,
@@ -207,7 +216,10 @@ impl World {
         self.is_healed = true;
         self.cut.fill(false);
         let story = |happening: &Happening| {
-            matches!(happening, Happening::Say { .. } | Happening::Kill | Happening::Cut { .. } | Happening::Restore)
+            matches!(
+                happening,
+                Happening::Say { .. } | Happening::Kill | Happening::Cut { .. } | Happening::Restore { .. }
+            )
         };
         self.agenda.retain(|_, happening| !story(happening));
         for site in 0..=MEMBERS {
@@ -258,7 +270,7 @@ impl World {
                     0 => self.later(Duration::from_millis(300), happening),
                     count => {
                         let site = up[self.random.below(count)];
-                        self.kill(site);
+                        self.kill(site, 50);
                     }
                 }
             }
@@ -269,13 +281,10 @@ impl World {
                 }
             }
             Happening::Cut { site, is_cut } => self.cut[site] = is_cut,
-            Happening::BackUp => self.sites[0].back_up(),
-            Happening::Restore => {
-                self.kill(0);
-                if let Some(upto) = self.sites[0].restore() {
-                    self.books.lost(upto);
-                }
-            }
+            Happening::BackUp { site } => self.sites[site].back_up(),
+            Happening::Restore { site } => self.restore(site),
+            Happening::Leave if self.sites[ODD].is_up() => self.tell(ODD, Site::leave),
+            Happening::Leave => self.later(Duration::from_millis(300), happening),
             Happening::Remove => self.insist(happening, Site::remove),
             Happening::Invite => self.insist(happening, Site::invite),
             Happening::Force => self.force(),
@@ -283,6 +292,19 @@ impl World {
             | Happening::TimedOut { .. }
             | Happening::Synced { .. }
             | Happening::Wake { .. } => {}
+        }
+    }
+
+    fn restore(&mut self, site: usize) {
+        // Nobody puts a copy back within a second; and what a member sent before has come, or never will.
+        self.kill(site, if site == 0 { 1000 } else { UNDER_WAY_MAX });
+        match self.sites[site].restore() {
+            Some(upto) if site == 0 => self.books.lost(upto, self.now),
+            Some(upto) => {
+                let line = self.sites[0].line().map(|event| event.authored.id).collect();
+                self.books.forgotten(site, (upto, self.sites[site].waiting()), &line);
+            }
+            None => {}
         }
     }
 
@@ -307,11 +329,12 @@ impl World {
         self.later(Duration::from_secs(5), Happening::Force);
     }
 
-    fn kill(&mut self, site: usize) {
+    /// Kills a site, for this many milliseconds at least.
+    fn kill(&mut self, site: usize, pause_ms: u64) {
         if self.sites[site].is_up() {
             self.crashes += 1;
             self.sites[site].kill();
-            let pause = Duration::from_millis(self.random.between(50, 5000));
+            let pause = Duration::from_millis(self.random.between(pause_ms, pause_ms + 5000));
             self.later(pause, Happening::Start { site });
         }
     }

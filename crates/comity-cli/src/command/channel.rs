@@ -124,7 +124,8 @@ fn line(event: &Value, page: &Page) -> String {
     let time = comity_core::time::Timestamp::from_millis(event["hub_ts"].as_u64().unwrap_or_default()).to_string();
     let time = time.get(..19).unwrap_or_default().replace('T', " ");
     let number = page.paint(&format!("{:>6}", event["seq"].as_u64().unwrap_or_default()), Look::Faint);
-    let attested = if event["attested"] == json!(true) { page.paint("?", Look::Warning) } else { String::new() };
+    let is_hubs_word = event["attested"] == json!(true) || event["author_unverified"] == json!(true);
+    let attested = if is_hubs_word { page.paint("?", Look::Warning) } else { String::new() };
     let from = page.paint(&text(&event["origin"]), Look::Strong);
     let data = &event["data"];
     let told = data.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("text"));
@@ -211,7 +212,11 @@ fn tell(verified: &Verified, last: Option<&str>, page: &mut Page) -> Result<(), 
             "head": last,
             "authors": verified.authors.iter().map(|author| author.as_str()).collect::<Vec<_>>(),
             "missing": verified.gaps.iter().map(gap).collect::<Vec<_>>(),
+            "unverified": verified.unverified.iter().map(|author| author.as_str()).collect::<Vec<_>>(),
         }));
+    }
+    for author in &verified.unverified {
+        say(&format!("comity: no key of {author} is known: that its events are its own is the hub's word"));
     }
     for gap in &verified.gaps {
         let (author, first, last) = (&gap.author, gap.first, gap.last);

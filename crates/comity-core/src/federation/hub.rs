@@ -3,6 +3,7 @@
 //! goes to members is `outbox.rs`.
 
 mod recovering;
+mod strangers;
 
 use super::roster::{Change, Forbidden, Roster};
 use super::{Authored, ChannelId, Event, EventId, Origin};
@@ -17,6 +18,9 @@ pub const RECENT_MAX: usize = 256;
 
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
+
+/// What is said while nothing can be judged.
+const UNAVAILABLE: Outcome = Outcome::Later(Delay::Unavailable);
 
 /// What a hub obeys.
 #[derive(Debug, Clone)]
@@ -65,9 +69,33 @@ pub enum Input {
         /// The events.
         events: Vec<Event>,
     },
+    /// An origin that is no member here asks for what members may see, or is asked something that only a member knows: it
+    /// may have joined after the backup that this hub comes from.
+    Stranger {
+        /// Who.
+        origin: Origin,
+    },
+    /// What an origin that is no member here answers to [`Effect::AskHead`].
+    StrangersHead {
+        /// Who.
+        origin: Origin,
+        /// The last event that it has, with this hub's signature, which holds; `None`: it shows none.
+        shown: Option<Shown>,
+    },
     /// The line goes on without those that were not reached, in the next term: it has waited long enough, or a person
     /// says so. What those have that answered comes first; said once more, the line goes on without that too.
     Forced,
+}
+
+/// The last event that an origin has of this hub's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Its number.
+    pub seq: u64,
+    /// Its term.
+    pub term: u64,
+    /// Whether the very same stands in that place here.
+    pub is_here: bool,
 }
 
 /// What must be done, in order.
@@ -92,7 +120,8 @@ pub enum Effect {
         /// The last of them.
         seq: u64,
     },
-    /// Ask a member where its line ends; [`Input::Head`].
+    /// Ask an origin where its line ends: a member ([`Input::HeadInTerm`]), or one that may have been one
+    /// ([`Input::StrangersHead`]).
     AskHead(Origin),
     /// Ask a member for events; [`Input::Recovered`].
     Fetch {
@@ -217,6 +246,10 @@ pub struct State {
     unheard: BTreeSet<Origin>,
     /// What is known of the lines of those.
     recovery: recovering::Recovery,
+    /// Who is no member here, and may have been one.
+    strangers: strangers::Strangers,
+    /// Whether the next place begins a term.
+    is_term_due: bool,
     /// The numbers of the last write, and of the last that is on disk.
     writes: (u64, u64),
     /// Places that are not on disk: the number of the write, and their own.
@@ -237,9 +270,12 @@ impl State {
     }
 
     /// The hub of a channel from what is on disk. It takes nothing until every member has said where its line ends: what
-    /// they have of this hub, and it lost, comes first.
+    /// they have of this hub, and it lost, comes first. The places that it gives then are of a term of their own: nobody
+    /// knows whether all who had something of this hub were asked, and no place of one term may be given twice.
     pub fn restored(config: Config, summary: Summary) -> Self {
         let mut state = Self::opened(config, summary);
+        state.is_term_due = true;
+        state.strangers = strangers::Strangers::expected();
         state.ask_heads();
         state
     }
@@ -250,6 +286,8 @@ impl State {
             summary,
             unheard: BTreeSet::new(),
             recovery: recovering::Recovery::default(),
+            strangers: strangers::Strangers::default(),
+            is_term_due: false,
             writes: (0, 0),
             placed: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -281,15 +319,17 @@ impl State {
             Input::Submitted { ticket, from, events } => self.handle_submitted(ticket, &from, events, now),
             Input::Stored { upto } => self.handle_stored(upto),
             Input::NotStored => self.handle_not_stored(),
-            Input::Head { member, seq, term } => self.handle_head(&member, (term, seq)),
-            Input::Recovered { member, events } => self.handle_recovered(&member, events),
-            Input::Forced => self.handle_forced(),
+            Input::Head { member, seq, term } => self.handle_head(&member, (term, seq), now.wall),
+            Input::Recovered { member, events } => self.handle_recovered(&member, events, now.wall),
+            Input::Stranger { origin } => self.handle_stranger(&origin),
+            Input::StrangersHead { origin, shown } => self.handle_strangers_head(&origin, shown, now.wall),
+            Input::Forced => self.handle_forced(now.wall),
         }
     }
 
     fn handle_submitted(&mut self, ticket: Ticket, from: &Origin, events: Vec<Arc<Authored>>, now: Now) {
         let can_wait = self.waiting.len() < WAITING_MAX && !self.is_broken && self.unheard.is_empty();
-        let take = |event| if can_wait { self.take(from, event, now) } else { Outcome::Later(Delay::Unavailable) };
+        let take = |event| if can_wait { self.take(from, event, now) } else { UNAVAILABLE };
         let outcomes: Vec<Outcome> = events.into_iter().map(take).collect();
         // What was taken before, and is sent again, may not be on disk either.
         let nothing_is_said = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Later(_)));
@@ -317,7 +357,7 @@ impl State {
         if known.is_none()
             && let Err(why) = self.summary.roster.judge(self.config.channel.hub(), &authored)
         {
-            return Outcome::Refused(why.into());
+            return if self.may_have_joined(from, why) { UNAVAILABLE } else { Outcome::Refused(why.into()) };
         }
         match authored.author_seq {
             Some(number) if number <= last => return Outcome::Refused(Refusal::Repeated),
@@ -330,6 +370,7 @@ impl State {
         }
         let change = match self.summary.roster.judge(self.config.channel.hub(), &authored) {
             Ok(change) => change,
+            Err(why) if self.may_have_joined(from, why) => return UNAVAILABLE,
             Err(why) => return self.refuse(&authored, why.into()),
         };
         let size = crate::wire::federation::event::size(&authored) as u64;
@@ -363,6 +404,9 @@ impl State {
     }
 
     fn place(&mut self, authored: Arc<Authored>, change: Option<&Change>, size: u64, at: Timestamp) {
+        if std::mem::take(&mut self.is_term_due) {
+            self.summary.term = self.next_term(at);
+        }
         let (seq, prev) = self.summary.last.map_or((1, None), |(seq, id)| (seq + 1, Some(id)));
         self.summary.note(&authored, change, (seq, size));
         let place = Place { authored, seq, prev, at, term: self.summary.term };
@@ -390,7 +434,7 @@ impl State {
     fn handle_not_stored(&mut self) {
         self.is_broken = true;
         for (_, ticket, outcomes) in std::mem::take(&mut self.waiting) {
-            let outcomes = vec![Outcome::Later(Delay::Unavailable); outcomes.len()];
+            let outcomes = vec![UNAVAILABLE; outcomes.len()];
             self.effects.push(Effect::Answer { ticket, outcomes });
         }
     }

@@ -17,4 +17,4 @@ pub mod verify;
 pub use channel::{ChannelId, NotAChannel};
 pub use event::{Authored, Event, EventId, Order};
 pub use origin::{NotAnOrigin, Origin};
-pub use pin::{KeyChanged, OldKey, Pin};
+pub use pin::{AuthorKey, KeyChanged, OldKey, Pin};

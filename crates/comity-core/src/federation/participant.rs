@@ -39,6 +39,9 @@ pub struct State {
     heard_at: Timestamp,
     /// Whether the hub goes on in a new term without events that are here, and it is not known yet from where.
     is_parted: bool,
+    /// The last term that the hub was seen to be in, and when it gave a place in it. Its line may begin with less of the
+    /// term before than is here, and with events of one that is older still.
+    newest: (u64, Timestamp),
     /// The last event up to which the hub has the same, in a line that ends in this term.
     same: Option<(EventId, u64)>,
     writes: (u64, u64),
@@ -67,6 +70,7 @@ impl State {
             is_broken: false,
             heard_at: Timestamp::from_millis(u64::MAX),
             is_parted: false,
+            newest: (0, Timestamp::from_millis(0)),
             same: None,
             writes: (0, 0),
             placed: VecDeque::new(),
@@ -186,6 +190,8 @@ impl State {
         if self.is_broken {
             return;
         }
+        let newest = events.iter().map(|event| (event.order.term, event.order.at)).max();
+        self.newest = newest.filter(|newest| newest.0 > self.newest.0).unwrap_or(self.newest);
         for event in events {
             if !self.receive(event) {
                 return;
@@ -210,6 +216,9 @@ impl State {
     /// Takes one event; whether those after it can be taken.
     fn receive(&mut self, event: Event) -> bool {
         let seq = event.order.seq;
+        if self.joins_again(&event) {
+            self.begin_anew(&event.order);
+        }
         // The hub may have gone on without what is here. That the event before has the same id does not tell: who said
         // it may have said it again.
         if let Some((last, id, term)) = self.summary.last
@@ -220,9 +229,8 @@ impl State {
             self.part(seq);
             return false;
         }
-        if self.summary.roster.view(&self.me).and_then(|view| view.1).is_some_and(|until| seq > until)
-            && !self.joins(&event)
-        {
+        let is_over = self.summary.roster.view(&self.me).and_then(|view| view.1).is_some_and(|until| seq > until);
+        if is_over && !self.joins(&event) && !self.may_have_returned() {
             self.effects.push(Effect::Fault(Fault::NotMember { seq }));
             return false;
         }
@@ -236,12 +244,17 @@ impl State {
                 return false;
             }
             // What this origin sees begins where it joined; what is between two memberships it does not see.
-            None if seq > 1 && !self.joins(&event) => {
+            None if seq > 1 && !self.begins(&event) => {
                 self.fetch();
                 return false;
             }
-            Some((last, ..)) if seq > last + 1 && !self.joins(&event) => {
+            Some((last, ..)) if seq > last + 1 && !self.begins(&event) => {
                 self.fetch();
+                return false;
+            }
+            // The hub went back to a term before, and on from there.
+            Some((last, _, term)) if seq == last + 1 && event.order.term < term && self.newest.0 > term => {
+                self.part(seq);
                 return false;
             }
             Some((last, id, term)) if seq == last + 1 && (event.order.prev != Some(id) || event.order.term < term) => {
@@ -261,6 +274,20 @@ impl State {
     /// Whether an event is the one by which this origin becomes a member.
     fn joins(&self, event: &Event) -> bool {
         contract::joins(&self.me, event)
+    }
+
+    /// Whether what this origin sees begins with this event, whatever was before it.
+    fn begins(&self, event: &Event) -> bool {
+        self.joins(event) && self.summary.roster.history() == History::FromJoining
+    }
+
+    /// Whether this origin, which is no member by what it has seen, may be one again that sees all of the line: it said
+    /// something that is neither refused nor in the line. The invitation may have come before its end did.
+    fn may_have_returned(&self) -> bool {
+        let Summary { taken, decided, numbered, drafts, drafts_numbered, .. } = self.summary;
+        let seen = self.summary.authors.get(&self.me).copied().unwrap_or(0);
+        let waits = taken > seen || numbered > decided || drafts > drafts_numbered;
+        waits && self.summary.roster.history() == History::All
     }
 
     fn place(&mut self, event: Event) {

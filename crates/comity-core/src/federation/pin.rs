@@ -43,6 +43,30 @@ pub struct KeyChanged {
     pub shown: NodeId,
 }
 
+/// What is known of the key that the author of an event names, besides that it signed the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorKey {
+    /// It is, or was then, the author's.
+    Proven,
+    /// Whose it is cannot be found out: its origin is gone, and nobody here saw its key. In a line, the hub's signature
+    /// says that it took the event from who it says, and one author who is gone must not keep all others' events away; so
+    /// it counts for as much as the hub does.
+    Unverified,
+    /// It is not the author's.
+    Wrong,
+}
+
+impl AuthorKey {
+    /// What is known of a key in what was signed at this time, by the keys that are known of its origin, if there are any.
+    pub fn of(pin: Option<&Pin>, key: &NodeId, at: Timestamp) -> Self {
+        match pin {
+            None => Self::Unverified,
+            Some(pin) if pin.counts(key, at) => Self::Proven,
+            Some(_) => Self::Wrong,
+        }
+    }
+}
+
 impl Pin {
     /// The keys that a document shows, for an origin of which none is known.
     pub fn first(origin: &Origin, shown: &WellKnown) -> Self {
@@ -177,5 +201,13 @@ mod tests {
         later.rotations.push(Rotation::sign(&key(1), key(2).node(), &origin(), at(9000)));
         let same = pin.follow(&origin(), &later).expect("the same key");
         assert!(!same.counts(&key(1).node(), at(1000)));
+    }
+
+    #[test]
+    fn whose_key_it_is_can_be_right_wrong_or_nowhere_to_be_had() {
+        let of = |pin: Option<&Pin>, number: u8| AuthorKey::of(pin, &key(number).node(), at(0));
+        assert_eq!(of(Some(&pinned(1)), 1), AuthorKey::Proven);
+        assert_eq!(of(Some(&pinned(1)), 2), AuthorKey::Wrong, "who is known is not believed by any other key");
+        assert_eq!(of(None, 1), AuthorKey::Unverified);
     }
 }

@@ -219,11 +219,14 @@ impl Roster {
             Change::Topic(topic) => self.topic = Some(topic.clone()),
             Change::Invited(member) => drop(self.standings.insert(member.clone(), Standing::Invited)),
             Change::Joined => drop(self.standings.insert(author.clone(), Standing::Joined { since: seq })),
-            Change::Left => {
-                if let Some(Standing::Joined { since }) = self.standings.get(author).copied() {
+            Change::Left => match self.standings.get(author).copied() {
+                Some(Standing::Joined { since }) => {
                     self.standings.insert(author.clone(), Standing::Left { since, until: seq });
                 }
-            }
+                // Whoever joined after it did has not seen it join, and must know that it went nevertheless.
+                None => drop(self.standings.insert(author.clone(), Standing::Left { since: seq, until: seq })),
+                Some(_) => {}
+            },
             Change::Removed(member) => {
                 let since = match self.standings.get(member) {
                     Some(Standing::Joined { since }) => Some(*since),

@@ -9,7 +9,7 @@ use crate::identity::signature::BadSignature;
 use crate::time::Timestamp;
 use crate::wire::federation::event::{self, BadEvent};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Gaps that are told of, at most.
 const GAPS_MAX: usize = 100;
@@ -30,6 +30,7 @@ pub struct Verifier {
     /// Whether whose copy it is was no member any more after the last event.
     is_over: bool,
     gaps: Vec<Gap>,
+    unverified: BTreeSet<Origin>,
     events: u64,
 }
 
@@ -66,6 +67,9 @@ pub struct Verified {
     pub authors: Vec<Origin>,
     /// Events of authors that are missing.
     pub gaps: Vec<Gap>,
+    /// Authors of whom the log says that it has no key: each of their events is signed by the key that it names, and
+    /// whose that is, is the hub's word.
+    pub unverified: Vec<Origin>,
 }
 
 /// Why a log does not hold.
@@ -153,6 +157,7 @@ impl Verifier {
             is_whole: false,
             is_over: false,
             gaps: Vec::new(),
+            unverified: BTreeSet::new(),
             events: 0,
         })
     }
@@ -171,8 +176,12 @@ impl Verifier {
         self.check_key(hub, &order.key, order.at)?;
         let signed = order.verify(&self.channel, authored.id);
         signed.map_err(|why| BadLog::Signature { whose: "its hub's", why })?;
-        if let Some(key) = &authored.key {
-            self.check_key(&authored.origin, key, authored.at)?;
+        match &authored.key {
+            Some(_) if authored.origin != *hub && self.keys.get(&authored.origin).is_some_and(Vec::is_empty) => {
+                self.unverified.insert(authored.origin.clone());
+            }
+            Some(key) => self.check_key(&authored.origin, key, authored.at)?,
+            None => {}
         }
         authored.verify().map_err(|why| BadLog::Signature { whose: "its author's", why })?;
         self.check_place(&event)?;
@@ -259,6 +268,7 @@ impl Verifier {
             last: self.last.map(|(seq, id, _)| (seq, id)),
             authors: self.authors.into_keys().collect(),
             gaps: self.gaps,
+            unverified: self.unverified.into_iter().collect(),
         }
     }
 }
@@ -350,6 +360,20 @@ mod tests {
         assert_eq!((verified.events, verified.first, verified.gaps.len()), (6, Some(1), 0));
         assert_eq!(verified.last.map(|(seq, _)| seq), Some(6));
         assert_eq!(verified.authors, [origin("alpha"), origin("beta")]);
+    }
+
+    #[test]
+    fn an_author_whose_key_nobody_had_is_named_and_its_signatures_hold_nevertheless() {
+        let mut none = head();
+        none["keys"]["beta.test"] = json!([]);
+        let mut events = line(6);
+        assert_eq!(verify(&none, &events).map(|verified| verified.unverified), Ok(vec![origin("beta")]));
+        assert_eq!(verify(&head(), &events).map(|verified| verified.unverified), Ok(vec![]));
+        let at = events.iter().position(|event| event["origin"] == "beta.test").expect("an event of it");
+        events[at]["sig"] = json!(crate::id::encode_base64(&[0; 64]));
+        assert!(matches!(verify(&none, &events), Err((_, BadLog::Signature { whose: "its author's", .. }))));
+        none["keys"]["alpha.test"] = json!([]);
+        assert!(matches!(verify(&none, &line(1)), Err((1, BadLog::Key { .. }))), "a hub's key is always wanted");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use comity_core::federation::event::{Authored, Event};
 use comity_core::federation::heads::Proof;
 use comity_core::federation::{hub, participant};
+use comity_core::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// What an author wants to say: each of its sayings has another number.
@@ -30,6 +31,8 @@ pub(super) struct Content {
     pub(super) drafts: BTreeMap<u64, Saying>,
     pub(super) own: BTreeMap<u64, Authored>,
     pub(super) proofs: Vec<Proof>,
+    /// What is said without a signature, and when, until the hub took it.
+    pub(super) unsigned: BTreeMap<Saying, Timestamp>,
     pub(super) hub: Option<hub::Summary>,
     pub(super) member: participant::Summary,
 }
@@ -92,6 +95,10 @@ impl Disk {
 
     pub(super) fn crash(&mut self) {
         self.pending.clear();
+    }
+
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.backup.is_some()
     }
 
     pub(super) fn back_up(&mut self) {

@@ -3,6 +3,7 @@
 mod asking;
 mod comparing;
 mod effects;
+mod original;
 mod saying;
 
 use super::books::Books;
@@ -10,16 +11,16 @@ use super::disk::{Disk, Entry, Saying};
 use super::{Kind, MEMBERS, ODD, Plant, Wish};
 use comity_core::federation::event::{Authored, Draft, Event, Order};
 use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof};
-use comity_core::federation::hub::{self, Outcome};
+use comity_core::federation::hub::{self, Outcome, Refusal};
 use comity_core::federation::outbox::{self, Part, Stream};
 use comity_core::federation::participant;
-use comity_core::federation::roster::{Change, History};
+use comity_core::federation::roster::{Change, Forbidden, History};
 use comity_core::federation::{ChannelId, EventId, Origin};
 use comity_core::id::{NodeId, Ticket};
 use comity_core::identity::key::KeyPair;
 use comity_core::time::{Now, Timestamp};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +34,17 @@ const COMPARE_EVERY: Duration = Duration::from_secs(8);
 /// Events in one answer, at most.
 const PAGE: usize = 50;
 
-/// What is said by joining, and not by an application.
+/// What is said by joining and by leaving, and not by an application.
 const JOINING: Saying = 0;
+const LEAVING: Saying = u64::MAX;
 
 /// What sites ask each other.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     /// A member submits its own events.
     Submit(Vec<Arc<Authored>>),
+    /// A member submits what it does not sign, said at this time.
+    Unsigned { saying: Saying, at: Timestamp },
     /// The hub hands over events.
     Deliver { events: Vec<Event> },
     /// So many events after this one.
@@ -68,11 +72,10 @@ pub(super) enum Answer {
         events: Vec<Event>,
         head: u64,
     },
-    Head {
-        seq: u64,
-        term: u64,
-    },
-    Line(Option<Head>),
+    /// The last event: its number, id and term.
+    Head(Option<(u64, EventId, u64)>),
+    /// Where the line ends, and what proves that the hub lied.
+    Line(Option<Box<Head>>, Option<Box<Proof>>),
     /// Since which event who is a member.
     Members(BTreeMap<usize, u64>),
     Digest(Option<Digest>),
@@ -83,6 +86,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 enum Call {
     Submit { first: u64 },
+    Unsigned { saying: Saying },
     Deliver { to: usize, after: u64 },
     Fetch,
     Head { member: usize },
@@ -109,6 +113,8 @@ struct Up {
     /// The last event that is said to be on disk.
     ready: u64,
     drafts: BTreeMap<u64, Saying>,
+    /// Whether what is not signed is under way.
+    is_submitting: bool,
     own: BTreeMap<u64, Arc<Authored>>,
     saying: Vec<Saying>,
     /// What the hub could not take when it was said.
@@ -147,6 +153,7 @@ pub(super) struct Site {
     up: Option<Up>,
     plant: Plant,
     kind: Kind,
+    history: History,
     /// Whether it signs, and checks what others signed.
     is_signed: bool,
     key: KeyPair,
@@ -170,9 +177,9 @@ fn moment(now: Duration) -> Now {
 }
 
 impl Site {
-    pub(super) fn new(number: usize, plant: Plant, kind: Kind, is_signed: bool) -> Self {
+    pub(super) fn new(number: usize, plant: Plant, (kind, history): (Kind, History), is_signed: bool) -> Self {
         let (disk, wishes, key) = (Disk::default(), Vec::new(), key_of(number));
-        Self { number, start: 0, disk, up: None, plant, kind, is_signed, key, wishes, counted: 0 }
+        Self { number, start: 0, disk, up: None, plant, kind, history, is_signed, key, wishes, counted: 0 }
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -239,7 +246,7 @@ impl Site {
     pub(super) fn is_idle(&self) -> bool {
         let Some(up) = &self.up else { return false };
         let rests = match &up.role {
-            Role::Hub(hub) => hub.unheard().next().is_none(),
+            Role::Hub(hub) => !hub.is_asking(),
             Role::Member(member) => {
                 let summary = member.summary();
                 let seen = summary.authors.get(&self.origin()).copied().unwrap_or(0);
@@ -248,12 +255,23 @@ impl Site {
                 member.is_caught_up() && said && (is_gone || seen == summary.decided)
             }
         };
-        rests && up.unsaid.is_empty() && self.disk.is_clean() && up.outboxes.values().all(outbox::State::is_empty)
+        rests
+            && self.disk.synced.unsigned.is_empty()
+            && up.unsaid.is_empty()
+            && self.disk.is_clean()
+            && up.outboxes.values().all(outbox::State::is_empty)
     }
 
     pub(super) fn back_up(&mut self) {
+        if self.number != 0 {
+            return self.disk.back_up();
+        }
         let roster = self.disk.synced.hub.as_ref().map(|hub| &hub.roster);
-        if roster.is_some_and(|roster| (0..=MEMBERS).all(|number| roster.is_member(&origin_of(number)))) {
+        // Who comes late must not be known yet, or be invited at most.
+        let is_right = |number| number == ODD && self.kind == Kind::Newcomer;
+        let is_as_wanted = roster
+            .is_some_and(|roster| (0..=MEMBERS).all(|number| roster.is_member(&origin_of(number)) != is_right(number)));
+        if is_as_wanted && !self.disk.is_backed_up() {
             self.disk.back_up();
         }
     }
@@ -289,6 +307,7 @@ impl Site {
             line: content.line,
             drafts: content.drafts,
             own: content.own.into_iter().map(|(number, own)| (number, Arc::new(own))).collect(),
+            is_submitting: false,
             saying: Vec::new(),
             unsaid: Vec::new(),
             listed: BTreeMap::new(),
@@ -311,10 +330,15 @@ impl Site {
         self.up = Some(up);
         if is_new && self.number == 0 {
             self.found(now);
-        } else if is_new {
+        } else if is_new && !self.comes_late() {
             self.with_member(|member| member.handle(participant::Input::Invited));
             self.says(JOINING, now);
         }
+    }
+
+    /// Whether this site is invited only after a while.
+    fn comes_late(&self) -> bool {
+        self.number == ODD && self.kind == Kind::Newcomer
     }
 
     fn decided(&self) -> u64 {
@@ -384,6 +408,7 @@ impl Site {
             }
         }
         self.compare_in_turn(now);
+        self.submit_unsigned();
         self.perform(now, books);
     }
 

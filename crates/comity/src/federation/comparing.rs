@@ -12,12 +12,9 @@ use axum::http::Method;
 use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof, Verdict};
 use comity_core::federation::{ChannelId, Event, EventId, Origin, participant};
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::{
-    self, ChannelHead, DigestOf, Heads, HeadsWanted, Members, PAGE_MAX, Page, path,
-};
+use comity_core::wire::federation::body::{self, DigestOf, Heads, HeadsWanted, Members, PAGE_MAX, Page, path};
 use comity_core::wire::federation::event as wire;
 use comity_core::wire::strict;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Questions of one comparison, at most: as many as there are bits in a number, and some.
@@ -98,25 +95,34 @@ impl Sender {
     pub(super) async fn head_of(&self, channel: &ChannelId, with: &Origin) -> Result<Option<Head>, String> {
         let wanted = HeadsWanted { channels: vec![channel.to_string()] };
         let heads: Heads = self.client.post(with, (Method::POST, path::HEADS), &wanted).await.map_err(text)?;
+        if let Some(proof) = heads.proof(channel) {
+            self.believe(channel, proof).await;
+        }
         let name = channel.to_string();
-        let Some(ChannelHead { head, first, order, .. }) = heads.heads.into_iter().find(|head| head.channel == name)
-        else {
-            return Ok(None);
-        };
-        if head.seq == 0 {
+        let Some(head) = heads.heads.into_iter().find(|head| head.channel == name) else { return Ok(None) };
+        if head.head.seq == 0 {
             return Ok(None);
         }
-        let mut members = Value::Object(order);
-        (members["seq"], members["id"]) = (head.seq.into(), head.id.into());
-        let last = match wire::read_placed(&members) {
-            Ok(placed) => {
+        let last = match head.placed() {
+            Some(placed) => {
                 self.proof.placed(channel, &placed).await.map_err(|bad| bad.to_string())?;
                 placed
             }
             // It says only where: the event itself shows what the hub signed.
-            Err(_) => self.event_of(channel, with, head.seq).await?.placed(),
+            None => self.event_of(channel, with, head.head.seq).await?.placed(),
         };
-        Ok(Some(Head { first: first.unwrap_or(1), last }))
+        Ok(Some(Head { first: head.first.unwrap_or(1), last }))
+    }
+
+    /// Another member says that the hub showed two histories. That counts if the hub signed both, whoever says so.
+    async fn believe(&self, channel: &ChannelId, proof: Proof) {
+        for place in proof.places() {
+            if let Err(bad) = self.proof.placed(channel, place).await {
+                return tracing::debug!(%channel, %bad, "what is said against a hub does not hold");
+            }
+        }
+        // Err: the node has ended.
+        let _ = self.told.send(Told::Proven { channel: channel.clone(), proof: Box::new(proof) }).await;
     }
 
     async fn event_of(&self, channel: &ChannelId, with: &Origin, seq: u64) -> Result<Event, String> {

@@ -7,7 +7,7 @@ use super::run::CHANNELS_MAX;
 use super::sending::{Given, Sent};
 use crate::store::federation::{Invitation, Role as KeptRole};
 use comity_core::federation::heads::Proof;
-use comity_core::federation::hub::Outcome;
+use comity_core::federation::hub::{Outcome, Shown};
 use comity_core::federation::participant::{self, NotKept};
 use comity_core::federation::roster::{Roster, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
@@ -47,8 +47,8 @@ pub(super) enum Told {
     Sent { to: Origin, sent: Sent },
     /// The hub gave events, or not.
     Fetched { channel: ChannelId, outcome: Result<Given, String> },
-    /// A member said where its line ends, and in which term, or not.
-    Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)> },
+    /// An origin said where its line ends, and in which term, or not; and what it shows of that with this hub's signature.
+    Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)>, shown: Option<Shown> },
     /// A line was compared.
     Compared { channel: ChannelId, compared: Compared },
     /// What a line says up to where the hub goes on without the rest.

@@ -320,6 +320,14 @@ impl Federation {
         Ok(before - 1)
     }
 
+    /// Marks an event of a line for whoever shows it, if only its hub says whose it is.
+    pub(crate) fn marked(&self, mut event: Value) -> Value {
+        if self.0.sender.proof.is_unverified(&event) {
+            event["author_unverified"] = true.into();
+        }
+        event
+    }
+
     /// The keys of all whose events a channel may have, each with the time until which it counts.
     pub(crate) async fn keys(
         &self,

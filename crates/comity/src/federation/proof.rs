@@ -4,7 +4,7 @@ use super::OwnKeys;
 use super::origins::{Origins, Unknown};
 use crate::driver::Handle;
 use comity_core::federation::heads::Placed;
-use comity_core::federation::{Authored, ChannelId, Event, Origin};
+use comity_core::federation::{AuthorKey, Authored, ChannelId, Event, Origin};
 use comity_core::id::NodeId;
 use comity_core::identity::signature::BadSignature;
 use comity_core::time::Timestamp;
@@ -86,8 +86,34 @@ impl Proof {
             return Err(BadProof::Elsewhere(event.authored.channel));
         }
         self.placed(channel, &event.placed()).await?;
-        self.authored(&event.authored).await?;
+        match self.authored(&event.authored).await {
+            // It has its place by the hub's word, and is shown as that: who is gone keeps nobody's line from going on.
+            Err(BadProof::Unknown(Unknown::Unreachable { .. })) if self.is_unknown(&event.authored) => {
+                let signed = event.authored.verify();
+                signed.map_err(|why| BadProof::Signature { whose: "its author's", why })?;
+            }
+            other => other?,
+        }
         Ok(event)
+    }
+
+    /// Whether nobody here ever saw a key of an event's author.
+    fn is_unknown(&self, authored: &Authored) -> bool {
+        let known = self.origins.known(&authored.origin).map(|known| known.pin);
+        let key = authored.key.as_ref();
+        key.is_some_and(|key| AuthorKey::of(known.as_ref(), key, authored.at) == AuthorKey::Unverified)
+    }
+
+    /// Whether an event that is in a line was not proven to be its author's: that nobody knew its key, or that the key
+    /// that is known since is another.
+    pub(super) fn is_unverified(&self, value: &Value) -> bool {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let origin: Option<Origin> = text("origin").and_then(|origin| origin.parse().ok());
+        let key: Option<NodeId> = text("key_id").and_then(|key| key.parse().ok());
+        let (Some(origin), Some(key)) = (origin, key) else { return false };
+        let at = Timestamp::from_millis(value.get("origin_server_ts").and_then(Value::as_u64).unwrap_or_default());
+        let known = self.origins.known(&origin).map(|known| known.pin);
+        origin != self.me && AuthorKey::of(known.as_ref(), &key, at) != AuthorKey::Proven
     }
 
     /// Checks that the hub gave an event its place.

@@ -239,7 +239,7 @@ impl Hall {
                 }
             }
             Told::Sent { to, sent } => self.sent(to, sent, now).await,
-            Told::Head { channel, member, head } => self.head(&channel, member, head, now).await,
+            Told::Head { channel, member, head, shown } => self.head(&channel, member, (head, shown), now).await,
             Told::Recovered { channel, member, events } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
                     let before = room.last();
@@ -281,7 +281,10 @@ impl Hall {
                 let answer = self.invited(channel, *invitation).await;
                 let _ = reply.send(answer);
             }
-            Told::Look { channel, origin, reply } => drop(reply.send(self.sight(&channel, &origin))),
+            Told::Look { channel, origin, reply } => {
+                let _ = reply.send(self.sight(&channel, &origin));
+                self.note_stranger(&channel, origin, now).await;
+            }
             Told::View { channel, reply } => {
                 drop(reply.send(self.rooms.get(&channel).map(|room| Box::new(view(room)))))
             }
@@ -338,7 +341,11 @@ impl Hall {
                         self.sender.check(channel.clone(), room.number, placed);
                     }
                 }
-                Wish::AskHead(member) => self.sender.ask_head(channel.clone(), member),
+                Wish::AskHead(member) => {
+                    if let Some(room) = self.rooms.get(channel) {
+                        self.sender.ask_head(channel.clone(), room.number, member);
+                    }
+                }
                 Wish::Recover { member, after } => self.sender.recover(channel.clone(), member, after),
                 Wish::Broken => {
                     if let Some(room) = self.rooms.get(channel) {
@@ -439,6 +446,7 @@ impl Hall {
             room.head_asked(at, reply, self.handle.me().keys(), &mut wishes, now);
             return self.grant(channel, wishes, now).await;
         }
+        let is_hub = matches!(room.role, Role::Hub(_));
         let ends = match room.view_of(from) {
             Some((first, until)) => {
                 let ends = room.ends();
@@ -447,12 +455,34 @@ impl Hall {
             None => None,
         };
         let _ = reply.send(ends);
+        if is_hub {
+            self.note_stranger(channel, from.clone(), now).await;
+        }
     }
 
-    async fn head(&mut self, channel: &ChannelId, member: Origin, head: Option<(u64, u64)>, now: Now) {
+    /// Whoever asks a hub for a channel and is no member of it may be one by what a backup does not know.
+    async fn note_stranger(&mut self, channel: &ChannelId, origin: Origin, now: Now) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        if matches!(room.role, Role::Hub(_)) && !room.roster().is_member(&origin) {
+            room.with_hub(|hub| hub.handle(hub::Input::Stranger { origin }, now));
+            self.act(channel, now).await;
+        }
+    }
+
+    async fn head(
+        &mut self,
+        channel: &ChannelId,
+        member: Origin,
+        (head, shown): (Option<(u64, u64)>, Option<hub::Shown>),
+        now: Now,
+    ) {
         // Who did not answer is asked again, by and by.
         let Some((seq, term)) = head else { return };
         let Some(room) = self.rooms.get_mut(channel) else { return };
+        if !room.roster().is_member(&member) {
+            room.with_hub(|hub| hub.handle(hub::Input::StrangersHead { origin: member, shown }, now));
+            return self.act(channel, now).await;
+        }
         room.sent.insert(member.clone(), seq);
         room.with_hub(|hub| hub.handle(hub::Input::Head { member: member.clone(), seq, term }, now));
         if let Some(outbox) = self.outboxes.get_mut(&member) {

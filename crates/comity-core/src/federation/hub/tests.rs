@@ -313,7 +313,7 @@ fn a_hub_from_an_old_backup_gets_back_what_its_members_have() {
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[..2].to_vec() });
     assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 8 }]);
     again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
-    assert_eq!(again.take_others(), [Effect::AskHead(origin("carl"))], "who joined meanwhile");
+    assert_eq!(again.take_others(), ["carl", "carl"].map(|name| Effect::AskHead(origin(name))), "invited, and joined");
     assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")]);
     again.tell(head("carl", 10));
     assert_eq!(again.submit("ann", vec![text("ann", 2), text("ann", 3)]), [Outcome::Taken; 2]);
@@ -355,7 +355,7 @@ fn what_shows_a_hole_is_not_numbered_over_but_by_a_person() {
     assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("bob")], "this hub gave places 9 and 10");
     again.tell(Input::Forced);
     assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
-    assert_eq!((again.hub.summary().term, again.line().len()), (2, 1));
+    assert_eq!((again.hub.summary().term, again.line().len()), (1_700_000_000, 1));
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn forced_a_hub_takes_first_what_those_have_that_answered() {
     again.tell(Input::Forced);
     assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }], "ann is not waited for");
     again.tell(Input::Recovered { member: origin("bob"), events: theirs });
-    assert_eq!((again.hub.unheard().count(), again.hub.summary().term, again.line().len()), (0, 2, 4));
+    assert_eq!((again.hub.unheard().count(), again.line().len()), (0, 4));
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn a_person_may_go_on_without_members_and_that_is_a_new_term() {
     world.tell(Input::Forced);
     assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
     let Some(Write::Place(place)) = world.written.last() else { panic!("no place") };
-    assert_eq!((place.seq, place.term), (7, 2));
+    assert_eq!((place.seq, place.term), (7, 1_700_000_000));
 }
 
 #[test]
@@ -414,4 +414,137 @@ fn who_has_nothing_to_show_keeps_nobody_waiting() {
     world.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
     assert_eq!(world.hub.unheard().count(), 0);
     assert_eq!(world.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
+}
+
+#[test]
+fn each_start_of_a_hub_is_a_term_of_its_own() {
+    let backup = World::new().hub.summary().clone();
+    let place = |millis: u64| {
+        let mut world = World::of(State::restored(config(), backup.clone()));
+        world.tell(Input::Forced);
+        world
+            .hub
+            .handle(Input::Submitted { ticket: TICKET, from: origin("ann"), events: vec![text("ann", 2)] }, at(millis));
+        world.look();
+        let Some(Write::Place(place)) = world.written.pop() else { panic!("no place") };
+        (place.seq, place.term)
+    };
+    assert_eq!((place(0), place(5000)), ((7, 1_700_000_000), (7, 1_700_000_005)), "two out of one backup");
+}
+
+#[test]
+fn a_term_is_above_all_that_members_reported_and_not_above_what_nobody_shows() {
+    let term = |reported: u64| {
+        let mut world = World::of(State::restored(config(), World::new().hub.summary().clone()));
+        world.tell(Input::Head { member: origin("ann"), seq: 6, term: reported });
+        world.tell(Input::Forced);
+        world.tell(Input::Forced);
+        world.submit("ann", vec![text("ann", 2)]);
+        world.hub.summary().term
+    };
+    assert_eq!(term(1_700_000_100), 1_700_000_101);
+    assert_eq!(term(1 << 52), 1_700_000_000);
+}
+
+/// What a hub's line has become since a backup: carl is invited in event 7, before it or after, joins, and says
+/// something.
+fn joined_by_carl(is_invited_before: bool) -> (World, Summary) {
+    let mut world = World::new();
+    let before = world.hub.summary().clone();
+    world.submit("hub", vec![change("hub", 5, &Change::Invited(origin("carl")))]);
+    let backup = if is_invited_before { world.hub.summary().clone() } else { before };
+    world.submit("carl", vec![change("carl", 1, &Change::Joined), text("carl", 2)]);
+    (world, backup)
+}
+
+fn shown(seq: u64, is_here: bool) -> Input {
+    Input::StrangersHead { origin: origin("carl"), shown: Some(Shown { seq, term: 1, is_here }) }
+}
+
+#[test]
+fn who_joined_after_the_backup_is_asked_and_what_it_alone_has_is_taken_back() {
+    let (world, backup) = joined_by_carl(true);
+    let mut again = World::of(State::restored(config(), backup));
+    assert_eq!(again.take_others(), ["ann", "bob", "carl"].map(|name| Effect::AskHead(origin(name))));
+    for name in ["ann", "bob"] {
+        again.tell(Input::Head { member: origin(name), seq: 7, term: 1 });
+    }
+    assert_eq!(again.hub.unheard().count(), 0, "who is only invited is not waited for");
+    again.tell(shown(9, false));
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("carl"), after: 7 }]);
+    assert_eq!(again.hub.unheard().collect::<Vec<_>>(), [&origin("carl")]);
+    let theirs = world.events_after(7);
+    again.tell(Input::Recovered { member: origin("carl"), events: theirs });
+    assert_eq!(again.take_others(), [Effect::AskHead(origin("carl"))]);
+    again.tell(shown(9, true));
+    assert_eq!((again.hub.unheard().count(), again.line()), (0, world.line()[7..].to_vec()));
+    assert_eq!(again.submit("carl", vec![text("carl", 3)]), [Outcome::Taken]);
+}
+
+#[test]
+fn who_joined_in_what_was_lost_joins_again_where_the_line_is_now() {
+    let (world, backup) = joined_by_carl(false);
+    let mut again = World::of(State::restored(config(), backup));
+    for name in ["ann", "bob"] {
+        again.tell(Input::Head { member: origin(name), seq: 6, term: 1 });
+    }
+    assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
+    again.take_others();
+    assert_eq!(again.submit("carl", vec![text("carl", 3)]), [UNAVAILABLE], "it may have joined");
+    assert_eq!(again.take_others(), [Effect::AskHead(origin("carl"))]);
+    again.tell(shown(9, false));
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("carl"), after: 0 }]);
+    again.tell(Input::Recovered { member: origin("carl"), events: world.events_after(7) });
+    again.store();
+    let (seq, id, _) = again.line()[1];
+    assert_eq!((seq, id), (8, change("carl", 1, &Change::Joined).id));
+    assert_eq!(again.hub.summary().roster.view(&origin("carl")), Some((8, None)));
+    assert_eq!(again.submit("carl", vec![text("carl", 2), text("carl", 3)]), [Outcome::Taken; 2]);
+}
+
+#[test]
+fn what_does_not_follow_here_is_no_hole_if_it_was_never_for_who_has_it() {
+    let (world, backup) = joined_by_carl(false);
+    let mut again = World::of(State::restored(config(), backup));
+    again.tell(Input::Head { member: origin("ann"), seq: 6, term: 1 });
+    again.tell(Input::Stranger { origin: origin("carl") });
+    again.tell(shown(9, false));
+    again.tell(Input::Head { member: origin("bob"), seq: 6, term: 1 });
+    assert_eq!(again.take_others().last(), Some(&Effect::Fetch { member: origin("carl"), after: 6 }));
+    again.tell(Input::Recovered { member: origin("carl"), events: world.events_after(7) });
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("carl"), after: 0 }]);
+    again.tell(Input::Recovered { member: origin("carl"), events: world.events_after(7) });
+    assert_eq!((again.hub.unheard().count(), again.line().len()), (0, 1));
+    assert!(again.hub.summary().roster.is_member(&origin("carl")));
+}
+
+#[test]
+fn a_stranger_that_shows_nothing_of_this_hub_is_one() {
+    let mut again = World::of(State::restored(config(), World::new().hub.summary().clone()));
+    for name in ["ann", "bob"] {
+        again.tell(Input::Head { member: origin(name), seq: 6, term: 1 });
+    }
+    again.take_others();
+    assert_eq!(again.submit("eve", vec![text("eve", 1)]), [UNAVAILABLE]);
+    assert_eq!(again.submit("eve", vec![text("eve", 1)]), [UNAVAILABLE]);
+    assert_eq!(again.take_others(), [Effect::AskHead(origin("eve"))], "once");
+    again.tell(Input::StrangersHead { origin: origin("eve"), shown: None });
+    let refused = Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember));
+    assert_eq!(again.submit("eve", vec![text("eve", 1)]), [refused]);
+    assert_eq!(again.take_others(), []);
+}
+
+#[test]
+fn who_was_removed_is_not_let_in_again_by_what_was_lost() {
+    let (world, mut backup) = joined_by_carl(false);
+    let removed = Change::Removed(origin("carl"));
+    backup.roster.apply(&origin("hub"), &Change::Invited(origin("carl")), 5);
+    backup.roster.apply(&origin("hub"), &removed, 6);
+    let mut again = World::of(State::restored(config(), backup));
+    again.tell(Input::Forced);
+    again.submit("ann", vec![text("ann", 2)]);
+    again.tell(Input::Stranger { origin: origin("carl") });
+    again.tell(shown(9, false));
+    again.tell(Input::Recovered { member: origin("carl"), events: world.events_after(7) });
+    assert_eq!((again.line().len(), again.hub.summary().roster.is_member(&origin("carl"))), (1, false));
 }

@@ -512,6 +512,9 @@ fn others_are_given_what_they_may_see_and_no_more() {
     world.received(events);
     assert_eq!(world.member.view_of(&bob, Some(4)), Some((4, Some(5))));
     assert_eq!(world.member.view_of(&eve, Some(1)), None, "since when it was a member is not known here");
+    let left = world.line.add("carl", 9, Some(&Change::Left));
+    world.received(vec![left]);
+    assert_eq!(world.member.view_of(&origin("carl"), Some(1)), Some((7, Some(7))), "an older list names it");
     let gone = world.line.add("hub", 5, Some(&Change::Removed(origin("me"))));
     world.received(vec![gone]);
     world.line.add("hub", 6, Some(&Change::Invited(origin("me"))));
@@ -519,4 +522,72 @@ fn others_are_given_what_they_may_see_and_no_more() {
     let back = world.line.add("me", 2, Some(&Change::Joined));
     world.received(vec![back]);
     assert_eq!(world.member.view_of(&bob, None), None, "who came and went meanwhile is not known here");
+}
+
+/// A member with events 3 to 5 of term 1, and a line of term 2 in which it joins by this event, at place 9.
+fn joined_anew(author_seq: u64) -> (World, Event) {
+    let mut world = World::new();
+    let events = [("hub", 3), ("me", 2)].map(|(author, number)| world.line.add(author, number, None)).to_vec();
+    world.received(events);
+    world.store();
+    let mut new = Line { term: 2, ..Line::default() };
+    (1..9).for_each(|number| drop(new.add("hub", number, None)));
+    (world, new.add("me", author_seq, Some(&Change::Joined)))
+}
+
+#[test]
+fn who_joins_by_what_it_said_before_gives_back_all_since_then_and_says_its_own_part_again() {
+    let (mut world, joined) = joined_anew(1);
+    let told = world.received(vec![joined]);
+    let withdrawn = Effect::Fault(Fault::Withdrawn { first: 3, last: 5, term: 2 });
+    assert_eq!(told, [withdrawn, Effect::Outgoing { done: 0, last: 2 }]);
+    let summary = world.member.summary();
+    assert_eq!((world.seen(), summary.taken, summary.roster.view(&origin("me"))), (9, 1, Some((9, None))));
+    assert_eq!(world.store(), [Effect::Ready { seq: 9 }]);
+}
+
+#[test]
+fn who_joins_by_something_new_was_no_member_meanwhile() {
+    let (mut world, joined) = joined_anew(3);
+    assert_eq!((world.received(vec![joined]), world.seen()), (vec![], 9));
+}
+
+#[test]
+fn who_sees_all_and_was_invited_again_before_it_heard_of_its_end_takes_what_was_said_meanwhile() {
+    let mut world = World::new();
+    let all = Change::Created(History::All);
+    world.member.summary.roster.apply(&origin("hub"), &all, 1);
+    world.tell(Input::Invited);
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let removed = world.line.add("hub", 3, Some(&Change::Removed(origin("me"))));
+    let meanwhile = world.line.add("hub", 4, None);
+    assert_eq!((world.received(vec![removed, meanwhile]), world.seen()), (vec![], 5));
+    world.tell(Input::Decided { outcomes: vec![(2, Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)))] });
+    let later = world.line.add("hub", 5, None);
+    let fault = Effect::Fault(Fault::NotMember { seq: 6 });
+    assert_eq!(world.received(vec![later]), [fault], "it said nothing that may have a place");
+}
+
+#[test]
+fn a_member_goes_back_also_where_the_hub_went_back_to_an_older_term_before_the_new_one() {
+    let mut world = World::new();
+    let four = world.line.add("hub", 3, None);
+    let mut other = Line { events: world.line.events.clone(), term: 1, at: world.line.at };
+    world.line.term = 2;
+    let five = world.line.add("ann", 1, None);
+    world.received(vec![four]);
+    world.tell(Input::Same(Agreed { upto: 4, term: 2 }));
+    world.received(vec![five]);
+    // The hub lost term 2, got back an event of term 1 that nobody gave it before, and goes on in term 3.
+    let theirs = other.add("bob", 1, None);
+    other.term = 3;
+    let six = other.add("bob", 2, None);
+    assert_eq!(world.received(vec![six.clone()]), [Effect::Parted { seq: 6 }]);
+    let told = world.tell(Input::Parted { kept: world.kept(4), theirs: Box::new(theirs.order) });
+    assert!(matches!(told[0], Effect::Write { what: Write::Withdraw { after: 4 }, .. }), "{told:?}");
+    assert_eq!(told[1], Effect::Fault(Fault::Withdrawn { first: 5, last: 5, term: 3 }));
+    world.received(vec![theirs]);
+    world.tell(Input::Same(Agreed { upto: 5, term: 3 }));
+    assert_eq!((world.received(vec![six]), world.seen()), (vec![], 6));
 }

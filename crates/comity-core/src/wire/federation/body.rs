@@ -1,6 +1,8 @@
 //! Bodies of requests between origins, and of their answers. See the table of calls in `protocols/federation.md`. Events
 //! in them are read and written in `wire/federation/event.rs`.
 
+use super::{event, proof};
+use crate::federation::heads::{Placed, Proof};
 use crate::federation::hub::{Delay, Outcome, Refusal};
 use crate::federation::roster::Forbidden;
 use crate::federation::{ChannelId, EventId, Origin};
@@ -255,6 +257,21 @@ pub struct Heads {
     /// channel: both are read.
     #[serde(deserialize_with = "read_heads")]
     pub heads: Vec<ChannelHead>,
+    /// What proves that hubs showed two histories, one of a channel at most (`wire/federation/proof.rs`). Besides the
+    /// protocol: who was shown one history alone hears of it by this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Value>,
+}
+
+impl Heads {
+    /// What is said against the hub of a channel, if it can be read; its signatures are for the caller to check. The
+    /// first counts: nobody needs more than one, and whoever sends many has them read by nobody.
+    pub fn proof(&self, channel: &ChannelId) -> Option<Proof> {
+        let is_of_channel = |value: &&Value| {
+            value.get("channel").and_then(Value::as_str).is_some_and(|name| name == channel.to_string())
+        };
+        proof::read(self.proofs.iter().take(HEADS_MAX).find(is_of_channel)?).ok()
+    }
 }
 
 fn read_heads<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<ChannelHead>, D::Error> {
@@ -296,6 +313,16 @@ pub struct ChannelHead {
     /// What the hub signed of the last event's place: its members, as in the event.
     #[serde(flatten)]
     pub order: serde_json::Map<String, Value>,
+}
+
+impl ChannelHead {
+    /// The last event's place, as its hub signed it, if that is said.
+    pub fn placed(&self) -> Option<Placed> {
+        let mut members = self.order.clone();
+        members.insert("seq".to_owned(), self.head.seq.into());
+        members.insert("id".to_owned(), self.head.id.clone().into());
+        event::read_placed(&Value::Object(members)).ok()
+    }
 }
 
 /// The digest of events: the SHA-256 over the 20 bytes of their ids, in order.
@@ -424,6 +451,11 @@ pub fn read_origin(text: &str) -> Result<Origin, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::federation::Order;
+    use crate::federation::heads::Placed;
+    use crate::identity::key::KeyPair;
+    use crate::time::Timestamp;
+    use serde_json::json;
 
     fn said(code: &str, expected: Option<u64>) -> Outcome {
         let text = || String::new();
@@ -444,5 +476,32 @@ mod tests {
         for expected in [None, Some(0), Some(NUMBER_MAX + 1), Some(u64::MAX)] {
             assert_eq!(said("unavailable", expected), Outcome::Later(Delay::Unavailable), "{expected:?}");
         }
+    }
+
+    fn proof(channel: &ChannelId) -> Value {
+        let key = KeyPair::from_seed([2; 32]);
+        let placed = |id: u8| {
+            let (id, of) = (EventId::from_bytes([id; 20]), (Timestamp::from_millis(5), 1));
+            Placed { id, order: Order::sign(&key, (channel, id), (3, Some(EventId::from_bytes([9; 20]))), of) }
+        };
+        proof::to_value(&Proof::of(channel, &placed(1), &placed(2)).expect("two events in one place"))
+    }
+
+    #[test]
+    fn what_proves_that_a_hub_lied_goes_with_heads_and_who_knows_none_of_it_reads_them_as_before() {
+        let [one, other] = ["!a:hub.test", "!b:hub.test"].map(|name| name.parse().expect("a channel"));
+        let heads = Heads { heads: Vec::new(), proofs: vec![json!(1), proof(&one)] };
+        let read: Heads = serde_json::from_value(json!(heads)).expect("heads");
+        assert_eq!((read.proof(&one).map(|proof| proof.place()), read.proof(&other)), (Some((3, 1)), None));
+        let plain: Heads = serde_json::from_value(json!({"heads": []})).expect("heads");
+        assert_eq!((plain.proof(&one), json!(plain)), (None, json!({"heads": []})));
+    }
+
+    #[test]
+    fn of_a_channel_one_proof_is_read() {
+        let channel: ChannelId = "!a:hub.test".parse().expect("a channel");
+        let nothing = json!({"channel": "!a:hub.test", "orders": []});
+        let heads = Heads { heads: Vec::new(), proofs: vec![nothing, proof(&channel)] };
+        assert_eq!(heads.proof(&channel), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What a site is asked by others, and what they answer it.
 
+use super::original::attested;
 use super::*;
 
 /// Whether a member heeds what the hub signed at this time.
@@ -23,11 +24,17 @@ impl Site {
         let answer = |answer| Wish::Answer { to: from, start, call, answer };
         let is_heard = self.up.as_ref().is_some_and(|up| hears(up, from, signed));
         let asker = Asker::Remote { to: from, start, call };
+        self.asked_by_stranger(from, &request, now);
         match request {
             Request::Submit(events) => {
                 let ticket = self.ticket(asker);
                 let input = hub::Input::Submitted { ticket, from: origin_of(from), events };
                 self.with_hub(|hub| hub.handle(input, moment(now)));
+            }
+            Request::Unsigned { saying, at } => {
+                let ticket = self.ticket(asker);
+                let (events, from) = (vec![Arc::new(attested(from, saying, at))], origin_of(from));
+                self.with_hub(|hub| hub.handle(hub::Input::Submitted { ticket, from, events }, moment(now)));
             }
             Request::Deliver { events } if is_heard && self.is_genuine(&events) => {
                 self.with_member(|member| member.handle(participant::Input::Received { events, head: None }));
@@ -96,6 +103,7 @@ impl Site {
                     outbox.failed(now, random);
                 }
             }
+            (Call::Unsigned { saying }, outcome) => self.decided_on_unsigned(saying, outcome.as_ref(), now, books),
             (Call::Submit { .. }, _) => up.outboxes.entry(0).or_default().failed(now, random),
             (Call::Deliver { to, .. }, _) => up.outboxes.entry(to).or_default().failed(now, random),
             (Call::Fetch, Some(Answer::Events { events, head })) => {
@@ -103,17 +111,16 @@ impl Site {
                 self.with_member(|member| member.handle(input));
             }
             (Call::Fetch, _) => up.look_at = now + Duration::from_secs(1),
-            (Call::Head { member }, Some(Answer::Head { seq, term })) => {
-                let input = hub::Input::Head { member: origin_of(member), seq, term };
-                self.with_hub(|hub| hub.handle(input, moment(now)));
-                self.deliver_to(member, seq);
-            }
+            (Call::Head { member }, Some(Answer::Head(head))) => self.heard_head(member, head, now),
             (Call::Recover { member }, Some(Answer::Events { events, .. })) => {
                 let input = hub::Input::Recovered { member: origin_of(member), events };
                 self.with_hub(|hub| hub.handle(input, moment(now)));
             }
             (Call::Members, Some(Answer::Members(members))) => up.listed = members,
-            (Call::Line { with }, Some(Answer::Line(Some(head)))) => self.compared_line(with, &head),
+            (Call::Line { with }, Some(Answer::Line(head, proof))) => {
+                proof.into_iter().for_each(|proof| self.passed_on(proof));
+                head.iter().for_each(|head| self.compared_line(with, head));
+            }
             (Call::Digest { with, after, upto }, Some(Answer::Digest(Some(digest)))) => {
                 self.compared_digest(with, (after, upto), digest);
             }
@@ -121,6 +128,35 @@ impl Site {
             _ => {}
         }
         self.perform(now, books);
+    }
+
+    /// What members may see is asked for by who is none.
+    fn asked_by_stranger(&mut self, from: usize, request: &Request, now: Duration) {
+        let is_for_members = matches!(request, Request::Events { .. } | Request::Line | Request::Members);
+        let origin = origin_of(from);
+        let is_member = |hub: &hub::State| hub.summary().roster.is_member(&origin);
+        let is_stranger = matches!(&self.up, Some(Up { role: Role::Hub(hub), .. }) if !is_member(hub));
+        if is_for_members && is_stranger {
+            self.with_hub(|hub| hub.handle(hub::Input::Stranger { origin }, moment(now)));
+        }
+    }
+
+    /// Another site said where its line ends.
+    fn heard_head(&mut self, member: usize, head: Option<(u64, EventId, u64)>, now: Duration) {
+        let Some(Up { role: Role::Hub(hub), line, .. }) = &mut self.up else { return };
+        let origin = origin_of(member);
+        let (seq, term) = head.map_or((0, 0), |(seq, _, term)| (seq, term));
+        let is_here = |seq: &u64, id: &EventId, term: &u64| {
+            line.get(seq).is_some_and(|event| event.authored.id == *id && event.order.term == *term)
+        };
+        let shown = |(seq, id, term)| hub::Shown { seq, term, is_here: is_here(&seq, &id, &term) };
+        let input = if hub.summary().roster.is_member(&origin) {
+            hub::Input::Head { member: origin, seq, term }
+        } else {
+            hub::Input::StrangersHead { origin, shown: head.map(shown) }
+        };
+        hub.handle(input, moment(now));
+        self.deliver_to(member, seq);
     }
 
     /// The hub decided on own events from this one on.

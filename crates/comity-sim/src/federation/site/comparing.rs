@@ -14,7 +14,8 @@ impl Site {
         };
         let first = match &up.role {
             Role::Hub(_) => 1,
-            Role::Member(member) => member.summary().roster.view(&self.origin())?.0,
+            // Who sees all of it has some before it joins.
+            Role::Member(member) => member.summary().roster.view(&self.origin()).map_or(1, |view| view.0),
         };
         let (from, until) = self.view_of(to)?;
         Some((first.max(from), last.min(until.unwrap_or(last))))
@@ -35,7 +36,7 @@ impl Site {
 
     /// Where the line ends, for another site.
     pub(super) fn line_for(&mut self, to: usize) -> Answer {
-        let Some((first, last)) = self.range_for(to) else { return Answer::Line(None) };
+        let Some((first, last)) = self.range_for(to) else { return Answer::Line(None, None) };
         let Some(up) = &self.up else { return Answer::Refused };
         let mut last: Vec<Event> = up
             .line
@@ -45,7 +46,8 @@ impl Site {
             .into_iter()
             .collect();
         self.lie(to, &mut last);
-        Answer::Line(last.first().map(|event| Head { first, last: event.placed() }))
+        let head = last.first().map(|event| Box::new(Head { first, last: event.placed() }));
+        Answer::Line(head, self.proofs().first().cloned().map(Box::new))
     }
 
     /// The digest of a range, for another site: none if it may not see all of it, or it is not here.
@@ -103,6 +105,13 @@ impl Site {
 
     fn mine(&self, seq: u64) -> Option<Placed> {
         self.up.as_ref()?.line.get(&seq).map(Event::placed)
+    }
+
+    /// Another site passed on what proves that the hub lied; it is believed if it holds.
+    pub(super) fn passed_on(&mut self, proof: Box<Proof>) {
+        if proof.verify() == Ok([key_of(0).node(); 2]) {
+            self.with_member(|member| member.handle(participant::Input::Proven(proof)));
+        }
     }
 
     pub(super) fn compared_line(&mut self, with: usize, head: &Head) {

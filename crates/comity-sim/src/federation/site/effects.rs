@@ -87,7 +87,7 @@ impl Site {
                 participant::Effect::Answer { ticket, is_kept } => {
                     let Some(up) = &mut self.up else { return true };
                     match (is_kept, up.tickets.remove(&ticket)) {
-                        (Ok(()), Some(Asker::Application(saying))) if saying != JOINING => {
+                        (Ok(()), Some(Asker::Application(saying))) if ![JOINING, LEAVING].contains(&saying) => {
                             books.kept(self.number, saying);
                         }
                         (Err(_), Some(Asker::Application(saying))) => up.saying.retain(|waiting| *waiting != saying),
@@ -122,8 +122,7 @@ impl Site {
                 participant::Effect::Head { ticket, head } => {
                     let asker = self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
                     if let Some(Asker::Remote { to, start, call }) = asker {
-                        let (seq, term) = head.map_or((0, 0), |(seq, _, term)| (seq, term));
-                        self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Head { seq, term } });
+                        self.wishes.push(Wish::Answer { to, start, call, answer: Answer::Head(head) });
                     }
                 }
                 participant::Effect::Fault(fault) => self.faulted(&fault, books),
@@ -180,9 +179,11 @@ impl Site {
             }
             participant::Write::Number { draft, author_seq, prev_seen } => {
                 let saying = *self.up.as_ref()?.drafts.get(&draft)?;
-                let joined = Change::Joined;
-                let (kind, data) =
-                    if saying == JOINING { (joined.kind(), joined.data()) } else { ("message", json!(saying)) };
+                let (kind, data) = match saying {
+                    JOINING => (Change::Joined.kind(), Change::Joined.data()),
+                    LEAVING => (Change::Left.kind(), Change::Left.data()),
+                    _ => ("message", json!(saying)),
+                };
                 let own = self.signed(author_seq, (kind, &data), prev_seen, now);
                 self.up.as_mut()?.own.insert(author_seq, Arc::new(own.clone()));
                 Some(Entry::Own(Box::new(own)))

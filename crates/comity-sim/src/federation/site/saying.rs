@@ -6,8 +6,9 @@ use comity_core::federation::roster::Standing;
 impl Site {
     /// The hub's first events: the channel, itself, and whom it invites.
     pub(super) fn found(&mut self, now: Duration) {
-        let changes = [Change::Created(History::FromJoining), Change::Joined].into_iter();
-        let invited = (1..=MEMBERS).map(|member| Change::Invited(origin_of(member)));
+        let changes = [Change::Created(self.history), Change::Joined].into_iter();
+        let is_late = |member: &usize| *member == ODD && self.kind == Kind::Newcomer;
+        let invited = (1..=MEMBERS).filter(|member| !is_late(member)).map(|member| Change::Invited(origin_of(member)));
         let events = (1..)
             .zip(changes.chain(invited))
             .map(|(number, change)| Arc::new(self.signed(number, (change.kind(), &change.data()), None, now)));
@@ -54,7 +55,8 @@ impl Site {
     /// Whether events bear the signatures of the hub and of their authors.
     pub(super) fn is_genuine(&self, events: &[Event]) -> bool {
         let is_own = |authored: &Authored| {
-            authored.key == Some(key_of(number_of(&authored.origin)).node()) && authored.verify().is_ok()
+            let key = key_of(number_of(&authored.origin)).node();
+            (authored.attested.is_some() || authored.key == Some(key)) && authored.verify().is_ok()
         };
         let is_hubs = |event: &Event| {
             event.order.key == key_of(0).node() && event.order.verify(&channel(), event.authored.id).is_ok()
@@ -98,7 +100,9 @@ impl Site {
     /// The admin invites a member that was removed; whether it is one again.
     pub(in crate::federation) fn invite(&mut self, now: Duration, books: &mut Books) -> bool {
         match self.standing() {
-            Some(Standing::Removed { .. }) => self.change(&Change::Invited(origin_of(ODD)), now),
+            None | Some(Standing::Removed { .. } | Standing::Left { .. }) => {
+                self.change(&Change::Invited(origin_of(ODD)), now)
+            }
             Some(Standing::Invited) => self.ask(ODD, Call::Invite, Request::Invite),
             _ => {}
         }
@@ -141,6 +145,7 @@ impl Site {
             self.says(JOINING, now);
         }
     }
+
     pub(super) fn ticket(&mut self, asker: Asker) -> Ticket {
         self.counted += 1;
         let ticket = Ticket(self.counted);
@@ -164,10 +169,34 @@ impl Site {
 
     /// An application says something.
     pub(in crate::federation) fn say(&mut self, now: Duration, books: &mut Books) {
+        let Some(up) = &self.up else { return };
+        // Who was not invited has nothing to say.
+        if matches!(&up.role, Role::Member(member) if member.summary().roster.standing(&self.origin()).is_none()) {
+            return;
+        }
         self.counted += 1;
         let saying = self.number as u64 * 1_000_000 + self.counted;
+        if self.signs_nothing() {
+            self.disk.synced.unsigned.insert(saying, moment(now).wall);
+            self.submit_unsigned();
+            return self.perform(now, books);
+        }
         self.says(saying, now);
         self.perform(now, books);
+    }
+
+    /// This member goes.
+    pub(in crate::federation) fn leave(&mut self, now: Duration, books: &mut Books) {
+        self.says(LEAVING, now);
+        self.perform(now, books);
+    }
+
+    /// What was said, and is on the disk, but has no place yet.
+    pub(in crate::federation) fn waiting(&self) -> (BTreeSet<Saying>, BTreeSet<Saying>) {
+        let content = &self.disk.synced;
+        let own = content.own.values().filter_map(|own| own.data().as_u64());
+        let drafts = content.drafts.range(content.member.drafts_numbered + 1..).map(|(_, saying)| *saying);
+        (own.chain(drafts.clone()).collect(), drafts.collect())
     }
 
     pub(super) fn says(&mut self, saying: Saying, now: Duration) {

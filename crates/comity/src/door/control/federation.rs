@@ -189,7 +189,7 @@ async fn events(
             for row in rows.drain(..) {
                 after = row.seq;
                 let Ok(value) = strict::parse(row.body.as_bytes()) else { continue };
-                if left == 0 || out.send(value).await.is_err() {
+                if left == 0 || out.send(federation.marked(value)).await.is_err() {
                     return;
                 }
                 left -= 1;
@@ -202,7 +202,7 @@ async fn events(
                 Ok(shown) if shown.channel == channel && shown.event.order.seq == after + 1 => {
                     after += 1;
                     left -= 1;
-                    if out.send(wire::to_value(&shown.event)).await.is_err() {
+                    if out.send(federation.marked(wire::to_value(&shown.event))).await.is_err() {
                         return;
                     }
                     false
@@ -210,7 +210,7 @@ async fn events(
                 // In the place of one that was withdrawn.
                 Ok(shown) if shown.channel == channel && shown.event.order.seq <= after => {
                     after = shown.event.order.seq;
-                    if out.send(wire::to_value(&shown.event)).await.is_err() {
+                    if out.send(federation.marked(wire::to_value(&shown.event))).await.is_err() {
                         return;
                     }
                     false
@@ -241,7 +241,7 @@ async fn show_missed(
         for row in rows {
             *after = row.seq;
             if let Ok(value) = strict::parse(row.body.as_bytes()) {
-                out.send(value).await.ok()?;
+                out.send(federation.marked(value)).await.ok()?;
             }
         }
     }

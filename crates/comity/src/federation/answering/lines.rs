@@ -70,9 +70,17 @@ impl Federation {
             let read = channel.parse::<ChannelId>();
             channels.push(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
         }
-        let heads = join_all(channels.into_iter().map(|channel| self.head((from, at), channel))).await;
-        let heads = heads.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(Heads { heads })
+        let heads = join_all(channels.iter().map(|channel| self.head((from, at), channel.clone()))).await;
+        let heads = heads.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+        let mut proofs = Vec::new();
+        for channel in channels.into_iter().filter(|channel| channel.hub() != from) {
+            let name = channel.to_string();
+            if heads.iter().any(|head| head.channel == name) {
+                let proof = self.0.lines.proof(&channel).await.map_err(|_| NotAnswered::DISK)?;
+                proofs.extend(proof.and_then(|text| serde_json::from_str(&text).ok()));
+            }
+        }
+        Ok(Heads { heads, proofs })
     }
 
     async fn head(

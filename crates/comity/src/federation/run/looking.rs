@@ -15,9 +15,16 @@ impl Hall {
         for room in self.rooms.values_mut() {
             match &mut room.role {
                 Role::Hub(hub) => {
+                    let waits = hub.unheard().next().is_some();
+                    if !waits {
+                        room.waits_since = now.mono;
+                    }
+                    // Somebody may show only later that this hub lost something.
+                    if hub.is_asking() && room.ask_again.is_none() {
+                        room.ask_again = Some(now.mono + ASK_EVERY);
+                    }
                     if room.ask_again.is_some_and(|due| now.mono >= due) {
-                        let waits = hub.unheard().next().is_some();
-                        room.ask_again = waits.then(|| now.mono + ASK_EVERY);
+                        room.ask_again = hub.is_asking().then(|| now.mono + ASK_EVERY);
                         hub.ask_again();
                         acting.push(room.id.clone());
                         // Once: those that are handing over what they have may take longer, and only a person goes on

@@ -267,6 +267,12 @@ impl Lines {
         }
     }
 
+    /// What proves that the hub of a channel showed two histories, if there is anything.
+    pub(crate) async fn proof(&self, channel: &ChannelId) -> Result<Option<String>, sqlx::Error> {
+        let query = sqlx::query("SELECT value FROM proof WHERE channel = ? LIMIT 1").bind(channel.to_string());
+        Ok(query.fetch_optional(&mut *self.connection.lock().await).await?.map(|row| row.get(0)))
+    }
+
     /// The event of this number, if it is here.
     pub(crate) async fn event(&self, channel: u64, seq: u64) -> Result<Option<KeptEvent>, sqlx::Error> {
         Ok(self.events(channel, Direction::After(seq.saturating_sub(1)), (seq, seq), 1).await?.pop())
