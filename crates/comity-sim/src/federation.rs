@@ -23,6 +23,9 @@ use story::{EVENTS_MIN, HEALING, KILLS_MIN, STORY};
 /// Members besides the hub.
 const MEMBERS: usize = 3;
 
+/// The number of a member that is no site: it signs nothing, and keeps no line.
+const GUEST: usize = MEMBERS + 1;
+
 /// The member that is removed, left behind or lied to, where one is.
 const ODD: usize = 3;
 

@@ -18,6 +18,9 @@ use std::collections::VecDeque;
 /// for its number need be numbered anew.
 const NUMBERED_MAX: u64 = 200;
 
+/// Answers without use after which the hub is asked again only in a while.
+const FRUITLESS_MAX: u32 = 3;
+
 /// Answers that wait for the disk, at most.
 const WAITING_MAX: usize = 1024;
 
@@ -34,6 +37,8 @@ pub struct State {
     /// restored backup has forgotten some.
     is_caught_up: bool,
     is_fetching: bool,
+    /// Answers one after the other with which the hub says that it has more, and gives nothing that follows here.
+    fruitless: u32,
     is_broken: bool,
     /// When the hub signed what it says, by a clock that was checked: see [`Self::heard`].
     heard_at: Timestamp,
@@ -67,6 +72,7 @@ impl State {
             summary,
             is_caught_up: false,
             is_fetching: false,
+            fruitless: 0,
             is_broken: false,
             heard_at: Timestamp::from_millis(u64::MAX),
             is_parted: false,
@@ -192,13 +198,16 @@ impl State {
         }
         let newest = events.iter().map(|event| (event.order.term, event.order.at)).max();
         self.newest = newest.filter(|newest| newest.0 > self.newest.0).unwrap_or(self.newest);
-        for event in events {
-            if !self.receive(event) {
-                return;
-            }
-        }
+        let before = self.summary.last;
+        // Fetched events may ask for more at once.
+        self.fruitless += u32::from(head.is_some());
+        let are_taken = events.into_iter().all(|event| self.receive(event));
         let last = self.summary.last.map_or(0, |(seq, ..)| seq);
+        if self.summary.last != before || head == Some(last) {
+            self.fruitless = 0;
+        }
         match head {
+            _ if !are_taken => {}
             Some(head) if head > last => self.fetch(),
             Some(_) => {
                 self.is_caught_up = true;
@@ -370,7 +379,7 @@ impl State {
     }
 
     fn fetch(&mut self) {
-        if !std::mem::replace(&mut self.is_fetching, true) {
+        if self.fruitless < FRUITLESS_MAX && !std::mem::replace(&mut self.is_fetching, true) {
             let after = self.summary.last.map_or(0, |(seq, ..)| seq);
             self.effects.push(Effect::Fetch { after });
         }

@@ -8,7 +8,7 @@ mod saying;
 
 use super::books::Books;
 use super::disk::{Disk, Entry, Saying};
-use super::{Kind, MEMBERS, ODD, Plant, Wish};
+use super::{GUEST, Kind, MEMBERS, ODD, Plant, Wish};
 use comity_core::federation::event::{Authored, Draft, Event, Order};
 use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof};
 use comity_core::federation::hub::{self, Outcome, Refusal};
@@ -269,8 +269,10 @@ impl Site {
         let roster = self.disk.synced.hub.as_ref().map(|hub| &hub.roster);
         // Who comes late must not be known yet, or be invited at most.
         let is_right = |number| number == ODD && self.kind == Kind::Newcomer;
-        let is_as_wanted = roster
-            .is_some_and(|roster| (0..=MEMBERS).all(|number| roster.is_member(&origin_of(number)) != is_right(number)));
+        let all = (0..=MEMBERS).chain((self.kind == Kind::Attested).then_some(GUEST));
+        let is_as_wanted = roster.is_some_and(|roster| {
+            all.into_iter().all(|number| roster.is_member(&origin_of(number)) != is_right(number))
+        });
         if is_as_wanted && !self.disk.is_backed_up() {
             self.disk.back_up();
         }
@@ -333,6 +335,9 @@ impl Site {
         } else if is_new && !self.comes_late() {
             self.with_member(|member| member.handle(participant::Input::Invited));
             self.says(JOINING, now);
+            if self.speaks_for_guest() {
+                self.join_unsigned(now);
+            }
         }
     }
 
@@ -486,6 +491,6 @@ fn key_of(number: usize) -> KeyPair {
     KeyPair::from_seed([u8::try_from(number + 1).unwrap_or(u8::MAX); 32])
 }
 
-fn number_of(origin: &Origin) -> usize {
-    (0..=MEMBERS).find(|number| origin_of(*number) == *origin).expect("a site")
+pub(super) fn number_of(origin: &Origin) -> usize {
+    (0..=GUEST).find(|number| origin_of(*number) == *origin).expect("a site")
 }

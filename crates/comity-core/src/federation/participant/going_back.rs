@@ -28,7 +28,7 @@ impl State {
 
     /// Looks again whether the hub has more than was told of. What was asked for before, and not answered, is given up.
     pub fn look(&mut self) {
-        (self.is_fetching, self.is_parted) = (false, false);
+        (self.is_fetching, self.is_parted, self.fruitless) = (false, false, 0);
         if !self.is_broken {
             self.fetch();
         }

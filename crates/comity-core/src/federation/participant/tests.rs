@@ -158,6 +158,20 @@ fn what_does_not_follow_is_a_fault_and_not_taken() {
 }
 
 #[test]
+fn a_hub_that_has_more_and_gives_nothing_that_follows_is_asked_again_in_a_while() {
+    let mut world = World::new();
+    let [_, five] = [4, 5].map(|number| world.line.add("hub", number - 1, None));
+    let answered = |world: &mut World| world.tell(Input::Received { events: vec![five.clone()], head: Some(5) });
+    assert_eq!(world.received(vec![five.clone()]), [Effect::Fetch { after: 3 }]);
+    for _ in 1..FRUITLESS_MAX {
+        assert_eq!(answered(&mut world), [Effect::Fetch { after: 3 }]);
+    }
+    assert_eq!(answered(&mut world), []);
+    world.member.look();
+    assert_eq!(world.look(), [Effect::Fetch { after: 3 }]);
+}
+
+#[test]
 fn a_gap_in_what_an_author_says_is_shown_and_the_line_goes_on() {
     let mut world = World::new();
     let (four, five) = (world.line.add("ann", 4, None), world.line.add("ann", 7, None));

@@ -33,7 +33,7 @@ impl Site {
             }
             Request::Unsigned { saying, at } => {
                 let ticket = self.ticket(asker);
-                let (events, from) = (vec![Arc::new(attested(from, saying, at))], origin_of(from));
+                let (events, from) = (vec![Arc::new(attested(saying, at))], origin_of(GUEST));
                 self.with_hub(|hub| hub.handle(hub::Input::Submitted { ticket, from, events }, moment(now)));
             }
             Request::Deliver { events } if is_heard && self.is_genuine(&events) => {

@@ -50,6 +50,9 @@ impl Site {
                         self.deliver_to(member, has.unwrap_or(0));
                     }
                 }
+                hub::Effect::AskHead(member) if number_of(&member) == GUEST => {
+                    self.with_hub(|hub| hub.handle(hub::Input::Head { member, seq: 0, term: 0 }, moment(now)));
+                }
                 hub::Effect::AskHead(member) => {
                     let member = number_of(&member);
                     self.ask(member, Call::Head { member }, Request::Head);

@@ -1,5 +1,5 @@
-//! A member that signs nothing of what it says, as in the original design: its requests are signed, and the hub attests
-//! what is in them.
+//! A member of the original design, which signs its requests and nothing in them: the hub attests what it says. It keeps
+//! no line, and what it has to say is on the disk of one of the sites.
 
 use super::*;
 
@@ -7,8 +7,14 @@ use super::*;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl Site {
-    pub(super) fn signs_nothing(&self) -> bool {
+    pub(super) fn speaks_for_guest(&self) -> bool {
         self.kind == Kind::Attested && self.number == ODD
+    }
+
+    /// Joins: of whoever signs anything, its joining too, a hub attests nothing.
+    pub(super) fn join_unsigned(&mut self, now: Duration) {
+        self.disk.synced.unsigned.insert(JOINING, moment(now).wall);
+        self.submit_unsigned();
     }
 
     /// Submits what waits, one after the other.
@@ -36,12 +42,14 @@ impl Site {
         };
         match outcomes.first() {
             Some(Outcome::Taken) => {
-                books.kept_by_hub(self.number, saying, now);
+                if saying != JOINING {
+                    books.kept_by_hub(GUEST, saying, now);
+                }
                 self.disk.synced.unsigned.remove(&saying);
                 self.submit_unsigned();
             }
-            Some(Outcome::Refused(Refusal::Forbidden(Forbidden::NotMember)) | Outcome::Later(_)) | None => {
-                // It has not joined yet, or the hub has not.
+            Some(Outcome::Refused(Refusal::Forbidden(Forbidden::NotInvited)) | Outcome::Later(_)) | None => {
+                // The hub has not invited it yet, or is not ready.
                 up.look_at = up.look_at.min(now + AGAIN_AFTER);
             }
             Some(Outcome::Refused(why)) => books.blame(format!("the hub refused the unsigned {saying}: {why}")),
@@ -50,11 +58,13 @@ impl Site {
 }
 
 /// What a hub makes of it.
-pub(super) fn attested(from: usize, saying: Saying, at: Timestamp) -> Authored {
-    let (channel, origin, data, own_id) = (channel(), origin_of(from), json!(saying), saying.to_string());
+pub(super) fn attested(saying: Saying, at: Timestamp) -> Authored {
+    let (channel, origin, own_id) = (channel(), origin_of(GUEST), saying.to_string());
+    let (kind, data) =
+        if saying == JOINING { (Change::Joined.kind(), Change::Joined.data()) } else { ("message", json!(saying)) };
     Authored::attest(&Draft {
         channel: &channel,
-        kind: "message",
+        kind,
         origin: &origin,
         author_seq: None,
         at,

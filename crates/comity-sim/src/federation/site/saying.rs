@@ -8,7 +8,9 @@ impl Site {
     pub(super) fn found(&mut self, now: Duration) {
         let changes = [Change::Created(self.history), Change::Joined].into_iter();
         let is_late = |member: &usize| *member == ODD && self.kind == Kind::Newcomer;
-        let invited = (1..=MEMBERS).filter(|member| !is_late(member)).map(|member| Change::Invited(origin_of(member)));
+        let guest = (self.kind == Kind::Attested).then_some(GUEST);
+        let members = (1..=MEMBERS).filter(|member| !is_late(member)).chain(guest);
+        let invited = members.map(|member| Change::Invited(origin_of(member)));
         let events = (1..)
             .zip(changes.chain(invited))
             .map(|(number, change)| Arc::new(self.signed(number, (change.kind(), &change.data()), None, now)));
@@ -176,7 +178,7 @@ impl Site {
         }
         self.counted += 1;
         let saying = self.number as u64 * 1_000_000 + self.counted;
-        if self.signs_nothing() {
+        if self.speaks_for_guest() {
             self.disk.synced.unsigned.insert(saying, moment(now).wall);
             self.submit_unsigned();
             return self.perform(now, books);
