@@ -261,8 +261,12 @@ impl State {
                 self.fetch();
                 return false;
             }
-            // The hub went back to a term before, and on from there.
-            Some((last, _, term)) if seq == last + 1 && event.order.term < term && self.newest.0 > term => {
+            // The hub went back to a term before, and on from there, or will when it has anything to say.
+            Some((last, id, term))
+                if seq == last + 1
+                    && event.order.term < term
+                    && (self.newest.0 > term || self.may_differ(id, &event)) =>
+            {
                 self.part(seq);
                 return false;
             }
@@ -278,6 +282,12 @@ impl State {
         }
         self.place(event);
         true
+    }
+
+    /// Whether the hub may have another event than the last one here in its place: the next does not follow from it, and
+    /// the two were not compared yet.
+    fn may_differ(&self, last: EventId, next: &Event) -> bool {
+        next.order.prev != Some(last) && self.same.is_none_or(|(same, _)| same != last)
     }
 
     /// Whether an event is the one by which this origin becomes a member.
