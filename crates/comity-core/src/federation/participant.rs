@@ -239,9 +239,16 @@ impl State {
             return false;
         }
         let is_over = self.summary.roster.view(&self.me).and_then(|view| view.1).is_some_and(|until| seq > until);
-        if is_over && !self.joins(&event) && !self.may_have_returned() {
-            self.effects.push(Effect::Fault(Fault::NotMember { seq }));
-            return false;
+        if is_over && !self.joins(&event) {
+            if self.summary.last.is_some_and(|(_, _, term)| event.order.term > term) {
+                // The hub may have lost that this origin left: what it has in the place of that tells.
+                self.fetch();
+                return false;
+            }
+            if !self.may_have_returned() {
+                self.effects.push(Effect::Fault(Fault::NotMember { seq }));
+                return false;
+            }
         }
         match self.summary.last {
             Some((last, ..)) if seq <= last => {
