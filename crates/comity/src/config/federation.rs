@@ -33,6 +33,10 @@ pub struct Federation {
     pub ca_file: Option<PathBuf>,
     /// Bytes that a member may have stored on a channel of this origin.
     pub quota: u64,
+    /// Events a second of one origin on one channel of this one.
+    pub events_per_second: u32,
+    /// Invitations an hour of one origin.
+    pub invitations_per_hour: u32,
     /// Requests a minute of one origin.
     pub requests_per_minute: u32,
     /// How often lines are compared.
@@ -71,6 +75,8 @@ impl Reading<'_> {
         } else {
             Accept::These(self.said_origins("federation.accept", &written.accept)?)
         };
+        let events = self.small("federation.events_per_second", written.events_per_second)?;
+        let invitations = self.small("federation.invitations_per_hour", written.invitations_per_hour)?;
         let requests = self.small("federation.requests_per_minute", written.requests_per_minute)?;
         let compare = self.small("federation.compare_seconds", written.compare_seconds)?;
         let public_base = match written.public_base {
@@ -94,6 +100,8 @@ impl Reading<'_> {
             plain: self.said_origins("federation.plain", &written.plain)?,
             ca_file: written.ca_file.map(|file| self.path("federation.ca_file", file)),
             quota,
+            events_per_second: u32::try_from(events).unwrap_or(u32::MAX),
+            invitations_per_hour: u32::try_from(invitations).unwrap_or(u32::MAX),
             requests_per_minute: u32::try_from(requests).unwrap_or(u32::MAX),
             compare_every: Duration::from_secs(compare),
         }))

@@ -289,6 +289,11 @@ settings! {
         /// How much one member may have stored on one channel that this node orders: a size as in `64MiB`. Default:
         /// `256MiB`. What it says beyond that is refused.
         quota: String = "256MiB".to_owned(), "";
+        /// Events a second that one origin may say on one channel that this node orders. Default: 500. What is more waits
+        /// with whoever says it. Too many, and one member can keep the disk of all others busy.
+        events_per_second: u64 = 500, "";
+        /// Invitations an hour of one origin. Default: 10. More where many channels are shared with the same organisation.
+        invitations_per_hour: u64 = 10, "";
         /// Requests a minute that one origin may make, besides events of channels that it shares with this one. Default:
         /// 120. More where tools of this node are called often.
         requests_per_minute: u64 = 120, "";

@@ -62,9 +62,6 @@ const TOLD_MAX: usize = 1024;
 /// Events that a watcher may lag behind before it loses the oldest and is told so.
 const WATCH_LAG_MAX: usize = 4096;
 
-/// Invitations of one origin an hour.
-const INVITATIONS: u32 = 10;
-
 /// Transactions of one origin that are remembered a day, each with its answer.
 const TRANSACTIONS: u32 = 4096;
 
@@ -218,7 +215,7 @@ impl Federation {
             drop(home);
         });
         let hall = Hall::open(
-            (me, config.quota, config.compare_every),
+            (me, (config.events_per_second, config.quota), config.compare_every),
             handle.clone(),
             sender.clone(),
             disk.clone(),
@@ -227,6 +224,7 @@ impl Federation {
         );
         let hall = tokio::spawn(hall.await.run(arriving, storing));
         let running = Running { told: told.clone(), disk: disk.clone(), hall, writer, written };
+        let invitations = pace(config.invitations_per_hour);
         let federation = Self(Arc::new(Shared {
             config,
             handle: handle.clone(),
@@ -243,7 +241,7 @@ impl Federation {
             keys,
             under_way: Mutex::default(),
             tools,
-            invitations: pace(INVITATIONS),
+            invitations,
             transactions: pace(TRANSACTIONS),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());

@@ -50,14 +50,12 @@ pub(super) const CHANNELS_MAX: usize = 4096;
 const INVITATIONS_MAX: usize = 1000;
 const INVITATIONS_PER_ORIGIN_MAX: usize = 10;
 
-/// Events of one origin that a hub takes a second (`protocols/federation.md`, "Guarding").
-const EVENTS_PER_SECOND: u32 = 500;
-
 /// The task's own things.
 pub(super) struct Hall {
     me: Origin,
     handle: Handle,
-    quota: u64,
+    /// What one member may say on a channel of this origin: events a second, and bytes in all.
+    quota: (u32, u64),
     sender: Sender,
     disk: mpsc::Sender<Batch>,
     news: broadcast::Sender<Arc<Shown>>,
@@ -78,7 +76,7 @@ pub(super) struct Hall {
 impl Hall {
     /// The channels as they are on disk.
     pub(super) async fn open(
-        (me, quota, look_every): (Origin, u64, Duration),
+        (me, quota, look_every): (Origin, (u32, u64), Duration),
         handle: Handle,
         sender: Sender,
         disk: mpsc::Sender<Batch>,
@@ -119,7 +117,8 @@ impl Hall {
     }
 
     fn hub_config(&self, channel: &ChannelId) -> hub::Config {
-        hub::Config { channel: channel.clone(), per_second: EVENTS_PER_SECOND, bytes_max: self.quota }
+        let (per_second, bytes_max) = self.quota;
+        hub::Config { channel: channel.clone(), per_second, bytes_max }
     }
 
     /// A room is there: what waits in it is on its way.
