@@ -100,7 +100,7 @@ impl Measuring {
 }
 
 /// User and system time of a process so far, from `/proc/PID/stat` (ticks of 10 ms).
-fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let mut fields = after_name.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());

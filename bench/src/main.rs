@@ -3,10 +3,12 @@
 //! broker), `webrtc` (how soon they are connected through NATs), `files` (how fast they go over a shaped link),
 //! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
 //! `gossip` (how messages spread among hundreds of nodes that come and go),
+//! `federation` (calls and events between organisations, beside Synapse; `answer-calls` is its tool server),
 //! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
 mod discovery;
+mod federation;
 mod figures;
 mod files;
 mod gossip;
@@ -25,24 +27,27 @@ mod watchers;
 mod webrtc;
 
 fn main() -> std::process::ExitCode {
-    let done =
-        match std::env::args().nth(1).as_deref() {
-            Some("rules") => {
-                rules::run();
-                Ok(())
-            }
-            Some("redact") => redact::run(),
-            Some("discovery") => discovery::run(),
-            Some("files") => files::run(),
-            Some("gossip") => gossip::run(),
-            Some("journal") => journal::run(),
-            Some("mqtt") => announced::run(),
-            Some("messages") => messages::run(),
-            Some("memory") => memory::run(),
-            Some("webrtc") => webrtc::run(),
-            _ => Err("usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip"
-                .to_owned()),
-        };
+    let done = match std::env::args().nth(1).as_deref() {
+        Some("rules") => {
+            rules::run();
+            Ok(())
+        }
+        Some("redact") => redact::run(),
+        Some("discovery") => discovery::run(),
+        Some("federation") => federation::run(),
+        Some("answer-calls") => federation::answer_calls(),
+        Some("files") => files::run(),
+        Some("gossip") => gossip::run(),
+        Some("journal") => journal::run(),
+        Some("mqtt") => announced::run(),
+        Some("messages") => messages::run(),
+        Some("memory") => memory::run(),
+        Some("webrtc") => webrtc::run(),
+        _ => Err(
+            "usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip|federation"
+                .to_owned(),
+        ),
+    };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(why) => {

@@ -25,8 +25,9 @@ impl Progress {
         self.0[receiver].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How far the slowest is; nobody holds anybody back where there is none.
     fn slowest(&self) -> usize {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).min().unwrap_or(0)
+        self.0.iter().map(|count| count.load(Ordering::Relaxed)).min().unwrap_or(usize::MAX)
     }
 
     /// Waits until every receiver has had at least as many.

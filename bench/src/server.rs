@@ -65,10 +65,9 @@ impl Server {
     /// mosquitto, which keeps nothing, drops nothing and sends at once.
     pub(crate) fn mosquitto() -> Result<Self, String> {
         let folder = Folder::new();
-        // It cannot say which port it was given, so it is given one that was free just now.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let address = free.map_err(|error| error.to_string())?;
-        let port = address.port();
+        // It cannot say which port it was given.
+        let port = free_port()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let text =
             format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n");
         let config = write_config(&folder, &text)?;
@@ -112,6 +111,12 @@ pub(crate) fn comity(folder: &Path) -> Result<Command, String> {
     let mut command = Command::new(program);
     command.env("COMITY_HOME", folder).stdout(Stdio::piped()).stderr(Stdio::null());
     Ok(command)
+}
+
+/// A port on loopback that was free just now.
+pub(crate) fn free_port() -> Result<u16, String> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    free.map(|address| address.port()).map_err(|error| error.to_string())
 }
 
 /// What a program whose output is read says first.

@@ -27,6 +27,8 @@ Usage: cargo xtask TASK
                                 measure side by side with real peers; bench memory: only what a node holds
   bench journal                 measure what the journal does on this disk, beside JetStream
   bench gossip                  measure how messages spread among 20, 100 and 500 nodes in one process
+  bench federation [calls|events|backfill|memory]
+                                measure calls and channels between organisations, beside Synapse
   bench redact                  measure what it costs to take secrets out
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
@@ -44,7 +46,8 @@ fn main() -> ExitCode {
         ["sim", rest @ ..] => measure::sim(rest),
         [
             "bench",
-            what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"),
+            what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"
+            | "federation"),
             rest @ ..,
         ] => measure::bench(what, rest),
         _ => {

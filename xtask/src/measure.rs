@@ -19,5 +19,8 @@ pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
     let comity = program.with_file_name("comity");
     let mut bench = program::program(program);
     bench.env("TESTED_COMITY", comity);
+    if what == "federation" {
+        bench.env("BENCH_SYNAPSE_PYTHON", peers::synapse_python()?);
+    }
     program::run(bench.arg(what).args(words).env("BENCH_NATS_SERVER", nats_server))
 }

