@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
-/// Calls that are timed, and how far apart: a node takes 200 requests a second of one address for long.
-const CALLS: usize = 2000;
+/// Calls that are timed, and how far apart: a node remembers 2,048 calls of one caller for ten minutes, and takes 200
+/// requests a second of one address for long.
+const CALLS: usize = 1500;
 const APART: Duration = Duration::from_millis(6);
 
 /// Prints the lines of calls.
