@@ -55,7 +55,7 @@ pub(super) enum Told {
     Parted { channel: ChannelId, kept: Box<participant::Summary>, theirs: Box<Order> },
     /// Two events that a hub signed for one place.
     Proven { channel: ChannelId, proof: Box<Proof> },
-    /// Somebody shows events, and wants to know up to where each line is on disk.
+    /// Somebody shows events, and wants to know up to where each line is on disk that has changed since it asked last.
     Ends(oneshot::Sender<Vec<LineEnd>>),
     /// A member gave events.
     Recovered { channel: ChannelId, member: Origin, events: Vec<Event> },

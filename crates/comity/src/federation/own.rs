@@ -281,7 +281,7 @@ impl Federation {
         Ok(proofs.iter().filter_map(|text| strict::parse(text.as_bytes()).ok()).collect())
     }
 
-    /// Up to where each channel is on disk.
+    /// Up to where each channel is on disk that has changed since this was asked last.
     pub(super) async fn ends(&self) -> Result<Vec<LineEnd>, FederationError> {
         self.ask(Told::Ends).await.ok_or(FederationError::Leaving)
     }

@@ -3,6 +3,7 @@
 
 mod effects;
 
+use super::contract::LineEnd;
 use crate::store::federation::{Batch, Done, Role as KeptRole, Write, draft_of, hub_to_text, member_to_text};
 use comity_core::federation::event::{Draft, Order};
 use comity_core::federation::heads::{Agreed, Placed};
@@ -134,7 +135,9 @@ pub(super) struct Room {
     pub(super) agreed: BTreeMap<Origin, Agreed>,
     pub(super) compared: Option<Origin>,
     /// The last event that stayed when some were withdrawn, until those who show events have heard.
-    pub(super) withdrawn: Option<u64>,
+    withdrawn: Option<u64>,
+    /// Where the line ended when those who show events asked last.
+    told_end: Option<u64>,
     /// When the members are asked again for their heads.
     pub(super) ask_again: Option<Duration>,
     /// Since when this hub waits for members.
@@ -176,6 +179,7 @@ impl Room {
             agreed: BTreeMap::new(),
             compared: None,
             withdrawn: None,
+            told_end: None,
             ask_again: None,
             waits_since: Duration::ZERO,
             is_waited_out: false,
@@ -220,6 +224,14 @@ impl Room {
             Role::Hub(hub) => &hub.summary().roster,
             Role::Member(member) => &member.summary().roster,
         }
+    }
+
+    /// Where the line ends on disk, if that has changed since this was asked last.
+    pub(super) fn changed_end(&mut self) -> Option<LineEnd> {
+        let before = self.told_end.replace(self.ready);
+        let withdrawn = self.withdrawn.take();
+        let is_news = before != Some(self.ready) || withdrawn.is_some();
+        is_news.then(|| LineEnd { channel: self.id.clone(), number: self.number, last: self.ready, withdrawn })
     }
 
     /// The id of the last event that is here, on disk or on its way there, and its number.

@@ -6,7 +6,7 @@ mod outboxes;
 mod wanted;
 
 use super::comparing::Compared;
-use super::contract::{Around, Begun, LineEnd, Refused, RoomView, Sight, Told};
+use super::contract::{Around, Begun, Refused, RoomView, Sight, Told};
 use super::room::{Ends, Role, Room, Saying, Taken, Wish};
 use super::sending::{Given, Sender, Sent};
 use super::{Invited, Shown};
@@ -268,13 +268,7 @@ impl Hall {
     async fn asked(&mut self, what: Told, now: Now) {
         match what {
             Told::Ends(reply) => {
-                let end = |room: &mut Room| LineEnd {
-                    channel: room.id.clone(),
-                    number: room.number,
-                    last: room.ready,
-                    withdrawn: room.withdrawn.take(),
-                };
-                let _ = reply.send(self.rooms.values_mut().map(end).collect());
+                let _ = reply.send(self.rooms.values_mut().filter_map(Room::changed_end).collect());
             }
             Told::Invited { channel, invitation, reply } => {
                 let answer = self.invited(channel, *invitation).await;

@@ -16,6 +16,7 @@ use comity_core::node::{Answer, Proof, Refusal};
 use comity_core::payload::Payload;
 use comity_core::wire::federation::event;
 use comity_core::wire::strict;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -33,8 +34,10 @@ impl Federation {
     /// Hands over what is not yet, and everything that comes, until the node ends. `shown`: up to where, by number.
     pub(super) async fn show_all(self, mut shown: BTreeMap<u64, u64>) {
         let mut news = self.news();
+        // Lines of which not all is handed over.
+        let mut behind = BTreeMap::new();
         loop {
-            if self.catch_up(&mut shown).await.is_err() {
+            if self.catch_up(&mut behind, &mut shown).await.is_err() {
                 return;
             }
             match news.recv().await {
@@ -45,22 +48,33 @@ impl Federation {
         }
     }
 
-    async fn catch_up(&self, shown: &mut BTreeMap<u64, u64>) -> Result<(), FederationError> {
-        for LineEnd { channel, number, last: ready, withdrawn } in self.ends().await? {
+    async fn catch_up(
+        &self,
+        behind: &mut BTreeMap<u64, LineEnd>,
+        shown: &mut BTreeMap<u64, u64>,
+    ) -> Result<(), FederationError> {
+        for end in self.ends().await? {
             // What is said in the place of what was withdrawn is new.
-            let mut after = shown.get(&number).copied().unwrap_or(0).min(withdrawn.unwrap_or(u64::MAX));
-            while after < ready {
+            if let (Some(after), Some(kept)) = (shown.get_mut(&end.number), end.withdrawn) {
+                *after = (*after).min(kept);
+            }
+            behind.insert(end.number, end);
+        }
+        for (number, LineEnd { channel, last, .. }) in std::mem::take(behind) {
+            let mut after = shown.get(&number).copied().unwrap_or(0);
+            while after < last {
                 let rows = match self.log(&channel, after, PIECE).await {
                     Err(FederationError::Leaving) => return Err(FederationError::Leaving),
-                    // What cannot be read now is read with the next event.
-                    Err(_) => break,
+                    Err(_) => Vec::new(),
                     Ok(rows) => rows,
                 };
-                let Some(last) = rows.last().map(|row| row.seq) else { break };
-                for row in rows {
-                    self.hand_over(&channel, &row).await;
-                }
-                after = last;
+                let Some(until) = rows.last().map(|row| row.seq) else {
+                    // What cannot be read now is read with the next event.
+                    behind.insert(number, LineEnd { channel, number, last, withdrawn: None });
+                    break;
+                };
+                self.hand_over(&channel, &rows).await;
+                after = until;
                 shown.insert(number, after);
                 let writes = vec![Write::Shown { channel: number, seq: after }];
                 let _ = self.0.disk.send(Batch { writes, done: None }).await;
@@ -69,28 +83,46 @@ impl Federation {
         Ok(())
     }
 
-    async fn hand_over(&self, channel: &ChannelId, row: &LineRow) {
+    /// Hands over events in their order, many at once: the disk takes them together. Those after one that the rules
+    /// could not take are handed over again, and known again.
+    async fn hand_over(&self, channel: &ChannelId, mut rows: &[LineRow]) {
         // A name that is too long for messages is not shown as one; `comity watch` shows the channel itself.
         let Ok(name) = Channel::new(&channel.to_string()) else { return };
+        let mut at_once = rows.len();
+        while !rows.is_empty() {
+            let offered = &rows[..at_once.min(rows.len())];
+            let taken = join_all(offered.iter().map(|row| self.offer(&name, row))).await;
+            let count = taken.iter().take_while(|is_taken| **is_taken).count();
+            rows = &rows[count..];
+            if count < offered.len() {
+                // Whoever is full is asked for room for one.
+                at_once = 1;
+                sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+
+    /// Offers one event to the rules; whether that need not be done again.
+    async fn offer(&self, name: &Channel, row: &LineRow) -> bool {
         let Ok(event) =
             strict::parse(row.body.as_bytes()).map_err(drop).and_then(|value| event::read(&value).map_err(drop))
         else {
-            return;
+            return true;
         };
         if event.authored.origin == *self.origin() {
-            return;
+            return true;
         }
         // What another hub attests is as true as that hub is. What this one attests no key stands for: it is shown as
         // said by the origin's name alone.
         let hub = Some(event.order.key).filter(|key| *key != self.0.handle.me().node());
         let key = event.authored.key.or(hub);
-        let Ok(payload) = Payload::from_json(Bytes::from(row.body.clone())) else { return };
+        let Ok(payload) = Payload::from_json(Bytes::from(row.body.clone())) else { return true };
         let message = Message {
             id: Some(MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, event.authored.id.as_bytes()))),
             from: key.map_or_else(|| peer_of(&event.authored.origin), |key| key.peer()),
             to: Address::Group,
             kind: Kind::Extended,
-            channel: name,
+            channel: name.clone(),
             priority: Priority::Normal,
             // Events are never judged by their age.
             timestamp: self.0.handle.now().wall,
@@ -100,10 +132,6 @@ impl Federation {
             more: None,
         };
         let proof = Proof { via: Via::Federation, address: Ipv4Addr::LOCALHOST.into(), key };
-        while let Answer::Refused(Refusal::Full { .. } | Refusal::Disk) =
-            self.0.handle.arrive(message.clone(), proof).await
-        {
-            sleep(AGAIN_AFTER).await;
-        }
+        !matches!(self.0.handle.arrive(message, proof).await, Answer::Refused(Refusal::Full { .. } | Refusal::Disk))
     }
 }
