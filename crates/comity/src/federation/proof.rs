@@ -10,7 +10,12 @@ use comity_core::identity::signature::BadSignature;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::event::{self, BadEvent};
 use serde_json::Value;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
+
+/// Events that are checked by one task: fewer are not worth another.
+const PART_MIN: usize = 32;
 
 /// What checks events. Cloning shares it.
 #[derive(Clone)]
@@ -123,8 +128,29 @@ impl Proof {
         order.map_err(|why| BadProof::Signature { whose: "its hub's", why })
     }
 
-    /// Reads and checks events of a line; those before the first that does not count.
-    pub(super) async fn line(&self, channel: &ChannelId, values: &[Value]) -> (Vec<Event>, Option<BadProof>) {
+    /// Reads and checks events of a line, on all processors; those before the first that does not count.
+    pub(super) async fn line(&self, channel: &ChannelId, values: Vec<Value>) -> (Vec<Event>, Option<BadProof>) {
+        let (all, parts) = (values.len(), available_parallelism().map_or(1, NonZero::get));
+        let size = all.div_ceil(parts).max(PART_MIN);
+        let (mut values, mut checking) = (values.into_iter(), Vec::with_capacity(parts));
+        while values.len() > 0 {
+            let part: Vec<Value> = values.by_ref().take(size).collect();
+            let (proof, channel) = (self.clone(), channel.clone());
+            checking.push(tokio::spawn(async move { proof.part(&channel, &part).await }));
+        }
+        let mut events = Vec::with_capacity(all);
+        for part in checking {
+            // Err: the node has ended, and nobody takes them any more.
+            let Ok((checked, bad)) = part.await else { break };
+            events.extend(checked);
+            if bad.is_some() {
+                return (events, bad);
+            }
+        }
+        (events, None)
+    }
+
+    async fn part(&self, channel: &ChannelId, values: &[Value]) -> (Vec<Event>, Option<BadProof>) {
         let mut events = Vec::with_capacity(values.len());
         for value in values {
             match self.event(channel, value).await {

@@ -203,7 +203,7 @@ impl Sender {
 
     async fn page(&self, from: &Origin, channel: &ChannelId, after: u64) -> Result<Given, Unread> {
         let (page, at) = self.page_of(from, channel, (after, PAGE_MAX)).await?;
-        let (events, bad) = self.proof.line(channel, &page.events).await;
+        let (events, bad) = self.proof.line(channel, page.events).await;
         if let Some(bad) = &bad {
             tracing::warn!(%channel, %bad, "an event of a line does not count");
         }
