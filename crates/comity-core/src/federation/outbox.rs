@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
+/// Requests a second that go to one origin for long, and as many at once: a little fewer than an origin takes of another
+/// that shares a channel with it, which also asks for heads and events. What waits meanwhile goes together.
+const REQUESTS: u32 = 80;
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// The pause after the first failure, and the longest; each is twice the one before, less up to a half.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -48,6 +53,8 @@ pub struct State {
     is_under_way: bool,
     failures: u32,
     due: Duration,
+    /// When as many requests may go at once again as ever.
+    rested_at: Duration,
 }
 
 impl State {
@@ -91,7 +98,7 @@ impl State {
 
     /// The next transaction, if there is one to send now; it is under way until [`Self::sent`] or [`Self::failed`].
     pub fn poll(&mut self, now: Duration) -> Option<Vec<Part>> {
-        if self.is_under_way || now < self.due {
+        if self.is_under_way || now < self.due.max(self.paced_until()) {
             return None;
         }
         let from = self.served.take().map_or(Bound::Unbounded, Bound::Excluded);
@@ -115,7 +122,16 @@ impl State {
         }
         self.served = parts.last().map(|part| part.stream.clone());
         self.is_under_way = !parts.is_empty();
-        self.is_under_way.then_some(parts)
+        if !self.is_under_way {
+            return None;
+        }
+        self.rested_at = self.rested_at.max(now) + AT_ONCE / REQUESTS;
+        Some(parts)
+    }
+
+    /// Before this time the other origin would take one request too many.
+    fn paced_until(&self) -> Duration {
+        (self.rested_at + AT_ONCE / REQUESTS).saturating_sub(AT_ONCE)
     }
 
     /// A transaction was answered: of each stream all up to this event need not go there again.
@@ -159,7 +175,7 @@ impl State {
     /// When to [`Self::poll`] again; `None` while nothing waits, or a transaction is under way.
     pub fn wake_at(&self) -> Option<Duration> {
         let waits = self.queues.values().any(|queue| queue.done < queue.last);
-        (waits && !self.is_under_way).then_some(self.due)
+        (waits && !self.is_under_way).then_some(self.due.max(self.paced_until()))
     }
 
     /// Up to which event of a stream nothing waits any more.
@@ -220,6 +236,23 @@ mod tests {
         assert_eq!(outbox.poll(NOW), Some(vec![part("b", 0, 2), part("a", 50, 98)]));
         outbox.sent([(line("a"), 98), (line("b"), 2)]);
         assert_eq!(outbox.poll(NOW), Some(vec![part("a", 98, 148)]));
+    }
+
+    #[test]
+    fn an_origin_is_asked_no_more_often_than_it_takes() {
+        let mut outbox = State::default();
+        let mut asked = 0;
+        for millisecond in 0..5000 {
+            let now = NOW + Duration::from_millis(millisecond);
+            outbox.put(line("a"), 0, millisecond + 1);
+            if let Some(parts) = outbox.poll(now) {
+                asked += 1;
+                outbox.sent(parts.into_iter().map(|part| (part.stream, part.upto)));
+            } else {
+                assert!(outbox.wake_at().is_some_and(|at| at > now && at <= now + Duration::from_millis(13)));
+            }
+        }
+        assert!((REQUESTS * 5..=REQUESTS * 6).contains(&asked), "{asked}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often is looked for what is due: requests that are tried again, and lines that may have gone on.
 const TICK: Duration = Duration::from_millis(250);
@@ -65,6 +65,8 @@ pub(super) struct Hall {
     outboxes: BTreeMap<Origin, outbox::State>,
     /// Outboxes in which something may be due.
     touched: BTreeSet<Origin>,
+    /// Outboxes in which something will be due before the next tick.
+    wakes: BTreeSet<(Duration, Origin)>,
     invitations: BTreeMap<ChannelId, Invitation>,
     look_at: Duration,
     /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
@@ -96,6 +98,7 @@ impl Hall {
             next_number: restored.last_number + 1,
             outboxes: BTreeMap::new(),
             touched: BTreeSet::new(),
+            wakes: BTreeSet::new(),
             invitations: restored.invitations,
             look_at: now.mono + look_every,
             look_every,
@@ -168,6 +171,7 @@ impl Hall {
         }
         let stop = self.handle.stop().clone();
         loop {
+            let wake = self.wakes.first().map(|(at, _)| at.saturating_sub(self.handle.now().mono));
             let mut next = tokio::select! {
                 biased;
                 // A node that is dropped says nothing more.
@@ -181,6 +185,7 @@ impl Hall {
                     self.look_around(self.handle.now()).await;
                     None
                 }
+                () = sleep(wake.unwrap_or(TICK)), if wake.is_some() => None,
             };
             // What came meanwhile as well: outboxes are looked at once for all of it.
             let mut handled = 0;

@@ -36,9 +36,16 @@ impl Hall {
 
     /// Begins the transactions that are due.
     pub(in crate::federation) fn send(&mut self, now: Duration) {
+        while self.wakes.first().is_some_and(|(at, _)| *at <= now) {
+            self.touched.extend(self.wakes.pop_first().map(|(_, to)| to));
+        }
         for to in std::mem::take(&mut self.touched) {
             let Some(outbox) = self.outboxes.get_mut(&to) else { continue };
-            let Some(parts) = outbox.poll(now) else { continue };
+            let Some(parts) = outbox.poll(now) else {
+                let soon = outbox.wake_at().filter(|at| (now..now + TICK).contains(at));
+                self.wakes.extend(soon.map(|at| (at, to)));
+                continue;
+            };
             let rooms = &self.rooms;
             let number = |stream: &Stream| match stream {
                 Stream::Line(channel) | Stream::Own(channel) => rooms.get(channel).map(|room| room.number),
