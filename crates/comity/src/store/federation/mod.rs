@@ -2,6 +2,7 @@
 //! transactions. One SQLite file of its own, `federation.db`, with one writer that commits in groups and one connection
 //! for reading. It decides nothing.
 
+mod group;
 mod read;
 mod stored;
 #[cfg(test)]

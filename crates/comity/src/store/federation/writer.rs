@@ -1,13 +1,13 @@
 //! The one writer: takes writes as they come, commits them in groups, and says when they are safe. While one group is
 //! being synced the next one gathers.
 
+use super::group::Group;
 use super::stored::{Invitation, KeptPin, KeptTool};
 use crate::store::database_integer;
 use comity_core::federation::{ChannelId, EventId, Origin};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout_at};
@@ -144,19 +144,14 @@ impl Writer {
 
     async fn commit(&mut self, batches: &[Batch]) -> Result<(), sqlx::Error> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        // Of several summaries of a channel only the last one counts.
-        let mut summaries = BTreeMap::new();
-        for batch in batches {
-            for write in &batch.writes {
-                match write {
-                    Write::Summary { channel, .. } => drop(summaries.insert(*channel, write)),
-                    write => apply(&mut transaction, write).await?,
-                }
+        let mut group = Group::default();
+        for write in batches.iter().flat_map(|batch| &batch.writes) {
+            if let Some(alone) = group.take(write) {
+                group.write(&mut transaction).await?;
+                apply(&mut transaction, alone).await?;
             }
         }
-        for summary in summaries.into_values() {
-            apply(&mut transaction, summary).await?;
-        }
+        group.write(&mut transaction).await?;
         transaction.commit().await
     }
 
@@ -181,7 +176,8 @@ async fn linger(batches: &mut mpsc::Receiver<Batch>, arrived: &mut Vec<Batch>) {
     }
 }
 
-async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
+/// Does what is not done many at once.
+pub(super) async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
     let int = |number: &u64| database_integer(*number);
     let query = match write {
         Write::Channel { number, id, is_hub, summary } => {
@@ -199,15 +195,6 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
                 _ => Ok(()),
             };
         }
-        Write::Event { channel, seq, id, author, author_seq, body } => {
-            sqlx::query("INSERT INTO event (channel, seq, id, author, author_seq, body) VALUES (?, ?, ?, ?, ?, ?)")
-                .bind(int(channel))
-                .bind(int(seq))
-                .bind(id.as_bytes().as_slice())
-                .bind(author.as_str())
-                .bind(author_seq.as_ref().map(int))
-                .bind(body)
-        }
         Write::Withdrawn { channel, after, me } => {
             let own = "INSERT OR IGNORE INTO own (channel, author_seq, id, body) \
                        SELECT channel, author_seq, id, body FROM event \
@@ -219,28 +206,6 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
             shown.bind(int(after)).bind(int(channel)).execute(&mut *to).await?;
             sqlx::query("DELETE FROM event WHERE channel = ? AND seq > ?").bind(int(channel)).bind(int(after))
         }
-        Write::Draft { channel, draft, body } => {
-            sqlx::query("INSERT INTO draft (channel, draft, body) VALUES (?, ?, ?)")
-                .bind(int(channel))
-                .bind(int(draft))
-                .bind(body)
-        }
-        Write::Own { channel, draft, author_seq, id, body } => {
-            let gone = sqlx::query("DELETE FROM draft WHERE channel = ? AND draft = ?");
-            gone.bind(int(channel)).bind(int(draft)).execute(&mut *to).await?;
-            sqlx::query("INSERT INTO own (channel, author_seq, id, body) VALUES (?, ?, ?, ?)")
-                .bind(int(channel))
-                .bind(int(author_seq))
-                .bind(id.as_bytes().as_slice())
-                .bind(body)
-        }
-        Write::OwnSeen { channel, author_seq } => {
-            let gone = sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq = ?");
-            gone.bind(int(channel)).bind(int(author_seq))
-        }
-        Write::OwnPast { channel, upto } => {
-            sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?").bind(int(channel)).bind(int(upto))
-        }
         other => return apply_rest(to, other).await,
     };
     query.execute(&mut *to).await.map(drop)
@@ -250,15 +215,6 @@ async fn apply(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Err
 async fn apply_rest(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx::Error> {
     let int = |number: &u64| database_integer(*number);
     let query = match write {
-        Write::Sent { channel, member, seq } => {
-            sqlx::query("INSERT OR REPLACE INTO sent (channel, member, seq) VALUES (?, ?, ?)")
-                .bind(int(channel))
-                .bind(member.as_str())
-                .bind(int(seq))
-        }
-        Write::Shown { channel, seq } => {
-            sqlx::query("INSERT OR REPLACE INTO shown (channel, seq) VALUES (?, ?)").bind(int(channel)).bind(int(seq))
-        }
         Write::Pin { origin, pin: None } => sqlx::query("DELETE FROM pin WHERE origin = ?").bind(origin.as_str()),
         Write::Pin { origin, pin: Some(pin) } => {
             sqlx::query("INSERT OR REPLACE INTO pin (origin, value) VALUES (?, ?)")
@@ -273,10 +229,6 @@ async fn apply_rest(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx
                 .bind(channel.to_string())
                 .bind(serde_json::to_string(invitation).unwrap_or_default())
         }
-        Write::Nonce { key, nonce, until } => sqlx::query("INSERT INTO nonce (key, nonce, until) VALUES (?, ?, ?)")
-            .bind(key.as_bytes().as_slice())
-            .bind(nonce.as_slice())
-            .bind(int(&until.millis())),
         Write::Transaction { origin, id, hash, until } => {
             sqlx::query("INSERT OR IGNORE INTO txn (origin, id, hash, until) VALUES (?, ?, ?, ?)")
                 .bind(origin.as_str())

@@ -1,0 +1,143 @@
+//! What the batches of one transaction come to: rows of one table go to the database many at once, for each statement
+//! goes to another thread and back, and what the same transaction takes back or writes again is not written at all.
+
+use super::writer::Write;
+use crate::store::database_integer;
+use comity_core::federation::{EventId, Origin};
+use sqlx::query_builder::{QueryBuilder, Separated};
+use sqlx::{Sqlite, SqliteConnection};
+use std::collections::BTreeMap;
+
+/// Rows in one statement: of few sizes, so that each is prepared once.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+/// A channel's number, and a number in it.
+type Numbered = (u64, u64);
+
+/// Rows that are not written yet. Those of one table do not depend on those of another.
+#[derive(Debug, Default)]
+pub(super) struct Group<'a> {
+    summaries: BTreeMap<u64, &'a Write>,
+    events: Vec<&'a Write>,
+    drafts: BTreeMap<Numbered, &'a str>,
+    drafts_gone: Vec<Numbered>,
+    own: BTreeMap<Numbered, (EventId, &'a str)>,
+    own_gone: Vec<Numbered>,
+    own_past: BTreeMap<u64, u64>,
+    sent: BTreeMap<(u64, &'a Origin), u64>,
+    shown: BTreeMap<u64, u64>,
+    nonces: Vec<&'a Write>,
+}
+
+impl<'a> Group<'a> {
+    /// Takes a write; `Some`: it must be done by itself, after all that was taken before.
+    pub(super) fn take(&mut self, write: &'a Write) -> Option<&'a Write> {
+        match write {
+            Write::Summary { channel, .. } => drop(self.summaries.insert(*channel, write)),
+            Write::Event { .. } => self.events.push(write),
+            Write::Draft { channel, draft, body } => drop(self.drafts.insert((*channel, *draft), body)),
+            Write::Own { channel, draft, author_seq, id, body } => {
+                if self.drafts.remove(&(*channel, *draft)).is_none() {
+                    self.drafts_gone.push((*channel, *draft));
+                }
+                self.own.insert((*channel, *author_seq), (*id, body));
+            }
+            Write::OwnSeen { channel, author_seq } => {
+                if self.own.remove(&(*channel, *author_seq)).is_none() {
+                    self.own_gone.push((*channel, *author_seq));
+                }
+            }
+            Write::OwnPast { channel, upto } => {
+                self.own.retain(|(of, number), _| of != channel || number > upto);
+                self.own_past.insert(*channel, *upto);
+            }
+            Write::Sent { channel, member, seq } => drop(self.sent.insert((*channel, member), *seq)),
+            Write::Shown { channel, seq } => drop(self.shown.insert(*channel, *seq)),
+            Write::Nonce { .. } => self.nonces.push(write),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Writes what was taken.
+    pub(super) async fn write(&mut self, to: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let int = database_integer;
+        let events = "INSERT INTO event (channel, seq, id, author, author_seq, body) ";
+        each(to, (events, ""), std::mem::take(&mut self.events), |mut row, write| {
+            if let Write::Event { channel, seq, id, author, author_seq, body } = write {
+                row.push_bind(int(*channel)).push_bind(int(*seq)).push_bind(id.as_bytes().as_slice());
+                row.push_bind(author.as_str()).push_bind(author_seq.map(int)).push_bind(body.as_str());
+            }
+        })
+        .await?;
+        let numbered = |mut row: Row<'_>, (channel, number): Numbered| {
+            row.push_bind(int(channel)).push_bind(int(number));
+        };
+        let gone = ("DELETE FROM draft WHERE (channel, draft) IN (", ")");
+        each(to, gone, std::mem::take(&mut self.drafts_gone), numbered).await?;
+        let drafts = std::mem::take(&mut self.drafts).into_iter().collect();
+        each(to, ("INSERT INTO draft (channel, draft, body) ", ""), drafts, |mut row, ((channel, draft), body)| {
+            row.push_bind(int(channel)).push_bind(int(draft)).push_bind(body);
+        })
+        .await?;
+        let gone = ("DELETE FROM own WHERE (channel, author_seq) IN (", ")");
+        each(to, gone, std::mem::take(&mut self.own_gone), numbered).await?;
+        for (channel, upto) in std::mem::take(&mut self.own_past) {
+            let past = sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?");
+            past.bind(int(channel)).bind(int(upto)).execute(&mut *to).await?;
+        }
+        let own = std::mem::take(&mut self.own).into_iter().collect();
+        let into_own = "INSERT INTO own (channel, author_seq, id, body) ";
+        each(to, (into_own, ""), own, |mut row, ((channel, number), (id, body))| {
+            row.push_bind(int(channel)).push_bind(int(number)).push_bind(id.as_bytes().to_vec()).push_bind(body);
+        })
+        .await?;
+        self.write_marks(to).await
+    }
+
+    /// How far who has what, what was used, and summaries.
+    async fn write_marks(&mut self, to: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let int = database_integer;
+        let sent = std::mem::take(&mut self.sent).into_iter().collect();
+        let into_sent = "INSERT OR REPLACE INTO sent (channel, member, seq) ";
+        each(to, (into_sent, ""), sent, |mut row, ((channel, member), seq)| {
+            row.push_bind(int(channel)).push_bind(member.as_str()).push_bind(int(seq));
+        })
+        .await?;
+        let shown = std::mem::take(&mut self.shown).into_iter().collect();
+        each(to, ("INSERT OR REPLACE INTO shown (channel, seq) ", ""), shown, |mut row, (channel, seq)| {
+            row.push_bind(int(channel)).push_bind(int(seq));
+        })
+        .await?;
+        let nonces = std::mem::take(&mut self.nonces);
+        each(to, ("INSERT INTO nonce (key, nonce, until) ", ""), nonces, |mut row, write| {
+            if let Write::Nonce { key, nonce, until } = write {
+                row.push_bind(key.as_bytes().as_slice()).push_bind(nonce.as_slice()).push_bind(int(until.millis()));
+            }
+        })
+        .await?;
+        for write in std::mem::take(&mut self.summaries).into_values() {
+            super::writer::apply(to, write).await?;
+        }
+        Ok(())
+    }
+}
+
+type Row<'q> = Separated<'q, Sqlite, &'static str>;
+
+/// Runs a statement over rows of values, many at once.
+async fn each<T>(
+    to: &mut SqliteConnection,
+    (before, after): (&'static str, &'static str),
+    rows: Vec<T>,
+    bind: impl Fn(Row<'_>, T),
+) -> Result<(), sqlx::Error> {
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let size = SIZES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
+        let mut query = QueryBuilder::new(before);
+        query.push_values(rows.by_ref().take(size), &bind).push(after);
+        query.build().execute(&mut *to).await?;
+    }
+    Ok(())
+}
