@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 /// How many say something at once.
 const AT_ONCE: usize = 16;
 
-/// How many messages may be on their way, so that the second server keeps up.
-const AHEAD: usize = 200;
+/// How many messages may be on their way, and some: a server shows a user 100 at once, and never those before them.
+const AHEAD: usize = 80;
 
 /// How long the last of them may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -150,7 +150,7 @@ impl Sync {
     /// The numbers of the messages that came since.
     async fn next(&mut self) -> Result<Vec<usize>, String> {
         let since = if self.since.is_empty() { String::new() } else { format!("&since={}", escaped(&self.since)) };
-        let filter = json!({ "room": { "timeline": { "limit": 10_000 } }, "presence": { "types": [] } });
+        let filter = json!({ "room": { "timeline": { "limit": 100 } }, "presence": { "types": [] } });
         let path = format!("/_matrix/client/v3/sync?timeout=1000&filter={}{since}", escaped(&filter.to_string()));
         let shown = self.http.ask(Method::GET, &path, &Value::Null).await?;
         self.since = shown["next_batch"].as_str().ok_or("a sync says not where it ends")?.to_owned();
@@ -184,10 +184,7 @@ impl Homeserver {
         let child = synapse(&[]).stderr(File::create(&errors).map_err(said)?).spawn().map_err(said)?;
         let mut homeserver = Self { child, name, client_port, token: String::new(), _folder: folder };
         until("Synapse", async || {
-            let mut http = match Http::open(client_port, None).await {
-                Ok(http) => http,
-                Err(_) => return Ok(None),
-            };
+            let Ok(mut http) = Http::open(client_port, None).await else { return Ok(None) };
             Ok(http.ask(Method::GET, "/_matrix/client/versions", &Value::Null).await.ok().map(drop))
         })
         .await?;

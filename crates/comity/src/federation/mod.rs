@@ -224,8 +224,8 @@ impl Federation {
         );
         let hall = tokio::spawn(hall.await.run(arriving, storing));
         let running = Running { told: told.clone(), disk: disk.clone(), hall, writer, written };
-        let invitations = pace(config.invitations_per_hour);
         let federation = Self(Arc::new(Shared {
+            invitations: pace(config.invitations_per_hour),
             config,
             handle: handle.clone(),
             origins,
@@ -241,7 +241,6 @@ impl Federation {
             keys,
             under_way: Mutex::default(),
             tools,
-            invitations,
             transactions: pace(TRANSACTIONS),
         }));
         let (showing, stop) = (federation.clone().show_all(shown), handle.stop().clone());
