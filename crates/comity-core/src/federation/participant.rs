@@ -240,8 +240,8 @@ impl State {
         }
         let is_over = self.summary.roster.view(&self.me).and_then(|view| view.1).is_some_and(|until| seq > until);
         if is_over && !self.joins(&event) {
-            if self.summary.last.is_some_and(|(_, _, term)| event.order.term > term) {
-                // The hub may have lost that this origin left: what it has in the place of that tells.
+            if self.summary.last.is_some_and(|(last, _, term)| event.order.term > term && seq > last + 1) {
+                // The hub may have lost that this origin left, or have let it in again: what is between tells.
                 self.fetch();
                 return false;
             }

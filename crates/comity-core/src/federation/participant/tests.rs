@@ -226,6 +226,35 @@ fn who_was_removed_sees_no_more_until_it_joins_again() {
 }
 
 #[test]
+fn who_left_asks_what_is_between_when_the_hub_goes_on_with_it_in_a_new_term() {
+    let mut world = World::new();
+    let left = world.line.add("me", 2, Some(&Change::Left));
+    world.received(vec![left]);
+    world.line.add("hub", 3, None);
+    let later = world.line.add("hub", 4, None);
+    assert_eq!(world.received(vec![later]), [Effect::Fault(Fault::NotMember { seq: 6 })]);
+    world.line.term = 2;
+    let later = world.line.add("hub", 5, None);
+    assert_eq!(world.received(vec![later]), [Effect::Fetch { after: 4 }]);
+}
+
+#[test]
+fn a_line_of_an_older_term_is_compared_before_it_is_called_another_history() {
+    let mut world = World::new();
+    let older = world.line.events.clone();
+    world.line.term = 2;
+    let four = world.line.add("hub", 3, None);
+    world.tell(Input::Same(Agreed { upto: 3, term: 2 }));
+    world.received(vec![four]);
+    // The hub came back from a backup again, and has said nothing in a term of its own.
+    let mut other = Line { events: older, term: 1, at: world.line.at };
+    let [_, five] = [1, 2].map(|number| other.add("ann", number, None));
+    assert_eq!(world.received(vec![five.clone()]), [Effect::Parted { seq: 5 }]);
+    world.tell(Input::Same(Agreed { upto: 4, term: 2 }));
+    assert_eq!(world.received(vec![five]), [Effect::Fault(Fault::Broken { seq: 5 })], "it says that it has the same");
+}
+
+#[test]
 fn a_hub_attests_nothing_of_who_signs() {
     let forged = |seq, name| [Effect::Fault(Fault::Forged { seq, author: origin(name) })];
     let mut world = World::new();
