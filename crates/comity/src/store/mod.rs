@@ -4,10 +4,12 @@
 
 pub(crate) mod federation;
 pub mod journal;
+mod rows;
 mod schema;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod writer;
 
 pub(crate) use writer::GROUP_MAX;
@@ -34,8 +36,8 @@ const CACHE_KIB: i64 = 512;
 /// How long to wait for somebody who has opened the file beside us (a backup, `sqlite3`).
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// Prepared statements kept: the writer uses fewer than this.
-const STATEMENTS: usize = 24;
+/// Prepared statements kept: a writer uses fewer than this.
+const STATEMENTS: usize = 64;
 
 /// A node's database, open and of the newest schema.
 #[derive(Debug)]

@@ -2,12 +2,13 @@
 //! While one group is being synced the next one gathers, so the disk sets the pace and never waits
 //! for a timer.
 
+use super::rows::each;
+use super::transaction;
 use super::{DiskHealth, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB, Store, database_integer, primary_code, stored};
 use comity_core::id::{MessageId, PeerId};
 use comity_core::node::{Input, Record};
 use comity_core::time::Timestamp;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
@@ -16,10 +17,6 @@ use tokio::time::{Instant, sleep_until};
 /// Records in one group, at most, and on their way here: a few hundredths of a second of a busy node,
 /// and 1 MiB of ordinary items.
 pub(crate) const GROUP_MAX: usize = 1024;
-
-/// Rows of one statement, largest first. Each size is prepared once; the values of the largest stay
-/// below SQLite's 32,766 a statement.
-const ROWS: [usize; 4] = [512, 64, 8, 1];
 
 /// How long to wait before a disk that failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -186,35 +183,16 @@ impl Store {
     }
 
     async fn commit_rows(&mut self, group: &Group) -> Result<(), sqlx::Error> {
-        self.begin().await?;
+        transaction::begin(&mut self.connection).await?;
         let written = write_group(&mut self.connection, group, self.last_arrival).await;
-        self.end(written).await
+        transaction::end(&mut self.connection, written).await
     }
 
     /// Writes something that matters to nobody, to see whether the disk takes it.
     async fn try_disk(&mut self) -> Result<(), sqlx::Error> {
-        self.begin().await?;
+        transaction::begin(&mut self.connection).await?;
         let written = keep(&mut self.connection, "trial", &rand::random::<u64>().to_be_bytes()).await;
-        self.end(written).await
-    }
-
-    /// Begins a transaction: by hand, because sqlx counts them. A full disk makes SQLite roll back by
-    /// itself, sqlx's own rollback then fails, its count stays, and it never begins another.
-    async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await.map(drop)
-    }
-
-    /// Commits what was written, or takes all of it back.
-    async fn end(&mut self, written: Result<(), sqlx::Error>) -> Result<(), sqlx::Error> {
-        let ended = match written {
-            Ok(()) => sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map(drop),
-            Err(error) => Err(error),
-        };
-        if ended.is_err() {
-            // Err: SQLite has done it already.
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await;
-        }
-        ended
+        transaction::end(&mut self.connection, written).await
     }
 
     async fn sweep(&mut self) -> Result<(), sqlx::Error> {
@@ -227,16 +205,15 @@ impl Store {
 
 async fn write_group(connection: &mut SqliteConnection, group: &Group, last_arrival: u64) -> Result<(), sqlx::Error> {
     remove_items(connection, &group.removed).await?;
-    let items: Vec<_> = group.added.iter().collect();
-    insert(connection, "item (arrival, content)", 2, &items, |arguments, (arrival, content)| {
-        arguments.add(database_integer(**arrival))?;
-        arguments.add(content.as_slice())
+    let items = ("INSERT INTO item (arrival, content) ", "");
+    each(connection, items, &group.added, |mut row, (arrival, content)| {
+        row.push_bind(database_integer(*arrival)).push_bind(content.as_slice());
     })
     .await?;
-    insert(connection, "seen (sender, id, until)", 3, &group.seen, |arguments, (from, id, until)| {
-        arguments.add(from.0.as_bytes().as_slice())?;
-        arguments.add(id.0.as_bytes().as_slice())?;
-        arguments.add(database_integer(until.millis()))
+    let seen = ("INSERT INTO seen (sender, id, until) ", "");
+    each(connection, seen, &group.seen, |mut row, (from, id, until)| {
+        row.push_bind(from.0.as_bytes().as_slice()).push_bind(id.0.as_bytes().as_slice());
+        row.push_bind(database_integer(until.millis()));
     })
     .await?;
     if group.last_arrival > last_arrival {
@@ -270,33 +247,6 @@ async fn remove_items(connection: &mut SqliteConnection, removed: &BTreeSet<u64>
             .bind(database_integer(last))
             .execute(&mut *connection)
             .await?;
-    }
-    Ok(())
-}
-
-type Bound = Result<(), sqlx::error::BoxDynError>;
-
-/// Inserts rows, many with each statement.
-async fn insert<T>(
-    connection: &mut SqliteConnection,
-    table: &str,
-    columns: usize,
-    rows: &[T],
-    bind: impl Fn(&mut SqliteArguments, &T) -> Bound,
-) -> Result<(), sqlx::Error> {
-    let mut rest = rows;
-    for size in ROWS {
-        while rest.len() >= size {
-            let (chunk, later) = rest.split_at(size);
-            rest = later;
-            let mut arguments = SqliteArguments::default();
-            for row in chunk {
-                bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
-            }
-            let row = format!("({})", vec!["?"; columns].join(","));
-            let statement = format!("INSERT INTO {table} VALUES {}", vec![row; size].join(","));
-            sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut *connection).await?;
-        }
     }
     Ok(())
 }

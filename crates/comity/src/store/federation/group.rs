@@ -1,15 +1,12 @@
-//! What the batches of one transaction come to: rows of one table go to the database many at once, for each statement
-//! goes to another thread and back, and what the same transaction takes back or writes again is not written at all.
+//! What the batches of one transaction come to: rows of one table go to the database many at once, and what the
+//! same transaction takes back or writes again is not written at all.
 
 use super::writer::Write;
 use crate::store::database_integer;
+use crate::store::rows::{Values, each};
 use comity_core::federation::{EventId, Origin};
-use sqlx::query_builder::{QueryBuilder, Separated};
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
-
-/// Rows in one statement: of few sizes, so that each is prepared once.
-const SIZES: [usize; 3] = [64, 8, 1];
 
 /// A channel's number, and a number in it.
 type Numbered = (u64, u64);
@@ -70,12 +67,12 @@ impl<'a> Group<'a> {
             }
         })
         .await?;
-        let numbered = |mut row: Row<'_>, (channel, number): Numbered| {
+        let numbered = |mut row: Values<'_>, (channel, number): Numbered| {
             row.push_bind(int(channel)).push_bind(int(number));
         };
         let gone = ("DELETE FROM draft WHERE (channel, draft) IN (", ")");
         each(to, gone, std::mem::take(&mut self.drafts_gone), numbered).await?;
-        let drafts = std::mem::take(&mut self.drafts).into_iter().collect();
+        let drafts = std::mem::take(&mut self.drafts);
         each(to, ("INSERT INTO draft (channel, draft, body) ", ""), drafts, |mut row, ((channel, draft), body)| {
             row.push_bind(int(channel)).push_bind(int(draft)).push_bind(body);
         })
@@ -86,7 +83,7 @@ impl<'a> Group<'a> {
             let past = sqlx::query("DELETE FROM own WHERE channel = ? AND author_seq <= ?");
             past.bind(int(channel)).bind(int(upto)).execute(&mut *to).await?;
         }
-        let own = std::mem::take(&mut self.own).into_iter().collect();
+        let own = std::mem::take(&mut self.own);
         let into_own = "INSERT INTO own (channel, author_seq, id, body) ";
         each(to, (into_own, ""), own, |mut row, ((channel, number), (id, body))| {
             row.push_bind(int(channel)).push_bind(int(number)).push_bind(id.as_bytes().to_vec()).push_bind(body);
@@ -98,13 +95,13 @@ impl<'a> Group<'a> {
     /// How far who has what, what was used, and summaries.
     async fn write_marks(&mut self, to: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let int = database_integer;
-        let sent = std::mem::take(&mut self.sent).into_iter().collect();
+        let sent = std::mem::take(&mut self.sent);
         let into_sent = "INSERT OR REPLACE INTO sent (channel, member, seq) ";
         each(to, (into_sent, ""), sent, |mut row, ((channel, member), seq)| {
             row.push_bind(int(channel)).push_bind(member.as_str()).push_bind(int(seq));
         })
         .await?;
-        let shown = std::mem::take(&mut self.shown).into_iter().collect();
+        let shown = std::mem::take(&mut self.shown);
         each(to, ("INSERT OR REPLACE INTO shown (channel, seq) ", ""), shown, |mut row, (channel, seq)| {
             row.push_bind(int(channel)).push_bind(int(seq));
         })
@@ -121,23 +118,4 @@ impl<'a> Group<'a> {
         }
         Ok(())
     }
-}
-
-type Row<'q> = Separated<'q, Sqlite, &'static str>;
-
-/// Runs a statement over rows of values, many at once.
-async fn each<T>(
-    to: &mut SqliteConnection,
-    (before, after): (&'static str, &'static str),
-    rows: Vec<T>,
-    bind: impl Fn(Row<'_>, T),
-) -> Result<(), sqlx::Error> {
-    let mut rows = rows.into_iter();
-    while rows.len() > 0 {
-        let size = SIZES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
-        let mut query = QueryBuilder::new(before);
-        query.push_values(rows.by_ref().take(size), &bind).push(after);
-        query.build().execute(&mut *to).await?;
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use comity_core::federation::roster::{Change, Roster};
 use comity_core::federation::{ChannelId, Origin, hub, participant};
 use comity_core::tool::Described;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 fn origin(name: &str) -> Origin {
@@ -278,4 +278,59 @@ async fn keys_approvals_invitations_nonces_and_transactions_are_remembered() {
     let transaction = lines.transaction(&origin("beta"), "t").await.expect("it is read");
     assert_eq!(transaction, Some(([3; 32], Some("{}".to_owned()))));
     assert_eq!(lines.transaction(&origin("beta"), "u").await.expect("it is read"), None);
+}
+
+#[tokio::test]
+async fn of_what_is_written_together_only_what_it_comes_to_is_there() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let summary = member_to_text(&participant::Summary::default());
+    let channel = Write::Channel { number: 1, id: channel(), is_hub: false, summary };
+    let draft = |draft: u64| Write::Draft { channel: 1, draft, body: draft.to_string() };
+    let own = |number: u64| {
+        let id = EventId::from_bytes([u8::try_from(number).expect("small"); 20]);
+        Write::Own { channel: 1, draft: number, author_seq: number, id, body: format!("own {number}") }
+    };
+    let seen = |author_seq| Write::OwnSeen { channel: 1, author_seq };
+    let sent = |seq| Write::Sent { channel: 1, member: origin("beta"), seq };
+    let mut writes = vec![channel];
+    writes.extend((1..=200).map(|seq| event(seq, "alpha", seq)));
+    writes.extend((1..=9).map(draft));
+    writes.extend((1..=8).map(own));
+    writes.extend([seen(1), seen(2), Write::OwnPast { channel: 1, upto: 4 }, sent(3), sent(5)]);
+    assert_eq!(write(&path, writes).await, [(1, 7, true)]);
+    // And of what was there before.
+    write(&path, vec![own(9), seen(5), Write::OwnPast { channel: 1, upto: 6 }, sent(7)]).await;
+    let (_, lines, restored) = open(&path, now()).await.expect("a file");
+    let rows = lines.events(1, Direction::After(0), (1, 999), 999).await.expect("rows");
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
+    let own = lines.own(1, 0, 99).await.expect("events");
+    assert_eq!(own.iter().map(|own| own.number).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(lines.drafts(1).await.expect("drafts"), BTreeMap::new());
+    assert_eq!(restored.channels[0].sent, BTreeMap::from([(origin("beta"), 7)]));
+}
+
+#[tokio::test]
+async fn what_a_full_disk_does_not_take_is_refused_and_what_comes_later_is_taken() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let (mut writer, ..) = open(&path, now()).await.expect("a file");
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut writer.connection).await.expect("a count");
+    // SQLite's own limit makes it answer as a full disk does: SQLITE_FULL.
+    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 30));
+    sqlx::raw_sql(limit).execute(&mut writer.connection).await.expect("a limit");
+    let (queue, batches) = Writer::queue();
+    let tell = |_, _, _| {};
+    let writing = tokio::spawn(writer.run(batches, (tell, now), CancellationToken::new()));
+    let mut taken = Vec::new();
+    for size in [10, 1_000_000, 10] {
+        let pinned = Write::Proof { channel: channel(), text: "x".repeat(size) };
+        let (done, is_safe) = oneshot::channel();
+        let batch = Batch { writes: vec![pinned], done: Some(Done::Waiter(done)) };
+        queue.send(batch).await.expect("the writer takes it");
+        taken.push(is_safe.await.expect("the writer answers"));
+    }
+    drop(queue);
+    writing.await.expect("the writer ends");
+    assert_eq!(taken, [true, false, true]);
 }

@@ -3,7 +3,7 @@
 
 use super::group::Group;
 use super::stored::{Invitation, KeptPin, KeptTool};
-use crate::store::database_integer;
+use crate::store::{database_integer, transaction};
 use comity_core::federation::{ChannelId, EventId, Origin};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
@@ -86,7 +86,7 @@ pub(crate) enum Done {
 /// The writing half of the file.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    connection: SqliteConnection,
+    pub(super) connection: SqliteConnection,
 }
 
 impl Writer {
@@ -143,16 +143,9 @@ impl Writer {
     }
 
     async fn commit(&mut self, batches: &[Batch]) -> Result<(), sqlx::Error> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut group = Group::default();
-        for write in batches.iter().flat_map(|batch| &batch.writes) {
-            if let Some(alone) = group.take(write) {
-                group.write(&mut transaction).await?;
-                apply(&mut transaction, alone).await?;
-            }
-        }
-        group.write(&mut transaction).await?;
-        transaction.commit().await
+        transaction::begin(&mut self.connection).await?;
+        let written = write_all(&mut self.connection, batches).await;
+        transaction::end(&mut self.connection, written).await
     }
 
     async fn sweep(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
@@ -161,6 +154,17 @@ impl Writer {
         sqlx::query("DELETE FROM txn WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         Ok(())
     }
+}
+
+async fn write_all(to: &mut SqliteConnection, batches: &[Batch]) -> Result<(), sqlx::Error> {
+    let mut group = Group::default();
+    for write in batches.iter().flat_map(|batch| &batch.writes) {
+        if let Some(alone) = group.take(write) {
+            group.write(to).await?;
+            apply(to, alone).await?;
+        }
+    }
+    group.write(to).await
 }
 
 /// Takes what comes besides, until somebody waits for some of it, or it has waited long enough.
