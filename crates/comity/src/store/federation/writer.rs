@@ -10,7 +10,7 @@ use comity_core::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval_at, timeout_at};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 /// Batches in one group, at most.
@@ -18,9 +18,6 @@ const GROUP_MAX: usize = 512;
 
 /// Batches on their way to the disk, at most: whoever writes more waits.
 const QUEUE_MAX: usize = 1024;
-
-/// How long what nobody waits for waits for something that somebody waits for: one sync is enough for both.
-const LINGER: Duration = Duration::from_millis(20);
 
 /// How often what may be forgotten is swept out.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -122,7 +119,6 @@ impl Writer {
                     continue;
                 }
             }
-            linger(&mut batches, &mut arrived).await;
             let is_safe = match self.commit(&arrived).await {
                 Ok(()) => true,
                 Err(error) => {
@@ -165,19 +161,6 @@ async fn write_all(to: &mut SqliteConnection, batches: &[Batch]) -> Result<(), s
         }
     }
     group.write(to).await
-}
-
-/// Takes what comes besides, until somebody waits for some of it, or it has waited long enough.
-async fn linger(batches: &mut mpsc::Receiver<Batch>, arrived: &mut Vec<Batch>) {
-    let until = Instant::now() + LINGER;
-    let mut looked = 0;
-    while arrived.len() < GROUP_MAX && arrived[looked..].iter().all(|batch| batch.done.is_none()) {
-        looked = arrived.len();
-        // Err: it has waited long enough. 0: nothing more comes.
-        if !timeout_at(until, batches.recv_many(arrived, GROUP_MAX - looked)).await.is_ok_and(|taken| taken > 0) {
-            return;
-        }
-    }
 }
 
 /// Does what is not done many at once.
