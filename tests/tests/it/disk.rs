@@ -8,6 +8,7 @@ use comity_tests::node::{Node, up};
 use comity_tests::{PATIENCE, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The whole disk, in MiB: a node's database, its journal, and some room.
 const DISK: u32 = 8;
@@ -87,11 +88,19 @@ fn tasks_that_wait_for_a_full_disk_keep_nobody_from_being_heard_and_are_said_whe
 
     // It waits, and meanwhile tasks are shown, others are heard, and nothing new is begun.
     let mut heard = ann.follow(&["watch", "CHORUS/coordination/v1"]);
+    let say = |what: &str| {
+        let data = json!({ "task_id": what, "agent_id": "bob" }).to_string();
+        bob.says(&["send", "CHORUS/coordination/v1", &data, "--type", "task_progress"]);
+    };
+    until("somebody who watches", PATIENCE, || {
+        say("are you there?");
+        let lines = heard.during(Duration::from_millis(300));
+        lines.iter().any(|line| line.contains("are you there?")).then_some(())
+    });
     for number in 0..3 {
         assert!(listed(&ann, "t-1"));
-        let data = json!({ "task_id": format!("n-{number}"), "agent_id": "bob" }).to_string();
-        bob.says(&["send", "CHORUS/coordination/v1", &data, "--type", "task_progress"]);
         let said = format!("n-{number}");
+        say(&said);
         heard.wait_for("message of bob", PATIENCE, |line| line.contains(&said).then_some(()));
     }
     let refused = ann.run(&["claims", "announce", "t-3", "meanwhile"]);

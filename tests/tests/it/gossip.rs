@@ -73,7 +73,7 @@ fn a_topic_of_ones_own_is_heard_by_those_who_joined_it_until_they_leave() {
         node.says(&["topic", "join", topic]);
         assert!(node.says(&["topic", "list"]).contains(topic));
     }
-    let mut watching = carl.follow(&["watch", topic]);
+    let mut watching = watching(&carl, topic, &ann, &["do you see this?"]);
     publish(&ann, &[topic, "hello"]);
     assert_eq!(said(&mut watching, "hello")["payload"], "hello");
     bob.says(&["topic", "leave", topic]);

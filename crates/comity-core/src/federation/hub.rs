@@ -120,7 +120,7 @@ pub enum Effect {
         /// The last of them.
         seq: u64,
     },
-    /// Ask an origin where its line ends: a member ([`Input::HeadInTerm`]), or one that may have been one
+    /// Ask an origin where its line ends: a member ([`Input::Head`]), or one that may have been one
     /// ([`Input::StrangersHead`]).
     AskHead(Origin),
     /// Ask a member for events; [`Input::Recovered`].
