@@ -243,7 +243,18 @@ async fn apply_rest(to: &mut SqliteConnection, write: &Write) -> Result<(), sqlx
                 .bind(tool)
                 .bind(serde_json::to_string(approved).unwrap_or_default())
         }
-        _ => return Ok(()),
+        // Done above, or many at once: named here, so that nothing new is lost in silence.
+        Write::Channel { .. }
+        | Write::Summary { .. }
+        | Write::Withdrawn { .. }
+        | Write::Event { .. }
+        | Write::Draft { .. }
+        | Write::Own { .. }
+        | Write::OwnSeen { .. }
+        | Write::OwnPast { .. }
+        | Write::Sent { .. }
+        | Write::Shown { .. }
+        | Write::Nonce { .. } => return Ok(()),
     };
     query.execute(&mut *to).await.map(drop)
 }
