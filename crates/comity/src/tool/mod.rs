@@ -31,8 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -241,10 +240,7 @@ impl Tools {
         if call.params.is_null() {
             call.params = json!({});
         }
-        // Held until the call is journaled: a disk that is slow keeps calls from coming, and not entries in memory.
-        let room = self.0.in_flight.clone().try_acquire_owned();
-        let Ok(room) = room else {
-            self.0.scribe.iter().for_each(|scribe| scribe.count_call("busy"));
+        let Some(room) = self.room() else {
             return Err(CallError::new("busy", "too many calls run at once on this node"));
         };
         let (ender, ending) = Ending::new();
@@ -278,6 +274,16 @@ impl Tools {
             drop(room);
         });
         waiter.wait(&CancellationToken::new()).await
+    }
+
+    /// Room for one more call, to be held until it is journaled: a disk that is slow keeps calls from coming, and not
+    /// entries in memory.
+    pub(crate) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let room = self.0.in_flight.clone().try_acquire_owned().ok();
+        if room.is_none() {
+            self.0.scribe.iter().for_each(|scribe| scribe.count_call("busy"));
+        }
+        room
     }
 
     /// Remembers the id of a call that may be made; the one that it joins, if it came before.
@@ -382,13 +388,10 @@ impl Tools {
         }
     }
 
-    /// Something that ends with the node, and that the node waits for; `None` when it ended first.
-    pub(crate) fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<Option<T>> {
+    /// Something that ends with the node, and that the node waits for.
+    pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.0.stop.clone();
-        self.0.tasks.spawn(async move { stop.run_until_cancelled(work).await })
+        self.0.tasks.spawn(async move { stop.run_until_cancelled(work).await });
     }
 
     /// Writes down that a call was made, what it was, and how it ended: a stable code, `ok` for a result.
