@@ -3,10 +3,11 @@
 
 use super::{ChannelId, Origin};
 use crate::id::{NodeId, decode_base64, encode_base64};
+use crate::identity::canonical;
 use crate::identity::key::KeyPair;
 use crate::identity::signature::{self, BadSignature, Context};
 use crate::time::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -53,8 +54,10 @@ pub struct Authored {
     pub attested: Option<String>,
     /// The author's signature; `None` where a hub attests it.
     pub signature: Option<[u8; 64]>,
-    /// All that is signed: the event without `sig`.
-    pub members: Map<String, Value>,
+    /// What it says.
+    pub data: Value,
+    /// All that is signed, as it is signed (RFC 8785): the event without `sig`.
+    pub signed: String,
 }
 
 /// The place of an event in its channel.
@@ -108,7 +111,7 @@ impl Authored {
     /// Signs an event, by its author.
     pub fn sign(key: &KeyPair, draft: &Draft<'_>) -> Self {
         let mut signed = Self::made(draft, Some(key.node()));
-        signed.signature = Some(signature::sign_bytes(key, Context::Event, &canonical_of(&signed.members)));
+        signed.signature = Some(signature::sign_bytes(key, Context::Event, signed.signed.as_bytes()));
         signed
     }
 
@@ -118,27 +121,19 @@ impl Authored {
     }
 
     fn made(draft: &Draft<'_>, key: Option<NodeId>) -> Self {
-        let mut members = Map::new();
-        members.insert("channel".into(), draft.channel.to_string().into());
-        members.insert("type".into(), draft.kind.into());
-        members.insert("origin".into(), draft.origin.as_str().into());
-        if let Some(key) = key {
-            members.insert("key_id".into(), key.to_string().into());
-        }
-        members.insert("origin_server_ts".into(), draft.at.millis().into());
-        members.insert("data".into(), draft.data.clone());
-        if let Some(author_seq) = draft.author_seq {
-            members.insert("author_seq".into(), author_seq.into());
-        }
-        if let Some(prev) = draft.prev_seen {
-            members.insert("prev_seen".into(), prev.to_string().into());
-        }
-        if let Some(own_id) = draft.attested {
-            members.insert("attested".into(), true.into());
-            members.insert("submitted_id".into(), own_id.into());
-        }
-        let id = EventId::of(&members);
-        members.insert("id".into(), id.to_string().into());
+        let own: [(&str, Option<Value>); 9] = [
+            ("channel", Some(draft.channel.to_string().into())),
+            ("type", Some(draft.kind.into())),
+            ("origin", Some(draft.origin.as_str().into())),
+            ("key_id", key.map(|key| key.to_string().into())),
+            ("origin_server_ts", Some(draft.at.millis().into())),
+            ("author_seq", draft.author_seq.map(Value::from)),
+            ("prev_seen", draft.prev_seen.map(|prev| prev.to_string().into())),
+            ("attested", draft.attested.map(|_| true.into())),
+            ("submitted_id", draft.attested.map(Value::from)),
+        ];
+        let own = own.iter().filter_map(|(name, member)| Some((*name, member.as_ref()?)));
+        let (id, signed) = signed_form(own.chain([("data", draft.data)]));
         Self {
             id,
             channel: draft.channel.clone(),
@@ -150,13 +145,9 @@ impl Authored {
             prev_seen: draft.prev_seen,
             attested: draft.attested.map(str::to_owned),
             signature: None,
-            members,
+            data: draft.data.clone(),
+            signed,
         }
-    }
-
-    /// What it says.
-    pub fn data(&self) -> &Value {
-        self.members.get("data").unwrap_or(&Value::Null)
     }
 
     /// Checks that the key it names signed it, if it is not attested. Whose key that is, is for the caller to know; the id
@@ -167,7 +158,7 @@ impl Authored {
     pub fn verify(&self) -> Result<(), BadSignature> {
         match (&self.key, &self.signature) {
             (Some(key), Some(signature)) => {
-                signature::verify_bytes(key, Context::Event, &canonical_of(&self.members), signature)
+                signature::verify_bytes(key, Context::Event, self.signed.as_bytes(), signature)
             }
             _ if self.attested.is_some() => Ok(()),
             _ => Err(BadSignature::Wrong),
@@ -184,7 +175,7 @@ impl Order {
         (at, term): (Timestamp, u64),
     ) -> Self {
         let mut order = Self { seq, prev, at, term, key: key.node(), signature: [0; 64] };
-        order.signature = signature::sign(key, Context::Order, &order.covered(channel, id));
+        order.signature = signature::sign_bytes(key, Context::Order, order.covered(channel, id).as_bytes());
         order
     }
 
@@ -193,20 +184,27 @@ impl Order {
     /// # Errors
     /// [`BadSignature`].
     pub fn verify(&self, channel: &ChannelId, id: EventId) -> Result<(), BadSignature> {
-        signature::verify(&self.key, Context::Order, &self.covered(channel, id), &self.signature)
+        signature::verify_bytes(&self.key, Context::Order, self.covered(channel, id).as_bytes(), &self.signature)
     }
 
-    fn covered(&self, channel: &ChannelId, id: EventId) -> Value {
-        json!({
-            "channel": channel.to_string(),
-            "hub": channel.hub().as_str(),
-            "hub_key_id": self.key.to_string(),
-            "hub_ts": self.at.millis(),
-            "id": id.to_string(),
-            "prev_event": self.prev.map(|prev| prev.to_string()),
-            "seq": self.seq,
-            "term": self.term,
-        })
+    /// What is signed of it, in RFC 8785 form: nothing in it is written with escapes.
+    fn covered(&self, channel: &ChannelId, id: EventId) -> String {
+        let Self { seq, prev, at, term, key, .. } = self;
+        let (hub, at, prev) = (channel.hub(), at.millis(), Quoted(*prev));
+        format!(
+            "{{\"channel\":\"{channel}\",\"hub\":\"{hub}\",\"hub_key_id\":\"{key}\",\"hub_ts\":{at},\"id\":\"{id}\",\
+             \"prev_event\":{prev},\"seq\":{seq},\"term\":{term}}}"
+        )
+    }
+
+    /// The members that a hub adds to an event, in JSON, each after a comma.
+    pub(crate) fn text(&self) -> String {
+        let Self { seq, prev, at, term, key, signature } = self;
+        let (at, prev, signature) = (at.millis(), Quoted(*prev), encode_base64(signature));
+        format!(
+            ",\"seq\":{seq},\"prev_event\":{prev},\"hub_ts\":{at},\"term\":{term},\"hub_key_id\":\"{key}\",\
+             \"hub_sig\":\"{signature}\""
+        )
     }
 
     /// The members that a hub adds to an event, in JSON.
@@ -222,15 +220,47 @@ impl Order {
     }
 }
 
-/// The RFC 8785 form of an object.
-fn canonical_of(members: &Map<String, Value>) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(members).expect("a map has only string keys, each once, and finite numbers")
+/// An event's id in JSON, or null.
+struct Quoted(Option<EventId>);
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(id) => write!(out, "\"{id}\""),
+            None => out.write_str("null"),
+        }
+    }
+}
+
+/// What an author signs, in RFC 8785 form, and its id: of these members, each once, and without `id` itself.
+pub(crate) fn signed_form<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>) -> (EventId, String) {
+    const ID: &str = "id";
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by(|(one, _), (other, _)| canonical::order(one, other));
+    // A type and an origin always come after it.
+    let (mut text, mut place_of_id) = (b"{".to_vec(), 1);
+    for (name, member) in members {
+        if text.len() > 1 {
+            text.push(b',');
+        }
+        canonical::write_text(&mut text, name);
+        text.push(b':');
+        canonical::write(&mut text, member);
+        if canonical::order(name, ID).is_lt() {
+            place_of_id = text.len() + 1;
+        }
+    }
+    text.push(b'}');
+    let id = EventId::of(&text);
+    let mut signed = String::from_utf8(text).expect("JSON is text");
+    signed.insert_str(place_of_id, &format!("\"{ID}\":\"{id}\","));
+    (id, signed)
 }
 
 impl EventId {
-    /// The id of what an author says: of all members but `id` and `sig`.
-    pub fn of(members: &Map<String, Value>) -> Self {
-        let hash = Sha256::digest(canonical_of(members));
+    /// The id of what an author says: all members but `id` and `sig`, in RFC 8785 form.
+    pub fn of(canonical: &[u8]) -> Self {
+        let hash = Sha256::digest(canonical);
         Self(hash[..ID_LENGTH].try_into().expect("a hash has 32 bytes"))
     }
 

@@ -105,12 +105,12 @@ impl Change {
     /// [`Forbidden::Unknown`].
     pub fn of(authored: &Authored) -> Result<Option<Self>, Forbidden> {
         let Some(name) = authored.kind.strip_prefix(OWN) else { return Ok(None) };
-        let text = |member: &str| authored.data().get(member).and_then(Value::as_str).ok_or(Forbidden::Unknown);
+        let text = |member: &str| authored.data.get(member).and_then(Value::as_str).ok_or(Forbidden::Unknown);
         // The protocol does not name the member: other hubs call it as they do in invitations.
         let named = || ["member", "invitee", "origin"].into_iter().find_map(|name| text(name).ok());
         let origin = || named().and_then(|name| name.parse().ok()).ok_or(Forbidden::Unknown);
         let change = match name {
-            "channel.created" => match authored.data().get("history").map(|history| history.as_str()) {
+            "channel.created" => match authored.data.get("history").map(|history| history.as_str()) {
                 None | Some(Some("joined")) => Self::Created(History::FromJoining),
                 Some(Some("all")) => Self::Created(History::All),
                 Some(_) => return Err(Forbidden::Unknown),

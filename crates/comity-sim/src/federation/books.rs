@@ -152,7 +152,7 @@ impl Books {
     /// An application saw this event.
     pub(super) fn shown(&mut self, site: usize, event: &Event) {
         let (seq, id) = (event.order.seq, event.authored.id);
-        self.said.insert((event.authored.origin.to_string(), event.authored.data().to_string()), id);
+        self.said.insert((event.authored.origin.to_string(), event.authored.data.to_string()), id);
         match self.shown.entry(site).or_default().insert(seq, id) {
             Some(before) if before != id => {
                 self.blame(format!("site {site} saw {before} and then {id} as event {seq}"));
@@ -219,7 +219,7 @@ impl Books {
     fn close_said(&mut self, sites: &[Site], line: &BTreeMap<u64, &Event>) {
         let mut said: BTreeMap<(usize, String), u64> = BTreeMap::new();
         for event in line.values().filter(|event| event.authored.kind == "message") {
-            *said.entry((number_of(&event.authored.origin), event.authored.data().to_string())).or_default() += 1;
+            *said.entry((number_of(&event.authored.origin), event.authored.data.to_string())).or_default() += 1;
         }
         // Who was lied to may never hear the rest of the line, and then says nothing more.
         let (waiting, _) = if self.kind == Kind::Equivocation { sites[ODD].waiting() } else { Default::default() };

@@ -8,7 +8,7 @@ use crate::store::federation::{Batch, KeptPin, Write};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
-use comity_core::federation::{KeyChanged, Origin, Pin};
+use comity_core::federation::{AuthorKey, KeyChanged, Origin, Pin};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::well_known::{self, BadWellKnown, Endpoint, WellKnown};
@@ -209,13 +209,14 @@ impl Origins {
         at: Timestamp,
         on_behalf: Option<IpAddr>,
     ) -> Result<(), Unknown> {
-        let judge = |known: Known| known.believed().map(|known| known.pin.counts(key, at));
-        let (before, is_fresh) = {
+        let judge = || {
             let book = self.book();
             let known = book.known.get(origin);
-            (known.cloned(), known.is_some_and(|known| known.is_fresh()))
+            let counts = known.map(|known| known.is_believed().map(|()| known.pin.counts(key, at))).transpose();
+            counts.map(|counts| (counts, known.is_some_and(Known::is_fresh)))
         };
-        match before.map(judge).transpose()? {
+        let (counts, is_fresh) = judge()?;
+        match counts {
             Some(true) => return Ok(()),
             // It may have changed since the document was read; at most so often.
             Some(false) if is_fresh && self.has_failed_lately(origin) => return Err(Unknown::WrongKey(origin.clone())),
@@ -225,8 +226,7 @@ impl Origins {
             return Err(Unknown::Unreachable { origin: origin.clone(), why: Unfetched::Lately });
         }
         self.fetch(origin, on_behalf).await?;
-        let known = self.book().known.get(origin).cloned();
-        match known.map(judge).transpose()? {
+        match judge()?.0 {
             Some(true) => Ok(()),
             _ => {
                 self.book().note_failure(origin);
@@ -243,6 +243,11 @@ impl Origins {
     /// What is known of an origin, without asking it.
     pub(crate) fn known(&self, origin: &Origin) -> Option<Known> {
         self.book().known.get(origin).cloned()
+    }
+
+    /// What is known of a key that the author of an event names, without asking anybody.
+    pub(crate) fn author_key(&self, origin: &Origin, key: &NodeId, at: Timestamp) -> AuthorKey {
+        AuthorKey::of(self.book().known.get(origin).map(|known| &known.pin), key, at)
     }
 
     /// Pins the key that an origin shows now, whatever was pinned before: a person said so.
@@ -433,10 +438,11 @@ impl Known {
     }
 
     fn believed(self) -> Result<Self, Unknown> {
-        match self.changed {
-            Some(changed) => Err(changed.into()),
-            None => Ok(self),
-        }
+        self.is_believed().map(|()| self)
+    }
+
+    fn is_believed(&self) -> Result<(), Unknown> {
+        self.changed.clone().map_or(Ok(()), |changed| Err(changed.into()))
     }
 }
 

@@ -10,13 +10,14 @@ use crate::store::federation::Direction;
 use comity_core::federation::hub::{Outcome, Refusal};
 use comity_core::federation::participant::NotKept;
 use comity_core::federation::roster::{Change, Standing};
-use comity_core::federation::{ChannelId, NotAChannel, Origin};
+use comity_core::federation::{ChannelId, EventId, NotAChannel, Origin};
 use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{Member, Members, members_path};
 use comity_core::wire::federation::event::{self as wire, BadEvent, TYPE_MAX};
 use comity_core::wire::strict;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Room that an event needs besides its data, bytes: with the longest names.
@@ -96,10 +97,11 @@ pub(crate) struct RoomInfo {
     pub(crate) faults: Vec<String>,
 }
 
-/// An event as it goes over the wire, and its number.
+/// An event as it goes over the wire, its number and its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineRow {
     pub(crate) seq: u64,
+    pub(crate) id: EventId,
     pub(crate) body: String,
 }
 
@@ -304,7 +306,7 @@ impl Federation {
         let room = self.view(channel).await?;
         let rows = self.0.lines.events(room.number, Direction::After(after), (1, room.ready), limit).await;
         let rows = rows.map_err(|error| FederationError::Disk(error.to_string()))?;
-        Ok(rows.into_iter().map(|row| LineRow { seq: row.number, body: row.body }).collect())
+        Ok(rows.into_iter().map(|row| LineRow { seq: row.number, id: row.id, body: row.body }).collect())
     }
 
     /// The event before the last so many of a channel: after it come as many, or all that there are.
@@ -320,12 +322,13 @@ impl Federation {
         Ok(before - 1)
     }
 
-    /// Marks an event of a line for whoever shows it, if only its hub says whose it is.
-    pub(crate) fn marked(&self, mut event: Value) -> Value {
-        if self.0.sender.proof.is_unverified(&event) {
-            event["author_unverified"] = true.into();
+    /// An event of a line for whoever shows it: as it is kept, marked if only its hub says whose it is.
+    pub(crate) fn shown(&self, mut kept: String) -> Option<Box<RawValue>> {
+        let word = wire::read_word(&kept)?;
+        if self.0.sender.proof.is_unverified(&word) && kept.pop().is_some() {
+            kept.push_str(",\"author_unverified\":true}");
         }
-        event
+        RawValue::from_string(kept).ok()
     }
 
     /// The keys of all whose events a channel may have, each with the time until which it counts.

@@ -8,7 +8,7 @@ use comity_core::federation::{AuthorKey, Authored, ChannelId, Event, Origin};
 use comity_core::id::NodeId;
 use comity_core::identity::signature::BadSignature;
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::event::{self, BadEvent};
+use comity_core::wire::federation::event::{self, BadEvent, Word};
 use serde_json::Value;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -104,21 +104,15 @@ impl Proof {
 
     /// Whether nobody here ever saw a key of an event's author.
     fn is_unknown(&self, authored: &Authored) -> bool {
-        let known = self.origins.known(&authored.origin).map(|known| known.pin);
-        let key = authored.key.as_ref();
-        key.is_some_and(|key| AuthorKey::of(known.as_ref(), key, authored.at) == AuthorKey::Unverified)
+        let known = |key| self.origins.author_key(&authored.origin, key, authored.at);
+        authored.key.as_ref().map(known) == Some(AuthorKey::Unverified)
     }
 
     /// Whether an event that is in a line was not proven to be its author's: that nobody knew its key, or that the key
     /// that is known since is another.
-    pub(super) fn is_unverified(&self, value: &Value) -> bool {
-        let text = |name: &str| value.get(name).and_then(Value::as_str);
-        let origin: Option<Origin> = text("origin").and_then(|origin| origin.parse().ok());
-        let key: Option<NodeId> = text("key_id").and_then(|key| key.parse().ok());
-        let (Some(origin), Some(key)) = (origin, key) else { return false };
-        let at = Timestamp::from_millis(value.get("origin_server_ts").and_then(Value::as_u64).unwrap_or_default());
-        let known = self.origins.known(&origin).map(|known| known.pin);
-        origin != self.me && AuthorKey::of(known.as_ref(), &key, at) != AuthorKey::Proven
+    pub(super) fn is_unverified(&self, word: &Word) -> bool {
+        let known = |key| self.origins.author_key(&word.origin, key, word.at);
+        word.origin != self.me && word.key.as_ref().map(known).is_some_and(|key| key != AuthorKey::Proven)
     }
 
     /// Checks that the hub gave an event its place.

@@ -19,6 +19,7 @@ use comity_core::wire::federation::event::{self as wire, BadEvent};
 use comity_core::wire::strict;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -410,12 +411,13 @@ fn ended(to: &Origin, entries: &[Entry], answer: &[u8]) -> Result<Sent, Failure>
     let read = strict::parse(answer).ok().and_then(|value| serde_json::from_value::<Processed>(value).ok());
     let unreadable = || Failure::Unreadable { origin: to.clone(), why: "what became of events".to_owned() };
     let processed = read.ok_or_else(unreadable)?;
+    let taken: HashSet<&str> = processed.processed.iter().map(String::as_str).collect();
     let mut sent = Sent::default();
     for entry in entries {
         let id = entry.row.id.to_string();
         let rejected = processed.rejected.iter().find(|rejected| rejected.id == id);
         let outcome = match rejected {
-            _ if processed.processed.contains(&id) => Outcome::Taken,
+            _ if taken.contains(id.as_str()) => Outcome::Taken,
             Some(rejected) => rejected.outcome(),
             None => Outcome::Later(Delay::Unavailable),
         };

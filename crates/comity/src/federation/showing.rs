@@ -15,7 +15,6 @@ use comity_core::id::MessageId;
 use comity_core::node::{Answer, Proof, Refusal};
 use comity_core::payload::Payload;
 use comity_core::wire::federation::event;
-use comity_core::wire::strict;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -104,22 +103,18 @@ impl Federation {
 
     /// Offers one event to the rules; whether that need not be done again.
     async fn offer(&self, name: &Channel, row: &LineRow) -> bool {
-        let Ok(event) =
-            strict::parse(row.body.as_bytes()).map_err(drop).and_then(|value| event::read(&value).map_err(drop))
-        else {
-            return true;
-        };
-        if event.authored.origin == *self.origin() {
+        let Some(word) = event::read_word(&row.body) else { return true };
+        if word.origin == *self.origin() {
             return true;
         }
         // What another hub attests is as true as that hub is. What this one attests no key stands for: it is shown as
         // said by the origin's name alone.
-        let hub = Some(event.order.key).filter(|key| *key != self.0.handle.me().node());
-        let key = event.authored.key.or(hub);
+        let hub = Some(word.hub_key).filter(|key| *key != self.0.handle.me().node());
+        let key = word.key.or(hub);
         let Ok(payload) = Payload::from_json(Bytes::from(row.body.clone())) else { return true };
         let message = Message {
-            id: Some(MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, event.authored.id.as_bytes()))),
-            from: key.map_or_else(|| peer_of(&event.authored.origin), |key| key.peer()),
+            id: Some(MessageId(Uuid::new_v5(&Uuid::NAMESPACE_URL, row.id.as_bytes()))),
+            from: key.map_or_else(|| peer_of(&word.origin), |key| key.peer()),
             to: Address::Group,
             kind: Kind::Extended,
             channel: name.clone(),

@@ -36,8 +36,8 @@ const CACHE_KIB: i64 = 512;
 /// How long to wait for somebody who has opened the file beside us (a backup, `sqlite3`).
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// Prepared statements kept: a writer uses fewer than this.
-const STATEMENTS: usize = 64;
+/// Prepared statements kept: a writer uses fewer than this (`rows.rs`).
+const STATEMENTS: usize = 128;
 
 /// A node's database, open and of the newest schema.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 use sqlx::query_builder::{QueryBuilder, Separated};
 use sqlx::{Sqlite, SqliteConnection};
 
-/// Rows of one statement, largest first. Each size is prepared once; the values of the largest stay below SQLite's
-/// 32,766 a statement.
-const SIZES: [usize; 4] = [512, 64, 8, 1];
+/// Rows of one statement, largest first: of the small ones each at most once. Each size is prepared once; the values of
+/// the largest stay below SQLite's 32,766 a statement.
+const SIZES: [usize; 8] = [512, 64, 32, 16, 8, 4, 2, 1];
 
 /// What the values of one row are bound to.
 pub(super) type Values<'q> = Separated<'q, Sqlite, &'static str>;

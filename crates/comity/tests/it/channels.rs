@@ -25,7 +25,7 @@ async fn said(events: &mut ChannelEvents) -> (Origin, Value) {
     loop {
         let event = soon(events.next()).await.expect("it goes on");
         if !event.authored.kind.starts_with("naomi:") {
-            return (event.authored.origin.clone(), event.authored.data().clone());
+            return (event.authored.origin.clone(), event.authored.data.clone());
         }
     }
 }

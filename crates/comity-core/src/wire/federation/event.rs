@@ -1,14 +1,16 @@
 //! Events of federated channels in JSON: as an author submits them, and as a hub sends them on. See "Channels" in
 //! `protocols/federation.md`. Ids are checked here; signatures are not.
 
-use crate::federation::event::read_signature;
+use crate::federation::event::{read_signature, signed_form};
 use crate::federation::heads::Placed;
 use crate::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
 use crate::id::{NodeId, encode_base64};
 use crate::identity::canonical;
 use crate::time::Timestamp;
 use crate::wire::strict;
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::str::FromStr;
 
 /// Largest event, bytes of canonical JSON: what its author says, with `id` and `sig`.
@@ -118,6 +120,40 @@ pub fn read(value: &Value) -> Result<Event, BadEvent> {
     Ok(Event { authored: fields.authored()?, order: fields.order()? })
 }
 
+/// Whose word an event is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its author.
+    pub origin: Origin,
+    /// The author's key; `None` where the hub attests it.
+    pub key: Option<NodeId>,
+    /// When it was said, by the author's clock.
+    pub at: Timestamp,
+    /// The hub's key.
+    pub hub_key: NodeId,
+}
+
+/// Reads whose word an event is that was read as a whole, and checked, before it was kept; `None` if it is none.
+pub fn read_word(kept: &str) -> Option<Word> {
+    #[derive(Deserialize)]
+    struct Kept<'a> {
+        #[serde(borrow)]
+        origin: Cow<'a, str>,
+        #[serde(borrow)]
+        key_id: Option<Cow<'a, str>>,
+        origin_server_ts: u64,
+        #[serde(borrow)]
+        hub_key_id: Cow<'a, str>,
+    }
+    let kept: Kept<'_> = serde_json::from_str(kept).ok()?;
+    Some(Word {
+        origin: kept.origin.parse().ok()?,
+        key: kept.key_id.map(|key| key.parse()).transpose().ok()?,
+        at: Timestamp::from_millis(kept.origin_server_ts),
+        hub_key: kept.hub_key_id.parse().ok()?,
+    })
+}
+
 /// Reads an event's place, without what it says: its `id` and the hub's members.
 ///
 /// # Errors
@@ -135,27 +171,39 @@ pub fn placed_to_value(placed: &Placed) -> Value {
     Value::Object(members)
 }
 
-/// What an author submits, as JSON.
+/// What an author submits, as JSON: what it signed, as it was signed, and its signature.
+pub fn authored_to_text(authored: &Authored) -> String {
+    closed(&authored.signed, &signature_of(authored))
+}
+
+/// An event in its place, as JSON: what its author submitted, and after it what the hub added.
+pub fn to_text(event: &Event) -> String {
+    closed(&event.authored.signed, &(signature_of(&event.authored) + &event.order.text()))
+}
+
+/// What an author submits, as a value.
 pub fn authored_to_value(authored: &Authored) -> Value {
-    let mut members = authored.members.clone();
-    if let Some(signature) = &authored.signature {
-        members.insert("sig".into(), encode_base64(signature).into());
-    }
-    Value::Object(members)
+    serde_json::from_str(&authored_to_text(authored)).expect("it was written as JSON")
 }
 
-/// An event in its place, as JSON.
+/// An event in its place, as a value.
 pub fn to_value(event: &Event) -> Value {
-    let mut value = authored_to_value(&event.authored);
-    for (name, member) in event.order.members() {
-        value[name] = member;
-    }
-    value
+    serde_json::from_str(&to_text(event)).expect("it was written as JSON")
 }
 
-/// How large an event is: what its author says, with `id` and `sig`.
+/// How large an event is, bytes: what its author says, with `id` and `sig`.
 pub fn size(authored: &Authored) -> usize {
-    canonical::to_vec(&authored_to_value(authored)).len()
+    authored.signed.len() + signature_of(authored).len()
+}
+
+fn signature_of(authored: &Authored) -> String {
+    authored.signature.map_or(String::new(), |signature| format!(",\"sig\":\"{}\"", encode_base64(&signature)))
+}
+
+/// An object with these members besides.
+fn closed(object: &str, more: &str) -> String {
+    let open = object.strip_suffix('}').unwrap_or(object);
+    [open, more, "}"].concat()
 }
 
 /// Whether an event can be read by everybody: how large it is, and how deep, and its numbers.
@@ -163,7 +211,11 @@ pub fn size(authored: &Authored) -> usize {
 /// # Errors
 /// [`BadEvent`] names the place.
 pub fn check(authored: &Authored) -> Result<(), BadEvent> {
-    authored.members.iter().try_for_each(|(name, member)| check_member(name, member))?;
+    check_member("data", &authored.data)?;
+    check_size(authored)
+}
+
+fn check_size(authored: &Authored) -> Result<(), BadEvent> {
     let bytes = size(authored);
     if bytes > BYTES_MAX { Err(BadEvent::TooLarge { bytes }) } else { Ok(()) }
 }
@@ -223,12 +275,6 @@ struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
     fn authored(&self) -> Result<Authored, BadEvent> {
-        let members: Map<String, Value> = self
-            .0
-            .iter()
-            .filter(|(name, _)| !UNSIGNED.contains(&name.as_str()))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
         let attested = match self.0.get("attested") {
             None | Some(Value::Bool(false)) => None,
             Some(Value::Bool(true)) => Some(self.text("submitted_id", "the id that its author gave it", OWN_ID_MAX)?),
@@ -250,26 +296,29 @@ impl Fields<'_> {
             let signature = read_signature(signature).ok_or_else(|| field("/sig", "64 bytes in base64url"))?;
             (Some(self.node("key_id")?), Some(signature))
         };
+        let id = self.parsed("id", "`evt_` and 32 letters of lower-case base32")?;
+        let (channel, kind) = (self.channel("channel")?, self.kind()?);
+        let (origin, at) = (self.parsed("origin", "an origin")?, self.number("origin_server_ts", 0)?);
+        let data = self.0.get("data").ok_or_else(|| field("/data", "what there is to say"))?.clone();
+        let members = || self.0.iter().filter(|(name, _)| !UNSIGNED.contains(&name.as_str()));
+        members().try_for_each(|(name, member)| check_member(name, member))?;
+        let members = members().map(|(name, member)| (name.as_str(), member)).filter(|(name, _)| *name != "id");
+        let (wanted, signed) = signed_form(members);
         let authored = Authored {
-            id: self.parsed("id", "`evt_` and 32 letters of lower-case base32")?,
-            channel: self.channel("channel")?,
-            kind: self.kind()?,
-            origin: self.parsed("origin", "an origin")?,
+            id,
+            channel,
+            kind,
+            origin,
             key,
             author_seq,
-            at: Timestamp::from_millis(self.number("origin_server_ts", 0)?),
+            at: Timestamp::from_millis(at),
             prev_seen,
             attested: attested.map(str::to_owned),
             signature,
-            members,
+            data,
+            signed,
         };
-        if !authored.members.contains_key("data") {
-            return Err(field("/data", "what there is to say"));
-        }
-        check(&authored)?;
-        let mut members = authored.members.clone();
-        members.remove("id");
-        let wanted = EventId::of(&members);
+        check_size(&authored)?;
         if wanted == authored.id { Ok(authored) } else { Err(BadEvent::Id { wanted }) }
     }
 

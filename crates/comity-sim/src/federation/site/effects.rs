@@ -158,7 +158,7 @@ impl Site {
     /// An application is told that its event has no place.
     fn refused(&self, author_seq: u64, why: &str, books: &mut Books) {
         let own = self.up.as_ref().and_then(|up| up.own.get(&author_seq));
-        if let Some(saying) = own.and_then(|own| own.data().as_u64()) {
+        if let Some(saying) = own.and_then(|own| own.data.as_u64()) {
             books.refused(self.number, saying, why);
         }
     }

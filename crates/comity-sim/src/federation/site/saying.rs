@@ -26,24 +26,12 @@ impl Site {
         now: Duration,
     ) -> Authored {
         let (channel, origin, at) = (channel(), self.origin(), moment(now).wall);
+        let author_seq = Some(author_seq);
+        let draft = Draft { channel: &channel, kind, origin: &origin, author_seq, at, data, prev_seen, attested: None };
         if self.is_signed {
-            let author_seq = Some(author_seq);
-            let draft =
-                Draft { channel: &channel, kind, origin: &origin, author_seq, at, data, prev_seen, attested: None };
             return Authored::sign(&self.key, &draft);
         }
-        let mut members = serde_json::Map::new();
-        let key = self.node();
-        members.insert("channel".into(), channel.to_string().into());
-        members.insert("type".into(), kind.into());
-        members.insert("origin".into(), origin.as_str().into());
-        members.insert("origin_server_ts".into(), at.millis().into());
-        members.insert("data".into(), data.clone());
-        members.insert("author_seq".into(), author_seq.into());
-        let id = EventId::of(&members);
-        let (kind, author_seq, signature) = (kind.to_owned(), Some(author_seq), [0; 64]);
-        let (key, signature) = (Some(key), Some(signature));
-        Authored { id, channel, kind, origin, key, author_seq, at, prev_seen, attested: None, signature, members }
+        Authored { key: Some(self.node()), signature: Some([0; 64]), ..Authored::attest(&draft) }
     }
 
     /// Signs a place, where there are signatures: a hub that lies always signs, for that is what proves it.
@@ -196,7 +184,7 @@ impl Site {
     /// What was said, and is on the disk, but has no place yet.
     pub(in crate::federation) fn waiting(&self) -> (BTreeSet<Saying>, BTreeSet<Saying>) {
         let content = &self.disk.synced;
-        let own = content.own.values().filter_map(|own| own.data().as_u64());
+        let own = content.own.values().filter_map(|own| own.data.as_u64());
         let drafts = content.drafts.range(content.member.drafts_numbered + 1..).map(|(_, saying)| *saying);
         (own.chain(drafts.clone()).collect(), drafts.collect())
     }

@@ -19,9 +19,9 @@ use comity_core::federation::{ChannelId, NotAChannel, Origin};
 use comity_core::time::Timestamp;
 use comity_core::wire::control::{self, ChannelAct, path};
 use comity_core::wire::federation::event as wire;
-use comity_core::wire::strict;
 use futures_util::stream;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io;
 use tokio::sync::broadcast::error::RecvError;
@@ -188,8 +188,8 @@ async fn events(
         while !rows.is_empty() {
             for row in rows.drain(..) {
                 after = row.seq;
-                let Ok(value) = strict::parse(row.body.as_bytes()) else { continue };
-                if left == 0 || out.send(federation.marked(value)).await.is_err() {
+                let Some(event) = federation.shown(row.body) else { continue };
+                if left == 0 || out.send(event).await.is_err() {
                     return;
                 }
                 left -= 1;
@@ -199,18 +199,12 @@ async fn events(
         }
         while wanted.follow && left > 0 {
             let missed = match news.recv().await {
-                Ok(shown) if shown.channel == channel && shown.event.order.seq == after + 1 => {
-                    after += 1;
-                    left -= 1;
-                    if out.send(federation.marked(wire::to_value(&shown.event))).await.is_err() {
-                        return;
-                    }
-                    false
-                }
-                // In the place of one that was withdrawn.
-                Ok(shown) if shown.channel == channel && shown.event.order.seq <= after => {
+                // The next, or one in the place of what was withdrawn.
+                Ok(shown) if shown.channel == channel && shown.event.order.seq <= after + 1 => {
+                    left -= u64::from(shown.event.order.seq == after + 1);
                     after = shown.event.order.seq;
-                    if out.send(federation.marked(wire::to_value(&shown.event))).await.is_err() {
+                    let Some(event) = federation.shown(wire::to_text(&shown.event)) else { continue };
+                    if out.send(event).await.is_err() {
                         return;
                     }
                     false
@@ -231,7 +225,7 @@ async fn show_missed(
     federation: &Federation,
     channel: &ChannelId,
     after: &mut u64,
-    out: &mpsc::Sender<Value>,
+    out: &mpsc::Sender<Box<RawValue>>,
 ) -> Option<()> {
     loop {
         let rows = federation.log(channel, *after, PIECE).await.ok()?;
@@ -240,8 +234,8 @@ async fn show_missed(
         }
         for row in rows {
             *after = row.seq;
-            if let Ok(value) = strict::parse(row.body.as_bytes()) {
-                out.send(federation.marked(value)).await.ok()?;
+            if let Some(event) = federation.shown(row.body) {
+                out.send(event).await.ok()?;
             }
         }
     }

@@ -136,7 +136,7 @@ impl Room {
                         attested: None,
                     },
                 );
-                let body = wire::authored_to_value(&own).to_string();
+                let body = wire::authored_to_text(&own);
                 writes.push(Write::Own { channel: self.number, draft, author_seq, id: own.id, body });
             }
             participant::Write::Withdraw { after } => {
@@ -164,7 +164,7 @@ impl Room {
             id: event.authored.id,
             author: event.authored.origin.clone(),
             author_seq: event.authored.author_seq,
-            body: wire::to_value(&event).to_string(),
+            body: wire::to_text(&event),
         };
         self.placed.push_back(Arc::new(event));
         write
