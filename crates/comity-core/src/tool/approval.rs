@@ -20,22 +20,31 @@ pub enum Standing {
     Changed,
 }
 
+/// A tool as it was approved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApprovedTool {
+    /// What it said of itself.
+    pub tool: Arc<Described>,
+    /// The hash of that.
+    pub hash: [u8; 32],
+}
+
 /// The tools that were approved, by origin, server and name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Approvals(BTreeMap<(Origin, String, String), Arc<Described>>);
+pub struct Approvals(BTreeMap<(Origin, String, String), ApprovedTool>);
 
 impl Approvals {
     /// How the tool stands that has this hash now.
     pub fn standing(&self, origin: &Origin, server: &str, tool: &str, hash: &[u8; 32]) -> Standing {
         match self.approved(origin, server, tool) {
             None => Standing::New,
-            Some(approved) if approved.hash() == *hash => Standing::Approved,
+            Some(approved) if approved.hash == *hash => Standing::Approved,
             Some(_) => Standing::Changed,
         }
     }
 
     /// What a tool was when it was approved.
-    pub fn approved(&self, origin: &Origin, server: &str, tool: &str) -> Option<&Arc<Described>> {
+    pub fn approved(&self, origin: &Origin, server: &str, tool: &str) -> Option<&ApprovedTool> {
         self.0.get(&(origin.clone(), server.to_owned(), tool.to_owned()))
     }
 
@@ -45,7 +54,7 @@ impl Approvals {
         let key = (origin.clone(), server.to_owned(), tool.name.clone());
         let room = self.0.len() < APPROVALS_MAX || self.0.contains_key(&key);
         if room {
-            self.0.insert(key, Arc::new(tool));
+            self.0.insert(key, ApprovedTool { hash: tool.hash(), tool: Arc::new(tool) });
         }
         room
     }
@@ -56,7 +65,7 @@ impl Approvals {
     }
 
     /// All of them: origin, server and tool.
-    pub fn iter(&self) -> impl Iterator<Item = (&Origin, &str, &Arc<Described>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Origin, &str, &ApprovedTool)> {
         self.0.iter().map(|((origin, server, _), tool)| (origin, server.as_str(), tool))
     }
 

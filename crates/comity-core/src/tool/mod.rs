@@ -9,7 +9,7 @@ mod name;
 mod policy;
 mod shown;
 
-pub use approval::{Approvals, Standing};
+pub use approval::{Approvals, ApprovedTool, Standing};
 pub use caller::{Caller, NotACaller, Who};
 pub use calls::{Begun, Calls, call_digest};
 pub use limit::{BadLimit, Limit, Limits};

@@ -7,7 +7,7 @@ use crate::driver::Handle;
 use crate::store::federation::{Batch, Done, KeptTool, Write};
 use comity_core::federation::Origin;
 use comity_core::time::Timestamp;
-use comity_core::tool::{Approvals, Described, Standing, local_name, server_name, tool_name};
+use comity_core::tool::{Approvals, ApprovedTool, Described, Standing, local_name, server_name, tool_name};
 use comity_core::wire::federation::body::{Capabilities, Capability, Health, path};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +97,12 @@ pub(crate) enum Condition {
     Gone,
 }
 
+impl Condition {
+    fn is_callable(self) -> bool {
+        matches!(self, Self::Unheard | Self::Same)
+    }
+}
+
 /// A tool of another origin that a person approved.
 #[derive(Debug, Clone)]
 pub(crate) struct Approved {
@@ -165,7 +171,7 @@ impl Registry {
         tool: &Described,
     ) -> (Standing, Option<Arc<Described>>) {
         let held = self.held();
-        let approved = held.approvals.approved(origin, server, &tool.name).cloned();
+        let approved = held.approvals.approved(origin, server, &tool.name).map(|approved| approved.tool.clone());
         (held.approvals.standing(origin, server, &tool.name, &tool.hash()), approved)
     }
 
@@ -378,36 +384,41 @@ impl Registry {
 
 impl Held {
     fn approved(&self) -> Vec<Approved> {
-        let one = |(origin, server, tool): (&Origin, &str, &Arc<Described>)| Approved {
-            name: local_name(origin, server, &tool.name),
+        let one = |(origin, server, approved): (&Origin, &str, &ApprovedTool)| Approved {
+            name: local_name(origin, server, &approved.tool.name),
             origin: origin.clone(),
             server: server.to_owned(),
-            tool: tool.clone(),
-            now: self.now(origin, server, tool),
+            tool: approved.tool.clone(),
+            now: self.now(origin, server, approved),
         };
         self.approvals.iter().map(one).collect()
     }
 
-    fn now(&self, origin: &Origin, server: &str, approved: &Described) -> Condition {
+    fn now(&self, origin: &Origin, server: &str, approved: &ApprovedTool) -> Condition {
         let said = self.origins.get(origin).and_then(|seen| seen.tools.as_ref());
         let Some(tools) = said else { return Condition::Unheard };
-        match tools.get(&(server.to_owned(), approved.name.clone())) {
+        match tools.get(&(server.to_owned(), approved.tool.name.clone())) {
             None => Condition::Gone,
-            Some(hash) if *hash == approved.hash() => Condition::Same,
+            Some(hash) if *hash == approved.hash => Condition::Same,
             Some(_) => Condition::Changed,
         }
     }
 
     /// What agents see: each tool that can be called, and what it was approved as.
-    fn callable(&self) -> Vec<(String, [u8; 32])> {
-        self.approved().into_iter().filter(Approved::is_callable).map(|one| (one.name, one.tool.hash())).collect()
+    fn callable(&self) -> Vec<(Origin, String, String, [u8; 32])> {
+        let all =
+            self.approvals.iter().filter(|(origin, server, approved)| self.now(origin, server, approved).is_callable());
+        all.map(|(origin, server, ApprovedTool { tool, hash })| {
+            (origin.clone(), server.to_owned(), tool.name.clone(), *hash)
+        })
+        .collect()
     }
 }
 
 impl Approved {
     /// Whether agents may see and call it.
     pub(crate) fn is_callable(&self) -> bool {
-        matches!(self.now, Condition::Unheard | Condition::Same)
+        self.now.is_callable()
     }
 }
 
