@@ -54,14 +54,16 @@ async fn times(site: &Site, server: &str) -> Result<Latency, String> {
         };
         let began = Instant::now();
         let mut steps = site.client.call_tool(&call).await.map_err(said)?;
-        loop {
-            match steps.next().await.map_err(said)?.ok_or("a call has no end")? {
+        let mut took = None;
+        // To the end, so that the next call has the connection.
+        while let Some(step) = steps.next().await.map_err(said)? {
+            match step {
                 ToolStep::Progress { .. } => {}
-                ToolStep::Done { .. } => break,
+                ToolStep::Done { .. } => took = Some(began.elapsed()),
                 ToolStep::Failed { code, message, .. } => return Err(format!("a call failed: {message} ({code})")),
             }
         }
-        let took = began.elapsed();
+        let took = took.ok_or("a call has no end")?;
         if number >= warm {
             times.push(took);
         }

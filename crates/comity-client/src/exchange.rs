@@ -1,5 +1,6 @@
 //! One HTTP exchange with the node over its Unix socket. No rule and no shape is known here.
 
+use crate::idle::{Connection, Streamed};
 use crate::{Client, Error};
 use bytes::Bytes;
 use comity_core::wire::control::Problem;
@@ -55,7 +56,7 @@ pub(crate) async fn delete<T: DeserializeOwned>(
 }
 
 /// Opens a stream within that time; its body goes on until one side ends it.
-pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Result<Incoming, Error> {
+pub(crate) async fn open(client: &Client, path: &str, within: Duration) -> Result<Streamed, Error> {
     opened(client, request(Method::GET, path, Bytes::new())?, within).await
 }
 
@@ -83,12 +84,16 @@ pub(crate) async fn open_with(
     path: &str,
     body: &impl Serialize,
     within: Duration,
-) -> Result<Incoming, Error> {
+) -> Result<Streamed, Error> {
     opened(client, request(Method::POST, path, json(body)?)?, within).await
 }
 
-async fn opened(client: &Client, request: Request<Full<Bytes>>, within: Duration) -> Result<Incoming, Error> {
-    let answered = async { accepted(send(client, request).await?).await.map(Response::into_body) };
+async fn opened(client: &Client, request: Request<Full<Bytes>>, within: Duration) -> Result<Streamed, Error> {
+    let answered = async {
+        let (response, connection) = send(client, request).await?;
+        let body = accepted(response).await?.into_body();
+        Ok(Streamed::new(body, client.idle.clone(), connection))
+    };
     tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
 }
 
@@ -122,7 +127,7 @@ async fn turn_over(
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
     let answered = async {
-        let response = send(client, request).await?;
+        let (response, _connection) = send(client, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             accepted(response).await?;
             return Err(Error::NotUnderstood(format!("it does not turn over to {protocol}")));
@@ -141,8 +146,9 @@ async fn exchange<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let request = request(method, path, body)?;
     let answered = async {
-        let response = accepted(send(client, request).await?).await?;
-        let body = collect(response.into_body()).await?;
+        let (response, connection) = send(client, request).await?;
+        let body = collect(accepted(response).await?.into_body()).await?;
+        client.idle.put(connection);
         serde_json::from_slice(&body).map_err(|wrong| Error::NotUnderstood(wrong.to_string()))
     };
     tokio::time::timeout(within, answered).await.unwrap_or(Err(Error::Silent { after: within }))
@@ -158,12 +164,24 @@ fn json(body: &impl Serialize) -> Result<Bytes, Error> {
     serde_json::to_vec(body).map(Bytes::from).map_err(|wrong| Error::NotUnderstood(wrong.to_string()))
 }
 
-async fn send(client: &Client, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+/// Sends a request: on a connection that is idle, or on a new one.
+async fn send(client: &Client, mut request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Connection), Error> {
+    while let Some(mut connection) = client.idle.take().await {
+        match connection.try_send_request(request).await {
+            Ok(response) => return Ok((response, connection)),
+            Err(mut failed) => match failed.take_message() {
+                // The node closed it meanwhile, and has seen nothing of the request.
+                Some(unsent) => request = unsent,
+                None => return Err(failed.into_error().into()),
+            },
+        }
+    }
     let stream = connect(&client.socket()).await.map_err(|failure| cannot_connect(client, failure))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // The connection ends by itself when the response, or what it was turned over to, is dropped.
-    tokio::spawn(connection.with_upgrades());
-    Ok(sender.send_request(request).await?)
+    let (mut connection, driving) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends by itself when what sends requests, and the response or what that was turned over to, are dropped.
+    tokio::spawn(driving.with_upgrades());
+    let response = connection.send_request(request).await?;
+    Ok((response, connection))
 }
 
 fn cannot_connect(client: &Client, failure: io::Error) -> Error {

@@ -5,6 +5,7 @@ mod error;
 mod exchange;
 mod federation;
 pub mod files;
+mod idle;
 mod journal;
 mod lines;
 mod query;
@@ -16,6 +17,7 @@ pub use journal::Entries;
 pub use lines::Lines;
 
 use control::{Named, path};
+use idle::Idle;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,17 +36,18 @@ const PAGE: usize = 100;
 /// How long the node waits for a peer's answer when nobody says.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A caller of the node in one data directory. Cheap to make and to clone; every call opens its
-/// own connection.
+/// A caller of the node in one data directory. Cheap to make and to clone: clones share the connections
+/// that are open.
 #[derive(Debug, Clone)]
 pub struct Client {
     data_dir: PathBuf,
+    idle: Idle,
 }
 
 impl Client {
     /// A caller of the node that runs in this data directory. Nothing is opened yet.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into() }
+        Self { data_dir: data_dir.into(), idle: Idle::default() }
     }
 
     /// The data directory of the node.

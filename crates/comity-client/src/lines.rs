@@ -2,9 +2,8 @@
 //! the node is still there.
 
 use crate::Error;
+use crate::idle::Streamed;
 use bytes::{Buf, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
@@ -14,14 +13,14 @@ const LINE_MAX: usize = 17 * 1024 * 1024;
 /// A stream of values from the node; dropping it ends it.
 #[derive(Debug)]
 pub struct Lines<T> {
-    body: Incoming,
+    body: Streamed,
     read: BytesMut,
     searched: usize,
     shape: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Lines<T> {
-    pub(crate) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Streamed) -> Self {
         Self { body, read: BytesMut::new(), searched: 0, shape: PhantomData }
     }
 

@@ -6,6 +6,8 @@ use crate::id::{NodeId, PeerId};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use sha2::Sha256;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -72,10 +74,28 @@ impl fmt::Debug for KeyPair {
     }
 }
 
+/// Keys of which each thread keeps the points: reading one is a tenth of checking a signature, and whoever checks many
+/// meets the same few.
+const POINTS_MAX: usize = 16;
+
+thread_local! {
+    static POINTS: RefCell<VecDeque<(NodeId, VerifyingKey)>> = const { RefCell::new(VecDeque::new()) };
+}
+
 /// The public key as a point, unless it is none, or of small order.
 pub(crate) fn verifying(node: &NodeId) -> Result<VerifyingKey, WeakKey> {
-    let key = VerifyingKey::from_bytes(node.as_bytes()).map_err(|_| WeakKey)?;
-    if key.is_weak() { Err(WeakKey) } else { Ok(key) }
+    POINTS.with_borrow_mut(|points| {
+        if let Some((_, point)) = points.iter().find(|(known, _)| known == node) {
+            return Ok(*point);
+        }
+        let point = VerifyingKey::from_bytes(node.as_bytes()).map_err(|_| WeakKey)?;
+        if point.is_weak() {
+            return Err(WeakKey);
+        }
+        points.truncate(POINTS_MAX - 1);
+        points.push_front((*node, point));
+        Ok(point)
+    })
 }
 
 /// The X25519 public key for which messages to this node are sealed.

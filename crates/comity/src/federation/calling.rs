@@ -16,6 +16,7 @@ use comity_core::wire::federation::body::{Call, CallFailed, Called, Capabilities
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -105,8 +106,9 @@ impl Federation {
                 call_id: "",
                 params: Some(&call.params),
             };
-            // Err: whoever called has gone. Nobody waits for the journal's disk.
+            // Err: whoever called has gone. It goes on first: nobody waits for the journal.
             let _ = ender.send(outcome);
+            yield_now().await;
             federation.0.tools.journal(noted, began, code).await;
             drop(room);
         });

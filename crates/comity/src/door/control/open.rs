@@ -17,8 +17,8 @@ use crate::store::journal::Journal;
 use crate::tool::Tools;
 use axum::Router;
 use comity_core::wire::control::{FOLDER, SOCKET, Setting, TOKEN};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -35,6 +35,9 @@ use tokio::sync::Semaphore;
 /// Most connections at once by each way in: commands are short, agents and dashboards few. Whoever
 /// fills the port, which every user of this machine reaches, takes no place at the socket.
 const CONNECTIONS_MAX: usize = 256;
+
+/// How long a connection to the socket may be idle: whoever asks often keeps its own.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait before accepting again when the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -227,8 +230,9 @@ async fn serve_socket(handle: Handle, listener: UnixListener, router: Router, so
 
 /// Serves one connection until it closes or the node ends.
 async fn serve(handle: Handle, stream: UnixStream, router: Router) {
-    let server = Builder::new(TokioExecutor::new());
-    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut server = Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::select! {
         // Err: the client broke the connection; there is nobody to tell.
         _ = connection => {}
