@@ -14,7 +14,7 @@ const MOUNT: &str =
 
 /// A file of `deploy/`.
 pub fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)
+    crate::root().join("deploy").join(name)
 }
 
 /// What is written in it.

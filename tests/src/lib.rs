@@ -20,11 +20,19 @@ pub mod node;
 pub mod peers;
 pub mod realm;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long an event may take that is not itself what is measured. Machines that run tests are
 /// busy; a test that waits for events is none the slower for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The folder of the repository. Whoever runs tests says where it is: the program that is run may have been built from
+/// another clone, by whoever shares its build cache.
+pub fn root() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo and nextest say where a package is");
+    PathBuf::from(here).join("..")
+}
 
 /// Asks again and again until there is an answer. For what can only be asked: every attempt is a
 /// process of its own, so nothing spins.

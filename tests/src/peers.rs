@@ -13,7 +13,7 @@ fn installed() -> PathBuf {
 
 /// A file of `tests/peers/`.
 pub fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+    crate::root().join("tests/peers").join(name)
 }
 
 /// A Python program of `tests/peers/`, or any other by its path.

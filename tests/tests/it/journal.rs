@@ -174,7 +174,7 @@ fn a_changed_byte_anywhere_is_named_alike_by_both_programs() {
     let text = std::fs::read(&file).expect("it was exported");
     let program = ann.data_dir().join("flip.py");
     std::fs::write(&program, FLIPS).expect("it is ours");
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let examples = comity_tests::root().join("examples");
     let said = comity_tests::peers::output(comity_tests::peers::python(&program).arg(examples).arg(&file));
     assert_eq!(said.lines().count(), text.len());
     let wrong = ann.data_dir().join("wrong.jsonl");

@@ -8,12 +8,12 @@ use comity_tests::lines::Lines;
 use comity_tests::node::text;
 use comity_tests::until;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// Commands in `code` and in blocks of shell, in their order; the session has a test of its own.
 fn commands() -> Vec<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let file = comity_tests::root().join("README.md");
     let readme = std::fs::read_to_string(file).expect("the README is there");
     let mut found: Vec<String> = Vec::new();
     let mut block = "";
@@ -65,7 +65,8 @@ impl Newcomer {
         let line = line.replace("NAME", &self.name).replace("MESSAGE", &self.message).replace("CMD", "wc -w");
         let line = line.replace("TASK", &self.task).replace("FILE", "notes.txt");
         let received = self.received().display().to_string();
-        line.replace("DIR", &received).replace("PATH...", concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))
+        let readme = comity_tests::root().join("README.md").display().to_string();
+        line.replace("DIR", &received).replace("PATH...", &readme)
     }
 
     fn received(&self) -> PathBuf {
@@ -244,7 +245,7 @@ fn checked(line: &str, output: &Output) -> String {
 /// The two commands of cargo, with what was built for the tests: another profile, nothing fetched.
 fn built_by(line: &str, host: &Host) {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = comity_tests::root();
     let folder = Folder::new();
     let path = folder.path().display();
     let line = line.replacen("cargo", &format!("{cargo} --offline --locked"), 1).replace(" --release", "");
@@ -295,7 +296,7 @@ fn every_command_of_the_readme_does_what_it_says() {
 
 #[test]
 fn the_code_in_the_readme_is_part_of_an_example_that_is_built() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = comity_tests::root();
     let lines = |file: &str| -> Vec<String> {
         let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         text.lines().map(|line| line.trim().to_owned()).collect()

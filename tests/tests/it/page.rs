@@ -9,7 +9,6 @@ use comity_tests::lines::Lines;
 use comity_tests::node::Node;
 use comity_tests::peers;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -248,7 +247,7 @@ fn without_webrtc_the_page_says_so() {
 
 #[test]
 fn the_page_reads_and_signs_as_the_vectors_say() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = comity_tests::root();
     let folder = Folder::new();
     let mut node: Command = peers::javascript("frames.mjs", &folder);
     let printed = peers::output(node.arg(root.join("web")).arg(root.join("crates/comity-core/vectors")));

@@ -20,7 +20,7 @@ pub(crate) struct Step {
 
 /// The blocks marked ```console of a chapter: a prompt is `name$ `.
 pub(crate) fn session(chapter: &str) -> Vec<Step> {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let file = comity_tests::root().join("README.md");
     let readme = std::fs::read_to_string(file).expect("the README is there");
     let mut steps: Vec<Step> = Vec::new();
     let (mut inside, mut is_meant) = (false, false);

@@ -13,14 +13,15 @@ fn docs_are_what_the_program_says_of_itself() {
 
 #[test]
 fn the_vectors_are_reproduced_by_python() {
-    let root = root();
+    let root = comity_tests::root();
     let program = root.join("crates/comity-core/vectors/reproduce.py");
     comity_tests::peers::output(comity_tests::peers::python(program).current_dir(root));
 }
 
 #[test]
 fn a_journal_is_verified_by_who_has_only_read_its_format() {
-    let text = std::fs::read(root().join("crates/comity-core/vectors/journal.json")).expect("the vectors");
+    let text =
+        std::fs::read(comity_tests::root().join("crates/comity-core/vectors/journal.json")).expect("the vectors");
     let vectors: Value = serde_json::from_slice(&text).expect("JSON");
     let folder = Folder::new();
     let lines = |name: &str| -> Vec<String> { serde_json::from_value(vectors[name].clone()).expect("lines") };
@@ -57,13 +58,9 @@ fn a_journal_is_verified_by_who_has_only_read_its_format() {
     assert!(said.starts_with("entry 5 of "), "{said}");
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The verifier that was written from the format alone.
 pub(crate) fn verifier() -> Command {
-    comity_tests::peers::python(root().join("examples/journal_verify.py"))
+    comity_tests::peers::python(comity_tests::root().join("examples/journal_verify.py"))
 }
 
 /// Writes lines to a file.
@@ -82,5 +79,5 @@ fn verified(file: &Path) -> (bool, String) {
 
 /// A program of `examples/`.
 pub(crate) fn example(name: &str) -> PathBuf {
-    root().join("examples").join(name)
+    comity_tests::root().join("examples").join(name)
 }

@@ -6,6 +6,7 @@ use comity_tests::folder::Folder;
 use comity_tests::lines::Lines;
 use comity_tests::node::Node;
 use comity_tests::peers;
+use comity_tests::realm::Realm;
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -132,6 +133,28 @@ fn a_server_that_runs_elsewhere_is_shown_the_token_and_found_again() {
     drop(server);
     let (code, _) = error(&node, &["js", "echo", "--params", r#"{"said":"x"}"#, "--timeout", "3s"]);
     assert!(code == "server_failed" || code == "timeout", "{code}");
+}
+
+#[test]
+fn a_server_beyond_tls_is_asked_where_its_certificate_is_good() {
+    let realm = Realm::of(&["door.test", "asks.test"]);
+    // What is asked is another node's door, as that describes itself.
+    let _door = realm.node("door.test", &[]);
+    let asks = |variables: &[(&str, &str)]| {
+        let folder = Folder::new();
+        let config = "[tools.door]\nkind = \"openapi\"\ndocument = \"https://door.test/openapi.json\"\n";
+        std::fs::write(folder.path().join("comity.toml"), config).expect("it is ours");
+        realm.node_in(folder, "asks.test", variables)
+    };
+    let stranger = asks(&[]);
+    listed(&stranger, "door", |state, _| state["last_error"].to_string().contains("certificate"));
+    drop(stranger);
+    let authority = realm.authority().display().to_string();
+    let friend = asks(&[("SSL_CERT_FILE", &authority)]);
+    assert!(listed(&friend, "door", |_, tools| !tools.is_empty()).iter().any(|tool| tool == "status"));
+    let (status, answer, told) = called(&friend, &["door", "status"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert_eq!(answer["result"]["structuredContent"]["name"], "door", "{answer}");
 }
 
 /// A node with the liar as its server.

@@ -32,7 +32,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -272,7 +271,7 @@ impl Tools {
             let result = outcome.as_ref().err().map_or("ok", |error| error.code);
             ender.end(outcome);
             // Who called goes on first: nobody waits for the journal.
-            yield_now().await;
+            tokio::task::yield_now().await;
             tools.journal(call.noted(), began, result).await;
             drop(room);
         });
