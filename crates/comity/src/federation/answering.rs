@@ -2,14 +2,17 @@
 //! `protocols/federation.md`.
 
 mod lines;
+mod transactions;
+
+pub(super) use transactions::Transactions;
 
 use super::check::sender_of;
 use super::comparing;
 use super::contract::{Begun, Sight, Told};
-use super::proof::BadProof;
+use super::proof::{BadProof, on_all_processors};
 use super::room::Ends;
 use super::{Federation, Invited};
-use crate::store::federation::{Batch, Direction, Invitation, Write};
+use crate::store::federation::{Batch, Direction, Done, Invitation, Write};
 use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::roster::{Change, Standing};
 use comity_core::federation::{Authored, ChannelId, Event, EventId, Origin};
@@ -23,9 +26,10 @@ use comity_core::wire::federation::well_known::{self, WellKnown};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use transactions::{Came, UnderWay};
 
 /// How long a transaction is remembered.
 const TRANSACTION_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -80,34 +84,6 @@ impl NotAnswered {
     const DISK: Self = Self::Unavailable("the disk does not take it");
 }
 
-/// Transactions that are under way, by their origin and id, with the hash of their bodies.
-pub(super) type Transactions = BTreeMap<(Origin, String), [u8; 32]>;
-
-/// A transaction that is under way until this is dropped: also when whoever sent it hangs up, and the rest of it is not
-/// done.
-struct UnderWay<'a> {
-    all: &'a Mutex<Transactions>,
-    key: (Origin, String),
-}
-
-impl<'a> UnderWay<'a> {
-    fn begin(all: &'a Mutex<Transactions>, key: (Origin, String), hash: [u8; 32]) -> Result<Self, NotAnswered> {
-        let mut under_way = all.lock().unwrap_or_else(PoisonError::into_inner);
-        match under_way.get(&key) {
-            Some(other) if *other != hash => return Err(NotAnswered::Conflict),
-            Some(_) => return Err(NotAnswered::Unavailable("this transaction is under way")),
-            None => drop(under_way.insert(key.clone(), hash)),
-        }
-        Ok(Self { all, key })
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
-
 /// What is done with one event of a transaction.
 enum Part {
     /// It is an author's own, for this hub; with the id under which the author knows it.
@@ -160,14 +136,16 @@ impl Federation {
         if !(1..=ID_MAX).contains(&id.len()) {
             return Err(NotAnswered::bad("", "the id of a transaction has 1 to 128 bytes"));
         }
-        let _under_way = UnderWay::begin(&self.0.under_way, (from.clone(), id.to_owned()), hash)?;
-        self.begun_transaction((from, at), id, (body, hash)).await
+        match self.0.under_way.begin((from.clone(), id.to_owned()), hash)? {
+            Came::New(under_way) => self.begun_transaction((from, at), (id, under_way), (body, hash)).await,
+            Came::Answered(answer) => Ok(answer),
+        }
     }
 
     async fn begun_transaction(
         &self,
         (from, at): (&Origin, Timestamp),
-        id: &str,
+        (id, mut under_way): (&str, UnderWay),
         (body, hash): (Value, [u8; 32]),
     ) -> Result<String, NotAnswered> {
         let known = self.0.lines.transaction(from, id).await.map_err(|_| NotAnswered::DISK)?;
@@ -190,18 +168,28 @@ impl Federation {
             let until = self.0.handle.now().wall + TRANSACTION_KEPT;
             let begun = Write::Transaction { origin: from.clone(), id: id.to_owned(), hash, until };
             // Before what it changes.
-            let _ = self.0.disk.send(Batch { writes: vec![begun], done: None }).await;
+            under_way.is_written(self.keep(begun).await);
         }
-        let processed = self.process((from, at), &transaction.events).await?;
+        let count = transaction.events.len();
+        let processed = self.process((from, at), transaction.events).await?;
         let answer = serde_json::to_string(&processed).expect("texts are JSON");
         // What may be sent again is judged anew.
         let judged = processed.processed.len() + processed.rejected.len();
-        let is_final = judged == transaction.events.len() && processed.rejected.iter().all(|rejected| !rejected.retry);
+        let is_final = judged == count && processed.rejected.iter().all(|rejected| !rejected.retry);
         if is_kept && is_final {
             let ended = Write::Answered { origin: from.clone(), id: id.to_owned(), answer: answer.clone() };
-            let _ = self.0.disk.send(Batch { writes: vec![ended], done: None }).await;
+            under_way.is_written(self.keep(ended).await);
+            under_way.answered(answer.clone());
         }
         Ok(answer)
+    }
+
+    /// Writes something down that nobody waits for; when it is there, or lost.
+    async fn keep(&self, write: Write) -> oneshot::Receiver<bool> {
+        let (told, is_kept) = oneshot::channel();
+        // Err: the node has ended.
+        let _ = self.0.disk.send(Batch { writes: vec![write], done: Some(Done::Patient(told)) }).await;
+        is_kept
     }
 
     /// Whether a transaction of this origin is remembered: of whoever shares a channel, and so many a day. Of what is not,
@@ -228,16 +216,20 @@ impl Federation {
         if named != Some(wanted.channel.as_str()) {
             return Err(NotAnswered::bad("/event/channel", "the event is of another channel"));
         }
-        self.process((from, at), &[wanted.event]).await
+        self.process((from, at), vec![wanted.event]).await
     }
 
     /// Takes events of another origin: its own for channels of this hub, or those of a channel that it orders.
-    async fn process(&self, (from, at): (&Origin, Timestamp), events: &[Value]) -> Result<Processed, NotAnswered> {
+    async fn process(&self, (from, at): (&Origin, Timestamp), events: Vec<Value>) -> Result<Processed, NotAnswered> {
         let mut own: BTreeMap<ChannelId, Vec<(usize, Arc<Authored>, String)>> = BTreeMap::new();
         let mut lines: BTreeMap<ChannelId, Vec<(usize, Event)>> = BTreeMap::new();
         let mut outcomes: Vec<Result<String, Rejected>> = Vec::with_capacity(events.len());
-        for (place, value) in events.iter().enumerate() {
-            let part = self.part(from, value).await;
+        let parts = on_all_processors(events, |events| {
+            let (federation, from) = (self.clone(), from.clone());
+            async move { federation.parts(&from, &events).await }
+        });
+        let parts = parts.await.ok_or(NotAnswered::ENDED)?;
+        for (place, part) in parts.into_iter().flatten().enumerate() {
             match part {
                 Part::Own(authored, id) => {
                     outcomes.push(Ok(id.clone()));
@@ -274,6 +266,15 @@ impl Federation {
             }
             _ => Ok(processed),
         }
+    }
+
+    /// What these events are.
+    async fn parts(&self, from: &Origin, events: &[Value]) -> Vec<Part> {
+        let mut parts = Vec::with_capacity(events.len());
+        for value in events {
+            parts.push(self.part(from, value).await);
+        }
+        parts
     }
 
     /// What one event is.
@@ -455,20 +456,4 @@ pub(super) fn member(origin: &Origin, standing: Standing) -> Member {
 /// The types of membership events, for the doors that take them.
 pub(crate) fn kinds() -> [&'static str; 3] {
     [Change::Joined.kind(), Change::Left.kind(), "naomi:member.removed"]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_transaction_is_under_way_until_its_sender_has_an_answer_or_hangs_up() {
-        let all = Mutex::default();
-        let key = || ("beta.test".parse().expect("an origin"), "t".to_owned());
-        let first = UnderWay::begin(&all, key(), [1; 32]).expect("it is new");
-        assert!(matches!(UnderWay::begin(&all, key(), [1; 32]), Err(NotAnswered::Unavailable(_))));
-        assert_eq!(UnderWay::begin(&all, key(), [2; 32]).err(), Some(NotAnswered::Conflict));
-        drop(first);
-        assert!(UnderWay::begin(&all, key(), [2; 32]).is_ok());
-    }
 }

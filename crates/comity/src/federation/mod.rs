@@ -126,9 +126,8 @@ struct Shared {
     companions: watch::Receiver<Arc<BTreeSet<Origin>>>,
     keys: Arc<OwnKeys>,
     tools: Tools,
-    /// A lock and not a message: it is held for a moment.
-    under_way: Mutex<Transactions>,
-    /// Locks for the same reason.
+    under_way: Transactions,
+    /// Locks and not messages: each is held for a moment.
     invitations: Mutex<Throttle>,
     transactions: Mutex<Throttle>,
 }
@@ -239,7 +238,7 @@ impl Federation {
             news,
             companions: shared.clone(),
             keys,
-            under_way: Mutex::default(),
+            under_way: Transactions::default(),
             tools,
             transactions: pace(TRANSACTIONS),
         }));

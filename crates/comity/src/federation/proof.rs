@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 /// Events that are checked by one task: fewer are not worth another.
-const PART_MIN: usize = 32;
+const PART_MIN: usize = 8;
 
 /// What checks events. Cloning shares it.
 #[derive(Clone)]
@@ -124,18 +124,13 @@ impl Proof {
 
     /// Reads and checks events of a line, on all processors; those before the first that does not count.
     pub(super) async fn line(&self, channel: &ChannelId, values: Vec<Value>) -> (Vec<Event>, Option<BadProof>) {
-        let (all, parts) = (values.len(), available_parallelism().map_or(1, NonZero::get));
-        let size = all.div_ceil(parts).max(PART_MIN);
-        let (mut values, mut checking) = (values.into_iter(), Vec::with_capacity(parts));
-        while values.len() > 0 {
-            let part: Vec<Value> = values.by_ref().take(size).collect();
+        let parts = on_all_processors(values, |values| {
             let (proof, channel) = (self.clone(), channel.clone());
-            checking.push(tokio::spawn(async move { proof.part(&channel, &part).await }));
-        }
-        let mut events = Vec::with_capacity(all);
-        for part in checking {
-            // Err: the node has ended, and nobody takes them any more.
-            let Ok((checked, bad)) = part.await else { break };
+            async move { proof.part(&channel, &values).await }
+        });
+        let mut events = Vec::new();
+        // None: the node has ended, and nobody takes them any more.
+        for (checked, bad) in parts.await.unwrap_or_default() {
             events.extend(checked);
             if bad.is_some() {
                 return (events, bad);
@@ -154,4 +149,25 @@ impl Proof {
         }
         (events, None)
     }
+}
+
+/// Checks events in parts, each in a task of its own where they are many: what became of each part, in order. `None`: one
+/// has not ended, as the node does.
+pub(super) async fn on_all_processors<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    values: Vec<Value>,
+    check: impl Fn(Vec<Value>) -> F,
+) -> Option<Vec<T>> {
+    let size = values.len().div_ceil(available_parallelism().map_or(1, NonZero::get)).max(PART_MIN);
+    if values.len() <= size {
+        return Some(vec![check(values).await]);
+    }
+    let (mut values, mut checking) = (values.into_iter(), Vec::new());
+    while values.len() > 0 {
+        checking.push(tokio::spawn(check(values.by_ref().take(size).collect())));
+    }
+    let mut checked = Vec::with_capacity(checking.len());
+    for part in checking {
+        checked.push(part.await.ok()?);
+    }
+    Some(checked)
 }

@@ -471,7 +471,9 @@ mod tests {
         }
         let mut wishes = Vec::new();
         room.perform(&keys, &mut wishes, now);
-        let [Wish::Write(Batch { writes, done: Some(Done::Channel { channel: 7, upto }) })] = &wishes[..] else {
+        let [Wish::Write(Batch { writes, done: Some(Done::Channel { channel: 7, upto, is_urgent: true }) })] =
+            &wishes[..]
+        else {
             panic!("{wishes:?}")
         };
         let [Write::Channel { number: 7, is_hub: true, .. }, Write::Event { seq: 1, .. }, ..] = &writes[..] else {

@@ -175,7 +175,10 @@ impl Room {
         if let Some(founding) = self.founding.take() {
             writes.insert(0, founding);
         }
-        let done = Some(Done::Channel { channel: self.number, upto: number });
+        // How far a member is with its own events is found again: nobody waits for that.
+        let is_mark = |write: &Write| matches!(write, Write::Summary { .. } | Write::OwnPast { .. });
+        let is_urgent = matches!(self.role, Role::Hub(_)) || !writes.iter().all(is_mark);
+        let done = Some(Done::Channel { channel: self.number, upto: number, is_urgent });
         wishes.push(Wish::Write(Batch { writes, done }));
     }
 

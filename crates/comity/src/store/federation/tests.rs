@@ -28,7 +28,7 @@ async fn write(path: &Path, writes: Vec<Write>) -> Vec<(u64, u64, bool)> {
     let (writer, _, _) = open(path, now()).await.expect("a file");
     let (queue, batches) = Writer::queue();
     let (told, mut heard) = mpsc::unbounded_channel();
-    let done = Some(Done::Channel { channel: 1, upto: 7 });
+    let done = Some(Done::Channel { channel: 1, upto: 7, is_urgent: true });
     queue.send(Batch { writes, done }).await.expect("the writer takes it");
     drop(queue);
     let tell = move |channel, upto, is_safe| told.send((channel, upto, is_safe)).expect("somebody hears");
@@ -277,6 +277,35 @@ async fn keys_approvals_invitations_nonces_and_transactions_are_remembered() {
     let transaction = lines.transaction(&origin("beta"), "t").await.expect("it is read");
     assert_eq!(transaction, Some(([3; 32], Some("{}".to_owned()))));
     assert_eq!(lines.transaction(&origin("beta"), "u").await.expect("it is read"), None);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_written_with_what_somebody_does_or_by_and_by() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("federation.db");
+    let (writer, lines, _) = open(&path, now()).await.expect("a file");
+    let (queue, batches) = Writer::queue();
+    let running = tokio::spawn(writer.run(batches, (|_, _, _| (), now), CancellationToken::new()));
+    let transaction = |id: &str| {
+        let until = Timestamp::from_millis(now().millis() + 1000);
+        vec![Write::Transaction { origin: origin("beta"), id: id.to_owned(), hash: [3; 32], until }]
+    };
+    let there = async |id: &str| lines.transaction(&origin("beta"), id).await.expect("it is read").is_some();
+    let (told, mut is_told) = oneshot::channel();
+    queue.send(Batch { writes: transaction("patient"), done: Some(Done::Patient(told)) }).await.expect("it is taken");
+    let (done, is_done) = oneshot::channel();
+    queue.send(Batch { writes: transaction("urgent"), done: Some(Done::Waiter(done)) }).await.expect("it is taken");
+    assert_eq!(is_done.await, Ok(true));
+    assert_eq!(is_told.try_recv(), Ok(true), "it went with the other");
+    assert!(there("patient").await && there("urgent").await);
+    let (told, is_told) = oneshot::channel();
+    queue.send(Batch { writes: transaction("alone"), done: Some(Done::Patient(told)) }).await.expect("it is taken");
+    assert_eq!(is_told.await, Ok(true));
+    assert!(there("alone").await);
+    queue.send(Batch { writes: transaction("last"), done: None }).await.expect("it is taken");
+    drop(queue);
+    running.await.expect("it ends");
+    assert!(there("last").await);
 }
 
 #[tokio::test]

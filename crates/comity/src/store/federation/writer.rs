@@ -10,7 +10,7 @@ use comity_core::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval_at, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Batches in one group, at most.
@@ -18,6 +18,9 @@ const GROUP_MAX: usize = 512;
 
 /// Batches on their way to the disk, at most: whoever writes more waits.
 const QUEUE_MAX: usize = 1024;
+
+/// How long what nobody waits for may wait for more.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// How often what may be forgotten is swept out.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -74,10 +77,19 @@ pub(crate) struct Batch {
 /// Whoever is told that a batch is safe (`true`) or lost.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// A channel's rules: up to this write.
-    Channel { channel: u64, upto: u64 },
+    /// A channel's rules: up to this write; whether anybody waits for it.
+    Channel { channel: u64, upto: u64, is_urgent: bool },
     /// Somebody who waits.
     Waiter(oneshot::Sender<bool>),
+    /// Somebody who wants to know, and has time.
+    Patient(oneshot::Sender<bool>),
+}
+
+impl Batch {
+    /// Whether somebody waits for it to be on disk.
+    fn is_urgent(&self) -> bool {
+        matches!(self.done, Some(Done::Waiter(_) | Done::Channel { is_urgent: true, .. }))
+    }
 }
 
 /// The writing half of the file.
@@ -119,6 +131,7 @@ impl Writer {
                     continue;
                 }
             }
+            linger(&mut arrived, &mut batches, &stop).await;
             let is_safe = match self.commit(&arrived).await {
                 Ok(()) => true,
                 Err(error) => {
@@ -128,9 +141,9 @@ impl Writer {
             };
             for batch in arrived.drain(..) {
                 match batch.done {
-                    Some(Done::Channel { channel, upto }) => tell(channel, upto, is_safe),
+                    Some(Done::Channel { channel, upto, .. }) => tell(channel, upto, is_safe),
                     // Err: nobody waits any more.
-                    Some(Done::Waiter(waiter)) => drop(waiter.send(is_safe)),
+                    Some(Done::Waiter(waiter) | Done::Patient(waiter)) => drop(waiter.send(is_safe)),
                     None => {}
                 }
             }
@@ -149,6 +162,19 @@ impl Writer {
         sqlx::query("DELETE FROM nonce WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         sqlx::query("DELETE FROM txn WHERE until < ?").bind(now).execute(&mut self.connection).await?;
         Ok(())
+    }
+}
+
+/// Waits a little for more, if nobody waits for what has come: a sync costs the same for all of it.
+async fn linger(arrived: &mut Vec<Batch>, batches: &mut mpsc::Receiver<Batch>, stop: &CancellationToken) {
+    let (until, mut looked_at) = (Instant::now() + LINGER, 0);
+    while arrived.len() < GROUP_MAX && !arrived[looked_at..].iter().any(Batch::is_urgent) {
+        looked_at = arrived.len();
+        let more = batches.recv_many(arrived, GROUP_MAX - looked_at);
+        tokio::select! {
+            more = timeout_at(until, more) => if matches!(more, Ok(0) | Err(_)) { return },
+            () = stop.cancelled() => return,
+        }
     }
 }
 
