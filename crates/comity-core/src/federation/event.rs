@@ -58,6 +58,9 @@ pub struct Authored {
     pub data: Value,
     /// All that is signed, as it is signed (RFC 8785): the event without `sig`.
     pub signed: String,
+    /// The same as its author wrote it, where it has numbers with a point or an exponent: signed, 1e19 has all its digits,
+    /// and nobody reads an integer as large; 1.0 has no point, and is another type to some.
+    pub written: Option<String>,
 }
 
 /// The place of an event in its channel.
@@ -133,7 +136,7 @@ impl Authored {
             ("submitted_id", draft.attested.map(Value::from)),
         ];
         let own = own.iter().filter_map(|(name, member)| Some((*name, member.as_ref()?)));
-        let (id, signed) = signed_form(own.chain([("data", draft.data)]));
+        let Form { id, signed, written } = Form::of(own.chain([("data", draft.data)]));
         Self {
             id,
             channel: draft.channel.clone(),
@@ -147,6 +150,7 @@ impl Authored {
             signature: None,
             data: draft.data.clone(),
             signed,
+            written,
         }
     }
 
@@ -232,29 +236,52 @@ impl fmt::Display for Quoted {
     }
 }
 
-/// What an author signs, in RFC 8785 form, and its id: of these members, each once, and without `id` itself.
-pub(crate) fn signed_form<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>) -> (EventId, String) {
-    const ID: &str = "id";
-    let mut members: Vec<_> = members.collect();
-    members.sort_unstable_by(|(one, _), (other, _)| canonical::order(one, other));
-    // A type and an origin always come after it.
-    let (mut text, mut place_of_id) = (b"{".to_vec(), 1);
-    for (name, member) in members {
-        if text.len() > 1 {
-            text.push(b',');
+/// What an author says, as text, and its id.
+pub(crate) struct Form {
+    pub(crate) id: EventId,
+    pub(crate) signed: String,
+    pub(crate) written: Option<String>,
+}
+
+impl Form {
+    /// Of these members, each once, and without `id` itself.
+    pub(crate) fn of<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>) -> Self {
+        const ID: &str = "id";
+        let mut members: Vec<_> = members.collect();
+        members.sort_unstable_by(|(one, _), (other, _)| canonical::order(one, other));
+        // A type and an origin always come after it.
+        let (mut text, mut place_of_id) = (b"{".to_vec(), 1);
+        for (name, member) in &members {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            canonical::write_text(&mut text, name);
+            text.push(b':');
+            canonical::write(&mut text, member);
+            if canonical::order(name, ID).is_lt() {
+                place_of_id = text.len() + 1;
+            }
         }
-        canonical::write_text(&mut text, name);
-        text.push(b':');
-        canonical::write(&mut text, member);
-        if canonical::order(name, ID).is_lt() {
-            place_of_id = text.len() + 1;
-        }
+        text.push(b'}');
+        let id = EventId::of(&text);
+        let mut signed = String::from_utf8(text).expect("JSON is text");
+        signed.insert_str(place_of_id, &format!("\"{ID}\":\"{id}\","));
+        let written = members.iter().any(|(_, member)| has_double(member)).then(|| {
+            let members = members.iter().map(|(name, member)| format!(",{}:{member}", Value::from(*name)));
+            format!("{{\"{ID}\":\"{id}\"{}}}", members.collect::<String>())
+        });
+        Self { id, signed, written }
     }
-    text.push(b'}');
-    let id = EventId::of(&text);
-    let mut signed = String::from_utf8(text).expect("JSON is text");
-    signed.insert_str(place_of_id, &format!("\"{ID}\":\"{id}\","));
-    (id, signed)
+}
+
+/// Whether there is a number with a point or an exponent in a value.
+fn has_double(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_double),
+        Value::Object(members) => members.values().any(has_double),
+        Value::Number(number) => number.is_f64(),
+        _ => false,
+    }
 }
 
 impl EventId {

@@ -1,7 +1,7 @@
 //! Events of federated channels in JSON: as an author submits them, and as a hub sends them on. See "Channels" in
 //! `protocols/federation.md`. Ids are checked here; signatures are not.
 
-use crate::federation::event::{read_signature, signed_form};
+use crate::federation::event::{Form, read_signature};
 use crate::federation::heads::Placed;
 use crate::federation::{Authored, ChannelId, Event, EventId, Order, Origin};
 use crate::id::{NodeId, encode_base64};
@@ -171,14 +171,14 @@ pub fn placed_to_value(placed: &Placed) -> Value {
     Value::Object(members)
 }
 
-/// What an author submits, as JSON: what it signed, as it was signed, and its signature.
+/// What an author submits, as JSON: what it signed, and its signature.
 pub fn authored_to_text(authored: &Authored) -> String {
-    closed(&authored.signed, &signature_of(authored))
+    closed(authored, &signature_of(authored))
 }
 
 /// An event in its place, as JSON: what its author submitted, and after it what the hub added.
 pub fn to_text(event: &Event) -> String {
-    closed(&event.authored.signed, &(signature_of(&event.authored) + &event.order.text()))
+    closed(&event.authored, &(signature_of(&event.authored) + &event.order.text()))
 }
 
 /// What an author submits, as a value.
@@ -200,9 +200,10 @@ fn signature_of(authored: &Authored) -> String {
     authored.signature.map_or(String::new(), |signature| format!(",\"sig\":\"{}\"", encode_base64(&signature)))
 }
 
-/// An object with these members besides.
-fn closed(object: &str, more: &str) -> String {
-    let open = object.strip_suffix('}').unwrap_or(object);
+/// What an author says, with these members besides.
+fn closed(authored: &Authored, more: &str) -> String {
+    let said = authored.written.as_deref().unwrap_or(&authored.signed);
+    let open = said.strip_suffix('}').unwrap_or(said);
     [open, more, "}"].concat()
 }
 
@@ -303,7 +304,7 @@ impl Fields<'_> {
         let members = || self.0.iter().filter(|(name, _)| !UNSIGNED.contains(&name.as_str()));
         members().try_for_each(|(name, member)| check_member(name, member))?;
         let members = members().map(|(name, member)| (name.as_str(), member)).filter(|(name, _)| *name != "id");
-        let (wanted, signed) = signed_form(members);
+        let Form { id: wanted, signed, written } = Form::of(members);
         let authored = Authored {
             id,
             channel,
@@ -317,6 +318,7 @@ impl Fields<'_> {
             signature,
             data,
             signed,
+            written,
         };
         check_size(&authored)?;
         if wanted == authored.id { Ok(authored) } else { Err(BadEvent::Id { wanted }) }
@@ -435,6 +437,19 @@ mod tests {
         assert_eq!(read_submitted(&value), Ok(Submitted::Signed(Box::new(event.authored))), "the hub's members aside");
         let first = Order { prev: None, ..event.order };
         assert_eq!(to_value(&Event { order: first, ..read })["prev_event"], Value::Null);
+    }
+
+    #[test]
+    fn numbers_are_handed_on_as_their_author_wrote_them() {
+        let data: Value =
+            serde_json::from_str("[1e19, 1e16, 1.0, -1e20, 2.5, 1e300, 0.1, 9007199254740992, 7]").expect("JSON");
+        let event = Event { authored: authored(&data), ..event() };
+        let text = to_text(&event);
+        assert!(text.contains("[1e19,1e16,1.0,-1e20,2.5,1e300,0.1,9007199254740992,7]"), "{text}");
+        let again = read(&strict::parse(text.as_bytes()).expect("JSON"));
+        assert_eq!(again.as_ref(), Ok(&event));
+        assert_eq!(again.map(|event| event.authored.verify()), Ok(Ok(())));
+        assert_eq!(authored(&json!([1, "1e19"])).written, None);
     }
 
     #[test]
