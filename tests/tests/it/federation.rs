@@ -94,13 +94,13 @@ fn two_origins_share_a_channel_in_one_order_and_prove_it_offline() {
     let mut first_said = 0;
     for watching in &mut watching {
         // A watch begins with what is said from then on; when that is only such an event tells.
-        let first = until("event", PATIENCE, || {
+        until("event", PATIENCE, || {
             alpha.says(&["send", CHANNEL, r#"{"first":true}"#]);
             first_said += 1;
-            watching.next(Duration::from_millis(500))
+            let seen: Value = serde_json::from_str(&watching.next(Duration::from_millis(500))?).expect("JSON");
+            // Another may be before it, such as that by which beta joined.
+            (seen["data"] == json!({"first": true})).then_some(())
         });
-        let first: Value = serde_json::from_str(&first).expect("events are JSON, one a line");
-        assert_eq!(first["data"], json!({"first": true}));
     }
     for number in 0..5 {
         for (node, name) in [(&alpha, "alpha"), (&beta, "beta")] {

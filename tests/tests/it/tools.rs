@@ -5,8 +5,8 @@ use comity_tests::PATIENCE;
 use comity_tests::folder::Folder;
 use comity_tests::lines::Lines;
 use comity_tests::node::Node;
-use comity_tests::peers;
 use comity_tests::realm::Realm;
+use comity_tests::{peers, until};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -147,7 +147,10 @@ fn a_server_beyond_tls_is_asked_where_its_certificate_is_good() {
         realm.node_in(folder, "asks.test", variables)
     };
     let stranger = asks(&[]);
-    listed(&stranger, "door", |state, _| state["last_error"].to_string().contains("certificate"));
+    until("reason", PATIENCE, || {
+        let servers = stranger.json(&["tool", "list"])["servers"].clone();
+        servers[0]["last_error"].to_string().contains("certificate").then_some(())
+    });
     drop(stranger);
     let authority = realm.authority().display().to_string();
     let friend = asks(&[("SSL_CERT_FILE", &authority)]);

@@ -42,6 +42,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long a session may take to be closed, and a program's last words to be read.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
+/// How long after its standard output a program may have ended for that to be why.
+const EXIT_TIME: Duration = Duration::from_millis(250);
+
 /// Most tools of one server. An assistant is shown every one of them.
 const TOOLS_MAX: usize = 512;
 
@@ -171,13 +174,21 @@ impl Running {
                 self.closed.cancelled().await;
                 "the server closed the connection".to_owned()
             }
-            Some((program, _)) => tokio::select! {
-                status = program.child.wait() => match status {
-                    Ok(status) => format!("the program ended ({status})"),
-                    Err(failure) => format!("the program ended ({failure})"),
-                },
-                () = self.closed.cancelled() => self.session.cut_off().unwrap_or("the program closed its standard output").to_owned(),
-            },
+            Some((program, _)) => {
+                let ended = tokio::select! {
+                    ended = program.child.wait() => Some(ended),
+                    () = self.closed.cancelled() => match self.session.cut_off() {
+                        Some(why) => return why.to_owned(),
+                        // A program that ends closes it a moment before.
+                        None => timeout(EXIT_TIME, program.child.wait()).await.ok(),
+                    },
+                };
+                match ended {
+                    Some(Ok(status)) => format!("the program ended ({status})"),
+                    Some(Err(failure)) => format!("the program ended ({failure})"),
+                    None => "the program closed its standard output".to_owned(),
+                }
+            }
         }
     }
 

@@ -445,7 +445,7 @@ mod tests {
             serde_json::from_str("[1e19, 1e16, 1.0, -1e20, 2.5, 1e300, 0.1, 9007199254740992, 7]").expect("JSON");
         let event = Event { authored: authored(&data), ..event() };
         let text = to_text(&event);
-        assert!(text.contains("[1e19,1e16,1.0,-1e20,2.5,1e300,0.1,9007199254740992,7]"), "{text}");
+        assert!(text.contains("[1e+19,1e+16,1.0,-1e+20,2.5,1e+300,0.1,9007199254740992,7]"), "{text}");
         let again = read(&strict::parse(text.as_bytes()).expect("JSON"));
         assert_eq!(again.as_ref(), Ok(&event));
         assert_eq!(again.map(|event| event.authored.verify()), Ok(Ok(())));
