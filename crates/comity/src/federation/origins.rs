@@ -2,17 +2,20 @@
 //! a document is asked for again when it has run out. Which key counts is decided in `comity_core::federation::pin`. See
 //! "Discovery" in `protocols/federation.md`.
 
+mod book;
+
 use super::http::{Answer, Http, Unanswered};
 use crate::driver::Clock;
 use crate::store::federation::{Batch, KeptPin, Write};
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderMap, Method, Uri};
+use book::Book;
 use bytes::Bytes;
 use comity_core::federation::{AuthorKey, KeyChanged, Origin, Pin};
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::well_known::{self, BadWellKnown, Endpoint, WellKnown};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,16 +36,6 @@ const FRESH_USUAL: Duration = Duration::from_secs(3600);
 /// How long nobody is asked again whose document could not be had: on behalf of somebody else, or where an older one is
 /// known.
 const FAILURE_KEPT: Duration = Duration::from_secs(5 * 60);
-
-/// Documents that are fetched a minute on behalf of one address, and in all.
-const FETCHES_PER_ADDRESS: usize = 10;
-const FETCHES_MAX: usize = 100;
-
-/// The period of these.
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// Origins that are remembered though nobody here wanted anything of them, and those that could not be asked.
-const STRANGERS_MAX: usize = 1024;
 
 /// Pins on disk beyond which no more of strangers are kept there, so that nobody fills it with names.
 const PINS_MAX: usize = 4096;
@@ -128,14 +121,6 @@ struct Shared {
     under_way: Mutex<BTreeMap<Origin, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-#[derive(Default)]
-struct Book {
-    known: BTreeMap<Origin, Known>,
-    failed: BTreeMap<Origin, Instant>,
-    /// When documents were asked for on behalf of others, and of whom.
-    fetches: VecDeque<(Instant, IpAddr)>,
-}
-
 impl Origins {
     /// Knows these.
     pub(crate) fn new(
@@ -158,7 +143,7 @@ impl Origins {
             };
             Some((origin, known))
         });
-        let book = Book { known: known.collect(), ..Book::default() };
+        let book = Book::of(known.collect());
         Self(Arc::new(Shared { http, plain, disk, book: Mutex::new(book), under_way: Mutex::default() }))
     }
 
@@ -443,39 +428,6 @@ impl Known {
 
     fn is_believed(&self) -> Result<(), Unknown> {
         self.changed.clone().map_or(Ok(()), |changed| Err(changed.into()))
-    }
-}
-
-impl Book {
-    /// Counts a document that is fetched on behalf of this address, if it may be.
-    fn count(&mut self, address: IpAddr) -> Result<(), Unknown> {
-        while self.fetches.pop_front_if(|(at, _)| at.elapsed() > MINUTE).is_some() {}
-        let of_address = self.fetches.iter().filter(|(_, other)| *other == address).count();
-        if self.fetches.len() >= FETCHES_MAX || of_address >= FETCHES_PER_ADDRESS {
-            return Err(Unknown::TooMany);
-        }
-        self.fetches.push_back((Instant::now(), address));
-        Ok(())
-    }
-
-    fn note_failure(&mut self, origin: &Origin) {
-        if self.failed.len() >= STRANGERS_MAX {
-            self.failed.retain(|_, at| at.elapsed() < FAILURE_KEPT);
-        }
-        if self.failed.len() < STRANGERS_MAX {
-            self.failed.insert(origin.clone(), Instant::now());
-        }
-    }
-
-    /// Forgets a stranger when there are too many: the one whose document runs out first.
-    fn make_room(&mut self) {
-        let strangers = self.known.iter().filter(|(_, known)| !known.is_kept);
-        if strangers.clone().count() >= STRANGERS_MAX {
-            let oldest = strangers.min_by_key(|(_, known)| known.fresh_until).map(|(origin, _)| origin.clone());
-            if let Some(oldest) = oldest {
-                self.known.remove(&oldest);
-            }
-        }
     }
 }
 
