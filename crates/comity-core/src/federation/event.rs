@@ -210,18 +210,6 @@ impl Order {
              \"hub_sig\":\"{signature}\""
         )
     }
-
-    /// The members that a hub adds to an event, in JSON.
-    pub fn members(&self) -> [(&'static str, Value); 6] {
-        [
-            ("seq", self.seq.into()),
-            ("prev_event", self.prev.map_or(Value::Null, |prev| prev.to_string().into())),
-            ("hub_ts", self.at.millis().into()),
-            ("term", self.term.into()),
-            ("hub_key_id", self.key.to_string().into()),
-            ("hub_sig", encode_base64(&self.signature).into()),
-        ]
-    }
 }
 
 /// An event's id in JSON, or null.

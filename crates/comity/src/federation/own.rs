@@ -6,11 +6,11 @@ use super::origins::Unknown;
 use super::room::Saying;
 use super::{Failure, Federation};
 use crate::redaction::labels;
-use crate::store::federation::Direction;
+use crate::store::federation::{Direction, KeptEvent};
 use comity_core::federation::hub::{Outcome, Refusal};
 use comity_core::federation::participant::NotKept;
 use comity_core::federation::roster::{Change, Standing};
-use comity_core::federation::{ChannelId, EventId, NotAChannel, Origin};
+use comity_core::federation::{ChannelId, NotAChannel, Origin};
 use comity_core::redact::Typed;
 use comity_core::time::Timestamp;
 use comity_core::wire::federation::body::{Member, Members, members_path};
@@ -95,14 +95,6 @@ pub(crate) struct RoomInfo {
     pub(crate) unheard: Vec<Origin>,
     /// What is wrong with the line.
     pub(crate) faults: Vec<String>,
-}
-
-/// An event as it goes over the wire, its number and its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LineRow {
-    pub(crate) seq: u64,
-    pub(crate) id: EventId,
-    pub(crate) body: String,
 }
 
 /// What another hub says of a member, as it is shown.
@@ -302,11 +294,10 @@ impl Federation {
         channel: &ChannelId,
         after: u64,
         limit: u64,
-    ) -> Result<Vec<LineRow>, FederationError> {
+    ) -> Result<Vec<KeptEvent>, FederationError> {
         let room = self.view(channel).await?;
         let rows = self.0.lines.events(room.number, Direction::After(after), (1, room.ready), limit).await;
-        let rows = rows.map_err(|error| FederationError::Disk(error.to_string()))?;
-        Ok(rows.into_iter().map(|row| LineRow { seq: row.number, id: row.id, body: row.body }).collect())
+        rows.map_err(|error| FederationError::Disk(error.to_string()))
     }
 
     /// The event before the last so many of a channel: after it come as many, or all that there are.

@@ -4,9 +4,8 @@
 
 use super::check::peer_of;
 use super::contract::LineEnd;
-use super::own::LineRow;
 use super::{Federation, FederationError};
-use crate::store::federation::{Batch, Write};
+use crate::store::federation::{Batch, KeptEvent, Write};
 use bytes::Bytes;
 use comity_core::channel::Channel;
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl, Via};
@@ -67,7 +66,7 @@ impl Federation {
                     Err(_) => Vec::new(),
                     Ok(rows) => rows,
                 };
-                let Some(until) = rows.last().map(|row| row.seq) else {
+                let Some(until) = rows.last().map(|row| row.number) else {
                     // What cannot be read now is read with the next event.
                     behind.insert(number, LineEnd { channel, number, last, withdrawn: None });
                     break;
@@ -84,7 +83,7 @@ impl Federation {
 
     /// Hands over events in their order, many at once: the disk takes them together. Those after one that the rules
     /// could not take are handed over again, and known again.
-    async fn hand_over(&self, channel: &ChannelId, mut rows: &[LineRow]) {
+    async fn hand_over(&self, channel: &ChannelId, mut rows: &[KeptEvent]) {
         // A name that is too long for messages is not shown as one; `comity watch` shows the channel itself.
         let Ok(name) = Channel::new(&channel.to_string()) else { return };
         let mut at_once = rows.len();
@@ -102,7 +101,7 @@ impl Federation {
     }
 
     /// Offers one event to the rules; whether that need not be done again.
-    async fn offer(&self, name: &Channel, row: &LineRow) -> bool {
+    async fn offer(&self, name: &Channel, row: &KeptEvent) -> bool {
         let Some(word) = event::read_word(&row.body) else { return true };
         if word.origin == *self.origin() {
             return true;

@@ -165,10 +165,8 @@ pub fn read_placed(value: &Value) -> Result<Placed, BadEvent> {
 
 /// An event's place, as JSON.
 pub fn placed_to_value(placed: &Placed) -> Value {
-    let mut members = Map::new();
-    members.insert("id".into(), placed.id.to_string().into());
-    members.extend(placed.order.members().map(|(name, member)| (name.to_owned(), member)));
-    Value::Object(members)
+    let text = format!("{{\"id\":\"{}\"{}}}", placed.id, placed.order.text());
+    serde_json::from_str(&text).expect("it was written as JSON")
 }
 
 /// What an author submits, as JSON: what it signed, and its signature.

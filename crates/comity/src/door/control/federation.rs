@@ -187,7 +187,7 @@ async fn events(
         let mut left = wanted.limit.unwrap_or(u64::MAX);
         while !rows.is_empty() {
             for row in rows.drain(..) {
-                after = row.seq;
+                after = row.number;
                 let Some(event) = federation.shown(row.body) else { continue };
                 if left == 0 || out.send(event).await.is_err() {
                     return;
@@ -233,7 +233,7 @@ async fn show_missed(
             return Some(());
         }
         for row in rows {
-            *after = row.seq;
+            *after = row.number;
             if let Some(event) = federation.shown(row.body) {
                 out.send(event).await.ok()?;
             }
@@ -285,7 +285,7 @@ async fn export(State(desk): State<Desk>, Params(which): Params<Which>) -> Resul
                 Ok(rows) if rows.is_empty() => return,
                 Ok(rows) => {
                     for row in rows {
-                        after = row.seq;
+                        after = row.number;
                         piece.push_str(&row.body);
                         piece.push('\n');
                     }

@@ -95,12 +95,9 @@ impl UnderWay {
 
     /// It was answered for good.
     pub(super) fn answered(&self, answer: String) {
-        self.set(Stage::Answered(answer));
-    }
-
-    fn set(&self, stage: Stage) {
-        if let Some(known) = self.all.all().known.get_mut(&self.key).filter(|known| known.number == self.number) {
-            known.stage = stage;
+        // Nobody else begins it while it is under way.
+        if let Some(known) = self.all.all().known.get_mut(&self.key) {
+            known.stage = Stage::Answered(answer);
         }
     }
 }
@@ -111,12 +108,10 @@ impl Drop for UnderWay {
         let (Some(is_kept), Ok(runtime)) = (self.is_kept.take(), Handle::try_current()) else {
             return all.forget(&key, number);
         };
-        let is_answered = {
-            let all = self.all.all();
-            matches!(all.known.get(&key), Some(Known { stage: Stage::Answered(_), .. }))
-        };
-        if !is_answered {
-            self.set(Stage::Ended);
+        if let Some(known) = all.all().known.get_mut(&key)
+            && matches!(known.stage, Stage::UnderWay)
+        {
+            known.stage = Stage::Ended;
         }
         runtime.spawn(async move {
             // What cannot be written is not known any longer, and judged anew.

@@ -15,7 +15,7 @@ const FETCHES_MAX: usize = 100;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Origins that are remembered though nobody here wanted anything of them, and those that could not be asked.
-pub(super) const STRANGERS_MAX: usize = 1024;
+const STRANGERS_MAX: usize = 1024;
 
 /// Who is known, and who could not be asked.
 #[derive(Default)]
