@@ -45,6 +45,8 @@ pub struct Part {
 struct Queue {
     done: u64,
     last: u64,
+    /// The other side reads it by itself until about then.
+    read_until: Duration,
 }
 
 /// The outbox for one origin.
@@ -64,7 +66,7 @@ pub struct State {
 impl State {
     /// Events of a stream wait up to this one; of a stream that is new here, those after `done`.
     pub fn put(&mut self, stream: Stream, done: u64, last: u64) {
-        let queue = self.queues.entry(stream).or_insert(Queue { done, last });
+        let queue = self.queues.entry(stream).or_insert(Queue { done, last, read_until: Duration::ZERO });
         queue.last = queue.last.max(last);
     }
 
@@ -72,6 +74,15 @@ impl State {
     pub fn sent_before(&mut self, stream: &Stream, done: u64) {
         if let Some(queue) = self.queues.get_mut(stream).filter(|_| !self.is_under_way) {
             queue.done = done.min(queue.last);
+        }
+    }
+
+    /// The other side, which says that it has a stream up to this event, asks for what comes after it, and will have
+    /// read that by then: nothing of it goes there before. If it does not, or has not what it says, what comes does not
+    /// follow there, and it says so or asks again.
+    pub fn reads(&mut self, stream: &Stream, done: u64, until: Duration) {
+        if let Some(queue) = self.queues.get_mut(stream) {
+            (queue.done, queue.read_until) = (queue.done.max(done.min(queue.last)), until);
         }
     }
 
@@ -114,7 +125,7 @@ impl State {
         let after = self.queues.range((from.clone(), Bound::Unbounded));
         let before = self.queues.range((Bound::Unbounded, until)).take_while(|_| from != Bound::Unbounded);
         let (mut parts, mut room) = (Vec::new(), EVENTS_MAX as u64);
-        for (stream, queue) in after.chain(before) {
+        for (stream, queue) in after.chain(before).filter(|(_, queue)| queue.read_until <= now) {
             let count = (queue.last - queue.done.min(queue.last)).min(room);
             if count > 0 {
                 parts.push(Part { stream: stream.clone(), after: queue.done, upto: queue.done + count });
@@ -301,6 +312,24 @@ mod tests {
         fails(&mut outbox, &[(line("a"), 1)], 1);
         fails(&mut outbox, &[(line("a"), 1)], 2);
         assert_eq!((outbox.failures(), outbox.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_the_other_side_reads_by_itself_does_not_go_there_meanwhile() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 0, 1000);
+        outbox.put(line("b"), 0, 1);
+        outbox.reads(&line("a"), 500, NOW + Duration::from_secs(1));
+        assert_eq!(outbox.poll(NOW), Some(vec![part("b", 0, 1)]));
+        outbox.sent([(line("b"), 1)]);
+        assert_eq!(outbox.poll(NOW), None);
+        let later = NOW + Duration::from_secs(1);
+        assert_eq!(outbox.poll(later), Some(vec![part("a", 500, 550)]));
+        outbox.sent([(line("a"), 550)]);
+        // Whoever says that it has what is not there yet gets it when it is.
+        outbox.reads(&line("a"), u64::MAX, later);
+        outbox.put(line("a"), 0, 1001);
+        assert_eq!(outbox.poll(later + AT_ONCE), Some(vec![part("a", 1000, 1001)]));
     }
 
     #[test]

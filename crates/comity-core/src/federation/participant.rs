@@ -192,7 +192,8 @@ impl State {
     }
 
     fn handle_received(&mut self, events: Vec<Event>, head: Option<u64>) {
-        self.is_fetching = false;
+        // What the hub sends by itself is no answer.
+        self.is_fetching &= head.is_none();
         if self.is_broken {
             return;
         }
@@ -356,6 +357,10 @@ impl State {
         if self.summary.decided > before {
             self.write(Write::Summary);
             self.number();
+            // It is a member by now, and may read what was said before.
+            if !self.summary.roster.is_member(&self.me) {
+                self.fetch();
+            }
         }
     }
 

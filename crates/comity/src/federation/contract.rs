@@ -29,6 +29,8 @@ pub(super) enum Told {
     Invited { channel: ChannelId, invitation: Box<Invitation>, reply: oneshot::Sender<Invited> },
     /// Somebody wants to see what an origin may see of a channel.
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
+    /// An origin read events of a channel after this one; whether there are more.
+    Read { channel: ChannelId, origin: Origin, after: u64, has_more: bool },
     /// Somebody wants to see one channel.
     View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
     /// Somebody wants what proves that the hub of a channel showed two histories.

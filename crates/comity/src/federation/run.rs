@@ -42,6 +42,9 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// The longest pause between requests that fail.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// How long a member that reads a line, and was told that there is more, may take until it asks for that.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+
 /// Events that are handled before outboxes are looked at.
 const AT_ONCE: usize = 256;
 
@@ -265,6 +268,7 @@ impl Hall {
                 self.grant(&channel, wishes, now).await;
             }
             Told::Reopened { channel, role } => self.reopen(channel, role, now).await,
+            Told::Read { channel, origin, after, has_more } => self.read(channel, &origin, (after, has_more)),
             asked => self.asked(asked, now).await,
         }
     }

@@ -190,6 +190,25 @@ fn newcomer() -> World {
 }
 
 #[test]
+fn who_has_joined_reads_what_was_said_before_and_is_not_disturbed_by_what_is_sent_meanwhile() {
+    let mut world = newcomer();
+    world.tell(Input::Received { events: Vec::new(), head: Some(0) });
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let taken = world.tell(Input::Decided { outcomes: vec![(1, Outcome::Taken)] });
+    assert_eq!(taken.last(), Some(&Effect::Fetch { after: 0 }));
+    let created = world.line.add("hub", 1, Some(&Change::Created(History::All)));
+    let [two, three, four] = [2, 3, 4].map(|number| world.line.add("hub", number, None));
+    assert_eq!(world.received(vec![created.clone()]), []);
+    assert_eq!(world.received(vec![three.clone()]), [], "it is asked for already");
+    let next = world.tell(Input::Received { events: vec![created, two, three], head: Some(4) });
+    assert_eq!(next.last(), Some(&Effect::Fetch { after: 3 }));
+    let end = world.tell(Input::Received { events: vec![four], head: Some(4) });
+    assert!(!end.iter().any(|effect| matches!(effect, Effect::Fetch { .. })));
+    assert_eq!(world.seen(), 4);
+}
+
+#[test]
 fn nothing_is_before_the_first_event() {
     let mut world = newcomer();
     let mut first = world.line.add("hub", 1, Some(&Change::Created(History::All)));

@@ -23,6 +23,11 @@ impl Federation {
         let more = rows.len() > kept;
         rows.truncate(kept);
         let next = rows.last().filter(|_| more).map(|row| row.number);
+        if let Direction::After(after) = direction {
+            let told = Told::Read { channel, origin: from.clone(), after, has_more: more };
+            // Err: the node has ended.
+            let _ = self.0.told.send(told).await;
+        }
         let head = self.0.lines.events(sight.number, Direction::After(last.saturating_sub(1)), (first, last), 1).await;
         let head = head.map_err(|_| NotAnswered::DISK)?.pop();
         let head = head.map_or_else(Head::default, |row| Head { seq: row.number, id: Some(row.id.to_string()) });

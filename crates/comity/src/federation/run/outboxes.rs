@@ -25,6 +25,15 @@ impl Hall {
         }
     }
 
+    /// A member reads the line by itself: what it has read, and is about to, need not be sent to it.
+    pub(in crate::federation) fn read(&mut self, channel: ChannelId, member: &Origin, (after, has_more): (u64, bool)) {
+        let is_hub = self.rooms.get(&channel).is_some_and(|room| matches!(room.role, Role::Hub(_)));
+        if let Some(outbox) = self.outboxes.get_mut(member).filter(|_| is_hub) {
+            let until = if has_more { self.handle.now().mono + READ_AGAIN } else { Duration::ZERO };
+            outbox.reads(&Stream::Line(channel), after, until);
+        }
+    }
+
     /// What the hub decided on goes there no more, whether it was answered or only seen in the line: its events are no
     /// longer kept to be sent.
     pub(in crate::federation) fn skip_decided(&mut self, channel: &ChannelId) {
