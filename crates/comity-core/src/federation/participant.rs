@@ -104,6 +104,12 @@ impl State {
         self.is_caught_up
     }
 
+    /// Whether there is nothing to ask the hub for but what it has more: all that it had was seen, and all that it took of
+    /// this origin.
+    pub fn is_settled(&self) -> bool {
+        self.is_caught_up && self.summary.authors.get(&self.me).copied().unwrap_or(0) >= self.summary.taken
+    }
+
     /// Whether what the hub signed at this time counts, a request or an answer: not if it has asked since where the line
     /// ends. A hub that lost part of the line may give its places anew, and what is still under way must not meet that.
     pub fn hears(&self, signed: Timestamp) -> bool {

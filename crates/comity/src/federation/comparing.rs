@@ -1,6 +1,6 @@
-//! Compares the line of a channel with what another origin has of it: with its hub, to find where it goes on in a new
-//! term, and with other members, so that a hub cannot show different lines to them without being found out. What is
-//! asked next is decided in `comity_core::federation::heads`.
+//! Compares the lines of channels with what another origin has of them: with their hub, to see whether there is more and
+//! to find where it goes on in a new term, and with other members, so that a hub cannot show different lines to them
+//! without being found out. What is asked next is decided in `comity_core::federation::heads`.
 
 use super::client::Failure;
 use super::contract::Told;
@@ -10,9 +10,12 @@ use crate::door::shown::unhex;
 use crate::store::federation::KeptEvent;
 use axum::http::Method;
 use comity_core::federation::heads::{Agreed, Comparison, Digest, Head, Placed, Proof, Verdict};
+use comity_core::federation::hub::Shown;
 use comity_core::federation::{ChannelId, Event, EventId, Origin, participant};
 use comity_core::time::Timestamp;
-use comity_core::wire::federation::body::{self, DigestOf, Heads, HeadsWanted, Members, PAGE_MAX, Page, path};
+use comity_core::wire::federation::body::{
+    self, DigestOf, HEADS_MAX, Heads, HeadsWanted, Members, PAGE_MAX, Page, path,
+};
 use comity_core::wire::federation::event as wire;
 use comity_core::wire::strict;
 use std::collections::BTreeMap;
@@ -23,6 +26,18 @@ const QUESTIONS_MAX: usize = 80;
 /// Pages of events that are read where the other origin gives no digests.
 const PAGES_MAX: usize = 20;
 
+/// A line that is to be compared.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) channel: ChannelId,
+    /// What is here.
+    pub(super) mine: Ends,
+    /// What the last comparison with the same origin came to.
+    pub(super) agreed: Agreed,
+    /// Whether it is to say, too, who is a member.
+    pub(super) is_to_list: bool,
+}
+
 /// A comparison that ended.
 #[derive(Debug)]
 pub(super) struct Compared {
@@ -32,26 +47,54 @@ pub(super) struct Compared {
     pub(super) at: Timestamp,
     /// What it came to; `None`: the other did not say.
     pub(super) verdict: Option<Verdict>,
+    /// Whether the other has more than is here, or says nothing of the channel.
+    pub(super) may_have_more: bool,
     /// Who is a member, as the hub says, where it was asked: since which event, if it says that, too.
     pub(super) listed: Option<BTreeMap<Origin, Option<u64>>>,
 }
 
 impl Sender {
-    /// Compares what is here with what another origin has.
-    pub(super) fn compare(&self, channel: ChannelId, with: Origin, mine: Ends, agreed: Agreed) {
+    /// Compares what is here with what another origin has: it is asked for many at once where they end, and for what
+    /// more it takes of one after the other.
+    pub(super) fn compare(&self, with: Origin, lines: Vec<Line>) {
         let sender = self.clone();
         self.spawn(async move {
-            let at = sender.now();
-            let verdict = match sender.verdict(&channel, &with, mine, agreed).await {
-                Ok(verdict) => verdict,
-                Err(why) => {
-                    tracing::debug!(%channel, %with, why, "a line could not be compared");
-                    None
+            for some in lines.chunks(HEADS_MAX) {
+                let at = sender.now();
+                let heads = sender.heads_of(&with, some.iter().map(|line| &line.channel)).await;
+                for line in some {
+                    let channel = line.channel.clone();
+                    let compared = sender.compared(&with, at, line, &heads).await;
+                    // Err: the node has ended.
+                    let _ = sender.told.send(Told::Compared { channel, compared }).await;
                 }
-            };
-            let listed = if with == *channel.hub() { sender.listed(&channel).await } else { None };
-            Some(Told::Compared { channel, compared: Compared { with, at, verdict, listed } })
+            }
+            Some(Told::ComparedAll(with))
         });
+    }
+
+    async fn compared(&self, with: &Origin, at: Timestamp, line: &Line, heads: &Result<Heads, String>) -> Compared {
+        let Line { channel, mine, agreed, is_to_list } = line;
+        let head = match heads {
+            Ok(heads) => self.head_in(heads, channel, with).await,
+            Err(why) => Err(why.clone()),
+        };
+        let may_have_more = match &head {
+            Ok(Some(head)) => head.last.order.seq > mine.last,
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        let verdict = match head {
+            Ok(Some(head)) => self.verdict(channel, with, (&head, *mine), *agreed).await,
+            Ok(None) => Ok(None),
+            Err(why) => Err(why),
+        };
+        let verdict = verdict.unwrap_or_else(|why| {
+            tracing::debug!(%channel, %with, why, "a line could not be compared");
+            None
+        });
+        let listed = if *is_to_list { self.listed(channel).await } else { None };
+        Compared { with: with.clone(), at, verdict, may_have_more, listed }
     }
 
     async fn listed(&self, channel: &ChannelId) -> Option<BTreeMap<Origin, Option<u64>>> {
@@ -66,13 +109,12 @@ impl Sender {
         &self,
         channel: &ChannelId,
         with: &Origin,
-        mine: Ends,
+        (head, mine): (&Head, Ends),
         agreed: Agreed,
     ) -> Result<Option<Verdict>, String> {
-        let Some(head) = self.head_of(channel, with).await? else { return Ok(None) };
         let mut comparison = Comparison::new(channel.clone(), (mine.first, mine.last), agreed);
         let place = self.placed(mine.number, head.last.order.seq).await?;
-        let mut verdict = comparison.handle_head(&head, place.as_ref());
+        let mut verdict = comparison.handle_head(head, place.as_ref());
         for _ in 0..QUESTIONS_MAX {
             verdict = match verdict {
                 Verdict::AskDigest { after, upto } => {
@@ -91,18 +133,87 @@ impl Sender {
         Ok(None)
     }
 
-    /// Where the line of another origin ends, proven by the hub's signature.
-    pub(super) async fn head_of(&self, channel: &ChannelId, with: &Origin) -> Result<Option<Head>, String> {
-        let wanted = HeadsWanted { channels: vec![channel.to_string()] };
-        let heads: Heads = self.client.post(with, (Method::POST, path::HEADS), &wanted).await.map_err(text)?;
+    /// Asks an origin where lines of this hub end, each with its number on disk. Only what this hub signed counts:
+    /// whoever made up a place or a term would have the line wait for what is not there, or go on from where nobody was.
+    pub(super) fn ask_heads(&self, member: Origin, lines: Vec<(ChannelId, u64)>) {
+        let sender = self.clone();
+        self.spawn(async move {
+            for some in lines.chunks(HEADS_MAX) {
+                let heads = sender.heads_of(&member, some.iter().map(|(channel, _)| channel)).await;
+                for (channel, number) in some {
+                    let head = match &heads {
+                        Ok(heads) => sender.head_in(heads, channel, &member).await,
+                        Err(why) => Err(why.clone()),
+                    };
+                    let told = sender.head(channel, *number, &member, head).await;
+                    // Err: the node has ended.
+                    let _ = sender.told.send(told).await;
+                }
+            }
+            None
+        });
+    }
+
+    async fn head(
+        &self,
+        channel: &ChannelId,
+        number: u64,
+        member: &Origin,
+        said: Result<Option<Head>, String>,
+    ) -> Told {
+        let mut shown = None;
+        let head = match said {
+            Ok(Some(head)) => {
+                shown = self.shown_by(number, &head.last).await;
+                Some((head.last.order.seq, head.last.order.term))
+            }
+            // Who knows nothing of the channel has nothing of it.
+            Ok(None) => Some((0, 0)),
+            Err(why) => {
+                tracing::debug!(%channel, %member, why, "a member does not say where the line ends");
+                None
+            }
+        };
+        Told::Head { channel: channel.clone(), member: member.clone(), head, shown }
+    }
+
+    /// What a place proves that this hub gave, and where it stands here.
+    async fn shown_by(&self, number: u64, placed: &Placed) -> Option<Shown> {
+        let (seq, term) = (placed.order.seq, placed.order.term);
+        let here = self.lines().event(number, seq).await.ok()?;
+        let here = here.as_ref().and_then(read).map(|event| event.placed());
+        let is_here = here.is_some_and(|here| (here.id, here.order.term) == (placed.id, term));
+        Some(Shown { seq, term, is_here })
+    }
+
+    /// Where lines end at another origin, as it says. Whoever does not know the question says nothing of any.
+    pub(super) async fn heads_of(
+        &self,
+        with: &Origin,
+        channels: impl Iterator<Item = &ChannelId>,
+    ) -> Result<Heads, String> {
+        let wanted = HeadsWanted { channels: channels.map(ToString::to_string).collect() };
+        match self.client.post(with, (Method::POST, path::HEADS), &wanted).await {
+            Err(Failure::Refused { status: 404 | 405, .. } | Failure::Unproven { status: 404 | 405, .. }) => {
+                Ok(Heads::default())
+            }
+            answered => answered.map_err(text),
+        }
+    }
+
+    /// Where one of the lines ends, proven by the hub's signature.
+    pub(super) async fn head_in(
+        &self,
+        heads: &Heads,
+        channel: &ChannelId,
+        with: &Origin,
+    ) -> Result<Option<Head>, String> {
         if let Some(proof) = heads.proof(channel) {
             self.believe(channel, proof).await;
         }
         let name = channel.to_string();
-        let Some(head) = heads.heads.into_iter().find(|head| head.channel == name) else { return Ok(None) };
-        if head.head.seq == 0 {
-            return Ok(None);
-        }
+        let said = heads.heads.iter().find(|head| head.channel == name);
+        let Some(head) = said.filter(|head| head.head.seq > 0) else { return Ok(None) };
         let last = match head.placed() {
             Some(placed) => {
                 self.proof.placed(channel, &placed).await.map_err(|bad| bad.to_string())?;

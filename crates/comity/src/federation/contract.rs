@@ -53,6 +53,8 @@ pub(super) enum Told {
     Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)>, shown: Option<Shown> },
     /// A line was compared.
     Compared { channel: ChannelId, compared: Compared },
+    /// All that was to be compared with an origin is.
+    ComparedAll(Origin),
     /// What a line says up to where the hub goes on without the rest.
     Parted { channel: ChannelId, kept: Box<participant::Summary>, theirs: Box<Order> },
     /// Two events that a hub signed for one place.

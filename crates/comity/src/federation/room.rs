@@ -18,7 +18,7 @@ use comity_core::wire::federation::event as wire;
 use comity_core::wire::federation::proof;
 use comity_core::wire::strict;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -357,6 +357,19 @@ impl Room {
             // Who joined before this origin did is known to it by the hub's list.
             Role::Member(member) => member.view_of(origin, self.listed.get(origin).copied()),
         }
+    }
+
+    /// The member, besides the hub, with whose line this one is compared next.
+    pub(super) fn next_to_compare(&mut self) -> Option<Origin> {
+        let roster = self.roster();
+        let members = roster.standings().map(|(origin, _)| origin).filter(|origin| roster.is_member(origin));
+        let mut others: BTreeSet<&Origin> = self.listed.keys().chain(members).collect();
+        others.remove(&self.me);
+        others.remove(self.id.hub());
+        let after = self.compared.as_ref().and_then(|last| others.iter().find(|other| **other > last));
+        let next = after.or_else(|| others.first()).map(|next| (*next).clone());
+        self.compared.clone_from(&next);
+        next
     }
 
     /// What is here without a gap, on disk.

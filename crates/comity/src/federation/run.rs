@@ -1,6 +1,7 @@
 //! The one task of federation: everything that happens to channels comes here, is told to their rules, and what they want
 //! done is begun. It decides nothing that the rules decide.
 
+mod heads;
 mod looking;
 mod outboxes;
 mod wanted;
@@ -71,6 +72,10 @@ pub(super) struct Hall {
     /// Outboxes in which something will be due before the next tick.
     wakes: BTreeSet<(Duration, Origin)>,
     invitations: BTreeMap<ChannelId, Invitation>,
+    /// Who is to be asked where lines of this hub end: with their numbers on disk.
+    asking: BTreeMap<Origin, Vec<(ChannelId, u64)>>,
+    /// With whom lines are being compared, as is done by the clock.
+    comparing: BTreeSet<Origin>,
     look_at: Duration,
     /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
     look_every: Duration,
@@ -103,6 +108,8 @@ impl Hall {
             touched: BTreeSet::new(),
             wakes: BTreeSet::new(),
             invitations: restored.invitations,
+            asking: BTreeMap::new(),
+            comparing: BTreeSet::new(),
             look_at: now.mono + look_every,
             look_every,
             companions,
@@ -200,6 +207,9 @@ impl Hall {
                 handled += 1;
                 next = if handled < AT_ONCE { stored.try_recv().or_else(|_| told.try_recv()).ok() } else { None };
             }
+            for (member, lines) in std::mem::take(&mut self.asking) {
+                self.sender.ask_heads(member, lines);
+            }
             self.send(self.handle.now().mono);
         }
     }
@@ -233,6 +243,7 @@ impl Hall {
                 self.wake(&from);
             }
             Told::Compared { channel, compared } => self.compared(&channel, compared, now).await,
+            Told::ComparedAll(with) => drop(self.comparing.remove(&with)),
             Told::Parted { channel, kept, theirs } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
                     room.with_member(|member| member.handle(participant::Input::Parted { kept, theirs }));
@@ -345,7 +356,7 @@ impl Hall {
                 }
                 Wish::AskHead(member) => {
                     if let Some(room) = self.rooms.get(channel) {
-                        self.sender.ask_head(channel.clone(), room.number, member);
+                        self.asking.entry(member).or_default().push((channel.clone(), room.number));
                     }
                 }
                 Wish::Recover { member, after } => self.sender.recover(channel.clone(), member, after),
@@ -429,68 +440,5 @@ impl Hall {
                 room.fetch_again = Some(now.mono + pause);
             }
         }
-    }
-
-    /// Says where the line of a channel ends here, to its hub or to an origin that is a member of it.
-    async fn head_asked(
-        &mut self,
-        from: &Origin,
-        channel: &ChannelId,
-        (at, reply): (Timestamp, oneshot::Sender<Option<Ends>>),
-        now: Now,
-    ) {
-        let Some(room) = self.rooms.get_mut(channel) else {
-            let _ = reply.send(None);
-            return;
-        };
-        if channel.hub() == from {
-            let mut wishes = Vec::new();
-            room.head_asked(at, reply, self.handle.me().keys(), &mut wishes, now);
-            return self.grant(channel, wishes, now).await;
-        }
-        let is_hub = matches!(room.role, Role::Hub(_));
-        let ends = match room.view_of(from) {
-            Some((first, until)) => {
-                let ends = room.ends();
-                Some(Ends { first: ends.first.max(first), last: until.unwrap_or(ends.last).min(ends.last), ..ends })
-            }
-            None => None,
-        };
-        let _ = reply.send(ends);
-        if is_hub {
-            self.note_stranger(channel, from.clone(), now).await;
-        }
-    }
-
-    /// Whoever asks a hub for a channel and is no member of it may be one by what a backup does not know.
-    async fn note_stranger(&mut self, channel: &ChannelId, origin: Origin, now: Now) {
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        if matches!(room.role, Role::Hub(_)) && !room.roster().is_member(&origin) {
-            room.with_hub(|hub| hub.handle(hub::Input::Stranger { origin }, now));
-            self.act(channel, now).await;
-        }
-    }
-
-    async fn head(
-        &mut self,
-        channel: &ChannelId,
-        member: Origin,
-        (head, shown): (Option<(u64, u64)>, Option<hub::Shown>),
-        now: Now,
-    ) {
-        // Who did not answer is asked again, by and by.
-        let Some((seq, term)) = head else { return };
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        if !room.roster().is_member(&member) {
-            room.with_hub(|hub| hub.handle(hub::Input::StrangersHead { origin: member, shown }, now));
-            return self.act(channel, now).await;
-        }
-        room.sent.insert(member.clone(), seq);
-        room.with_hub(|hub| hub.handle(hub::Input::Head { member: member.clone(), seq, term }, now));
-        if let Some(outbox) = self.outboxes.get_mut(&member) {
-            outbox.sent_before(&Stream::Line(channel.clone()), seq);
-        }
-        self.act(channel, now).await;
-        self.hand_out(channel);
     }
 }

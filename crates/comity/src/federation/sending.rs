@@ -8,8 +8,7 @@ use crate::store::federation::{Direction, KeptEvent, Lines};
 use axum::http::Method;
 use bytes::Bytes;
 use comity_core::federation::event::Authored;
-use comity_core::federation::heads::Placed;
-use comity_core::federation::hub::{Delay, Outcome, Shown};
+use comity_core::federation::hub::{Delay, Outcome};
 use comity_core::federation::outbox::{Part, Stream};
 use comity_core::federation::roster::{Change, History, Roster};
 use comity_core::federation::{ChannelId, Event, Origin};
@@ -226,38 +225,6 @@ impl Sender {
                 answered => return answered,
             }
         }
-    }
-
-    /// Asks an origin where the line of a channel of this hub ends, which is the one of this number on disk. Only what
-    /// this hub signed counts: whoever made up a place or a term would have the line wait for what is not there, or go on
-    /// from where nobody was.
-    pub(super) fn ask_head(&self, channel: ChannelId, number: u64, member: Origin) {
-        let sender = self.clone();
-        self.spawn(async move {
-            let mut shown = None;
-            let head = match sender.head_of(&channel, &member).await {
-                Ok(Some(head)) => {
-                    shown = sender.shown_by(number, &head.last).await;
-                    Some((head.last.order.seq, head.last.order.term))
-                }
-                // Who knows nothing of the channel has nothing of it.
-                Ok(None) => Some((0, 0)),
-                Err(why) => {
-                    tracing::debug!(%channel, %member, why, "a member does not say where the line ends");
-                    None
-                }
-            };
-            Some(Told::Head { channel, member, head, shown })
-        });
-    }
-
-    /// What a place proves that this hub gave, and where it stands here.
-    async fn shown_by(&self, number: u64, placed: &Placed) -> Option<Shown> {
-        let (seq, term) = (placed.order.seq, placed.order.term);
-        let here = self.lines.event(number, seq).await.ok()?;
-        let here = here.as_ref().and_then(super::comparing::read).map(|event| event.placed());
-        let is_here = here.is_some_and(|here| (here.id, here.order.term) == (placed.id, term));
-        Some(Shown { seq, term, is_here })
     }
 
     /// Asks a member for events of this hub that it lost.

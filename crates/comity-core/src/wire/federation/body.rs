@@ -267,9 +267,8 @@ impl Heads {
     /// What is said against the hub of a channel, if it can be read; its signatures are for the caller to check. The
     /// first counts: nobody needs more than one, and whoever sends many has them read by nobody.
     pub fn proof(&self, channel: &ChannelId) -> Option<Proof> {
-        let is_of_channel = |value: &&Value| {
-            value.get("channel").and_then(Value::as_str).is_some_and(|name| name == channel.to_string())
-        };
+        let name = channel.to_string();
+        let is_of_channel = |value: &&Value| value.get("channel").and_then(Value::as_str) == Some(&name);
         proof::read(self.proofs.iter().take(HEADS_MAX).find(is_of_channel)?).ok()
     }
 }

@@ -1,67 +1,15 @@
 //! What is due by the clock, what comparisons came to, and how things stand.
 
 use super::*;
+use crate::federation::comparing::Line;
 
 impl Hall {
     /// What is due.
     pub(in crate::federation) async fn look_around(&mut self, now: Now) {
         let due: Vec<Origin> = self.outboxes.keys().cloned().collect();
         self.touched.extend(due);
-        let is_time_to_look = now.mono >= self.look_at;
-        if is_time_to_look {
-            self.look_at = now.mono + self.look_every;
-        }
-        let (mut acting, mut forced, mut comparing) = (Vec::new(), Vec::new(), Vec::new());
-        for room in self.rooms.values_mut() {
-            match &mut room.role {
-                Role::Hub(hub) => {
-                    let waits = hub.unheard().next().is_some();
-                    if !waits {
-                        room.waits_since = now.mono;
-                    }
-                    // Somebody may show only later that this hub lost something.
-                    if hub.is_asking() && room.ask_again.is_none() {
-                        room.ask_again = Some(now.mono + ASK_EVERY);
-                    }
-                    if room.ask_again.is_some_and(|due| now.mono >= due) {
-                        room.ask_again = hub.is_asking().then(|| now.mono + ASK_EVERY);
-                        hub.ask_again();
-                        acting.push(room.id.clone());
-                        // Once: those that are handing over what they have may take longer, and only a person goes on
-                        // without that.
-                        let is_over = now.mono >= room.waits_since + WAIT_MAX
-                            // Nobody waits for those who are not asked.
-                            || hub.unheard().all(|member| self.sender.client.is_blocked(member));
-                        if waits && !room.is_waited_out && is_over {
-                            room.is_waited_out = true;
-                            forced.push(room.id.clone());
-                        }
-                    }
-                    for (member, (due, _)) in &mut room.invites {
-                        if now.mono >= *due {
-                            // Until it is answered.
-                            *due = now.mono + PAUSE_MAX;
-                            self.sender.invite(room.id.clone(), member.clone(), hub.summary().roster.clone());
-                        }
-                    }
-                }
-                Role::Member(member) => {
-                    let is_due = room.fetch_again.is_some_and(|due| now.mono >= due);
-                    let is_member = member.summary().roster.is_member(&self.me);
-                    if is_due || (is_time_to_look && is_member && room.fetch_again.is_none()) {
-                        room.fetch_again = None;
-                        member.look();
-                        acting.push(room.id.clone());
-                    }
-                    if is_time_to_look && is_member {
-                        comparing.push(room.id.clone());
-                    }
-                }
-            }
-        }
-        for channel in comparing {
-            self.compare_in_turn(&channel);
-        }
+        let (mut acting, forced) = self.look_as_hub(now);
+        acting.extend(self.look_as_member(now));
         for channel in forced {
             tracing::warn!(%channel, "goes on in the next term without members that cannot be reached");
             let _ = self.force(&channel, now).await;
@@ -71,26 +19,80 @@ impl Hall {
         }
     }
 
-    /// Compares a line with what the next of its members has.
-    pub(in crate::federation) fn compare_in_turn(&mut self, channel: &ChannelId) {
-        let Some(room) = self.rooms.get_mut(channel) else { return };
-        let hub = channel.hub();
-        let mut others: BTreeSet<&Origin> = room.listed.keys().collect();
-        others.extend(
-            room.roster().standings().map(|(origin, _)| origin).filter(|origin| room.roster().is_member(origin)),
-        );
-        others.insert(hub);
-        others.remove(&self.me);
-        let after = room.compared.as_ref().and_then(|last| others.iter().find(|other| **other > last));
-        let Some(next) = after.or_else(|| others.first()).map(|next| (*next).clone()) else { return };
-        room.compared = Some(next.clone());
-        self.compare(channel, next);
+    /// What a hub has to ask again: of which channels, and which it has waited for long enough.
+    fn look_as_hub(&mut self, now: Now) -> (Vec<ChannelId>, Vec<ChannelId>) {
+        let (mut acting, mut forced) = (Vec::new(), Vec::new());
+        for room in self.rooms.values_mut() {
+            let Role::Hub(hub) = &mut room.role else { continue };
+            let waits = hub.unheard().next().is_some();
+            if !waits {
+                room.waits_since = now.mono;
+            }
+            // Somebody may show only later that this hub lost something.
+            if hub.is_asking() && room.ask_again.is_none() {
+                room.ask_again = Some(now.mono + ASK_EVERY);
+            }
+            if room.ask_again.is_some_and(|due| now.mono >= due) {
+                room.ask_again = hub.is_asking().then(|| now.mono + ASK_EVERY);
+                hub.ask_again();
+                acting.push(room.id.clone());
+                // Once: those that are handing over what they have may take longer, and only a person goes on without
+                // that.
+                let is_over = now.mono >= room.waits_since + WAIT_MAX
+                    // Nobody waits for those who are not asked.
+                    || hub.unheard().all(|member| self.sender.client.is_blocked(member));
+                if waits && !room.is_waited_out && is_over {
+                    room.is_waited_out = true;
+                    forced.push(room.id.clone());
+                }
+            }
+            for (member, (due, _)) in &mut room.invites {
+                if now.mono >= *due {
+                    // Until it is answered.
+                    *due = now.mono + PAUSE_MAX;
+                    self.sender.invite(room.id.clone(), member.clone(), hub.summary().roster.clone());
+                }
+            }
+        }
+        (acting, forced)
+    }
+
+    /// Looks whether lines went on, and compares them: with their hubs, and each with one other member. Of which channels
+    /// events are asked for.
+    fn look_as_member(&mut self, now: Now) -> Vec<ChannelId> {
+        let is_time_to_look = now.mono >= self.look_at;
+        if is_time_to_look {
+            self.look_at = now.mono + self.look_every;
+        }
+        let (mut acting, mut comparing) = (Vec::new(), BTreeMap::<Origin, Vec<Line>>::new());
+        for room in self.rooms.values_mut() {
+            let Role::Member(member) = &mut room.role else { continue };
+            let is_due = room.fetch_again.is_some_and(|due| now.mono >= due);
+            let is_to_look = is_time_to_look && member.summary().roster.is_member(&self.me);
+            if is_due || (is_to_look && room.fetch_again.is_none() && !member.is_settled()) {
+                room.fetch_again = None;
+                member.look();
+                acting.push(room.id.clone());
+            }
+            if is_to_look {
+                for with in [Some(room.id.hub().clone()), room.next_to_compare()].into_iter().flatten() {
+                    comparing.entry(with.clone()).or_default().push(line(room, &with));
+                }
+            }
+        }
+        for (with, lines) in comparing {
+            // Whoever takes longer than it is until the next time is not asked twice at once.
+            if self.comparing.insert(with.clone()) {
+                self.sender.compare(with, lines);
+            }
+        }
+        acting
     }
 
     pub(in crate::federation) fn compare(&self, channel: &ChannelId, with: Origin) {
         if let Some(room) = self.rooms.get(channel) {
-            let agreed = room.agreed.get(&with).copied().unwrap_or_default();
-            self.sender.compare(channel.clone(), with, room.ends(), agreed);
+            let lines = vec![line(room, &with)];
+            self.sender.compare(with, lines);
         }
     }
 
@@ -104,6 +106,9 @@ impl Hall {
         if is_hub {
             // It has answered until now.
             room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
+            if compared.may_have_more && room.fetch_again.is_none() {
+                room.with_member(participant::State::look);
+            }
         }
         if let Some(listed) = compared.listed {
             // Where the hub does not say since when, a member is shown what comes from now on.
@@ -159,6 +164,14 @@ impl Hall {
                 .collect(),
         }
     }
+}
+
+/// A line of a member, as it is compared with what another origin has.
+fn line(room: &Room, with: &Origin) -> Line {
+    // Whoever sees all of the line sees who is a member, and later changes are in it.
+    let is_to_list = with == room.id.hub() && room.listed.is_empty() && room.roster().history() == History::FromJoining;
+    let agreed = room.agreed.get(with).copied().unwrap_or_default();
+    Line { channel: room.id.clone(), mine: room.ends(), agreed, is_to_list }
 }
 
 /// A channel as it is shown.
