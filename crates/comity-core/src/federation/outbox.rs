@@ -4,7 +4,7 @@
 
 use super::ChannelId;
 use crate::wire::federation::body::EVENTS_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Queue {
 #[derive(Debug, Default)]
 pub struct State {
     queues: BTreeMap<Stream, Queue>,
+    /// Those in which something waits: few, of many.
+    waiting: BTreeSet<Stream>,
     /// Whose turn was last: the next one is after it.
     served: Option<Stream>,
     is_under_way: bool,
@@ -66,14 +68,27 @@ pub struct State {
 impl State {
     /// Events of a stream wait up to this one; of a stream that is new here, those after `done`.
     pub fn put(&mut self, stream: Stream, done: u64, last: u64) {
-        let queue = self.queues.entry(stream).or_insert(Queue { done, last, read_until: Duration::ZERO });
-        queue.last = queue.last.max(last);
+        self.queues.entry(stream.clone()).or_insert(Queue { done, last, read_until: Duration::ZERO });
+        self.change(&stream, |queue| queue.last = queue.last.max(last));
+    }
+
+    fn change(&mut self, stream: &Stream, change: impl FnOnce(&mut Queue)) {
+        let Some(queue) = self.queues.get_mut(stream) else { return };
+        change(queue);
+        let waits = queue.done < queue.last;
+        if waits != self.waiting.contains(stream) {
+            if waits {
+                self.waiting.insert(stream.clone());
+            } else {
+                self.waiting.remove(stream);
+            }
+        }
     }
 
     /// The other side says that it has a stream up to this event, and no further.
     pub fn sent_before(&mut self, stream: &Stream, done: u64) {
-        if let Some(queue) = self.queues.get_mut(stream).filter(|_| !self.is_under_way) {
-            queue.done = done.min(queue.last);
+        if !self.is_under_way {
+            self.change(stream, |queue| queue.done = done.min(queue.last));
         }
     }
 
@@ -81,33 +96,27 @@ impl State {
     /// read that by then: nothing of it goes there before. If it does not, or has not what it says, what comes does not
     /// follow there, and it says so or asks again.
     pub fn reads(&mut self, stream: &Stream, done: u64, until: Duration) {
-        if let Some(queue) = self.queues.get_mut(stream) {
+        self.change(stream, |queue| {
             (queue.done, queue.read_until) = (queue.done.max(done.min(queue.last)), until);
-        }
+        });
     }
 
     /// Events of a stream after this one go there, again if they did before.
     pub fn rewind(&mut self, stream: &Stream, done: u64) {
-        if let Some(queue) = self.queues.get_mut(stream) {
-            queue.done = queue.done.min(done);
-        }
+        self.change(stream, |queue| queue.done = queue.done.min(done));
     }
 
     /// No event of a stream up to this one goes there, also if it waits: a member that was removed and joined again may
     /// not see what was said meanwhile, and what a hub decided on it need not be sent again.
     pub fn skip(&mut self, stream: &Stream, upto: u64) {
-        if let Some(queue) = self.queues.get_mut(stream) {
-            queue.done = queue.done.max(upto);
-        }
+        self.change(stream, |queue| queue.done = queue.done.max(upto));
     }
 
     /// No event of a stream goes to this origin after this one; none at all any more when that was sent.
     pub fn end(&mut self, stream: &Stream, last: u64) {
-        if let Some(queue) = self.queues.get_mut(stream) {
-            queue.last = queue.last.min(last);
-            if queue.done >= queue.last {
-                self.queues.remove(stream);
-            }
+        self.change(stream, |queue| queue.last = queue.last.min(last));
+        if !self.waiting.contains(stream) {
+            self.queues.remove(stream);
         }
     }
 
@@ -122,15 +131,14 @@ impl State {
             _ => Bound::Unbounded,
         };
         // Once around: after the one that was served last, and then up to it.
-        let after = self.queues.range((from.clone(), Bound::Unbounded));
-        let before = self.queues.range((Bound::Unbounded, until)).take_while(|_| from != Bound::Unbounded);
+        let after = self.waiting.range((from.clone(), Bound::Unbounded));
+        let before = self.waiting.range((Bound::Unbounded, until)).take_while(|_| from != Bound::Unbounded);
+        let queues = after.chain(before).map(|stream| (stream, self.queues[stream]));
         let (mut parts, mut room) = (Vec::new(), EVENTS_MAX as u64);
-        for (stream, queue) in after.chain(before).filter(|(_, queue)| queue.read_until <= now) {
-            let count = (queue.last - queue.done.min(queue.last)).min(room);
-            if count > 0 {
-                parts.push(Part { stream: stream.clone(), after: queue.done, upto: queue.done + count });
-                room -= count;
-            }
+        for (stream, queue) in queues.filter(|(_, queue)| queue.read_until <= now) {
+            let count = (queue.last - queue.done).min(room);
+            parts.push(Part { stream: stream.clone(), after: queue.done, upto: queue.done + count });
+            room -= count;
             if room == 0 {
                 break;
             }
@@ -156,9 +164,7 @@ impl State {
     pub fn sent(&mut self, done: impl IntoIterator<Item = (Stream, u64)>) {
         (self.is_under_way, self.failures) = (false, 0);
         for (stream, upto) in done {
-            if let Some(queue) = self.queues.get_mut(&stream) {
-                queue.done = queue.done.max(upto);
-            }
+            self.change(&stream, |queue| queue.done = queue.done.max(upto));
         }
     }
 
@@ -166,8 +172,9 @@ impl State {
     /// only where something moved: whoever takes nothing is asked ever more rarely.
     pub fn advance(&mut self, done: impl IntoIterator<Item = (Stream, u64)>) {
         for (stream, upto) in done {
-            if let Some(queue) = self.queues.get_mut(&stream).filter(|queue| queue.done < upto) {
-                (queue.done, self.failures) = (upto, 0);
+            if self.done(&stream).is_some_and(|done| done < upto) {
+                self.failures = 0;
+                self.change(&stream, |queue| queue.done = upto);
             }
         }
     }
@@ -192,8 +199,7 @@ impl State {
 
     /// When to [`Self::poll`] again; `None` while nothing waits, or a transaction is under way.
     pub fn wake_at(&self) -> Option<Duration> {
-        let waits = self.queues.values().any(|queue| queue.done < queue.last);
-        (waits && !self.is_under_way).then_some(self.due.max(self.paced_until()))
+        (!self.is_empty() && !self.is_under_way).then_some(self.due.max(self.paced_until()))
     }
 
     /// Up to which event of a stream nothing waits any more.
@@ -203,12 +209,12 @@ impl State {
 
     /// How many events wait.
     pub fn len(&self) -> u64 {
-        self.queues.values().map(|queue| queue.last.saturating_sub(queue.done)).sum()
+        self.waiting.iter().map(|stream| &self.queues[stream]).map(|queue| queue.last - queue.done).sum()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.waiting.is_empty()
     }
 
     /// How many transactions have failed one after the other.

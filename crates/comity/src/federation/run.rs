@@ -72,6 +72,9 @@ pub(super) struct Hall {
     /// Outboxes in which something will be due before the next tick.
     wakes: BTreeSet<(Duration, Origin)>,
     invitations: BTreeMap<ChannelId, Invitation>,
+    /// Channels whose line may have gone on since those who show events asked last, and members' that wait to ask again.
+    moved: BTreeSet<ChannelId>,
+    failing: BTreeSet<ChannelId>,
     /// Who is to be asked where lines of this hub end: with their numbers on disk.
     asking: BTreeMap<Origin, Vec<(ChannelId, u64)>>,
     /// With whom lines are being compared, as is done by the clock.
@@ -108,6 +111,8 @@ impl Hall {
             touched: BTreeSet::new(),
             wakes: BTreeSet::new(),
             invitations: restored.invitations,
+            moved: BTreeSet::new(),
+            failing: BTreeSet::new(),
             asking: BTreeMap::new(),
             comparing: BTreeSet::new(),
             look_at: now.mono + look_every,
@@ -156,6 +161,7 @@ impl Hall {
         }
         let id = room.id.clone();
         self.rooms.insert(id.clone(), room);
+        self.moved.insert(id.clone());
         self.hand_out(&id);
         self.note_companions();
     }
@@ -288,7 +294,9 @@ impl Hall {
     async fn asked(&mut self, what: Told, now: Now) {
         match what {
             Told::Ends(reply) => {
-                let _ = reply.send(self.rooms.values_mut().filter_map(Room::changed_end).collect());
+                let moved = std::mem::take(&mut self.moved);
+                let ends = moved.iter().filter_map(|channel| self.rooms.get_mut(channel)?.changed_end());
+                let _ = reply.send(ends.collect());
             }
             Told::Invited { channel, invitation, reply } => {
                 let answer = self.invited(channel, *invitation).await;
@@ -368,6 +376,7 @@ impl Hall {
             }
         }
         self.skip_decided(channel);
+        self.moved.insert(channel.clone());
     }
 
     /// Shows what is on disk now, and puts it into the outboxes of those who may see it.
@@ -420,6 +429,7 @@ impl Hall {
     async fn fetched(&mut self, channel: ChannelId, outcome: Result<Given, String>, now: Now) {
         match outcome {
             Ok((events, head, at)) if self.hears(&channel, at) => {
+                self.failing.remove(&channel);
                 if let Some(room) = self.rooms.get_mut(&channel) {
                     // Those after a bad one are asked for again, and it, which may count then.
                     (room.failures, room.fetch_again) = (0, head.is_none().then(|| now.mono + TICK));
@@ -438,6 +448,7 @@ impl Hall {
                 let pause = Duration::from_secs(1).saturating_mul(1 << room.failures.min(6));
                 room.failures += 1;
                 room.fetch_again = Some(now.mono + pause);
+                self.failing.insert(channel);
             }
         }
     }

@@ -109,8 +109,10 @@ impl Hall {
             outbox.woken();
             self.touched.insert(origin.clone());
         }
-        for room in self.rooms.values_mut().filter(|room| room.id.hub() == origin && room.failures > 0) {
-            (room.failures, room.fetch_again) = (0, Some(Duration::ZERO));
+        for channel in self.failing.extract_if(.., |channel| channel.hub() == origin) {
+            if let Some(room) = self.rooms.get_mut(&channel) {
+                (room.failures, room.fetch_again) = (0, Some(Duration::ZERO));
+            }
         }
     }
 }
