@@ -199,7 +199,13 @@ impl State {
 
     /// When to [`Self::poll`] again; `None` while nothing waits, or a transaction is under way.
     pub fn wake_at(&self) -> Option<Duration> {
-        (!self.is_empty() && !self.is_under_way).then_some(self.due.max(self.paced_until()))
+        let read = self.waiting.iter().map(|stream| self.queues[stream].read_until).min()?;
+        (!self.is_under_way).then_some(self.due.max(self.paced_until()).max(read))
+    }
+
+    /// Until when nothing that waits is tried, after failures or because the other side said so.
+    pub fn paused_until(&self) -> Option<Duration> {
+        (!self.is_empty() && !self.is_under_way).then_some(self.due)
     }
 
     /// Up to which event of a stream nothing waits any more.
@@ -328,7 +334,7 @@ mod tests {
         outbox.reads(&line("a"), 500, NOW + Duration::from_secs(1));
         assert_eq!(outbox.poll(NOW), Some(vec![part("b", 0, 1)]));
         outbox.sent([(line("b"), 1)]);
-        assert_eq!(outbox.poll(NOW), None);
+        assert_eq!((outbox.poll(NOW), outbox.wake_at()), (None, Some(NOW + Duration::from_secs(1))));
         let later = NOW + Duration::from_secs(1);
         assert_eq!(outbox.poll(later), Some(vec![part("a", 500, 550)]));
         outbox.sent([(line("a"), 550)]);

@@ -104,10 +104,15 @@ impl State {
         self.is_caught_up
     }
 
-    /// Whether there is nothing to ask the hub for but what it has more: all that it had was seen, and all that it took of
-    /// this origin.
+    /// Whether all that the hub had was seen once since this node started, and all that it took of this origin. The line
+    /// may have gone on since: whoever hears so looks again.
     pub fn is_settled(&self) -> bool {
-        self.is_caught_up && self.summary.authors.get(&self.me).copied().unwrap_or(0) >= self.summary.taken
+        self.is_caught_up && self.seen() >= self.summary.taken
+    }
+
+    /// The last own event that was seen in the line.
+    fn seen(&self) -> u64 {
+        self.summary.authors.get(&self.me).copied().unwrap_or(0)
     }
 
     /// Whether what the hub signed at this time counts, a request or an answer: not if it has asked since where the line
@@ -210,7 +215,9 @@ impl State {
         self.fruitless += u32::from(head.is_some());
         let are_taken = events.into_iter().all(|event| self.receive(event));
         let last = self.summary.last.map_or(0, |(seq, ..)| seq);
-        if self.summary.last != before || head == Some(last) {
+        // An end without what the hub took is of no use either: it is to be sent again, and will be taken again.
+        let is_lost = self.seen() < self.summary.taken;
+        if self.summary.last != before || (head == Some(last) && !is_lost) {
             self.fruitless = 0;
         }
         match head {
@@ -220,9 +227,8 @@ impl State {
                 self.is_caught_up = true;
                 self.number();
                 // What the hub took, and lost before anybody saw it, is sent again.
-                let seen = self.summary.authors.get(&self.me).copied().unwrap_or(0);
-                if seen < self.summary.taken {
-                    self.send_again(seen);
+                if is_lost {
+                    self.send_again(self.seen());
                 }
             }
             None => {}
@@ -318,8 +324,7 @@ impl State {
     /// something that is neither refused nor in the line. The invitation may have come before its end did.
     fn may_have_returned(&self) -> bool {
         let Summary { taken, decided, numbered, drafts, drafts_numbered, .. } = self.summary;
-        let seen = self.summary.authors.get(&self.me).copied().unwrap_or(0);
-        let waits = taken > seen || numbered > decided || drafts > drafts_numbered;
+        let waits = taken > self.seen() || numbered > decided || drafts > drafts_numbered;
         waits && self.summary.roster.history() == History::All
     }
 
@@ -336,7 +341,7 @@ impl State {
     }
 
     fn handle_decided(&mut self, outcomes: Vec<(u64, Outcome)>) {
-        let before = self.summary.decided;
+        let (before, taken_before) = (self.summary.decided, self.summary.taken);
         for (author_seq, outcome) in outcomes {
             match outcome {
                 // A hub from a backup has forgotten events of this origin.
@@ -364,7 +369,7 @@ impl State {
             self.write(Write::Summary);
             self.number();
             // It is a member by now, and may read what was said before.
-            if !self.summary.roster.is_member(&self.me) {
+            if self.summary.taken > taken_before && !self.summary.roster.is_member(&self.me) {
                 self.fetch();
             }
         }
@@ -400,7 +405,7 @@ impl State {
 
     fn handle_not_stored(&mut self) {
         self.is_broken = true;
-        self.heads.clear();
+        self.effects.extend(self.heads.drain(..).map(|(_, ticket, _)| Effect::Unanswered { ticket }));
         for (_, ticket) in std::mem::take(&mut self.waiting) {
             self.effects.push(Effect::Answer { ticket, is_kept: Err(NotKept::Disk) });
         }

@@ -3,7 +3,8 @@
 //! and only here.
 //!
 //! Written here and not by `serde_json_canonicalizer`, which the tests hold this against: everything that is signed passes
-//! here several times, and that crate allocates for each member, and reads each name again. Numbers and escapes are by libraries.
+//! here several times, and that crate allocates for each member, and reads each name again. Numbers and escapes are by
+//! libraries.
 
 use serde_json::{Number, Value};
 use std::cmp::Ordering;

@@ -28,6 +28,9 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
+/// How long a member that was given events, and told that there are more, may take to ask for those.
+const READ_AGAIN: Duration = Duration::from_secs(5);
+
 /// How often a member compares what it has with another.
 const COMPARE_EVERY: Duration = Duration::from_secs(8);
 
@@ -408,7 +411,12 @@ impl Site {
                 }
                 Role::Member(member) => {
                     up.look_at = now + LOOK_EVERY;
-                    member.look();
+                    // Whoever has seen all that there was asks only whether there is more.
+                    if member.is_settled() {
+                        self.compare(0);
+                    } else {
+                        member.look();
+                    }
                 }
             }
         }

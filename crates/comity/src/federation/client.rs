@@ -93,6 +93,16 @@ impl Failure {
         )
     }
 
+    /// Whether it may be because of one of many that were asked about at once.
+    pub(crate) fn may_be_of_one(&self) -> bool {
+        self.may_be_too_much() || matches!(self, Self::Refused { status: 500..=599, .. })
+    }
+
+    /// Whether the other origin does not know the question, which not all others have.
+    pub(crate) fn is_unknown_there(&self) -> bool {
+        matches!(self, Self::Refused { status: 404 | 405, .. } | Self::Unproven { status: 404 | 405, .. })
+    }
+
     /// When it may be tried again, if the other side said so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

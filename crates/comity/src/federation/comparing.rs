@@ -19,12 +19,16 @@ use comity_core::wire::federation::body::{
 use comity_core::wire::federation::event as wire;
 use comity_core::wire::strict;
 use std::collections::BTreeMap;
+use tokio::task::JoinHandle;
 
 /// Questions of one comparison, at most: as many as there are bits in a number, and some.
 const QUESTIONS_MAX: usize = 80;
 
 /// Pages of events that are read where the other origin gives no digests.
 const PAGES_MAX: usize = 20;
+
+/// How often is asked for half as much where one line may keep others from being answered: enough to find two of 500.
+const HALVINGS_MAX: usize = 20;
 
 /// A line that is to be compared.
 #[derive(Debug)]
@@ -43,12 +47,13 @@ pub(super) struct Line {
 pub(super) struct Compared {
     /// With whom.
     pub(super) with: Origin,
-    /// When the first of its answers was signed.
+    /// When it was asked where its lines end.
     pub(super) at: Timestamp,
     /// What it came to; `None`: the other did not say.
     pub(super) verdict: Option<Verdict>,
-    /// Whether the other has more than is here, or says nothing of the channel.
-    pub(super) may_have_more: bool,
+    /// Up to where the other says that it has the line, or as far as can be if its answer does not tell; `None`: it did
+    /// not answer.
+    pub(super) has_upto: Option<u64>,
     /// Who is a member, as the hub says, where it was asked: since which event, if it says that, too.
     pub(super) listed: Option<BTreeMap<Origin, Option<u64>>>,
 }
@@ -56,12 +61,10 @@ pub(super) struct Compared {
 impl Sender {
     /// Compares what is here with what another origin has: it is asked for many at once where they end, and for what
     /// more it takes of one after the other.
-    pub(super) fn compare(&self, with: Origin, lines: Vec<Line>) {
+    pub(super) fn compare(&self, with: Origin, lines: Vec<Line>) -> JoinHandle<()> {
         let sender = self.clone();
         self.spawn(async move {
-            for some in lines.chunks(HEADS_MAX) {
-                let at = sender.now();
-                let heads = sender.heads_of(&with, some.iter().map(|line| &line.channel)).await;
+            for (some, at, heads) in sender.heads_of(&with, &lines, |line| &line.channel).await {
                 for line in some {
                     let channel = line.channel.clone();
                     let compared = sender.compared(&with, at, line, &heads).await;
@@ -69,20 +72,21 @@ impl Sender {
                     let _ = sender.told.send(Told::Compared { channel, compared }).await;
                 }
             }
-            Some(Told::ComparedAll(with))
-        });
+            None
+        })
     }
 
-    async fn compared(&self, with: &Origin, at: Timestamp, line: &Line, heads: &Result<Heads, String>) -> Compared {
+    async fn compared(&self, with: &Origin, at: Timestamp, line: &Line, heads: &Result<Heads, Failure>) -> Compared {
         let Line { channel, mine, agreed, is_to_list } = line;
         let head = match heads {
             Ok(heads) => self.head_in(heads, channel, with).await,
-            Err(why) => Err(why.clone()),
+            Err(failure) if failure.is_unknown_there() => Ok(None),
+            Err(failure) => Err(failure.to_string()),
         };
-        let may_have_more = match &head {
-            Ok(Some(head)) => head.last.order.seq > mine.last,
-            Ok(None) => true,
-            Err(_) => false,
+        let has_upto = match (heads, &head) {
+            (Err(failure), _) if !failure.is_unknown_there() && !failure.may_be_of_one() => None,
+            (_, Ok(Some(head))) => Some(head.last.order.seq),
+            _ => Some(u64::MAX),
         };
         let verdict = match head {
             Ok(Some(head)) => self.verdict(channel, with, (&head, *mine), *agreed).await,
@@ -93,8 +97,8 @@ impl Sender {
             tracing::debug!(%channel, %with, why, "a line could not be compared");
             None
         });
-        let listed = if *is_to_list { self.listed(channel).await } else { None };
-        Compared { with: with.clone(), at, verdict, may_have_more, listed }
+        let listed = if *is_to_list && has_upto.is_some() { self.listed(channel).await } else { None };
+        Compared { with: with.clone(), at, verdict, has_upto, listed }
     }
 
     async fn listed(&self, channel: &ChannelId) -> Option<BTreeMap<Origin, Option<u64>>> {
@@ -138,12 +142,11 @@ impl Sender {
     pub(super) fn ask_heads(&self, member: Origin, lines: Vec<(ChannelId, u64)>) {
         let sender = self.clone();
         self.spawn(async move {
-            for some in lines.chunks(HEADS_MAX) {
-                let heads = sender.heads_of(&member, some.iter().map(|(channel, _)| channel)).await;
+            for (some, _, heads) in sender.heads_of(&member, &lines, |(channel, _)| channel).await {
                 for (channel, number) in some {
                     let head = match &heads {
                         Ok(heads) => sender.head_in(heads, channel, &member).await,
-                        Err(why) => Err(why.clone()),
+                        Err(failure) => Err(failure.to_string()),
                     };
                     let told = sender.head(channel, *number, &member, head).await;
                     // Err: the node has ended.
@@ -186,19 +189,29 @@ impl Sender {
         Some(Shown { seq, term, is_here })
     }
 
-    /// Where lines end at another origin, as it says. Whoever does not know the question says nothing of any.
-    pub(super) async fn heads_of(
+    /// Where lines end at another origin, as it says: of which, since when it was asked, and its answer. It is asked for
+    /// fewer at once where one may keep all others from being answered.
+    async fn heads_of<'a, T>(
         &self,
         with: &Origin,
-        channels: impl Iterator<Item = &ChannelId>,
-    ) -> Result<Heads, String> {
-        let wanted = HeadsWanted { channels: channels.map(ToString::to_string).collect() };
-        match self.client.post(with, (Method::POST, path::HEADS), &wanted).await {
-            Err(Failure::Refused { status: 404 | 405, .. } | Failure::Unproven { status: 404 | 405, .. }) => {
-                Ok(Heads::default())
+        lines: &'a [T],
+        channel: impl Fn(&T) -> &ChannelId,
+    ) -> Vec<(&'a [T], Timestamp, Result<Heads, Failure>)> {
+        let mut parts: Vec<&[T]> = lines.chunks(HEADS_MAX).collect();
+        let (mut answers, mut halvings) = (Vec::new(), 0);
+        while let Some(part) = parts.pop() {
+            let wanted = HeadsWanted { channels: part.iter().map(|line| channel(line).to_string()).collect() };
+            let at = self.now();
+            match self.client.post(with, (Method::POST, path::HEADS), &wanted).await {
+                Err(failure) if failure.may_be_of_one() && part.len() > 1 && halvings < HALVINGS_MAX => {
+                    halvings += 1;
+                    let (one, other) = part.split_at(part.len() / 2);
+                    parts.extend([other, one]);
+                }
+                answer => answers.push((part, at, answer)),
             }
-            answered => answered.map_err(text),
         }
+        answers
     }
 
     /// Where one of the lines ends, proven by the hub's signature.
@@ -247,9 +260,7 @@ impl Sender {
         match self.client.get::<DigestOf>(with, &body::digest_path(channel, after, upto)).await {
             Ok(digest) => unhex(&digest.digest).map(Digest).ok_or_else(|| "no digest".to_owned()),
             // Others know no digests: the protocol has none.
-            Err(Failure::Refused { status: 404 | 405, .. } | Failure::Unproven { status: 404 | 405, .. }) => {
-                self.ids_of(channel, with, after, upto).await.map(Digest::of)
-            }
+            Err(failure) if failure.is_unknown_there() => self.ids_of(channel, with, after, upto).await.map(Digest::of),
             Err(failure) => Err(text(failure)),
         }
     }

@@ -29,8 +29,8 @@ pub(super) enum Told {
     Invited { channel: ChannelId, invitation: Box<Invitation>, reply: oneshot::Sender<Invited> },
     /// Somebody wants to see what an origin may see of a channel.
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
-    /// An origin read events of a channel after this one; whether there are more.
-    Read { channel: ChannelId, origin: Origin, after: u64, has_more: bool },
+    /// An origin that asked for events after this one was given some: up to which, if these were all that there are.
+    PageGiven { channel: ChannelId, origin: Origin, after: u64, all_upto: Option<u64> },
     /// Somebody wants to see one channel.
     View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
     /// Somebody wants what proves that the hub of a channel showed two histories.
@@ -53,8 +53,6 @@ pub(super) enum Told {
     Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)>, shown: Option<Shown> },
     /// A line was compared.
     Compared { channel: ChannelId, compared: Compared },
-    /// All that was to be compared with an origin is.
-    ComparedAll(Origin),
     /// What a line says up to where the hub goes on without the rest.
     Parted { channel: ChannelId, kept: Box<participant::Summary>, theirs: Box<Order> },
     /// Two events that a hub signed for one place.

@@ -124,6 +124,8 @@ pub(super) struct Room {
     pub(super) proofs: Vec<String>,
     /// How far each member has the line.
     pub(super) sent: BTreeMap<Origin, u64>,
+    /// Whether the hub was asked for events, and did not answer yet.
+    pub(super) is_fetching: bool,
     /// When the hub is asked again, and how often that came to nothing.
     pub(super) fetch_again: Option<Duration>,
     pub(super) failures: u32,
@@ -172,6 +174,7 @@ impl Room {
             faults: VecDeque::new(),
             proofs: Vec::new(),
             sent: BTreeMap::new(),
+            is_fetching: false,
             fetch_again: None,
             failures: 0,
             invites: BTreeMap::new(),

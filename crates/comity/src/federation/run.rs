@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often is looked for what is due: requests that are tried again, and lines that may have gone on.
@@ -44,7 +45,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// How long a member that reads a line, and was told that there is more, may take until it asks for that.
-const READ_AGAIN: Duration = Duration::from_secs(2);
+const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// Events that are handled before outboxes are looked at.
 const AT_ONCE: usize = 256;
@@ -77,8 +78,8 @@ pub(super) struct Hall {
     failing: BTreeSet<ChannelId>,
     /// Who is to be asked where lines of this hub end: with their numbers on disk.
     asking: BTreeMap<Origin, Vec<(ChannelId, u64)>>,
-    /// With whom lines are being compared, as is done by the clock.
-    comparing: BTreeSet<Origin>,
+    /// With whom lines were compared last, as is done by the clock, or still are.
+    comparing: BTreeMap<Origin, JoinHandle<()>>,
     look_at: Duration,
     /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
     look_every: Duration,
@@ -114,7 +115,7 @@ impl Hall {
             moved: BTreeSet::new(),
             failing: BTreeSet::new(),
             asking: BTreeMap::new(),
-            comparing: BTreeSet::new(),
+            comparing: BTreeMap::new(),
             look_at: now.mono + look_every,
             look_every,
             companions,
@@ -249,7 +250,6 @@ impl Hall {
                 self.wake(&from);
             }
             Told::Compared { channel, compared } => self.compared(&channel, compared, now).await,
-            Told::ComparedAll(with) => drop(self.comparing.remove(&with)),
             Told::Parted { channel, kept, theirs } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
                     room.with_member(|member| member.handle(participant::Input::Parted { kept, theirs }));
@@ -285,7 +285,9 @@ impl Hall {
                 self.grant(&channel, wishes, now).await;
             }
             Told::Reopened { channel, role } => self.reopen(channel, role, now).await,
-            Told::Read { channel, origin, after, has_more } => self.read(channel, &origin, (after, has_more)),
+            Told::PageGiven { channel, origin, after, all_upto } => {
+                self.page_given(channel, &origin, (after, all_upto));
+            }
             asked => self.asked(asked, now).await,
         }
     }
@@ -355,7 +357,12 @@ impl Hall {
                     outbox.rewind(&stream, done);
                     self.touched.insert(hub);
                 }
-                Wish::Fetch { after } => self.sender.fetch(channel.clone(), after),
+                Wish::Fetch { after } => {
+                    if let Some(room) = self.rooms.get_mut(channel) {
+                        room.is_fetching = true;
+                    }
+                    self.sender.fetch(channel.clone(), after);
+                }
                 Wish::Compare => self.compare(channel, channel.hub().clone()),
                 Wish::Check(placed) => {
                     if let Some(room) = self.rooms.get(channel) {
@@ -427,6 +434,9 @@ impl Hall {
     }
 
     async fn fetched(&mut self, channel: ChannelId, outcome: Result<Given, String>, now: Now) {
+        if let Some(room) = self.rooms.get_mut(&channel) {
+            room.is_fetching = false;
+        }
         match outcome {
             Ok((events, head, at)) if self.hears(&channel, at) => {
                 self.failing.remove(&channel);

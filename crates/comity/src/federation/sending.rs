@@ -22,6 +22,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -93,14 +94,14 @@ impl Sender {
     }
 
     /// Does something in a task of its own, and tells what came of it.
-    pub(super) fn spawn(&self, task: impl Future<Output = Option<Told>> + Send + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = Option<Told>> + Send + 'static) -> JoinHandle<()> {
         let (told, stop) = (self.told.clone(), self.stop.clone());
         tokio::spawn(async move {
             if let Some(Some(what)) = stop.run_until_cancelled(task).await {
                 // Err: the node has ended.
                 let _ = told.send(what).await;
             }
-        });
+        })
     }
 
     /// Sends what waits for another origin.

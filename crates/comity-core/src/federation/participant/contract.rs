@@ -102,6 +102,11 @@ pub enum Effect {
     /// The hub gave an event a place that is taken here: compare it with the one that has it. Two that the hub signed
     /// for one place of one term are proof against it.
     Compare(Box<Event>),
+    /// Nobody answers the hub's question where the line ends.
+    Unanswered {
+        /// Which question.
+        ticket: Ticket,
+    },
     /// Answer the hub: where the line ends, on disk.
     Head {
         /// Which question.

@@ -12,7 +12,7 @@ impl State {
     pub(super) fn handle_head_asked(&mut self, ticket: Ticket, signed: Timestamp) {
         // A late question of an earlier start is not answered: who asked it is no more.
         if self.is_broken || !self.hears(signed) || self.heads.len() >= WAITING_MAX {
-            return;
+            return self.effects.push(Effect::Unanswered { ticket });
         }
         self.summary.heard_since = signed;
         self.write(Write::Summary);

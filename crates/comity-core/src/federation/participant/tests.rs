@@ -209,6 +209,26 @@ fn who_has_joined_reads_what_was_said_before_and_is_not_disturbed_by_what_is_sen
 }
 
 #[test]
+fn a_hub_that_takes_and_shows_nothing_is_asked_again_in_a_while() {
+    let mut world = newcomer();
+    world.tell(Input::Received { events: Vec::new(), head: Some(0) });
+    world.tell(Input::Said { ticket: TICKET });
+    world.store();
+    let mut asked = 0;
+    for _ in 0..10 {
+        let taken = world.tell(Input::Decided { outcomes: vec![(1, Outcome::Taken)] });
+        if taken.contains(&Effect::Fetch { after: 0 }) {
+            asked += 1;
+            world.tell(Input::Received { events: Vec::new(), head: Some(0) });
+        }
+    }
+    assert_eq!(asked, FRUITLESS_MAX);
+    assert!(!world.member.is_settled());
+    world.member.look();
+    assert_eq!(world.look(), [Effect::Fetch { after: 0 }]);
+}
+
+#[test]
 fn nothing_is_before_the_first_event() {
     let mut world = newcomer();
     let mut first = world.line.add("hub", 1, Some(&Change::Created(History::All)));
@@ -433,7 +453,8 @@ fn what_the_hub_signed_before_it_asked_for_the_head_counts_no_more() {
     assert_eq!((world.member.hears(at(49)), world.member.hears(at(50))), (false, true));
     let head = Some((4, four.authored.id, 1));
     assert_eq!(world.store(), [Effect::Ready { seq: 4 }, Effect::Head { ticket: TICKET, head }], "once it is on disk");
-    assert_eq!(world.tell(Input::HeadAsked { ticket: TICKET, signed: at(49) }), [], "a late question");
+    let late = world.tell(Input::HeadAsked { ticket: TICKET, signed: at(49) });
+    assert_eq!(late, [Effect::Unanswered { ticket: TICKET }], "a late question");
     let again = State::restored(channel(), origin("me"), world.member.summary().clone());
     assert!(!again.hears(at(49)), "it is kept");
 }

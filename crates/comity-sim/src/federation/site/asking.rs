@@ -49,6 +49,7 @@ impl Site {
             Request::Deliver { .. } => self.wishes.push(answer(Answer::Refused)),
             Request::Events { after, limit } => {
                 let events = self.page(from, after, limit);
+                self.gave(from, after, &events, now);
                 self.wishes.push(answer(events));
             }
             Request::Head => {
@@ -119,6 +120,9 @@ impl Site {
             (Call::Members, Some(Answer::Members(members))) => up.listed = members,
             (Call::Line { with }, Some(Answer::Line(head, proof))) => {
                 proof.into_iter().for_each(|proof| self.passed_on(proof));
+                if head.is_none() && with == 0 {
+                    self.with_member(participant::State::look);
+                }
                 head.iter().for_each(|head| self.compared_line(with, head));
             }
             (Call::Digest { with, after, upto }, Some(Answer::Digest(Some(digest)))) => {
@@ -128,6 +132,19 @@ impl Site {
             _ => {}
         }
         self.perform(now, books);
+    }
+
+    /// A member was given events that it asked for: those, and what it will ask for next, are not sent to it.
+    fn gave(&mut self, to: usize, after: u64, given: &Answer, now: Duration) {
+        let Answer::Events { events, head } = given else { return };
+        let Some(last) = events.last().map(|event| event.order.seq).filter(|_| events.len() > 1) else { return };
+        let Some(up) = self.up.as_mut().filter(|up| matches!(up.role, Role::Hub(_))) else { return };
+        let outbox = up.outboxes.entry(to).or_default();
+        if last < *head {
+            outbox.reads(&Stream::Line(channel()), after, now + READ_AGAIN);
+        } else {
+            outbox.reads(&Stream::Line(channel()), last, Duration::ZERO);
+        }
     }
 
     /// What members may see is asked for by who is none.

@@ -98,6 +98,14 @@ impl Site {
     pub(super) fn compare(&mut self, with: usize) {
         let Some(mine) = self.range_for(0) else { return };
         let Some(up) = &mut self.up else { return };
+        // What an earlier comparison asked for does not answer this one.
+        up.calls.retain(|_, call| {
+            let of = match call {
+                Call::Line { with } | Call::Digest { with, .. } | Call::Place { with } => Some(*with),
+                _ => None,
+            };
+            of != Some(with)
+        });
         let agreed = up.agreed.get(&with).copied().unwrap_or_default();
         up.comparisons.insert(with, Comparison::new(channel(), mine, agreed));
         self.ask(with, Call::Line { with }, Request::Line);
@@ -116,6 +124,9 @@ impl Site {
 
     pub(super) fn compared_line(&mut self, with: usize, head: &Head) {
         let mine = self.mine(head.last.order.seq);
+        if with == 0 && mine.is_none() {
+            self.with_member(participant::State::look);
+        }
         let Some(comparison) = self.up.as_mut().and_then(|up| up.comparisons.get_mut(&with)) else { return };
         let verdict = comparison.handle_head(head, mine.as_ref());
         self.judged(with, verdict);

@@ -122,6 +122,9 @@ impl Site {
                     }
                 }
                 participant::Effect::Parted { .. } => self.compare(0),
+                participant::Effect::Unanswered { ticket } => {
+                    self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
+                }
                 participant::Effect::Head { ticket, head } => {
                     let asker = self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
                     if let Some(Asker::Remote { to, start, call }) = asker {

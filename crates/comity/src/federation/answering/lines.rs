@@ -23,8 +23,10 @@ impl Federation {
         let more = rows.len() > kept;
         rows.truncate(kept);
         let next = rows.last().filter(|_| more).map(|row| row.number);
-        if let Direction::After(after) = direction {
-            let told = Told::Read { channel, origin: from.clone(), after, has_more: more };
+        // Whoever asks for one alone wants to know what is in that place.
+        if let (Direction::After(after), Some(row)) = (direction, rows.last().filter(|_| limit > 1)) {
+            let all_upto = (!more).then_some(row.number);
+            let told = Told::PageGiven { channel, origin: from.clone(), after, all_upto };
             // Err: the node has ended.
             let _ = self.0.told.send(told).await;
         }

@@ -70,6 +70,7 @@ impl Room {
                 participant::Effect::Fetch { after } => wishes.push(Wish::Fetch { after }),
                 participant::Effect::Compare(event) => wishes.push(Wish::Check(event.placed())),
                 participant::Effect::Parted { .. } => wishes.push(Wish::Compare),
+                participant::Effect::Unanswered { ticket } => drop(self.askers.remove(&ticket)),
                 participant::Effect::Head { ticket, head } => {
                     if let Some(Asker::Hub(reply)) = self.askers.remove(&ticket) {
                         let last = head.map_or(0, |(seq, ..)| seq);

@@ -69,7 +69,8 @@ impl Hall {
             let Role::Member(member) = &mut room.role else { continue };
             let is_due = room.fetch_again.is_some_and(|due| now.mono >= due);
             let is_to_look = is_time_to_look && member.summary().roster.is_member(&self.me);
-            if is_due || (is_to_look && room.fetch_again.is_none() && !member.is_settled()) {
+            let is_quiet = !room.is_fetching && room.fetch_again.is_none();
+            if is_due || (is_to_look && is_quiet && !member.is_settled()) {
                 room.fetch_again = None;
                 member.look();
                 acting.push(room.id.clone());
@@ -82,8 +83,9 @@ impl Hall {
         }
         for (with, lines) in comparing {
             // Whoever takes longer than it is until the next time is not asked twice at once.
-            if self.comparing.insert(with.clone()) {
-                self.sender.compare(with, lines);
+            if self.comparing.get(&with).is_none_or(JoinHandle::is_finished) {
+                let task = self.sender.compare(with.clone(), lines);
+                self.comparing.insert(with, task);
             }
         }
         acting
@@ -104,9 +106,11 @@ impl Hall {
         }
         let Some(room) = self.rooms.get_mut(channel) else { return };
         if is_hub {
-            // It has answered until now.
+            // It has answered until now, if it has.
             room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
-            if compared.may_have_more && room.fetch_again.is_none() {
+            let is_quiet = !room.is_fetching && room.fetch_again.is_none();
+            let here = room.last().map_or(0, |(seq, _)| seq);
+            if is_quiet && compared.has_upto.is_some_and(|upto| upto > here) {
                 room.with_member(participant::State::look);
             }
         }

@@ -25,12 +25,17 @@ impl Hall {
         }
     }
 
-    /// A member reads the line by itself: what it has read, and is about to, need not be sent to it.
-    pub(in crate::federation) fn read(&mut self, channel: ChannelId, member: &Origin, (after, has_more): (u64, bool)) {
+    /// A member reads the line by itself: what it has, was given last, or is about to ask for, need not be sent to it.
+    pub(in crate::federation) fn page_given(
+        &mut self,
+        channel: ChannelId,
+        member: &Origin,
+        (after, all_upto): (u64, Option<u64>),
+    ) {
         let is_hub = self.rooms.get(&channel).is_some_and(|room| matches!(room.role, Role::Hub(_)));
         if let Some(outbox) = self.outboxes.get_mut(member).filter(|_| is_hub) {
-            let until = if has_more { self.handle.now().mono + READ_AGAIN } else { Duration::ZERO };
-            outbox.reads(&Stream::Line(channel), after, until);
+            let until = if all_upto.is_none() { self.handle.now().mono + READ_AGAIN } else { Duration::ZERO };
+            outbox.reads(&Stream::Line(channel), all_upto.unwrap_or(after), until);
         }
     }
 
@@ -104,7 +109,7 @@ impl Hall {
     pub(in crate::federation) fn wake(&mut self, origin: &Origin) {
         // Not more often than once a second: it may be heard of all the time, and refuse.
         let soon = self.handle.now().mono + Duration::from_secs(1);
-        let is_late = |outbox: &&mut outbox::State| outbox.wake_at().is_some_and(|due| due > soon);
+        let is_late = |outbox: &&mut outbox::State| outbox.paused_until().is_some_and(|due| due > soon);
         if let Some(outbox) = self.outboxes.get_mut(origin).filter(is_late) {
             outbox.woken();
             self.touched.insert(origin.clone());
