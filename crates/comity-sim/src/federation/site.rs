@@ -409,14 +409,9 @@ impl Site {
                     let unsaid = std::mem::take(&mut up.unsaid);
                     unsaid.into_iter().for_each(|saying| self.says(saying, now));
                 }
-                Role::Member(member) => {
+                Role::Member(_) => {
                     up.look_at = now + LOOK_EVERY;
-                    // Whoever has seen all that there was asks only whether there is more.
-                    if member.is_settled() {
-                        self.compare(0);
-                    } else {
-                        member.look();
-                    }
+                    self.look();
                 }
             }
         }

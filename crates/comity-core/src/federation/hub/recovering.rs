@@ -105,9 +105,7 @@ impl State {
         if self.search(member, &events, now) || self.unheard.is_empty() {
             return;
         }
-        if self.recovery.asked.as_ref() == Some(member) {
-            self.recovery.asked = None;
-        }
+        let was_asked = self.recovery.asked.take_if(|asked| asked == member).is_some();
         let (before, given) = (self.last_seq(), events.last().map(|event| (event.order.term, event.order.seq)));
         for event in events {
             self.recovery.term_max = self.recovery.term_max.max(event.order.term);
@@ -119,6 +117,8 @@ impl State {
         }
         match given {
             _ if self.last_seq() > before => self.recovery.ahead.clear(),
+            // A late answer to an earlier question, as when its joining was looked for.
+            _ if !was_asked => return,
             // Who said that it has more, and shows nothing, keeps nobody waiting.
             None => {
                 self.unheard.remove(member);

@@ -332,6 +332,18 @@ fn lost() -> (World, Vec<Event>) {
 }
 
 #[test]
+fn a_late_answer_that_does_not_follow_does_not_keep_its_giver_from_being_asked() {
+    let (mut again, theirs) = lost();
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs[2..].to_vec() });
+    again.tell(Input::Recovered { member: origin("ann"), events: Vec::new() });
+    again.tell(head("ann", 6));
+    again.tell(head("bob", 10));
+    assert_eq!(again.take_others(), [Effect::Fetch { member: origin("bob"), after: 6 }]);
+    again.tell(Input::Recovered { member: origin("bob"), events: theirs });
+    assert_eq!(again.hub.unheard().count(), 0);
+}
+
+#[test]
 fn a_late_answer_is_not_taken_for_all_that_a_member_has() {
     let (mut again, theirs) = lost();
     again.tell(head("ann", 8));

@@ -60,6 +60,14 @@ impl Site {
         Answer::Digest(Some(Digest::of(events.iter().map(|event| event.authored.id))))
     }
 
+    /// Asks whether the line has gone on: whoever has seen all that there was asks for no events before it has.
+    pub(super) fn look(&mut self) {
+        match &mut self.up {
+            Some(Up { role: Role::Member(member), .. }) if !member.is_settled() => member.look(),
+            _ => self.compare(0),
+        }
+    }
+
     /// Compares with the next site, if it is time to.
     pub(super) fn compare_in_turn(&mut self, now: Duration) {
         let Some(up) = self.up.as_mut().filter(|up| now >= up.compare_at) else { return };
