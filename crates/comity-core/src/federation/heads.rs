@@ -153,13 +153,40 @@ pub struct Comparison {
     apart: u64,
     is_apart: bool,
     agreed: Agreed,
+    terms: Terms,
+}
+
+/// What is known of the terms in which both have the same events. A hub that lost them and was told them again gives them
+/// the same numbers in another term, and no digest tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Terms {
+    /// Nobody wants to know.
+    Unasked,
+    /// They are looked at when the events are found to be the same.
+    Wanted,
+    /// Up to `same` they are the same, at `other` they may not be; that place, if they are not.
+    Asked { same: u64, other: u64, theirs: Option<Placed> },
 }
 
 impl Comparison {
     /// Begins with what is here without a gap, from the first event to the last: what came since this origin joined
     /// last; `agreed` is what the last comparison with the same origin came to, unless something was withdrawn since.
     pub fn new(channel: ChannelId, mine: (u64, u64), agreed: Agreed) -> Self {
-        Self { channel, mine, same: mine.0.saturating_sub(1), apart: mine.1, is_apart: false, agreed }
+        Self {
+            channel,
+            mine,
+            same: mine.0.saturating_sub(1),
+            apart: mine.1,
+            is_apart: false,
+            agreed,
+            terms: Terms::Unasked,
+        }
+    }
+
+    /// Looks, where all events are the same, from which one on the hub gave them their places in another term.
+    #[must_use]
+    pub fn with_terms(self) -> Self {
+        Self { terms: Terms::Wanted, ..self }
     }
 
     /// The other said where its line ends; `mine` is the event here in that place, if there is one.
@@ -198,18 +225,50 @@ impl Comparison {
         }
     }
 
-    fn fits(&self) -> Verdict {
+    fn fits(&mut self) -> Verdict {
+        if self.terms == Terms::Wanted && self.apart >= self.mine.0 {
+            self.terms = Terms::Asked { same: self.mine.0.saturating_sub(1), other: self.apart, theirs: None };
+            return Verdict::AskPlace { seq: self.apart };
+        }
         Verdict::Fits(Agreed { upto: self.same.min(self.apart), term: self.agreed.term })
     }
 
     /// The other gave the place that was asked for; `mine` is the one here.
     pub fn handle_place(&mut self, theirs: &Placed, mine: &Placed) -> Verdict {
+        if let Terms::Asked { same, other, theirs: found } = self.terms {
+            return self.handle_term((same, other, found), theirs, mine);
+        }
         if theirs.id == mine.id || theirs.order.seq != mine.order.seq || theirs.order.seq != self.apart {
             return Verdict::Unclear;
         }
         match Proof::of(&self.channel, mine, theirs) {
             Ok(proof) => Verdict::Proven(Box::new(proof)),
             Err(_) => Verdict::Parted { after: self.apart - 1, mine: mine.order.term, theirs: *theirs },
+        }
+    }
+
+    fn handle_term(
+        &mut self,
+        (mut same, mut other, mut found): (u64, u64, Option<Placed>),
+        theirs: &Placed,
+        mine: &Placed,
+    ) -> Verdict {
+        let asked = if found.is_some() { same + (other - same) / 2 } else { other };
+        if theirs.id != mine.id || theirs.order.seq != asked || mine.order.seq != asked {
+            return Verdict::Unclear;
+        }
+        if theirs.order.term != mine.order.term {
+            (other, found) = (asked, Some(*theirs));
+        } else {
+            same = asked;
+        }
+        match found {
+            Some(theirs) if other - same <= 1 => Verdict::Parted { after: same, mine: mine.order.term, theirs },
+            Some(_) => {
+                self.terms = Terms::Asked { same, other, theirs: found };
+                Verdict::AskPlace { seq: same + (other - same) / 2 }
+            }
+            None => self.fits(),
         }
     }
 }

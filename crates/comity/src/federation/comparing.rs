@@ -40,6 +40,8 @@ pub(super) struct Line {
     pub(super) agreed: Agreed,
     /// Whether it is to say, too, who is a member.
     pub(super) is_to_list: bool,
+    /// Whether it is looked, too, at the terms of what is the same.
+    pub(super) has_terms: bool,
 }
 
 /// A comparison that ended.
@@ -77,7 +79,7 @@ impl Sender {
     }
 
     async fn compared(&self, with: &Origin, at: Timestamp, line: &Line, heads: &Result<Heads, Failure>) -> Compared {
-        let Line { channel, mine, agreed, is_to_list } = line;
+        let Line { channel, is_to_list, .. } = line;
         let head = match heads {
             Ok(heads) => self.head_in(heads, channel, with).await,
             Err(failure) if failure.is_unknown_there() => Ok(None),
@@ -89,7 +91,7 @@ impl Sender {
             _ => Some(u64::MAX),
         };
         let verdict = match head {
-            Ok(Some(head)) => self.verdict(channel, with, (&head, *mine), *agreed).await,
+            Ok(Some(head)) => self.verdict(line, with, &head).await,
             Ok(None) => Ok(None),
             Err(why) => Err(why),
         };
@@ -109,14 +111,12 @@ impl Sender {
         Some(members.members.into_iter().filter_map(member).collect())
     }
 
-    async fn verdict(
-        &self,
-        channel: &ChannelId,
-        with: &Origin,
-        (head, mine): (&Head, Ends),
-        agreed: Agreed,
-    ) -> Result<Option<Verdict>, String> {
-        let mut comparison = Comparison::new(channel.clone(), (mine.first, mine.last), agreed);
+    async fn verdict(&self, line: &Line, with: &Origin, head: &Head) -> Result<Option<Verdict>, String> {
+        let Line { channel, mine, agreed, has_terms, .. } = line;
+        let mut comparison = Comparison::new(channel.clone(), (mine.first, mine.last), *agreed);
+        if *has_terms {
+            comparison = comparison.with_terms();
+        }
         let place = self.placed(mine.number, head.last.order.seq).await?;
         let mut verdict = comparison.handle_head(head, place.as_ref());
         for _ in 0..QUESTIONS_MAX {

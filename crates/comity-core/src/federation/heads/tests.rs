@@ -23,22 +23,25 @@ fn line(ids: &str) -> Vec<Placed> {
 /// What comes of it when the one with the first line compares with the other, of which it sees all from `first` on.
 fn compared(mine: &str, theirs: &str, first: u64, agreed: Agreed) -> (Verdict, usize) {
     let (mine, theirs) = (line(mine), line(theirs));
+    run(Comparison::new(channel(), (first, mine.len() as u64), agreed), (&mine, &theirs), first)
+}
+
+fn run(mut comparison: Comparison, (mine, theirs): (&[Placed], &[Placed]), first: u64) -> (Verdict, usize) {
     let at = |line: &[Placed], seq: u64| line.get(usize::try_from(seq).expect("small") - 1).copied();
     let digest = |line: &[Placed], after: u64, upto: u64| {
         Digest::of((after + 1..=upto).map(|seq| at(line, seq).expect("asked of what is there").id))
     };
-    let here = |seq: u64| at(&mine, seq).filter(|_| seq >= first);
-    let mut comparison = Comparison::new(channel(), (first, mine.len() as u64), agreed);
+    let here = |seq: u64| at(mine, seq).filter(|_| seq >= first);
     let last = *theirs.last().expect("a line");
     let mut verdict = comparison.handle_head(&Head { first: 1, last }, here(last.order.seq).as_ref());
     for asked in 0..70 {
         verdict = match verdict {
             Verdict::AskDigest { after, upto } => {
-                let (here, there) = (digest(&mine, after, upto), digest(&theirs, after, upto));
+                let (here, there) = (digest(mine, after, upto), digest(theirs, after, upto));
                 comparison.handle_digest((after, upto), there, here)
             }
             Verdict::AskPlace { seq } => {
-                comparison.handle_place(&at(&theirs, seq).expect("there"), &at(&mine, seq).expect("here"))
+                comparison.handle_place(&at(theirs, seq).expect("there"), &at(mine, seq).expect("here"))
             }
             done => return (done, asked),
         };
@@ -83,6 +86,25 @@ fn a_line_that_went_on_without_some_of_it_is_no_lie() {
         };
         assert_eq!((found, next.order.seq, next.order.term), (after, after + 1, 2), "{mine} {theirs}");
     }
+}
+
+#[test]
+fn events_that_were_given_their_places_again_in_another_term_are_found() {
+    let line = |terms: &str| -> Vec<Placed> {
+        (1..).zip(terms.bytes()).map(|(seq, term)| placed(seq, seq as u8, u64::from(term - b'0'))).collect()
+    };
+    let has_terms = |mine: &str, theirs: &str| {
+        let comparison = Comparison::new(channel(), (1, mine.len() as u64), Agreed::default()).with_terms();
+        run(comparison, (&line(mine), &line(theirs)), 1).0
+    };
+    for (mine, theirs, after) in
+        [("11333", "111115", 2), ("33333", "111115", 0), ("11113", "111115", 4), ("1113", "1111", 3)]
+    {
+        let verdict = has_terms(mine, theirs);
+        let Verdict::Parted { after: found, theirs: next, .. } = verdict else { panic!("{mine}: {verdict:?}") };
+        assert_eq!((found, next.order.seq, next.order.term), (after, after + 1, 1), "{mine} {theirs}");
+    }
+    assert!(matches!(has_terms("11333", "113335"), Verdict::Fits(Agreed { upto: 5, term: 5 })));
 }
 
 #[test]

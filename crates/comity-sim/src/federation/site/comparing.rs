@@ -104,6 +104,15 @@ impl Site {
 
     /// Begins to compare with a site.
     pub(super) fn compare(&mut self, with: usize) {
+        self.begin_comparison(with, |comparison| comparison);
+    }
+
+    /// Compares with the hub, whose line does not go on as it is here.
+    pub(super) fn compare_terms(&mut self) {
+        self.begin_comparison(0, Comparison::with_terms);
+    }
+
+    fn begin_comparison(&mut self, with: usize, how: impl FnOnce(Comparison) -> Comparison) {
         let Some(mine) = self.range_for(0) else { return };
         let Some(up) = &mut self.up else { return };
         // What an earlier comparison asked for does not answer this one.
@@ -115,7 +124,7 @@ impl Site {
             of != Some(with)
         });
         let agreed = up.agreed.get(&with).copied().unwrap_or_default();
-        up.comparisons.insert(with, Comparison::new(channel(), mine, agreed));
+        up.comparisons.insert(with, how(Comparison::new(channel(), mine, agreed)));
         self.ask(with, Call::Line { with }, Request::Line);
     }
 

@@ -121,7 +121,7 @@ impl Site {
                         again = true;
                     }
                 }
-                participant::Effect::Parted { .. } => self.compare(0),
+                participant::Effect::Parted { .. } => self.compare_terms(),
                 participant::Effect::Unanswered { ticket } => {
                     self.up.as_mut().and_then(|up| up.tickets.remove(&ticket));
                 }

@@ -91,9 +91,10 @@ impl Hall {
         acting
     }
 
+    /// Compares a line that does not go on as it is here.
     pub(in crate::federation) fn compare(&self, channel: &ChannelId, with: Origin) {
         if let Some(room) = self.rooms.get(channel) {
-            let lines = vec![line(room, &with)];
+            let lines = vec![Line { has_terms: true, ..line(room, &with) }];
             self.sender.compare(with, lines);
         }
     }
@@ -175,7 +176,7 @@ fn line(room: &Room, with: &Origin) -> Line {
     // Whoever sees all of the line sees who is a member, and later changes are in it.
     let is_to_list = with == room.id.hub() && room.listed.is_empty() && room.roster().history() == History::FromJoining;
     let agreed = room.agreed.get(with).copied().unwrap_or_default();
-    Line { channel: room.id.clone(), mine: room.ends(), agreed, is_to_list }
+    Line { channel: room.id.clone(), mine: room.ends(), agreed, is_to_list, has_terms: false }
 }
 
 /// A channel as it is shown.
