@@ -5,7 +5,7 @@
 mod recovering;
 mod strangers;
 
-use super::roster::{Change, Forbidden, Roster};
+use super::roster::{Change, Forbidden, Roster, Standing};
 use super::{Authored, ChannelId, Event, EventId, Origin};
 use crate::id::Ticket;
 use crate::time::{Now, Timestamp};
@@ -353,8 +353,12 @@ impl State {
         if authored.attested.is_some() && last > 0 {
             return Outcome::Refused(Refusal::NotSigned);
         }
-        // Of strangers no numbers are remembered: what may not be said is refused in any order.
+        // Of strangers no numbers are remembered: what may not be said is refused in any order. Who is invited, and has said
+        // something before, has joined in what this hub lost, and is asked for that first.
+        let has_joined = self.summary.roster.standing(from) == Some(Standing::Invited)
+            && authored.author_seq.is_some_and(|number| number > last + 1);
         if known.is_none()
+            && !has_joined
             && let Err(why) = self.summary.roster.judge(self.config.channel.hub(), &authored)
         {
             return if self.may_have_joined(from, why) { UNAVAILABLE } else { Outcome::Refused(why.into()) };

@@ -494,6 +494,20 @@ fn who_joined_after_the_backup_is_asked_and_what_it_alone_has_is_taken_back() {
 }
 
 #[test]
+fn who_is_invited_and_goes_on_where_it_left_off_is_asked_for_its_joining() {
+    let (_, backup) = joined_by_carl(true);
+    let mut again = World::of(State::restored(config(), backup));
+    for name in ["ann", "bob"] {
+        again.tell(Input::Head { member: origin(name), seq: 7, term: 1 });
+    }
+    // It has seen nothing of what was lost.
+    again.tell(shown(7, true));
+    assert_eq!(again.submit("carl", vec![text("carl", 2)]), [Outcome::Later(Delay::Gap { expected: 1 })]);
+    let said = vec![change("carl", 1, &Change::Joined), text("carl", 2)];
+    assert_eq!(again.submit("carl", said), [Outcome::Taken; 2]);
+}
+
+#[test]
 fn who_joined_in_what_was_lost_joins_again_where_the_line_is_now() {
     let (world, backup) = joined_by_carl(false);
     let mut again = World::of(State::restored(config(), backup));
