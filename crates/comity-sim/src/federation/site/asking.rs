@@ -134,11 +134,14 @@ impl Site {
         self.perform(now, books);
     }
 
-    /// A member was given events that it asked for: those, and what it will ask for next, are not sent to it.
+    /// A member that sees all of the line was given events that it asked for: those, and what it will ask for next, are
+    /// not sent to it.
     fn gave(&mut self, to: usize, after: u64, given: &Answer, now: Duration) {
         let Answer::Events { events, head } = given else { return };
         let Some(last) = events.last().map(|event| event.order.seq).filter(|_| events.len() > 1) else { return };
-        let Some(up) = self.up.as_mut().filter(|up| matches!(up.role, Role::Hub(_))) else { return };
+        let sees_all = |hub: &hub::State| hub.summary().roster.history() == History::All;
+        let is_skipped = |up: &&mut Up| matches!(&up.role, Role::Hub(hub) if sees_all(hub));
+        let Some(up) = self.up.as_mut().filter(is_skipped) else { return };
         let outbox = up.outboxes.entry(to).or_default();
         if last < *head {
             outbox.reads(&Stream::Line(channel()), after, now + READ_AGAIN);
