@@ -131,8 +131,6 @@ pub enum Verdict {
     Parted {
         /// The last event that both have: the one before the first that both could have, if there is none.
         after: u64,
-        /// The term of the next one here.
-        mine: u64,
         /// The next one there.
         theirs: Placed,
     },
@@ -243,7 +241,7 @@ impl Comparison {
         }
         match Proof::of(&self.channel, mine, theirs) {
             Ok(proof) => Verdict::Proven(Box::new(proof)),
-            Err(_) => Verdict::Parted { after: self.apart - 1, mine: mine.order.term, theirs: *theirs },
+            Err(_) => Verdict::Parted { after: self.apart - 1, theirs: *theirs },
         }
     }
 
@@ -263,7 +261,7 @@ impl Comparison {
             same = asked;
         }
         match found {
-            Some(theirs) if other - same <= 1 => Verdict::Parted { after: same, mine: mine.order.term, theirs },
+            Some(theirs) if other - same <= 1 => Verdict::Parted { after: same, theirs },
             Some(_) => {
                 self.terms = Terms::Asked { same, other, theirs: found };
                 Verdict::AskPlace { seq: same + (other - same) / 2 }

@@ -73,12 +73,13 @@ pub(super) struct Hall {
     /// Outboxes in which something will be due before the next tick.
     wakes: BTreeSet<(Duration, Origin)>,
     invitations: BTreeMap<ChannelId, Invitation>,
-    /// Channels whose line may have gone on since those who show events asked last, and members' that wait to ask again.
+    /// Channels whose line may have gone on since those who show events asked last.
     moved: BTreeSet<ChannelId>,
+    /// Channels whose hub gave no events when it was asked last.
     failing: BTreeSet<ChannelId>,
     /// Who is to be asked where lines of this hub end: with their numbers on disk.
     asking: BTreeMap<Origin, Vec<(ChannelId, u64)>>,
-    /// With whom lines were compared last, as is done by the clock, or still are.
+    /// With whom lines are being compared, as is done by the clock.
     comparing: BTreeMap<Origin, JoinHandle<()>>,
     look_at: Duration,
     /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
@@ -383,7 +384,9 @@ impl Hall {
             }
         }
         self.skip_decided(channel);
-        self.moved.insert(channel.clone());
+        if !self.moved.contains(channel) {
+            self.moved.insert(channel.clone());
+        }
     }
 
     /// Shows what is on disk now, and puts it into the outboxes of those who may see it.

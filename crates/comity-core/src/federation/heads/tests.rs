@@ -81,9 +81,7 @@ fn a_line_that_went_on_without_some_of_it_is_no_lie() {
         [("abcdefg", "abcDEFG", 3), ("abcdefg", "abcDE", 3), ("abc", "ABCDEF", 0), ("abcdefg", "abcdefG", 6)]
     {
         let (verdict, _) = compared(mine, theirs, 1, Agreed { upto: 7, term: 1 });
-        let Verdict::Parted { after: found, mine: 1, theirs: next } = verdict else {
-            panic!("{mine} {theirs}: {verdict:?}")
-        };
+        let Verdict::Parted { after: found, theirs: next } = verdict else { panic!("{mine} {theirs}: {verdict:?}") };
         assert_eq!((found, next.order.seq, next.order.term), (after, after + 1, 2), "{mine} {theirs}");
     }
 }
@@ -101,7 +99,7 @@ fn events_that_were_given_their_places_again_in_another_term_are_found() {
         [("11333", "111115", 2), ("33333", "111115", 0), ("11113", "111115", 4), ("1113", "1111", 3)]
     {
         let verdict = has_terms(mine, theirs);
-        let Verdict::Parted { after: found, theirs: next, .. } = verdict else { panic!("{mine}: {verdict:?}") };
+        let Verdict::Parted { after: found, theirs: next } = verdict else { panic!("{mine}: {verdict:?}") };
         assert_eq!((found, next.order.seq, next.order.term), (after, after + 1, 1), "{mine} {theirs}");
     }
     assert!(matches!(has_terms("11333", "113335"), Verdict::Fits(Agreed { upto: 5, term: 5 })));

@@ -473,6 +473,15 @@ fn shown(seq: u64, is_here: bool) -> Input {
     Input::StrangersHead { origin: origin("carl"), shown: Some(Shown { seq, term: 1, is_here }) }
 }
 
+/// A hub of this backup, when ann and bob have said that they have no more.
+fn restarted(backup: Summary) -> World {
+    let last = backup.last.map_or(0, |(seq, _)| seq);
+    let mut world = World::of(State::restored(config(), backup));
+    world.tell(head("ann", last));
+    world.tell(head("bob", last));
+    world
+}
+
 #[test]
 fn who_joined_after_the_backup_is_asked_and_what_it_alone_has_is_taken_back() {
     let (world, backup) = joined_by_carl(true);
@@ -496,10 +505,7 @@ fn who_joined_after_the_backup_is_asked_and_what_it_alone_has_is_taken_back() {
 #[test]
 fn who_is_invited_and_goes_on_where_it_left_off_is_asked_for_its_joining() {
     let (_, backup) = joined_by_carl(true);
-    let mut again = World::of(State::restored(config(), backup));
-    for name in ["ann", "bob"] {
-        again.tell(Input::Head { member: origin(name), seq: 7, term: 1 });
-    }
+    let mut again = restarted(backup);
     // It has seen nothing of what was lost.
     again.tell(shown(7, true));
     assert_eq!(again.submit("carl", vec![text("carl", 2)]), [Outcome::Later(Delay::Gap { expected: 1 })]);
@@ -510,10 +516,7 @@ fn who_is_invited_and_goes_on_where_it_left_off_is_asked_for_its_joining() {
 #[test]
 fn who_joined_in_what_was_lost_joins_again_where_the_line_is_now() {
     let (world, backup) = joined_by_carl(false);
-    let mut again = World::of(State::restored(config(), backup));
-    for name in ["ann", "bob"] {
-        again.tell(Input::Head { member: origin(name), seq: 6, term: 1 });
-    }
+    let mut again = restarted(backup);
     assert_eq!(again.submit("ann", vec![text("ann", 2)]), [Outcome::Taken]);
     again.take_others();
     assert_eq!(again.submit("carl", vec![text("carl", 3)]), [UNAVAILABLE], "it may have joined");
@@ -546,10 +549,7 @@ fn what_does_not_follow_here_is_no_hole_if_it_was_never_for_who_has_it() {
 
 #[test]
 fn a_stranger_that_shows_nothing_of_this_hub_is_one() {
-    let mut again = World::of(State::restored(config(), World::new().hub.summary().clone()));
-    for name in ["ann", "bob"] {
-        again.tell(Input::Head { member: origin(name), seq: 6, term: 1 });
-    }
+    let mut again = restarted(World::new().hub.summary().clone());
     again.take_others();
     assert_eq!(again.submit("eve", vec![text("eve", 1)]), [UNAVAILABLE]);
     assert_eq!(again.submit("eve", vec![text("eve", 1)]), [UNAVAILABLE]);

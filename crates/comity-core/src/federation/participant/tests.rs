@@ -189,12 +189,18 @@ fn newcomer() -> World {
     world
 }
 
-#[test]
-fn who_has_joined_reads_what_was_said_before_and_is_not_disturbed_by_what_is_sent_meanwhile() {
+/// The same, that has said that it joins: its joining is on its way to the hub.
+fn joining() -> World {
     let mut world = newcomer();
     world.tell(Input::Received { events: Vec::new(), head: Some(0) });
     world.tell(Input::Said { ticket: TICKET });
     world.store();
+    world
+}
+
+#[test]
+fn who_has_joined_reads_what_was_said_before_and_is_not_disturbed_by_what_is_sent_meanwhile() {
+    let mut world = joining();
     let taken = world.tell(Input::Decided { outcomes: vec![(1, Outcome::Taken)] });
     assert_eq!(taken.last(), Some(&Effect::Fetch { after: 0 }));
     let created = world.line.add("hub", 1, Some(&Change::Created(History::All)));
@@ -210,10 +216,7 @@ fn who_has_joined_reads_what_was_said_before_and_is_not_disturbed_by_what_is_sen
 
 #[test]
 fn a_hub_that_takes_and_shows_nothing_is_asked_again_in_a_while() {
-    let mut world = newcomer();
-    world.tell(Input::Received { events: Vec::new(), head: Some(0) });
-    world.tell(Input::Said { ticket: TICKET });
-    world.store();
+    let mut world = joining();
     let mut asked = 0;
     for _ in 0..10 {
         let taken = world.tell(Input::Decided { outcomes: vec![(1, Outcome::Taken)] });

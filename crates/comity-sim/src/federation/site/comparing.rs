@@ -183,7 +183,7 @@ impl Site {
             }
             Verdict::Proven(proof) => self.with_member(|member| member.handle(participant::Input::Proven(proof))),
             // What the hub has counts, and what another has may be what was given up.
-            Verdict::Parted { after, theirs, .. } if with == 0 => {
+            Verdict::Parted { after, theirs } if with == 0 => {
                 let mut kept = participant::Summary::default();
                 for event in up.line.range(..=after).map(|(_, event)| event) {
                     kept.read(&hub, &me, event);

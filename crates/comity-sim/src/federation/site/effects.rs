@@ -154,7 +154,7 @@ impl Site {
             (*after..=*before).for_each(|number| self.refused(number, "passed over", books));
         }
         if matches!(fault, Fault::Broken { .. }) {
-            self.compare(0);
+            self.compare_terms();
         }
     }
 

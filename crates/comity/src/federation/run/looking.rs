@@ -81,9 +81,10 @@ impl Hall {
                 }
             }
         }
+        self.comparing.retain(|_, task| !task.is_finished());
         for (with, lines) in comparing {
             // Whoever takes longer than it is until the next time is not asked twice at once.
-            if self.comparing.get(&with).is_none_or(JoinHandle::is_finished) {
+            if !self.comparing.contains_key(&with) {
                 let task = self.sender.compare(with.clone(), lines);
                 self.comparing.insert(with, task);
             }
@@ -107,7 +108,7 @@ impl Hall {
         }
         let Some(room) = self.rooms.get_mut(channel) else { return };
         if is_hub {
-            // It has answered until now, if it has.
+            // What it answered, if it did, it signed until now.
             room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
             let is_quiet = !room.is_fetching && room.fetch_again.is_none();
             let here = room.last().map_or(0, |(seq, _)| seq);
@@ -135,7 +136,7 @@ impl Hall {
                 room.with_member(|member| member.handle(participant::Input::Proven(proof)));
             }
             // What the hub has counts, and what another has may be what was given up.
-            Some(Verdict::Parted { after, theirs, .. }) if is_hub => {
+            Some(Verdict::Parted { after, theirs }) if is_hub => {
                 let ends = room.ends();
                 self.sender.read_upto(channel.clone(), ends, after, theirs);
             }
