@@ -166,9 +166,14 @@ impl Realm {
 
     /// The program in Python that speaks for this origin.
     pub fn participant(&self, origin: &str) -> Participant {
+        self.participant_with(origin, &[])
+    }
+
+    /// The same, with these further arguments.
+    pub fn participant_with(&self, origin: &str, more: &[&str]) -> Participant {
         let (host, state) = (self.host(origin), self.folder.path().join(format!("{origin}.state")));
         let text = |path: PathBuf| path.display().to_string();
-        let start: Vec<String> = [
+        let start = [
             "serve",
             "--origin",
             origin,
@@ -184,9 +189,8 @@ impl Realm {
             "1",
             "--retry-max",
             "1",
-        ]
-        .map(str::to_owned)
-        .into();
+        ];
+        let start: Vec<String> = start.iter().chain(more).map(|word| (*word).to_owned()).collect();
         let process = Participant::started(&host, &state, &start);
         Participant { process, state, host, start }
     }

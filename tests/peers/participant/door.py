@@ -277,8 +277,8 @@ class Door(http.server.BaseHTTPRequestHandler):
 
     def heads(self, origin, value):
         store, channels = self.server.node.store, value.get("channels")
-        if not isinstance(channels, list) or len(channels) > 500:
-            raise bad("channels is a list of at most 500", "/channels")
+        if not isinstance(channels, list) or len(channels) > self.server.node.heads_max:
+            raise bad(f"channels is a list of at most {self.server.node.heads_max}", "/channels")
         heads = {}
         for channel in channels:
             try:

@@ -241,6 +241,29 @@ fn a_participant_of_another_program_joins_speaks_and_verifies_all_of_it_through_
 }
 
 #[test]
+fn a_hub_that_starts_asks_a_member_that_takes_few_questions_at_once_for_fewer() {
+    const OTHERS: &[&str] = &["second", "third"];
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    let beta = realm.participant_with(BETA, &["--heads-max", "1"]);
+    shared_with_python(&alpha, &beta);
+    for name in OTHERS {
+        alpha.says(&["channel", "create", name]);
+        alpha.says(&["channel", "invite", name, BETA]);
+        until("invitation", PATIENCE, || (!beta.does(&["invitations"]).is_empty()).then_some(()));
+        beta.does(&["accept", &format!("!{name}:{ALPHA}")]);
+    }
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    // For a member that has not answered it would wait a minute.
+    until("answers for all lines", PATIENCE, || {
+        let channels = alpha.json(&["channel", "list"])["channels"].as_array()?.clone();
+        (channels.len() == 3 && channels.iter().all(|channel| channel["caught_up"] == true)).then_some(())
+    });
+}
+
+#[test]
 fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() {
     let realm = Realm::of(&[ALPHA, BETA]);
     let alpha = realm.node(ALPHA, &[]);
