@@ -166,7 +166,7 @@ def run(words):
     os.umask(0o077)
     store = Store(words.state)
     node = Node(store, words.origin, words.accept, words.window * 1000, words.heads_every, words.heads_max,
-                words.retry_max, ca=words.ca, insecure_loopback=words.insecure_loopback, resolve=words.resolve)
+                words.strict_heads, words.retry_max, ca=words.ca, insecure_loopback=words.insecure_loopback, resolve=words.resolve)
     scheme = "https" if words.cert else "http"
     port = "" if ":" in words.origin.rpartition("]")[2] else ":443"
     node.start(words.endpoint or f"{scheme}://{words.origin}{port}")
@@ -214,7 +214,7 @@ def arguments():
         return sub
 
     sub = command("serve", cert=None, key=None, ca=None, insecure_loopback=False, endpoint=None, window=60,
-                  heads_every=60.0, heads_max=500, retry_max=600.0)
+                  heads_every=60.0, heads_max=500, strict_heads=False, retry_max=600.0)
     sub.add_argument("--origin", required=True)
     sub.add_argument("--accept", choices=("all", "none"), default="none")
     sub.add_argument("--listen", required=True, metavar="HOST:PORT")

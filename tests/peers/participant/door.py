@@ -284,6 +284,8 @@ class Door(http.server.BaseHTTPRequestHandler):
             try:
                 self.must_be_member(origin, channel)
             except Problem:
+                if self.server.node.strict_heads:
+                    raise
                 continue
             head = store.head(channel)
             heads[channel] = {"seq": head["seq"], "id": head["id"], "term": head["term"]}

@@ -24,10 +24,11 @@ def path_of(channel, rest):
 
 
 class Node:
-    def __init__(self, store, origin, accept="none", window=60_000, heads_every=60, heads_max=500, retry_max=600,
-                 **client):
+    def __init__(self, store, origin, accept="none", window=60_000, heads_every=60, heads_max=500, strict_heads=False,
+                 retry_max=600, **client):
         self.store, self.origin, self.accept, self.window = store, origin, accept, window
         self.heads_every, self.heads_max, self.retry_max = heads_every, heads_max, retry_max
+        self.strict_heads = strict_heads
         self.key, self.client = store.load_key(), Client(store, self, **client)
         self.serial, self.couriers, self.trouble = collections.defaultdict(threading.RLock), {}, {}
 

@@ -264,6 +264,25 @@ fn a_hub_that_starts_asks_a_member_that_takes_few_questions_at_once_for_fewer() 
 }
 
 #[test]
+fn a_member_that_refuses_a_question_because_of_one_line_is_asked_for_the_others() {
+    let realm = Realm::of(&[ALPHA, BETA]);
+    let alpha = realm.node(ALPHA, &[]);
+    let beta = realm.participant_with(BETA, &["--strict-heads"]);
+    shared_with_python(&alpha, &beta);
+    // Of this one it is no member: it has not answered.
+    alpha.says(&["channel", "create", "second"]);
+    alpha.says(&["channel", "invite", "second", BETA]);
+    until("invitation", PATIENCE, || (!beta.does(&["invitations"]).is_empty()).then_some(()));
+    alpha.signal("KILL");
+    let (_, folder) = alpha.stop_after_signal();
+    let alpha = realm.node_in(folder, ALPHA, &[]);
+    until("an answer for its line", PATIENCE, || {
+        let channels = alpha.json(&["channel", "list"])["channels"].as_array()?.clone();
+        channels.iter().any(|channel| channel["channel"] == CHANNEL && channel["caught_up"] == true).then_some(())
+    });
+}
+
+#[test]
 fn a_member_of_a_hub_in_python_takes_its_line_and_names_what_is_wrong_with_it() {
     let realm = Realm::of(&[ALPHA, BETA]);
     let alpha = realm.node(ALPHA, &[]);

@@ -127,7 +127,7 @@ pub enum Verdict {
     },
     /// The hub showed two histories.
     Proven(Box<Proof>),
-    /// The lines part where a term begins: the hub went on without some of it.
+    /// The lines part: one went on without some of the other, or the hub gave the same events their places in two terms.
     Parted {
         /// The last event that both have: the one before the first that both could have, if there is none.
         after: u64,

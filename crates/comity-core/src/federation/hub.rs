@@ -354,7 +354,7 @@ impl State {
             return Outcome::Refused(Refusal::NotSigned);
         }
         // Of strangers no numbers are remembered: what may not be said is refused in any order. Who is invited, and has said
-        // something before, has joined in what this hub lost, and is asked for that first.
+        // something before, may have joined in what this hub lost: what it said first is wanted first.
         let has_joined = self.summary.roster.standing(from) == Some(Standing::Invited)
             && authored.author_seq.is_some_and(|number| number > last + 1);
         if known.is_none()

@@ -45,7 +45,9 @@ pub struct Part {
 struct Queue {
     done: u64,
     last: u64,
-    /// The other side reads it by itself until about then.
+    /// The other side was given all up to this one, in pages that it asked for, from what it had on; 0 for none.
+    given: u64,
+    /// It asks for the next page until about then.
     read_until: Duration,
 }
 
@@ -68,7 +70,7 @@ pub struct State {
 impl State {
     /// Events of a stream wait up to this one; of a stream that is new here, those after `done`.
     pub fn put(&mut self, stream: Stream, done: u64, last: u64) {
-        self.queues.entry(stream.clone()).or_insert(Queue { done, last, read_until: Duration::ZERO });
+        self.queues.entry(stream.clone()).or_insert(Queue { done, last, given: 0, read_until: Duration::ZERO });
         self.change(&stream, |queue| queue.last = queue.last.max(last));
     }
 
@@ -92,12 +94,22 @@ impl State {
         }
     }
 
-    /// The other side, which says that it has a stream up to this event, asks for what comes after it, and will have
-    /// read that by then: nothing of it goes there before. If it does not, or has not what it says, what comes does not
-    /// follow there, and it says so or asks again.
-    pub fn reads(&mut self, stream: &Stream, done: u64, until: Duration) {
+    /// The other side asked for events of a stream and is given a page of them: those after this one, up to `upto`; if
+    /// there are more, it asks for those until about then, and nothing of the stream goes there before. What it asks to
+    /// follow on it has, if that is where it stood, or what it was given. Whoever looks at some events in between has said
+    /// nothing of those before them, and whoever asks for the same again does not keep the stream waiting for ever.
+    pub fn reads(&mut self, stream: &Stream, (after, upto): (u64, u64), asks_until: Option<Duration>) {
         self.change(stream, |queue| {
-            (queue.done, queue.read_until) = (queue.done.max(done.min(queue.last)), until);
+            if after > queue.done.max(queue.given) {
+                return;
+            }
+            let goes_on = upto > queue.done && (after > queue.done || queue.given <= queue.done);
+            (queue.done, queue.given) = (queue.done.max(after.min(queue.last)), queue.given.max(upto));
+            match asks_until {
+                None => queue.read_until = Duration::ZERO,
+                Some(until) if goes_on => queue.read_until = until,
+                Some(_) => {}
+            }
         });
     }
 
@@ -125,7 +137,7 @@ impl State {
         if self.is_under_way || now < self.due.max(self.paced_until()) {
             return None;
         }
-        let from = self.served.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let from = self.served.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let until = match &from {
             Bound::Excluded(served) => Bound::Included(served.clone()),
             _ => Bound::Unbounded,
@@ -143,11 +155,8 @@ impl State {
                 break;
             }
         }
-        self.served = parts.last().map(|part| part.stream.clone());
-        self.is_under_way = !parts.is_empty();
-        if !self.is_under_way {
-            return None;
-        }
+        self.served = Some(parts.last()?.stream.clone());
+        self.is_under_way = true;
         self.rested_at = self.rested_at.max(now) + AT_ONCE / REQUESTS;
         self.small_rested_at = self.small_rested_at.max(now) + AT_ONCE / SMALL_REQUESTS;
         Some(parts)
@@ -331,17 +340,43 @@ mod tests {
         let mut outbox = State::default();
         outbox.put(line("a"), 0, 1000);
         outbox.put(line("b"), 0, 1);
-        outbox.reads(&line("a"), 500, NOW + Duration::from_secs(1));
+        let later = NOW + Duration::from_secs(1);
+        outbox.reads(&line("a"), (0, 500), Some(NOW));
+        outbox.reads(&line("a"), (500, 980), Some(later));
         assert_eq!(outbox.poll(NOW), Some(vec![part("b", 0, 1)]));
         outbox.sent([(line("b"), 1)]);
-        assert_eq!((outbox.poll(NOW), outbox.wake_at()), (None, Some(NOW + Duration::from_secs(1))));
-        let later = NOW + Duration::from_secs(1);
+        assert_eq!((outbox.poll(NOW), outbox.wake_at()), (None, Some(later)));
+        // It has asked for no more, and so may not have the second page.
         assert_eq!(outbox.poll(later), Some(vec![part("a", 500, 550)]));
         outbox.sent([(line("a"), 550)]);
-        // Whoever says that it has what is not there yet gets it when it is.
-        outbox.reads(&line("a"), u64::MAX, later);
+        // Where it has it after all, and is given the rest, the rest goes as well: nobody says that it came.
+        outbox.reads(&line("a"), (980, 1000), None);
+        assert_eq!(outbox.poll(later + AT_ONCE), Some(vec![part("a", 980, 1000)]));
+        outbox.failed(later, 0);
+        outbox.reads(&line("a"), (1000, 1000), None);
+        assert!(outbox.is_empty());
         outbox.put(line("a"), 0, 1001);
-        assert_eq!(outbox.poll(later + AT_ONCE), Some(vec![part("a", 1000, 1001)]));
+        assert_eq!(outbox.poll(later + 2 * AT_ONCE), Some(vec![part("a", 1000, 1001)]));
+    }
+
+    #[test]
+    fn whoever_looks_at_events_has_not_taken_those_before_them() {
+        let mut outbox = State::default();
+        outbox.put(line("a"), 3, 1000);
+        let later = |seconds| NOW + Duration::from_secs(seconds);
+        for page in [(900, 950), (950, 1000), (1000, 1000), (u64::MAX, u64::MAX)] {
+            outbox.reads(&line("a"), page, None);
+            assert_eq!(outbox.done(&line("a")), Some(3), "{page:?}");
+        }
+        // The same page again and again.
+        for second in 0..10 {
+            outbox.reads(&line("a"), (0, 100), Some(later(second + 5)));
+        }
+        assert_eq!((outbox.poll(later(4)), outbox.done(&line("a"))), (None, Some(3)));
+        assert_eq!(outbox.poll(later(5)), Some(vec![part("a", 3, 53)]));
+        outbox.sent([(line("a"), 150)]);
+        outbox.reads(&line("a"), (0, 100), Some(later(20)));
+        assert_eq!(outbox.poll(later(7)), Some(vec![part("a", 150, 200)]));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use comity_core::wire::federation::event::{self as wire, Submitted};
 use comity_core::wire::federation::well_known::{self, WellKnown};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;

@@ -95,7 +95,12 @@ impl Failure {
 
     /// Whether it may be because of one of many that were asked about at once.
     pub(crate) fn may_be_of_one(&self) -> bool {
-        self.may_be_too_much() || matches!(self, Self::Refused { status: 500..=599, .. })
+        self.may_be_too_much() || matches!(self, Self::Refused { status: 403 | 404 | 410 | 500..=599, .. })
+    }
+
+    /// Whether the other origin does not let this one know.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Refused { status: 403 | 410, .. })
     }
 
     /// Whether the other origin does not know the question, which not all others have.

@@ -21,14 +21,15 @@ use comity_core::wire::strict;
 use std::collections::BTreeMap;
 use tokio::task::JoinHandle;
 
-/// Questions of one comparison, at most: as many as there are bits in a number, and some.
-const QUESTIONS_MAX: usize = 80;
+/// Questions of one comparison, at most: for digests as many as there are bits in a number, as many for terms, and some.
+const QUESTIONS_MAX: usize = 144;
 
 /// Pages of events that are read where the other origin gives no digests.
 const PAGES_MAX: usize = 20;
 
-/// How often is asked for half as much where one line may keep others from being answered: enough to find two of 500.
-const HALVINGS_MAX: usize = 20;
+/// How often is asked for half as much, in one round, where one line may keep others from being answered: enough to find
+/// seven of 500, or to ask for 64 one by one.
+const HALVINGS_MAX: usize = 63;
 
 /// A line that is to be compared.
 #[derive(Debug)]
@@ -53,11 +54,44 @@ pub(super) struct Compared {
     pub(super) at: Timestamp,
     /// What it came to; `None`: the other did not say.
     pub(super) verdict: Option<Verdict>,
-    /// Up to where the other says that it has the line, or as far as can be if its answer does not tell; `None`: it did
-    /// not answer.
-    pub(super) has_upto: Option<u64>,
     /// Who is a member, as the hub says, where it was asked: since which event, if it says that, too.
     pub(super) listed: Option<BTreeMap<Origin, Option<u64>>>,
+}
+
+/// Lines of which another origin is asked where they end, in parts: of fewer at once where one may keep all others from
+/// being answered.
+struct Parts<'a, T> {
+    /// The next one last.
+    left: Vec<&'a [T]>,
+    halvings: usize,
+}
+
+impl<'a, T> Parts<'a, T> {
+    fn of(lines: &'a [T]) -> Self {
+        Self { left: lines.rchunks(HEADS_MAX).collect(), halvings: 0 }
+    }
+
+    /// What it says of the next ones, and when it was asked; `None` when there are no more.
+    async fn next(
+        &mut self,
+        sender: &Sender,
+        with: &Origin,
+        channel: impl Fn(&T) -> &ChannelId,
+    ) -> Option<(&'a [T], Timestamp, Result<Heads, Failure>)> {
+        loop {
+            let part = self.left.pop()?;
+            let wanted = HeadsWanted { channels: part.iter().map(|line| channel(line).to_string()).collect() };
+            let at = sender.now();
+            match sender.client.post(with, (Method::POST, path::HEADS), &wanted).await {
+                Err(failure) if failure.may_be_of_one() && part.len() > 1 && self.halvings < HALVINGS_MAX => {
+                    self.halvings += 1;
+                    let (one, other) = part.split_at(part.len() / 2);
+                    self.left.extend([other, one]);
+                }
+                answer => return Some((part, at, answer)),
+            }
+        }
+    }
 }
 
 impl Sender {
@@ -66,41 +100,53 @@ impl Sender {
     pub(super) fn compare(&self, with: Origin, lines: Vec<Line>) -> JoinHandle<()> {
         let sender = self.clone();
         self.spawn(async move {
-            for (some, at, heads) in sender.heads_of(&with, &lines, |line| &line.channel).await {
+            let mut parts = Parts::of(&lines);
+            while let Some((some, at, heads)) = parts.next(&sender, &with, |line| &line.channel).await {
+                let mut ends = Vec::with_capacity(some.len());
                 for line in some {
-                    let channel = line.channel.clone();
-                    let compared = sender.compared(&with, at, line, &heads).await;
-                    // Err: the node has ended.
-                    let _ = sender.told.send(Told::Compared { channel, compared }).await;
+                    let (end, upto) = sender.end(line, &with, &heads).await;
+                    ends.push(end);
+                    // Before all that takes longer: events that are missing are asked for at once.
+                    if let Some(upto) = upto.filter(|_| with == *line.channel.hub()) {
+                        sender.tell(Told::HubHas { channel: line.channel.clone(), at, upto }).await;
+                    }
+                }
+                for (line, end) in some.iter().zip(ends) {
+                    let verdict = sender.verdict(line, &with, end).await;
+                    let listed =
+                        if line.is_to_list && heads.is_ok() { sender.listed(&line.channel).await } else { None };
+                    let compared = Compared { with: with.clone(), at, verdict, listed };
+                    sender.tell(Told::Compared { channel: line.channel.clone(), compared }).await;
                 }
             }
             None
         })
     }
 
-    async fn compared(&self, with: &Origin, at: Timestamp, line: &Line, heads: &Result<Heads, Failure>) -> Compared {
-        let Line { channel, is_to_list, .. } = line;
-        let head = match heads {
-            Ok(heads) => self.head_in(heads, channel, with).await,
-            Err(failure) if failure.is_unknown_there() => Ok(None),
-            Err(failure) => Err(failure.to_string()),
+    async fn tell(&self, what: Told) {
+        // Err: the node has ended.
+        let _ = self.told.send(what).await;
+    }
+
+    /// Where a line ends at another origin, if that says so, and up to where it may have it: as far as can be, if its
+    /// answer does not tell.
+    async fn end(
+        &self,
+        line: &Line,
+        with: &Origin,
+        heads: &Result<Heads, Failure>,
+    ) -> (Result<Option<Head>, String>, Option<u64>) {
+        let heads = match heads {
+            Ok(heads) => heads,
+            Err(failure) if failure.is_unknown_there() => return (Ok(None), Some(u64::MAX)),
+            Err(failure) => {
+                let may_have_more = failure.may_be_of_one() && !failure.is_closed();
+                return (Err(failure.to_string()), may_have_more.then_some(u64::MAX));
+            }
         };
-        let has_upto = match (heads, &head) {
-            (Err(failure), _) if !failure.is_unknown_there() && !failure.may_be_of_one() => None,
-            (_, Ok(Some(head))) => Some(head.last.order.seq),
-            _ => Some(u64::MAX),
-        };
-        let verdict = match head {
-            Ok(Some(head)) => self.verdict(line, with, &head).await,
-            Ok(None) => Ok(None),
-            Err(why) => Err(why),
-        };
-        let verdict = verdict.unwrap_or_else(|why| {
-            tracing::debug!(%channel, %with, why, "a line could not be compared");
-            None
-        });
-        let listed = if *is_to_list && has_upto.is_some() { self.listed(channel).await } else { None };
-        Compared { with: with.clone(), at, verdict, has_upto, listed }
+        let head = self.head_in(heads, &line.channel, with).await;
+        let upto = if let Ok(Some(head)) = &head { head.last.order.seq } else { u64::MAX };
+        (head, Some(upto))
     }
 
     async fn listed(&self, channel: &ChannelId) -> Option<BTreeMap<Origin, Option<u64>>> {
@@ -111,7 +157,19 @@ impl Sender {
         Some(members.members.into_iter().filter_map(member).collect())
     }
 
-    async fn verdict(&self, line: &Line, with: &Origin, head: &Head) -> Result<Option<Verdict>, String> {
+    async fn verdict(&self, line: &Line, with: &Origin, head: Result<Option<Head>, String>) -> Option<Verdict> {
+        let verdict = match head {
+            Ok(Some(head)) => self.found(line, with, &head).await,
+            Ok(None) => Ok(None),
+            Err(why) => Err(why),
+        };
+        verdict.unwrap_or_else(|why| {
+            tracing::debug!(channel = %line.channel, %with, why, "a line could not be compared");
+            None
+        })
+    }
+
+    async fn found(&self, line: &Line, with: &Origin, head: &Head) -> Result<Option<Verdict>, String> {
         let Line { channel, mine, agreed, has_terms, .. } = line;
         let mut comparison = Comparison::new(channel.clone(), (mine.first, mine.last), *agreed);
         if *has_terms {
@@ -139,22 +197,22 @@ impl Sender {
 
     /// Asks an origin where lines of this hub end, each with its number on disk. Only what this hub signed counts:
     /// whoever made up a place or a term would have the line wait for what is not there, or go on from where nobody was.
-    pub(super) fn ask_heads(&self, member: Origin, lines: Vec<(ChannelId, u64)>) {
+    pub(super) fn ask_heads(&self, member: Origin, lines: Vec<(ChannelId, u64)>) -> JoinHandle<()> {
         let sender = self.clone();
         self.spawn(async move {
-            for (some, _, heads) in sender.heads_of(&member, &lines, |(channel, _)| channel).await {
+            let mut parts = Parts::of(&lines);
+            while let Some((some, _, heads)) = parts.next(&sender, &member, |(channel, _)| channel).await {
                 for (channel, number) in some {
                     let head = match &heads {
                         Ok(heads) => sender.head_in(heads, channel, &member).await,
                         Err(failure) => Err(failure.to_string()),
                     };
                     let told = sender.head(channel, *number, &member, head).await;
-                    // Err: the node has ended.
-                    let _ = sender.told.send(told).await;
+                    sender.tell(told).await;
                 }
             }
             None
-        });
+        })
     }
 
     async fn head(
@@ -189,31 +247,6 @@ impl Sender {
         Some(Shown { seq, term, is_here })
     }
 
-    /// Where lines end at another origin, as it says: of which, since when it was asked, and its answer. It is asked for
-    /// fewer at once where one may keep all others from being answered.
-    async fn heads_of<'a, T>(
-        &self,
-        with: &Origin,
-        lines: &'a [T],
-        channel: impl Fn(&T) -> &ChannelId,
-    ) -> Vec<(&'a [T], Timestamp, Result<Heads, Failure>)> {
-        let mut parts: Vec<&[T]> = lines.chunks(HEADS_MAX).collect();
-        let (mut answers, mut halvings) = (Vec::new(), 0);
-        while let Some(part) = parts.pop() {
-            let wanted = HeadsWanted { channels: part.iter().map(|line| channel(line).to_string()).collect() };
-            let at = self.now();
-            match self.client.post(with, (Method::POST, path::HEADS), &wanted).await {
-                Err(failure) if failure.may_be_of_one() && part.len() > 1 && halvings < HALVINGS_MAX => {
-                    halvings += 1;
-                    let (one, other) = part.split_at(part.len() / 2);
-                    parts.extend([other, one]);
-                }
-                answer => answers.push((part, at, answer)),
-            }
-        }
-        answers
-    }
-
     /// Where one of the lines ends, proven by the hub's signature.
     pub(super) async fn head_in(
         &self,
@@ -245,8 +278,7 @@ impl Sender {
                 return tracing::debug!(%channel, %bad, "what is said against a hub does not hold");
             }
         }
-        // Err: the node has ended.
-        let _ = self.told.send(Told::Proven { channel: channel.clone(), proof: Box::new(proof) }).await;
+        self.tell(Told::Proven { channel: channel.clone(), proof: Box::new(proof) }).await;
     }
 
     async fn event_of(&self, channel: &ChannelId, with: &Origin, seq: u64) -> Result<Event, String> {

@@ -29,8 +29,8 @@ pub(super) enum Told {
     Invited { channel: ChannelId, invitation: Box<Invitation>, reply: oneshot::Sender<Invited> },
     /// Somebody wants to see what an origin may see of a channel.
     Look { channel: ChannelId, origin: Origin, reply: oneshot::Sender<Option<Sight>> },
-    /// An origin that asked for events after this one was given some: up to which, if these were all that there are.
-    PageGiven { channel: ChannelId, origin: Origin, after: u64, all_upto: Option<u64> },
+    /// An origin that asked for events is given those after the first of these two, up to the second.
+    PageGiven { channel: ChannelId, origin: Origin, page: (u64, u64), is_last: bool },
     /// Somebody wants to see one channel.
     View { channel: ChannelId, reply: oneshot::Sender<Option<Box<RoomView>>> },
     /// Somebody wants what proves that the hub of a channel showed two histories.
@@ -53,6 +53,8 @@ pub(super) enum Told {
     Head { channel: ChannelId, member: Origin, head: Option<(u64, u64)>, shown: Option<Shown> },
     /// A line was compared.
     Compared { channel: ChannelId, compared: Compared },
+    /// A hub said that it has a line up to this event, or did not say how far; it was asked at this time.
+    HubHas { channel: ChannelId, at: Timestamp, upto: u64 },
     /// What a line says up to where the hub goes on without the rest.
     Parted { channel: ChannelId, kept: Box<participant::Summary>, theirs: Box<Order> },
     /// Two events that a hub signed for one place.

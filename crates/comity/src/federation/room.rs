@@ -131,8 +131,9 @@ pub(super) struct Room {
     pub(super) failures: u32,
     /// Who is to be told that it is invited: when, and how often that came to nothing.
     pub(super) invites: BTreeMap<Origin, (Duration, u32)>,
-    /// Who is a member, as the hub said last: since which event.
+    /// Who is a member, as the hub said when it was asked after this time: since which event.
     pub(super) listed: BTreeMap<Origin, u64>,
+    pub(super) listed_from: Timestamp,
     /// Up to where others had the same, and with whom it was compared last.
     pub(super) agreed: BTreeMap<Origin, Agreed>,
     pub(super) compared: Option<Origin>,
@@ -179,6 +180,7 @@ impl Room {
             failures: 0,
             invites: BTreeMap::new(),
             listed: BTreeMap::new(),
+            listed_from: Timestamp::default(),
             agreed: BTreeMap::new(),
             compared: None,
             withdrawn: None,
@@ -366,7 +368,8 @@ impl Room {
     pub(super) fn next_to_compare(&mut self) -> Option<Origin> {
         let roster = self.roster();
         let members = roster.standings().map(|(origin, _)| origin).filter(|origin| roster.is_member(origin));
-        let mut others: BTreeSet<&Origin> = self.listed.keys().chain(members).collect();
+        let listed = self.listed.keys().filter(|origin| roster.standing(origin).is_none());
+        let mut others: BTreeSet<&Origin> = listed.chain(members).collect();
         others.remove(&self.me);
         others.remove(self.id.hub());
         let after = self.compared.as_ref().and_then(|last| others.iter().find(|other| **other > last));

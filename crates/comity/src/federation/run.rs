@@ -4,9 +4,10 @@
 mod heads;
 mod looking;
 mod outboxes;
+mod questions;
 mod wanted;
 
-use super::comparing::Compared;
+use super::comparing::{Compared, Line};
 use super::contract::{Around, Begun, Refused, RoomView, Sight, Told};
 use super::room::{Ends, Role, Room, Saying, Taken, Wish};
 use super::sending::{Given, Sender, Sent};
@@ -20,7 +21,8 @@ use comity_core::federation::participant;
 use comity_core::federation::roster::{Change, Forbidden, History, Standing};
 use comity_core::federation::{ChannelId, Event, Origin};
 use comity_core::time::{Now, Timestamp};
-use looking::view;
+use looking::{line, view};
+use questions::Questions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How often a hub asks those again that have not said where their lines end.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a comparison with another origin may take until the next one is begun beside it.
+const COMPARISON: Duration = Duration::from_secs(300);
 
 /// How long a hub that starts waits for members that cannot be reached, before it goes on in the next term.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -77,10 +82,14 @@ pub(super) struct Hall {
     moved: BTreeSet<ChannelId>,
     /// Channels whose hub gave no events when it was asked last.
     failing: BTreeSet<ChannelId>,
-    /// Who is to be asked where lines of this hub end: with their numbers on disk.
-    asking: BTreeMap<Origin, Vec<(ChannelId, u64)>>,
+    /// Who is to be asked where lines of this hub end, with their numbers on disk, and who is asked.
+    asking: BTreeMap<Origin, BTreeMap<ChannelId, u64>>,
+    asked: Questions,
+    /// Lines that do not go on as they are here, by their hubs, and those that are compared with these to find where.
+    parted: BTreeMap<Origin, BTreeSet<ChannelId>>,
+    finding: Questions,
     /// With whom lines are being compared, as is done by the clock.
-    comparing: BTreeMap<Origin, JoinHandle<()>>,
+    comparing: Questions,
     look_at: Duration,
     /// How often a member asks whether the line went on, beside what the hub sends, and compares it.
     look_every: Duration,
@@ -116,7 +125,10 @@ impl Hall {
             moved: BTreeSet::new(),
             failing: BTreeSet::new(),
             asking: BTreeMap::new(),
-            comparing: BTreeMap::new(),
+            asked: Questions::patient(ASK_EVERY),
+            parted: BTreeMap::new(),
+            finding: Questions::patient(look_every),
+            comparing: Questions::patient(COMPARISON),
             look_at: now.mono + look_every,
             look_every,
             companions,
@@ -195,14 +207,15 @@ impl Hall {
                 // A node that is dropped says nothing more.
                 () = stop.cancelled() => return,
                 Some(what) = stored.recv() => Some(what),
-                what = told.recv() => match what {
-                    Some(what) => Some(what),
-                    None => return,
-                },
+                // Before what others want: they may want something all the time.
                 _ = tick.tick() => {
                     self.look_around(self.handle.now()).await;
                     None
                 }
+                what = told.recv() => match what {
+                    Some(what) => Some(what),
+                    None => return,
+                },
                 () = sleep(wake.unwrap_or(TICK)), if wake.is_some() => None,
             };
             // What came meanwhile as well: outboxes are looked at once for all of it.
@@ -215,10 +228,9 @@ impl Hall {
                 handled += 1;
                 next = if handled < AT_ONCE { stored.try_recv().or_else(|_| told.try_recv()).ok() } else { None };
             }
-            for (member, lines) in std::mem::take(&mut self.asking) {
-                self.sender.ask_heads(member, lines);
-            }
-            self.send(self.handle.now().mono);
+            let now = self.handle.now().mono;
+            self.ask_others(now);
+            self.send(now);
         }
     }
 
@@ -250,6 +262,7 @@ impl Hall {
                 self.head_asked(&from, &channel, (at, reply), now).await;
                 self.wake(&from);
             }
+            Told::HubHas { channel, at, upto } => self.hub_has(&channel, (at, upto), now).await,
             Told::Compared { channel, compared } => self.compared(&channel, compared, now).await,
             Told::Parted { channel, kept, theirs } => {
                 if let Some(room) = self.rooms.get_mut(&channel) {
@@ -286,9 +299,7 @@ impl Hall {
                 self.grant(&channel, wishes, now).await;
             }
             Told::Reopened { channel, role } => self.reopen(channel, role, now).await,
-            Told::PageGiven { channel, origin, after, all_upto } => {
-                self.page_given(channel, &origin, (after, all_upto));
-            }
+            Told::PageGiven { channel, origin, page, is_last } => self.page_given(channel, &origin, (page, is_last)),
             asked => self.asked(asked, now).await,
         }
     }
@@ -364,7 +375,7 @@ impl Hall {
                     }
                     self.sender.fetch(channel.clone(), after);
                 }
-                Wish::Compare => self.compare(channel, channel.hub().clone()),
+                Wish::Compare => drop(self.parted.entry(channel.hub().clone()).or_default().insert(channel.clone())),
                 Wish::Check(placed) => {
                     if let Some(room) = self.rooms.get(channel) {
                         self.sender.check(channel.clone(), room.number, placed);
@@ -372,7 +383,7 @@ impl Hall {
                 }
                 Wish::AskHead(member) => {
                     if let Some(room) = self.rooms.get(channel) {
-                        self.asking.entry(member).or_default().push((channel.clone(), room.number));
+                        self.asking.entry(member).or_default().insert(channel.clone(), room.number);
                     }
                 }
                 Wish::Recover { member, after } => self.sender.recover(channel.clone(), member, after),

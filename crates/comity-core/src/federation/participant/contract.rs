@@ -42,8 +42,8 @@ pub enum Input {
         /// When the hub signed the question.
         signed: Timestamp,
     },
-    /// [`Effect::Parted`] was looked into, or a comparison with the hub found so (`heads.rs`): the hub goes on in a new
-    /// term after an event that both have.
+    /// [`Effect::Parted`] was looked into, or a comparison with the hub found so (`heads.rs`): after an event that
+    /// both have, the hub has another next, or gave the same one its place in another term.
     Parted {
         /// What the line says up to that event: [`Summary::read`] of each event that is here, in order; of those before
         /// this origin joined there is none.
@@ -197,7 +197,7 @@ pub enum Fault {
         /// The last.
         before: u64,
     },
-    /// The hub went on without events that were shown.
+    /// The hub went on without events that were shown, or gave them their places again.
     #[error("events {first} to {last} are withdrawn: the hub went on without them in term {term}")]
     Withdrawn {
         /// The first of them.

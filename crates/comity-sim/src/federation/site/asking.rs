@@ -138,16 +138,12 @@ impl Site {
     /// not sent to it.
     fn gave(&mut self, to: usize, after: u64, given: &Answer, now: Duration) {
         let Answer::Events { events, head } = given else { return };
-        let Some(last) = events.last().map(|event| event.order.seq).filter(|_| events.len() > 1) else { return };
+        let upto = events.last().map_or(after, |event| event.order.seq);
         let sees_all = |hub: &hub::State| hub.summary().roster.history() == History::All;
         let is_skipped = |up: &&mut Up| matches!(&up.role, Role::Hub(hub) if sees_all(hub));
         let Some(up) = self.up.as_mut().filter(is_skipped) else { return };
         let outbox = up.outboxes.entry(to).or_default();
-        if last < *head {
-            outbox.reads(&Stream::Line(channel()), after, now + READ_AGAIN);
-        } else {
-            outbox.reads(&Stream::Line(channel()), last, Duration::ZERO);
-        }
+        outbox.reads(&Stream::Line(channel()), (after, upto), (upto < *head).then_some(now + READ_AGAIN));
     }
 
     /// What members may see is asked for by who is none.

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::federation::filling::Filling;
+use crate::store::federation::KeptEvent;
+
+/// Events that are read from disk at once.
+const PIECE: u64 = 64;
 
 impl Federation {
     /// Events of a channel, for an origin that may see them: a [`body::Page`], as JSON.
@@ -15,18 +19,13 @@ impl Federation {
         let sight = self.sight(from, &channel).await?;
         let (first, last) = sight.view;
         let limit = limit.clamp(1, PAGE_MAX);
-        let rows = self.0.lines.events(sight.number, direction, (first, last), limit + 1).await;
-        let mut rows = rows.map_err(|_| NotAnswered::DISK)?;
-        let mut filling = Filling::default();
-        let fits = rows.iter().take_while(|row| filling.takes(&row.body));
-        let kept = fits.count().min(usize::try_from(limit).unwrap_or(usize::MAX));
-        let more = rows.len() > kept;
-        rows.truncate(kept);
-        let next = rows.last().filter(|_| more).map(|row| row.number);
+        let (rows, more) = self.filled(sight.number, (direction, limit), (first, last)).await?;
+        let end = rows.last().map(|row| row.number);
+        let next = end.filter(|_| more);
         // Whoever asks for one alone wants to know what is in that place.
-        if let (Direction::After(after), Some(row)) = (direction, rows.last().filter(|_| limit > 1)) {
-            let all_upto = (!more).then_some(row.number);
-            let told = Told::PageGiven { channel, origin: from.clone(), after, all_upto };
+        if let (Direction::After(after), true) = (direction, limit > 1) {
+            let page = (after, end.unwrap_or(after));
+            let told = Told::PageGiven { channel, origin: from.clone(), page, is_last: !more };
             // Err: the node has ended.
             let _ = self.0.told.send(told).await;
         }
@@ -36,6 +35,33 @@ impl Federation {
         let (head, next) = (json!(head), next.map_or(String::new(), |next| format!(",\"next\":{next}")));
         let events: Vec<&str> = rows.iter().map(|row| row.body.as_str()).collect();
         Ok(format!("{{\"events\":[{}],\"head\":{head}{next}}}", events.join(",")))
+    }
+
+    /// As many events as go into one page, and whether there are more. They are read in pieces: large ones fill a page
+    /// long before there are as many as may be in it.
+    async fn filled(
+        &self,
+        number: u64,
+        (mut direction, limit): (Direction, u64),
+        range: (u64, u64),
+    ) -> Result<(Vec<KeptEvent>, bool), NotAnswered> {
+        let (mut kept, mut filling) = (Vec::new(), Filling::default());
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        loop {
+            let wanted = PIECE.min((limit - kept.len()) as u64 + 1);
+            let rows = self.0.lines.events(number, direction, range, wanted).await.map_err(|_| NotAnswered::DISK)?;
+            let is_end = (rows.len() as u64) < wanted;
+            for row in rows {
+                if kept.len() == limit || !filling.takes(&row.body) {
+                    return Ok((kept, true));
+                }
+                direction = direction.past(row.number);
+                kept.push(row);
+            }
+            if is_end {
+                return Ok((kept, false));
+            }
+        }
     }
 
     /// Who is a member of a channel, for one of them.
@@ -72,10 +98,11 @@ impl Federation {
         if wanted.channels.len() > HEADS_MAX {
             return Err(NotAnswered::bad("/channels", format!("at most {HEADS_MAX} channels are allowed")));
         }
-        let mut channels = Vec::new();
+        // Whoever names a channel again and again is answered once.
+        let mut channels = BTreeSet::new();
         for (place, channel) in wanted.channels.iter().enumerate() {
             let read = channel.parse::<ChannelId>();
-            channels.push(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
+            channels.insert(read.map_err(|bad| NotAnswered::bad(&format!("/channels/{place}"), bad.to_string()))?);
         }
         let heads = join_all(channels.iter().map(|channel| self.head((from, at), channel.clone()))).await;
         let heads = heads.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;

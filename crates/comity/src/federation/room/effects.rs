@@ -111,7 +111,7 @@ impl Room {
                 let seen = event.authored.author_seq.filter(|_| event.authored.origin == self.me);
                 if seen.is_some() && Change::of(&event.authored) == Ok(Some(Change::Joined)) {
                     // An older list names who was removed meanwhile.
-                    self.listed.clear();
+                    self.forget_list(now);
                 }
                 writes.push(self.placed(*event));
                 writes.extend(seen.map(|author_seq| Write::OwnSeen { channel: self.number, author_seq }));
@@ -145,6 +145,8 @@ impl Room {
                 self.news.retain(|event| event.order.seq <= after);
                 self.ready = self.ready.min(after);
                 self.agreed.clear();
+                // Whom the hub listed may be a member by what it has no more.
+                self.forget_list(now);
                 self.withdrawn = Some(self.withdrawn.map_or(after, |before| before.min(after)));
                 writes.push(Write::Withdrawn { channel: self.number, after, me: self.me.clone() });
             }
@@ -155,6 +157,11 @@ impl Room {
             }
             participant::Write::Summary => {}
         }
+    }
+
+    fn forget_list(&mut self, now: Timestamp) {
+        self.listed.clear();
+        self.listed_from = now;
     }
 
     /// An event has its place here.

@@ -1,7 +1,6 @@
 //! What is due by the clock, what comparisons came to, and how things stand.
 
 use super::*;
-use crate::federation::comparing::Line;
 
 impl Hall {
     /// What is due.
@@ -81,22 +80,24 @@ impl Hall {
                 }
             }
         }
-        self.comparing.retain(|_, task| !task.is_finished());
         for (with, lines) in comparing {
             // Whoever takes longer than it is until the next time is not asked twice at once.
-            if !self.comparing.contains_key(&with) {
+            if self.comparing.may_begin(&with, now.mono) {
                 let task = self.sender.compare(with.clone(), lines);
-                self.comparing.insert(with, task);
+                self.comparing.begin(with, now.mono, task);
             }
         }
         acting
     }
 
-    /// Compares a line that does not go on as it is here.
-    pub(in crate::federation) fn compare(&self, channel: &ChannelId, with: Origin) {
-        if let Some(room) = self.rooms.get(channel) {
-            let lines = vec![Line { has_terms: true, ..line(room, &with) }];
-            self.sender.compare(with, lines);
+    /// A hub said, at this time or later, that it has a line up to an event.
+    pub(in crate::federation) async fn hub_has(&mut self, channel: &ChannelId, (at, upto): (Timestamp, u64), now: Now) {
+        let hears = self.hears(channel, at);
+        let Some(room) = self.rooms.get_mut(channel).filter(|_| hears) else { return };
+        let is_quiet = !room.is_fetching && room.fetch_again.is_none();
+        if is_quiet && upto > room.last().map_or(0, |(here, _)| here) {
+            room.with_member(participant::State::look);
+            self.act(channel, now).await;
         }
     }
 
@@ -108,22 +109,13 @@ impl Hall {
         }
         let Some(room) = self.rooms.get_mut(channel) else { return };
         if is_hub {
-            // What it answered, if it did, it signed until now.
+            // What it answered it signed until now.
             room.with_member(|member| member.heard(now.wall + AHEAD_MAX));
-            let is_quiet = !room.is_fetching && room.fetch_again.is_none();
-            let here = room.last().map_or(0, |(seq, _)| seq);
-            if is_quiet && compared.has_upto.is_some_and(|upto| upto > here) {
-                room.with_member(participant::State::look);
-            }
         }
-        if let Some(listed) = compared.listed {
+        if let Some(listed) = compared.listed.filter(|_| compared.at > room.listed_from) {
             // Where the hub does not say since when, a member is shown what comes from now on.
-            let known = std::mem::take(&mut room.listed);
-            let since = |origin: &Origin| known.get(origin).copied().unwrap_or(room.ready + 1);
-            room.listed = listed
-                .into_iter()
-                .map(|(origin, said)| (origin.clone(), said.unwrap_or_else(|| since(&origin))))
-                .collect();
+            let since = room.ready + 1;
+            room.listed = listed.into_iter().map(|(origin, said)| (origin, said.unwrap_or(since))).collect();
         }
         match compared.verdict {
             Some(Verdict::Fits(agreed)) => {
@@ -173,7 +165,7 @@ impl Hall {
 }
 
 /// A line of a member, as it is compared with what another origin has.
-fn line(room: &Room, with: &Origin) -> Line {
+pub(super) fn line(room: &Room, with: &Origin) -> Line {
     // Whoever sees all of the line sees who is a member, and later changes are in it.
     let is_to_list = with == room.id.hub() && room.listed.is_empty() && room.roster().history() == History::FromJoining;
     let agreed = room.agreed.get(with).copied().unwrap_or_default();

@@ -25,19 +25,19 @@ impl Hall {
         }
     }
 
-    /// A member reads the line by itself: what it has, was given last, or is about to ask for, need not be sent to it. Who
-    /// sees a line from its joining on may have one that was given up, and is sent the joining by which it knows.
+    /// A member reads the line by itself: what it has, or is about to ask for, need not be sent to it. Who sees a line
+    /// from its joining on may have one that was given up, and is sent the joining by which it knows.
     pub(in crate::federation) fn page_given(
         &mut self,
         channel: ChannelId,
         member: &Origin,
-        (after, all_upto): (u64, Option<u64>),
+        (page, is_last): ((u64, u64), bool),
     ) {
         let sees_all = |room: &Room| matches!(room.role, Role::Hub(_)) && room.roster().history() == History::All;
         let is_skipped = self.rooms.get(&channel).is_some_and(sees_all);
         if let Some(outbox) = self.outboxes.get_mut(member).filter(|_| is_skipped) {
-            let until = if all_upto.is_none() { self.handle.now().mono + READ_AGAIN } else { Duration::ZERO };
-            outbox.reads(&Stream::Line(channel), all_upto.unwrap_or(after), until);
+            let asks_until = (!is_last).then_some(self.handle.now().mono + READ_AGAIN);
+            outbox.reads(&Stream::Line(channel), page, asks_until);
         }
     }
 

@@ -186,6 +186,16 @@ pub(crate) enum Direction {
     Before(u64),
 }
 
+impl Direction {
+    /// The same way, from an event on that was read.
+    pub(crate) fn past(self, number: u64) -> Self {
+        match self {
+            Self::After(_) => Self::After(number),
+            Self::Before(_) => Self::Before(number),
+        }
+    }
+}
+
 /// The reading half of the file. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Lines {
