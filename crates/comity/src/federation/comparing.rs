@@ -105,16 +105,16 @@ impl Sender {
                 let mut ends = Vec::with_capacity(some.len());
                 for line in some {
                     let (end, upto) = sender.end(line, &with, &heads).await;
-                    ends.push(end);
+                    ends.push((end, upto.is_some()));
                     // Before all that takes longer: events that are missing are asked for at once.
                     if let Some(upto) = upto.filter(|_| with == *line.channel.hub()) {
                         sender.tell(Told::HubHas { channel: line.channel.clone(), at, upto }).await;
                     }
                 }
-                for (line, end) in some.iter().zip(ends) {
+                for (line, (end, has_answered)) in some.iter().zip(ends) {
                     let verdict = sender.verdict(line, &with, end).await;
-                    let listed =
-                        if line.is_to_list && heads.is_ok() { sender.listed(&line.channel).await } else { None };
+                    let is_to_list = line.is_to_list && has_answered;
+                    let listed = if is_to_list { sender.listed(&line.channel).await } else { None };
                     let compared = Compared { with: with.clone(), at, verdict, listed };
                     sender.tell(Told::Compared { channel: line.channel.clone(), compared }).await;
                 }
