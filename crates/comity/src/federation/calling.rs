@@ -81,7 +81,7 @@ impl Federation {
 
     /// Calls a tool of another origin. Its errors are its own, cleaned. The call is written down here, too, and is broken
     /// off when nobody waits for it any more.
-    pub(crate) async fn call(&self, call: Outgoing) -> Result<Value, CallFailed> {
+    pub(crate) async fn call(&self, mut call: Outgoing) -> Result<Value, CallFailed> {
         let cancel = CancellationToken::new();
         let _guard = cancel.clone().drop_guard();
         let Some(room) = self.0.tools.room() else {
@@ -98,6 +98,8 @@ impl Federation {
                 }
                 None => (Err(failed("cancelled", "the call was broken off by its caller")), "cancelled"),
             };
+            // Who is told how far it is reads until nobody can say more: that is now, not when it is written down.
+            call.progress = None;
             let server = target(&call.to, &call.server);
             let noted = Noted {
                 caller: &call.caller,
