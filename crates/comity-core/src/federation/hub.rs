@@ -355,10 +355,12 @@ impl State {
         }
         // Of strangers no numbers are remembered: what may not be said is refused in any order. Who is invited, and has said
         // something before, may have joined in what this hub lost: what it said first is wanted first.
-        let has_joined = self.summary.roster.standing(from) == Some(Standing::Invited)
-            && authored.author_seq.is_some_and(|number| number > last + 1);
+        let has_joined = || {
+            self.summary.roster.standing(from) == Some(Standing::Invited)
+                && authored.author_seq.is_some_and(|number| number > last + 1)
+        };
         if known.is_none()
-            && !has_joined
+            && !has_joined()
             && let Err(why) = self.summary.roster.judge(self.config.channel.hub(), &authored)
         {
             return if self.may_have_joined(from, why) { UNAVAILABLE } else { Outcome::Refused(why.into()) };

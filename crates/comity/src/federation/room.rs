@@ -131,8 +131,9 @@ pub(super) struct Room {
     pub(super) failures: u32,
     /// Who is to be told that it is invited: when, and how often that came to nothing.
     pub(super) invites: BTreeMap<Origin, (Duration, u32)>,
-    /// Who is a member, as the hub said when it was asked after this time: since which event.
+    /// Who is a member, as the hub said: since which event.
     pub(super) listed: BTreeMap<Origin, u64>,
+    /// What the hub is asked for after this time counts for it.
     pub(super) listed_from: Timestamp,
     /// Up to where others had the same, and with whom it was compared last.
     pub(super) agreed: BTreeMap<Origin, Agreed>,

@@ -249,6 +249,7 @@ impl Tools {
             Ok(Some(joined)) => return joined.waiter().wait(&cancel).await,
             Err(refused) => {
                 let (tools, code) = (self.clone(), refused.code);
+                // Whoever is told how far it is need not wait for the journal.
                 call.progress = None;
                 self.0.tasks.spawn(async move {
                     tools.journal(call.refused(), began, code).await;
@@ -268,7 +269,7 @@ impl Tools {
                 never = ending.cancel_alone(ALONE_MAX, &breaking), if is_remote => match never {},
             };
             let outcome = attempt.unwrap_or_else(|| Err(CallError::new("server_failed", "the node ends")));
-            // Whoever is told how far it is need not wait for the journal either.
+            // The same where it was run.
             call.progress = None;
             tools.remember(&call, &outcome, may_have_run);
             let result = outcome.as_ref().err().map_or("ok", |error| error.code);

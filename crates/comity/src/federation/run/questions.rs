@@ -26,24 +26,21 @@ impl Questions {
 
     /// Whether one may go to this origin now.
     pub(super) fn may_begin(&mut self, with: &Origin, now: Duration) -> bool {
-        self.begun.retain(|_, all| {
-            all.retain(|(since, task)| {
-                let is_late = now >= *since + GIVEN_UP_AFTER;
-                if is_late {
-                    task.abort();
-                }
-                !is_late && !task.is_finished()
-            });
-            !all.is_empty()
+        let Some(all) = self.begun.get_mut(with) else { return true };
+        all.retain(|(since, task)| {
+            let is_late = now >= *since + GIVEN_UP_AFTER;
+            if is_late && !task.is_finished() {
+                tracing::debug!(%with, "a question about lines is given up");
+                task.abort();
+            }
+            !is_late && !task.is_finished()
         });
-        let is_patient = |all: &Vec<(Duration, _)>| {
-            all.len() < AT_MOST && all.last().is_none_or(|(since, _)| now >= *since + self.patience)
-        };
-        self.begun.get(with).is_none_or(is_patient)
+        all.len() < AT_MOST && all.last().is_none_or(|(since, _)| now >= *since + self.patience)
     }
 
     /// One is under way from now on.
     pub(super) fn begin(&mut self, with: Origin, now: Duration, task: JoinHandle<()>) {
+        self.begun.retain(|_, all| all.iter().any(|(_, task)| !task.is_finished()));
         self.begun.entry(with).or_default().push((now, task));
     }
 }
