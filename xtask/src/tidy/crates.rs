@@ -6,10 +6,11 @@ use super::{Finding, Text};
 const GRAPH: &[(&str, &[&str])] = &[
     ("comity-core", &[]),
     ("comity-client", &["comity-core"]),
-    ("comity", &["comity-core"]),
+    ("comity-index", &[]),
+    ("comity", &["comity-core", "comity-index"]),
     ("comity-cli", &["comity", "comity-client", "comity-core"]),
     ("comity-sim", &["comity-core"]),
-    ("comity-bench", &["comity", "comity-client", "comity-core", "comity-tests"]),
+    ("comity-bench", &["comity", "comity-client", "comity-core", "comity-index", "comity-tests"]),
     ("comity-fuzz", &["comity", "comity-core"]),
     ("comity-tests", &[]),
     ("xtask", &[]),
