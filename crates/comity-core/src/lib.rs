@@ -7,6 +7,7 @@
 
 pub mod announced;
 pub mod audience;
+pub mod basin;
 pub mod card;
 pub mod channel;
 pub mod claim;
@@ -17,6 +18,7 @@ pub mod id;
 pub mod identity;
 pub mod inbox;
 pub mod journal;
+pub mod knowledge;
 pub mod ledger;
 pub mod limits;
 pub mod node;
@@ -24,8 +26,10 @@ pub mod outbound;
 pub mod payload;
 pub mod peers;
 pub mod redact;
+pub mod registry;
 pub mod request;
 pub mod seen;
+pub mod task;
 pub mod throttle;
 pub mod time;
 mod timers;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes or checks every test vector in this folder from the text of protocols/identity.md,
-protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md, protocols/federation.md, docs/journal.md, docs/federation.md and the RFCs they name. Shares no code with Comity: primitives
+protocols/local-network.md, protocols/mqtt-discovery.md, protocols/pubsub.md, protocols/federation.md, protocols/mesh.md, docs/journal.md, docs/federation.md and the RFCs they name. Shares no code with Comity: primitives
 come from Python `cryptography`, zstd from the system's libzstd, the judgement of schemas from Python `jsonschema`. Exits with 1 and says where on the first difference.
 
 Usage: reproduce.py [FOLDER]
@@ -14,6 +14,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import math
 import pathlib
 import re
 import struct
@@ -779,6 +780,135 @@ def chain(events):
     return so_far
 
 
+# Basins
+
+
+def basin_vectors():
+    stored = vectors("basin")
+    key = Key(bytes.fromhex(stored["seed"]))
+    for one in stored["encoded"]:
+        vector = encode(one["text"], one["dimension"])
+        same("encoded", vector and floats(vector), one["vector"])
+    for one in stored["names"]:
+        same("doc_id", hashlib.sha256(one["url"].encode()).hexdigest()[:16], one["doc_id"])
+    for one in stored["points"]:
+        units = [unit(one["projection"], unfloats(numbers)) for numbers in one["numbers"]]
+        same("units", [floats(numbers) for numbers in units], one["units"])
+        product = math.fsum(a * b for a, b in zip(*map(unfloats, one["units"])))
+        near("similarity", product, one["similarity"])
+        near("distance", math.acos(max(-1.0, min(1.0, product))), one["distance"])
+    for text in stored["updates"]:
+        update = json.loads(text)
+        covered = {"deleted": update.get("deleted", False), "dim": 4, "node": key.node}
+        covered |= {name: update[name] for name in ("doc_id", "encoder", "version")}
+        covered["metadata_sha256"] = hashlib.sha256(canonical(update["metadata"]).encode()).hexdigest()
+        if "basin" in update:
+            covered["vector_sha256"] = hashlib.sha256(struct.pack("<4f", *update["basin"])).hexdigest()
+            for written in re.search(r'"basin":\[([^]]*)\]', text)[1].split(","):
+                same("shortest decimal", digits(written), shortest(written))
+        same("source_node", update["source_node"], key.node)
+        same("basin", key.sign("comity/basin/1", covered), update["sig"])
+    ranking = stored["ranking"]
+    made = ranked(ranking["answers"])
+    same("ranking", [one[:3] for one in made], [one[:3] for one in ranking["ranked"]])
+    for one, other in zip(made, ranking["ranked"]):
+        near("mesh_score", one[3], other[3])
+
+
+def near(what, made, stored):
+    """Sums of doubles depend on their order in the last digits."""
+    same(what, abs(made - stored) < 2e-9, True)
+
+
+def floats(numbers):
+    return struct.pack(f"<{len(numbers)}f", *numbers).hex()
+
+
+def unfloats(text):
+    return struct.unpack(f"<{len(text) // 8}f", bytes.fromhex(text))
+
+
+def encode(text, dimension):
+    sums = [0] * dimension
+    for token in re.findall(r"[^\W_]+", text.lower()):
+        hashed = hashlib.blake2b(token.encode(), digest_size=16).digest()
+        sums[int.from_bytes(hashed[:4], "little") % dimension] += 1 if hashed[4] & 1 == 0 else -1
+    length = math.sqrt(sum(one * one for one in sums))
+    return [one / length for one in sums] if length else None
+
+
+def unit(projection, numbers):
+    if projection == "simplex":
+        total = sum(numbers)
+        return [math.sqrt(number / total) for number in numbers]
+    length = math.sqrt(sum(number * number for number in numbers))
+    return [number / length for number in numbers]
+
+
+def digits(written):
+    """How many digits a decimal has that count."""
+    mantissa = re.sub(r"[eE].*", "", written).lstrip("-")
+    mantissa = mantissa.rstrip("0") if "." in mantissa else mantissa
+    return len(mantissa.replace(".", "").strip("0")) or 1
+
+
+def shortest(written):
+    """How many digits are needed to give the same 32-bit number."""
+    bits = struct.pack("<f", float(written))
+    value = struct.unpack("<f", bits)[0]
+    tries = (count for count in range(1, 10) if packed(f"{value:.{count - 1}e}") == bits)
+    return next(tries)
+
+
+def packed(written):
+    try:
+        return struct.pack("<f", float(written))
+    except OverflowError:
+        return None
+
+
+def ranked(answers):
+    """The best of each node for a url, or for a name of one node; the best of those, raised by the sum of the others."""
+    places = {}
+    for answer in answers:
+        for found in answer["found"]:
+            place = places.setdefault(found["url"] or (answer["node"], found["doc_id"]), {})
+            score = (1 - found["distance"] / math.pi) * answer["freshness"]
+            vote = (-score, found["distance"], answer["node"], found["doc_id"])
+            place[answer["node"]] = min(vote, place.get(answer["node"], vote))
+    ranking = []
+    for name, place in places.items():
+        best, *others = sorted(place.values())
+        support = sum(-vote[0] for vote in others)
+        score = -best[0] + (1 + best[0]) * 0.1 * support / (1 + support)
+        url = name if isinstance(name, str) else ""
+        ranking.append(((-score, best[1], url, best[3], best[2]), [best[2], best[3], best[1], score]))
+    return [one for _, one in sorted(ranking)]
+
+
+# Knowledge
+
+
+def knowledge_vectors():
+    """The form is that of `knowledge.rs`: the members that are there, and the name of the node that says it."""
+    stored = vectors("knowledge")
+    key = Key(bytes.fromhex(stored["seed"]))
+    names = "id topic topic_basin content source confidence created".split()
+    for entry in stored["entries"]:
+        covered = {name: entry[name] for name in names if name in entry} | {"node": entry["source_node"]}
+        same("knowledge", key.sign("comity/knowledge/1", covered), entry["sig"])
+        for narrow in entry.get("topic_basin", []):
+            same("number of 32 bits", shortest_text(narrow), repr(float(narrow)))
+    same("knowledge, canonical", canonical(covered), stored["canonical"])
+
+
+def shortest_text(wide):
+    """The shortest decimal that reads as the same number of 32 bits."""
+    narrow = lambda value: struct.pack("<f", value)
+    texts = (f"{wide:.{digits}g}" for digits in range(1, 18))
+    return repr(float(next(text for text in texts if narrow(float(text)) == narrow(wide))))
+
+
 canonical_vectors()
 identity_vectors()
 signature_vectors()
@@ -794,4 +924,6 @@ gossip_vectors()
 
 journal_vectors()
 federation_vectors()
+basin_vectors()
+knowledge_vectors()
 print(f"{checks} checks, all the same")

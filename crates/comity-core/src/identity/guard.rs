@@ -115,8 +115,8 @@ impl Guard {
                     Err(Forbidden::Loopback)
                 }
             }
-            // Neither a peer that tells of others nor a broker is where they are.
-            Source::Exchange | Source::Mqtt => Ok(()),
+            // Neither a peer that tells of others, nor a broker, nor a registry is where they are.
+            Source::Exchange | Source::Mqtt | Source::Registry => Ok(()),
             // Whoever speaks for itself can only be where it spoke from, or on a network we share.
             Source::Mdns | Source::Inbound | Source::Gossip if told_by == Some(ip) || self.is_near(ip) => Ok(()),
             Source::Mdns | Source::Inbound | Source::Gossip => Err(Forbidden::Elsewhere),

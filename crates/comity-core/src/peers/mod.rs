@@ -30,11 +30,14 @@ pub enum Source {
     Mqtt,
     /// Connected with for gossip.
     Gossip,
+    /// Told by the registry of a mesh.
+    Registry,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt, Self::Gossip];
+    pub const ALL: [Self; 7] =
+        [Self::Mdns, Self::Manual, Self::Exchange, Self::Inbound, Self::Mqtt, Self::Gossip, Self::Registry];
 
     /// The name shown.
     pub fn name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Source {
             Self::Inbound => "inbound",
             Self::Mqtt => "mqtt",
             Self::Gossip => "gossip",
+            Self::Registry => "registry",
         }
     }
 }

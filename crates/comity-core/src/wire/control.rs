@@ -3,8 +3,12 @@
 //! (`comity-client`). It is no network protocol: no peer ever speaks it.
 
 mod claims;
+mod compute;
 mod federation;
+mod index;
 mod journal;
+mod knowledge;
+mod mesh;
 mod message;
 mod named;
 mod node;
@@ -12,11 +16,22 @@ mod tool;
 mod topic;
 
 pub use claims::{Act, MyPart, NewTask, Stepped, Task, TaskChange, TaskState, TaskStep, Tasks, WhyLost};
+pub use compute::{
+    DoneWork, FailedWork, GivenTask, Lease, QueueAct, QueueChange, QueueCount, QueueState, QueueStep, Queued,
+    QueuedTask, QueuedTasks, TaskToQueue, WantWork, Work, WorkAnswer, WorkProgress, WorkReport, WorkReported,
+    WorkingNode,
+};
 pub use federation::{
     ChannelAct, ChannelMembers, ChannelProofs, ChannelStep, FederatedChannel, FederatedChannels, FederationState,
     HeardOrigin, Invitation, Invitations, NewChannel, OtherOrigin, SaidOn, SayOn, TrustedOrigin,
 };
+pub use index::{
+    Document, Documents, Files, IndexSource, IndexStats, Indexed, KnownFiles, NewDocument, NewDocuments,
+    RefusedDocument, Search, Unindex, Unindexed,
+};
 pub use journal::{Follow, Followed, Following, Journal, Journaled, Journals, Segment};
+pub use knowledge::{AskKnowledge, Fact, Facts, NewFact, NotAnswered, SharedFact};
+pub use mesh::{Enroll, Enrolled, MeshCoordinator, MeshNode, MeshNodes, Revoke, Revoked};
 pub use message::{Acknowledge, Arrival, Ask, Done, Inbox, Message, Respond, Send, Sent, Watched};
 pub use named::{Name, Named};
 pub use node::{
@@ -90,6 +105,32 @@ pub mod path {
     /// `GET ?from=&anyone=` as a WebSocket, only over the Unix socket: waits; then a [`super::Giver`], and a stream
     /// from whoever sends files.
     pub const RECEIVE_FILES: &str = "/control/files/receive";
+    /// `GET ?prefix=&after=&limit=&all=`: the documents of the index, [`super::Documents`]. `POST`
+    /// [`super::NewDocuments`]: [`super::Indexed`]. `DELETE` [`super::Unindex`]: [`super::Unindexed`].
+    pub const INDEX: &str = "/control/index";
+    /// `POST` [`super::Files`]: [`super::KnownFiles`].
+    pub const INDEX_FILES: &str = "/control/index/files";
+    /// `GET`: [`super::IndexStats`].
+    pub const INDEX_STATS: &str = "/control/index/stats";
+    /// `POST` [`super::Search`]: an answer as of `POST /mesh/query` (`protocols/mesh.md`).
+    pub const SEARCH: &str = "/control/search";
+    /// `POST`: asks this node and those that it knows, as `POST /mesh/query` of `protocols/mesh.md`: for programs that were
+    /// made for it.
+    pub const MESH_QUERY: &str = "/mesh/query";
+    /// `POST`: indexes one document, a list, or NDJSON, as `POST /mesh/basins` of `protocols/mesh.md`; [`super::Indexed`].
+    pub const BASINS: &str = "/mesh/basins";
+    /// `DELETE`: takes a document out of the index, [`super::Unindexed`].
+    pub const BASIN: &str = "/mesh/basins/{doc_id}";
+    /// `POST` [`super::NewFact`]: [`super::SharedFact`].
+    pub const KNOWLEDGE: &str = "/control/knowledge";
+    /// `POST` [`super::AskKnowledge`]: [`super::Facts`].
+    pub const KNOWLEDGE_ASK: &str = "/control/knowledge/ask";
+    /// `GET`: the nodes of the mesh, [`super::MeshNodes`].
+    pub const MESH_NODES: &str = "/control/mesh/nodes";
+    /// `POST` [`super::Enroll`]: [`super::Enrolled`].
+    pub const MESH_TOKENS: &str = "/control/mesh/tokens";
+    /// `POST` [`super::Revoke`]: [`super::Revoked`].
+    pub const MESH_REVOKE: &str = "/control/mesh/revoke";
     /// `POST` [`super::Redeem`], only over TCP: a session cookie.
     pub const SESSION: &str = "/session";
     /// `GET`, only over TCP: the page that joins as a peer.
@@ -111,6 +152,21 @@ pub mod path {
     pub const CLAIM_STEPS: &str = "/control/claims/steps";
     /// `GET`: a stream of [`super::TaskChange`], beginning with all tasks.
     pub const CLAIM_CHANGES: &str = "/control/claims/changes";
+    /// `GET ?state=&before=&limit=`: the queue of tasks, [`super::QueuedTasks`]. `POST` [`super::TaskToQueue`]: one more,
+    /// [`super::Queued`].
+    pub const QUEUE: &str = "/control/tasks";
+    /// `GET ?id=`: a [`super::QueuedTask`], whole.
+    pub const QUEUED: &str = "/control/tasks/whole";
+    /// `GET ?id=`: a stream of [`super::QueueChange`], until the task is over.
+    pub const QUEUE_CHANGES: &str = "/control/tasks/changes";
+    /// `GET`: who does tasks of this node, and what there is to do, [`super::QueueState`].
+    pub const QUEUE_STATE: &str = "/control/tasks/state";
+    /// `POST` [`super::QueueStep`]: a [`super::WorkAnswer`].
+    pub const QUEUE_STEPS: &str = "/control/tasks/steps";
+    /// `POST` [`super::WantWork`]: [`super::Work`], from this node and from those that it knows.
+    pub const WORK: &str = "/control/tasks/work";
+    /// `POST` [`super::WorkReport`]: [`super::WorkReported`].
+    pub const WORK_REPORTS: &str = "/control/tasks/reports";
     /// `GET`: this node's journal, a [`super::Journal`].
     pub const JOURNAL: &str = "/control/journal";
     /// `GET ?types=&from_peer=&author=&from=&to=&since=&until=&limit=&last=&follow=`: a stream of [`super::Journaled`].

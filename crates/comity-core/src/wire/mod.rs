@@ -11,6 +11,7 @@ pub mod frame;
 pub mod gossip;
 pub mod journal;
 pub mod json;
+pub mod mesh;
 pub mod pack;
 pub mod signal;
 pub mod stream;

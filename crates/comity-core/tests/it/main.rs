@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod basin;
 mod federation;
 mod gossip;
+mod knowledge;
 mod redaction;
 mod vectors;

@@ -110,6 +110,8 @@ fn the_vector_files_are_what_this_code_makes() {
         ("gossip", crate::gossip::vectors()),
         ("journal", journal_vectors()),
         ("federation", crate::federation::vectors()),
+        ("basin", crate::basin::vectors()),
+        ("knowledge", crate::knowledge::vectors()),
     ] {
         let file = folder.join(name).with_extension("json");
         let text = format!("{vectors:#}\n");
