@@ -37,7 +37,7 @@ async function call(name, args) {
 say({ ready: true });
 for await (const line of createInterface({ input: process.stdin })) {
   const wanted = JSON.parse(line);
-  if (wanted.list) say({ tools: (await client.listTools()).tools.filter(({ name }) => !name.startsWith('network_')) });
+  if (wanted.list) say({ tools: (await client.listTools()).tools.filter(({ name }) => name.includes('__')) });
   else if (wanted.cancel) running.abort('not wanted any more');
   else call(wanted.call, wanted.arguments ?? {});
 }

@@ -37,7 +37,7 @@ async def main():
             try:
                 if wanted.get("list"):
                     tools = (await session.list_tools()).tools
-                    say({"tools": [plain(tool) for tool in tools if not tool.name.startswith("network_")]})
+                    say({"tools": [plain(tool) for tool in tools if "__" in tool.name]})
                 else:
                     arguments = wanted.get("arguments", {})
                     said = await session.call_tool(wanted["call"], arguments, progress_callback=progressed)

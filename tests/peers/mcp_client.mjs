@@ -1,4 +1,4 @@
-// mcp_client.mjs sdk|client http URL | stdio PROGRAM ARGUMENTS...: the official TypeScript clients drive the nine tools.
+// mcp_client.mjs sdk|client http URL | stdio PROGRAM ARGUMENTS...: the official TypeScript clients drive the fifteen tools.
 // `sdk` is @modelcontextprotocol/sdk, `client` its successor @modelcontextprotocol/client; both check every result
 // against the tool's output schema. TOKEN is the bearer token for http; PEER is a peer that may be written to.
 import assert from 'node:assert/strict';
@@ -19,18 +19,20 @@ const client = new Client({ name: 'comity-tests', version: '1.0.0' });
 await client.connect(transport);
 
 const { tools } = await client.listTools();
-const nine = ['status', 'peers', 'send_message', 'broadcast', 'inbox', 'digest', 'subscribe', 'unsubscribe', 'set_attention'];
-assert.deepEqual(tools.map((tool) => tool.name).sort(), nine.map((name) => `network_${name}`).sort());
+const network = ['status', 'peers', 'send_message', 'broadcast', 'inbox', 'digest', 'subscribe', 'unsubscribe', 'set_attention'];
+const mesh = ['mesh_search', 'mesh_index', 'knowledge_share', 'knowledge_request', 'task_submit', 'task_status'];
+assert.deepEqual(tools.map((tool) => tool.name).sort(), [...network.map((name) => `network_${name}`), ...mesh].sort());
 for (const tool of tools) assert.ok(tool.description && tool.inputSchema && tool.outputSchema, tool.name);
 
+const named = (name) => (mesh.includes(name) ? name : `network_${name}`);
 const call = async (name, args = {}) => {
-  const result = await client.callTool({ name: `network_${name}`, arguments: args });
+  const result = await client.callTool({ name: named(name), arguments: args });
   assert.ok(!result.isError, JSON.stringify(result));
   assert.ok(result.structuredContent, name);
   return result.structuredContent;
 };
 const refused = async (name, args) => {
-  const result = await client.callTool({ name: `network_${name}`, arguments: args }).catch(() => ({ isError: true }));
+  const result = await client.callTool({ name: named(name), arguments: args }).catch(() => ({ isError: true }));
   assert.ok(result.isError, `${name} ${JSON.stringify(args)}`);
 };
 
@@ -50,5 +52,13 @@ await call('set_attention', { mode: 'realtime' });
 await refused('set_attention', { mode: 'asleep' });
 assert.equal((await call('status')).attention_mode, 'realtime');
 await call('set_attention', { mode: 'focused' });
+const indexed = await call('mesh_index', { url: 'https://example.org/tea', title: 'Tea', text: 'Green tea is brewed warm.' });
+assert.equal((await call('mesh_search', { query: 'green tea' })).results[0].doc_id, indexed.doc_id);
+await refused('mesh_search', { query: 'tea', limit: 0 });
+const shared = await call('knowledge_share', { topic: 'tea', content: 'it wants 70 degrees', confidence: 0.8 });
+assert.equal((await call('knowledge_request', { topic: 'tea' })).knowledge[0].id, shared.id);
+await refused('knowledge_share', { topic: 'tea', content: 'too sure', confidence: 1.5 });
+const submitted = await call('task_submit', { capability: 'nobody/has-it' });
+assert.equal((await call('task_status', { id: submitted.id })).state, 'queued');
 await client.close();
-console.log('drove all nine');
+console.log('drove all fifteen');

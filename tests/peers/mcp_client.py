@@ -1,4 +1,4 @@
-"""mcp_client.py http URL | stdio PROGRAM ARGUMENTS...: the official Python client drives the nine tools.
+"""mcp_client.py http URL | stdio PROGRAM ARGUMENTS...: the official Python client drives the fifteen tools.
 
 Every result is checked against the tool's own output schema, by jsonschema as well as by the client.
 TOKEN is the bearer token for http; PEER is the id of a peer that may be written to.
@@ -14,14 +14,15 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 PEER = os.environ["PEER"]
-NINE = {f"network_{name}" for name in (
+NETWORK = {f"network_{name}" for name in (
     "status", "peers", "send_message", "broadcast", "inbox", "digest", "subscribe", "unsubscribe", "set_attention")}
+MESH = {"mesh_search", "mesh_index", "knowledge_share", "knowledge_request", "task_submit", "task_status"}
 
 
 async def drive(session):
     await session.initialize()
     tools = (await session.list_tools()).tools
-    assert {tool.name for tool in tools} == NINE, [tool.name for tool in tools]
+    assert {tool.name for tool in tools} == NETWORK | MESH, [tool.name for tool in tools]
     again = (await session.list_tools()).tools
     assert [tool.name for tool in tools] == [tool.name for tool in again], "the list is deterministic"
     schemas = {tool.name: tool for tool in tools}
@@ -66,7 +67,30 @@ async def drive(session):
     await refused("network_set_attention", mode="asleep")
     assert (await call("network_status"))["attention_mode"] == "realtime"
     await call("network_set_attention", mode="focused")
-    print("drove all nine")
+    await drive_mesh(call, refused)
+    print("drove all fifteen")
+
+
+async def drive_mesh(call, refused):
+    indexed = await call("mesh_index", url="https://example.org/tea", title="Tea", text="Green tea is brewed warm.",
+                         metadata={"team": "tea"})
+    assert indexed["outcome"] == "added", indexed
+    found = await call("mesh_search", query="green tea", filter={"team": "tea"})
+    assert found["results"][0]["doc_id"] == indexed["doc_id"] and found["nodes_queried"] >= 1, found
+    assert (await call("mesh_search", query="green tea", filter={"team": "bread"}, limit=1))["results"] == []
+    await refused("mesh_search", query="", limit=1)
+    await refused("mesh_search", query="tea", limit=0)
+    await refused("mesh_index", text="!!!")
+    shared = await call("knowledge_share", topic="tea", content="it wants 70 degrees", confidence=0.8, source="a tin")
+    known = (await call("knowledge_request", topic="tea", min_confidence=0.5))["knowledge"]
+    assert [(one["id"], one["trust"], one["source"]) for one in known] == [(shared["id"], "own", "a tin")], known
+    assert (await call("knowledge_request", topic="tea", min_confidence=0.9))["knowledge"] == []
+    await refused("knowledge_share", topic="tea", content="too sure", confidence=1.5)
+    await refused("knowledge_share", topic="", content="of nothing", confidence=1)
+    await refused("knowledge_request", topic="tea", limits=3)
+    submitted = await call("task_submit", capability="nobody/has-it")
+    assert (await call("task_status", id=submitted["id"]))["state"] == "queued"
+    await refused("task_submit", capability="")
 
 
 async def main():

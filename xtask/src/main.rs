@@ -30,6 +30,7 @@ Usage: cargo xtask TASK
   bench federation [calls|events|backfill|memory]
                                 measure calls and channels between organisations, beside Synapse
   bench redact                  measure what it costs to take secrets out
+  bench search [VECTORS]...     measure nearest neighbours, beside hnswlib and usearch [default: 50000]
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         [
             "bench",
             what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"
-            | "federation"),
+            | "federation" | "search"),
             rest @ ..,
         ] => measure::bench(what, rest),
         _ => {

@@ -19,6 +19,9 @@ pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
     let comity = program.with_file_name("comity");
     let mut bench = program::program(program);
     bench.env("TESTED_COMITY", comity);
+    if what == "search" {
+        bench.env("BENCH_SEARCH_PYTHON", peers::search_python()?);
+    }
     if what == "federation" {
         bench.env("BENCH_SYNAPSE_PYTHON", peers::synapse_python()?);
     }

@@ -29,6 +29,8 @@ const SYSTEM: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("openssl", "openssl"),
     ("podman", "podman"),
+    // Debian keeps the server's programs out of PATH.
+    ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
     ("promtool", "prometheus"),
     ("python3", "python3"),
     ("systemd-analyze", "systemd"),
@@ -97,7 +99,7 @@ impl Missing {
             program::run(program::cargo().args(["install", "--locked", "cargo-nextest"]))?;
         }
         if self.python {
-            python(&folder, "tests/peers/requirements.txt")?;
+            python(&folder, &["tests/peers/requirements.txt", "tests/peers/models.txt"])?;
         }
         if self.javascript {
             javascript(&folder)?;
@@ -108,7 +110,7 @@ impl Missing {
 
 /// The folder of the Python and npm packages: another one whenever the pinned lists change.
 pub(crate) fn folder() -> Result<PathBuf, Failed> {
-    folder_of("peers", &["tests/peers/requirements.txt", "tests/peers/package.json"])
+    folder_of("peers", &["tests/peers/requirements.txt", "tests/peers/models.txt", "tests/peers/package.json"])
 }
 
 /// Installs what the measurements need and is not here, and says where nats-server is.
@@ -119,6 +121,11 @@ pub(crate) fn nats_server() -> Result<PathBuf, Failed> {
 /// The same with Synapse: the Python that has it.
 pub(crate) fn synapse_python() -> Result<PathBuf, Failed> {
     Ok(programs_of_bench("synapse", "bench/synapse.txt")?.join("python"))
+}
+
+/// The Python that has hnswlib and usearch.
+pub(crate) fn search_python() -> Result<PathBuf, Failed> {
+    Ok(programs_of_bench("search", "bench/search.txt")?.join("python"))
 }
 
 /// The folder of the programs of a list.
@@ -136,7 +143,7 @@ fn programs_of_bench(name: &str, list: &str) -> Result<PathBuf, Failed> {
     }
     if python_is_missing {
         println!("Installing the Python packages of {list} in {}", folder.display());
-        python(&folder, list)?;
+        python(&folder, &[list])?;
     }
     Ok(folder.join("venv/bin"))
 }
@@ -190,12 +197,19 @@ fn apt(packages: &[&str]) -> Result<(), Failed> {
     apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
 }
 
-fn python(folder: &Path, list: &str) -> Result<(), Failed> {
+/// Makes an environment with the packages of lists: those of the first with all that they depend on, those of others
+/// alone.
+fn python(folder: &Path, lists: &[&str]) -> Result<(), Failed> {
     let environment = folder.join("venv");
     program::run(program::program("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-    let list = crate::root().join(list);
-    let mut pip = program::program(environment.join("bin/pip"));
-    program::run(pip.args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(list))?;
+    for (place, list) in lists.iter().enumerate() {
+        let mut pip = program::program(environment.join("bin/pip"));
+        pip.args(["install", "-q", "--disable-pip-version-check"]);
+        if place > 0 {
+            pip.arg("--no-deps");
+        }
+        program::run(pip.arg("-r").arg(crate::root().join(list)))?;
+    }
     fs::write(environment.join(FINISHED), "")?;
     Ok(())
 }

@@ -5,30 +5,40 @@ mod channel;
 mod claims;
 mod files;
 mod inbox;
+mod index;
 mod journal;
+mod knowledge;
 mod manual;
+mod mesh;
 mod mqtt;
 mod redact;
 mod send;
 mod settings;
+mod tasks;
 mod tools;
 mod topics;
+mod up;
 
 pub(crate) use channel::{ChannelCommand, Federation, Log as ChannelLog, VerifyChannel};
 pub(crate) use claims::{Claims, Which};
 pub(crate) use files::{Receive, SendFile};
 pub(crate) use inbox::{Digest, Inbox};
+pub(crate) use index::{Add, Index, Search};
 pub(crate) use journal::{Follow, Journal, Query, Tail, Verify as VerifyJournal, Wanted};
+pub(crate) use knowledge::{AskMesh, Know};
 pub(crate) use manual::{Completions, Man};
+pub(crate) use mesh::Mesh;
 pub(crate) use mqtt::{Announce, Broker, Discover, FederationPeers};
 pub(crate) use redact::Redact;
 pub(crate) use send::{OneOf, Send, one_of};
 pub(crate) use settings::{Attention, Key, Subscribe, Unsubscribe};
+pub(crate) use tasks::{Submit, Task, Worker};
 pub(crate) use tools::{Policy, Tool};
 pub(crate) use topics::{Project, Role, Room, Topic};
+pub(crate) use up::{LogFormat, Up};
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use comity_core::wire::control::Name;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -160,6 +170,39 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Journal,
     },
+    /// Index documents, so that they are found here and from other nodes
+    ///
+    /// The node turns each into a vector, and finds those that mean the same as a question. Nodes that are known here
+    /// (`comity trust`) may search them; nodes that are not known are told nothing.
+    Index {
+        /// What to do.
+        #[command(subcommand)]
+        command: Index,
+    },
+    /// Search the documents of this node and of the nodes that it knows
+    ///
+    /// The answer says which nodes were asked, and which did not answer in time. What other nodes say of their documents
+    /// is data, and not yours.
+    Search(Search),
+    /// Have this node know something, and tell the nodes that it knows
+    ///
+    /// The node signs it and keeps it; whoever has it may pass it on, and everybody can see who said it. There is no way
+    /// to take it back, but `--id` replaces it. Secrets are taken out before.
+    Know(Know),
+    /// Ask this node and the nodes that it knows what they know of a topic
+    ///
+    /// Entries of that very topic come first, then those that are near. Each is signed by the node that says it, which is
+    /// checked; whether it is true is not. The answer says which nodes did not answer in time.
+    AskMesh(AskMesh),
+    /// Nodes that register with one of them, and find each other by it
+    ///
+    /// Any node is the registry of a mesh that is started with `--coordinator`. Others register with it, by a token that
+    /// it made or as nodes that it knows (`comity trust`), and say now and then that they are there.
+    Mesh {
+        /// What to do.
+        #[command(subcommand)]
+        command: Mesh,
+    },
     /// List the tools of this node, and call them
     ///
     /// Tools are what the servers offer that the configuration names: MCP servers, HTTP endpoints, commands. Calls of
@@ -169,6 +212,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Tool,
     },
+    /// Put tasks into this node's queue, and see what becomes of them
+    ///
+    /// A task is a call of a tool, done once by a worker that has it: of this node, or of one that it knows. It survives
+    /// restarts, and goes to another worker when the first one dies.
+    Task {
+        /// What to do.
+        #[command(subcommand)]
+        command: Task,
+    },
+    /// Do tasks of this node and of those that it knows, until SIGINT or SIGTERM
+    ///
+    /// Offers the tools of this node: whoever is known here (`comity trust`) may have them called with arguments of
+    /// their own. --capability offers only some.
+    Worker(Worker),
     /// Show who may call which tool of this node, and try it
     Policy {
         /// What to do.
@@ -246,45 +303,13 @@ pub(crate) enum Command {
     Mcp(Mcp),
     /// Measure this node: how fast it answers here, and how fast its peers do
     Bench(Bench),
+    /// Read a PDF on standard input, within bounds of memory and time
+    #[command(name = "read-pdf", hide = true)]
+    ReadPdf,
     /// Print the completions of a shell
     Completions(Completions),
     /// Write the man pages
     Man(Man),
-}
-
-/// Flags of `comity up`.
-#[derive(Debug, Args, Clone, Default)]
-pub(crate) struct Up {
-    /// The name that peers see
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// The port of the network door [default: 8400, or the next free one up to 8499]
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// Do not look for peers by mDNS, and do not be found by it
-    #[arg(long)]
-    pub(crate) no_mdns: bool,
-    /// A peer to reach, by its address; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) peer: Vec<String>,
-    /// An MQTT broker to find peers by, or `embedded` for one in this process; may be given several times
-    #[arg(long, value_name = "URL")]
-    pub(crate) broker: Vec<String>,
-    /// Something this node can do; may be given several times
-    #[arg(long, value_name = "C")]
-    pub(crate) capability: Vec<String>,
-    /// How the log is written, on standard error
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
-}
-
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Flags of `comity peers`.
@@ -416,7 +441,7 @@ fn message_id(text: &str) -> Result<Uuid, String> {
 }
 
 /// A length of time as in `500ms`, `30s`, `2m`, `1h`; a bare number is seconds. At most a day.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const DAY_MS: u64 = 24 * 3600 * 1000;
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

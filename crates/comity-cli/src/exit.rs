@@ -88,7 +88,9 @@ fn advice(error: &Error) -> Option<&'static str> {
     Some(match error.code()? {
         "unknown_peer" => "`comity peers` lists whom this node knows",
         "unknown_channel" => "`comity status` lists the channels; `comity subscribe` adds one",
-        "unknown_task" => "`comity claims list` lists the tasks that this node knows",
+        "unknown_task" => {
+            "`comity task list` lists the tasks of this node, `comity claims list` those that are claimed"
+        }
         "unknown_tool" => "`comity tool list` lists the tools of this node",
         "ambiguous_task" => "--of names its announcer",
         "rate_limited" => "wait a moment and try again",

@@ -1,13 +1,17 @@
 //! The caller: a typed client of a running node's control door, over its Unix socket. It starts
 //! no node and knows no rule; the shapes it sends and reads are `comity_core::wire::control`.
 
+mod compute;
 mod error;
 mod exchange;
 mod federation;
 pub mod files;
 mod idle;
+mod index;
 mod journal;
+mod knowledge;
 mod lines;
+mod mesh;
 mod query;
 mod tools;
 

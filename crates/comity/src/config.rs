@@ -7,6 +7,7 @@ mod federation;
 mod gossip;
 mod ice_server;
 mod layers;
+mod mesh;
 mod mqtt;
 mod peer_address;
 mod policy;
@@ -24,6 +25,7 @@ pub use federation::{Accept, Federation};
 pub use gossip::{Bootstrap, Dht, Gossip, NotABootstrap};
 pub use ice_server::{IceKind, IceServer, NotAnIceServer, RelayCredentials};
 pub use layers::{Flag, Sources};
+pub use mesh::{Coordinator, Encoder, Mesh, MeshSources, SourceTrust};
 pub use mqtt::{BadBroker, Broker, BrokerUrl, Login, Mqtt, Transport, USUAL_BROKER};
 pub use peer_address::{NotAPeerAddress, PeerAddress};
 pub use policy::PolicyRules;
@@ -87,6 +89,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Federation; `None` when this node speaks for no origin.
     pub federation: Option<Federation>,
+    /// The mesh; `None` when it is switched off.
+    pub mesh: Option<Mesh>,
     /// What others may use.
     pub limits: Limits,
     /// What waits for the application.
@@ -351,6 +355,7 @@ fn mean(written: Document, layers: &Layers) -> Result<Config, ConfigError> {
         gossip: reading.gossip(written.gossip, mdns.as_ref())?,
         tls: reading.tls(written.tls.cert, written.tls.key)?,
         federation: reading.federation(written.federation)?,
+        mesh: reading.mesh(&written.mesh)?,
         limits: reading.limits(&written.limits)?,
         inbox: Inbox {
             items: reading.size("inbox.items", written.inbox.items)?,

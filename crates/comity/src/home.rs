@@ -174,6 +174,26 @@ impl Home {
         self.folder.join("federation.db")
     }
 
+    /// The database of tasks.
+    pub fn tasks(&self) -> PathBuf {
+        self.folder.join("tasks.db")
+    }
+
+    /// The folder of the index.
+    pub fn index(&self) -> PathBuf {
+        self.folder.join("index")
+    }
+
+    /// The database of the registry of a mesh.
+    pub fn registry(&self) -> PathBuf {
+        self.folder.join("registry.db")
+    }
+
+    /// The API key by which this node is registered with a registry, and with which.
+    pub fn mesh_key(&self) -> PathBuf {
+        self.folder.join("mesh.key")
+    }
+
     /// The folder of the journal.
     pub fn journal(&self) -> PathBuf {
         self.folder.join(JOURNAL)

@@ -6,6 +6,7 @@
 
 pub mod announcing;
 pub mod broker;
+mod compute;
 pub mod config;
 pub(crate) mod discovery;
 pub(crate) mod door;
@@ -17,8 +18,10 @@ pub(crate) mod link;
 pub mod network;
 pub mod observe;
 pub mod redaction;
+pub(crate) mod registry;
 #[cfg(test)]
 mod scratch;
+mod search;
 pub(crate) mod store;
 pub(crate) mod tool;
 
@@ -55,4 +58,6 @@ pub use federation::{BadAuthorities, BadFederation};
 #[doc(hidden)]
 pub use link::gossip::memory as gossip_in_memory;
 pub use network::{AppConfig, Message, Network};
+pub use search::{IndexOpenError, NoEncoder, TableCause, reading};
+pub use store::tasks::{NotAServerUrl, QueueError, ServerUrl};
 pub use store::{StoreError, journal};

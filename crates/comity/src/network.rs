@@ -18,6 +18,7 @@ mod receive;
 mod said;
 mod scribe;
 mod send;
+mod shared;
 mod topics;
 
 pub use answering::Answering;

@@ -17,8 +17,9 @@ fn the_command_line_contradicts_itself_nowhere() {
 fn every_command_of_the_documentation_is_there() {
     let names: Vec<_> = Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let wanted = "up peers discover announce federation:peers broker trust send topic role project room claims channel \
-                  federation journal tool policy redact send-file receive watch ask answer inbox digest attention \
-                  subscribe unsubscribe status why id key config doctor code mcp bench completions man";
+                  federation journal index search know ask-mesh mesh tool task worker policy redact send-file receive watch ask \
+                  answer inbox digest attention subscribe unsubscribe status why id key config doctor code mcp bench \
+                  read-pdf completions man";
     assert_eq!(names.join(" "), wanted);
 }
 

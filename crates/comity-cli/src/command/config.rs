@@ -69,6 +69,7 @@ fn set_by(flags: &Up) -> Vec<Flag> {
         ("--peer", "peers", flags.peer.clone()),
         ("--broker", "mqtt.brokers", flags.broker.clone()),
         ("--capability", "capabilities", flags.capability.clone()),
+        ("--coordinator", "mesh.coordinator", one(flags.coordinator.then(|| "true".to_owned()))),
         ("--log-format", "log.format", one(format.map(str::to_owned))),
     ];
     let given = all.into_iter().filter(|(_, _, values)| !values.is_empty());
@@ -88,6 +89,7 @@ mod tests {
             peer: vec!["http://127.0.0.1:8400".to_owned()],
             broker: vec!["embedded".to_owned()],
             capability: vec!["a".to_owned(), "b".to_owned()],
+            coordinator: true,
             log_format: Some(LogFormat::Json),
         };
         let sources = Sources { flags: set_by(&flags), ..Sources::default() };

@@ -13,26 +13,32 @@ mod discover;
 mod doctor;
 mod federation;
 mod inbox;
+mod index;
 mod journal;
 mod key;
+mod knowledge;
 mod manual;
 mod mcp;
+mod mesh;
 mod peers;
 mod policy;
 mod progress;
 mod questions;
 mod receive;
 mod redact;
+mod search;
 mod send;
 mod send_file;
 mod settings;
 mod status;
+mod task;
 mod tool;
 mod topic;
 mod trust;
 mod up;
 mod watch;
 mod why;
+mod worker;
 
 use crate::args::{Command, Everywhere, Line};
 use crate::exit::Failure;
@@ -50,6 +56,7 @@ pub(crate) fn run(line: Line) -> Result<(), Failure> {
     match command {
         Command::Completions(wanted) => manual::completions(wanted),
         Command::Man(wanted) => manual::man(wanted, page),
+        Command::ReadPdf => Ok(comity::reading::pdf::child(std::io::stdin().lock(), std::io::stdout().lock())?),
         Command::Up(flags) => up::run(&everywhere, flags, page),
         Command::Mcp(flags) => mcp::run(&everywhere, flags),
         Command::Config(wanted) => caller(config::run(&everywhere, wanted.command, page)),
@@ -81,7 +88,14 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         Command::Room(wanted) => topic::room(client, wanted, page).await,
         Command::Claims { command } => claims::run(client, command, page).await,
         Command::Federation { command } => federation::run(client, command, page).await,
+        Command::Index { command } => index::run(client, command, page).await,
+        Command::Search(wanted) => search::run(client, wanted, page).await,
+        Command::Know(wanted) => knowledge::know(client, wanted, page).await,
+        Command::AskMesh(wanted) => knowledge::ask(client, wanted, page).await,
+        Command::Mesh { command } => mesh::run(client, command, page).await,
         Command::Tool { command } => tool::run(client, command, page).await,
+        Command::Task { command } => task::run(client, command, page).await,
+        Command::Worker(flags) => worker::run(client, flags, page).await,
         Command::Policy { command } => policy::run(client, command, page).await,
         Command::SendFile(wanted) => send_file::run(client, wanted, page).await,
         Command::Receive(wanted) => receive::run(client, wanted, page).await,
@@ -111,6 +125,7 @@ async fn ask_node(client: &Client, command: Command, page: &mut Page) -> Result<
         | Command::Key { .. }
         | Command::Channel { .. }
         | Command::Completions(_)
+        | Command::ReadPdf
         | Command::Man(_) => unreachable!("these are run without a node, above"),
     }
 }

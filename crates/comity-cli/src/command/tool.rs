@@ -158,7 +158,7 @@ fn progress(said: &Value) -> String {
 }
 
 /// The result for people: its texts, line by line; of what is no text, what it is.
-fn printed(result: &Value) -> String {
+pub(super) fn printed(result: &Value) -> String {
     let block = |block: &Value| match (block["type"].as_str(), block["text"].as_str()) {
         (Some("text"), Some(text)) => lines(text),
         (kind, _) => format!("({}; --json has all of it)", clean(kind.unwrap_or("something else"))),

@@ -77,11 +77,11 @@ impl Drop for Agent {
 }
 
 #[test]
-fn an_agent_uses_all_nine_tools() {
+fn an_agent_uses_all_fifteen_tools() {
     let (alice, bob) = Node::pair();
     let mut agent = Agent::start(alice.path(), &["mcp"]);
     let first = agent.ask("tools/list", &value!({}))["result"]["tools"].clone();
-    assert_eq!(first.as_array().expect("tools").len(), 9);
+    assert_eq!(first.as_array().expect("tools").len(), 15);
     assert_eq!(agent.ask("tools/list", &value!({}))["result"]["tools"], first, "the same every time");
 
     assert_eq!(agent.call("network_status", value!({}))["id"], alice.ready["id"]);
@@ -112,6 +112,26 @@ fn an_agent_uses_all_nine_tools() {
     assert_eq!(other.call("network_unsubscribe", value!({ "channel": "custom:x" }))["subscribed"], false);
     assert_eq!(other.call("network_set_attention", value!({ "mode": "minimal" }))["mode"], "minimal");
     assert_eq!(json(bob.path(), &["attention"])["mode"], "minimal");
+    let bread =
+        value!({ "text": "A sourdough starter wants flour.", "title": "Bread", "metadata": { "team": "bread" } });
+    let indexed = other.call("mesh_index", bread.clone());
+    assert_eq!(
+        (&indexed["outcome"], other.call("mesh_index", bread)["outcome"].as_str()),
+        (&value!("added"), Some("unchanged"))
+    );
+    let found = other.call("mesh_search", value!({ "query": "sourdough", "filter": { "team": "bread" } }));
+    assert_eq!(found["results"][0]["doc_id"], indexed["doc_id"]);
+    let fact = value!({ "topic": "bread", "content": "it wants salt", "confidence": 0.9 });
+    let shared = other.call("knowledge_share", fact);
+    let known = other.call("knowledge_request", value!({ "topic": "bread" }));
+    assert_eq!((&known["knowledge"][0]["id"], &known["knowledge"][0]["trust"]), (&shared["id"], &value!("own")));
+
+    let submitted = agent.call("task_submit", value!({ "capability": "words/say", "idempotency_key": "once" }));
+    assert_eq!((&submitted["new"], &submitted["workers"]), (&value!(true), &value!(0)));
+    let again = agent.call("task_submit", value!({ "capability": "words/say", "idempotency_key": "once" }));
+    assert_eq!((&again["id"], &again["new"]), (&submitted["id"], &value!(false)));
+    let status = agent.call("task_status", value!({ "id": submitted["id"] }));
+    assert_eq!((&status["state"], &status["attempts"]), (&value!("queued"), &value!(0)));
     assert_eq!(other.end(), Some(0));
 }
 

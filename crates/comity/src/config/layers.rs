@@ -16,11 +16,16 @@ use std::path::{Path, PathBuf};
 const OTHER_VARIABLES: [&str; 7] =
     ["COMITY_HOME", "COMITY_LOG", "COMITY_CONFIG", "COMITY_QUERY", "COMITY_FROM", "COMITY_KEY", "COMITY_TRUST"];
 
-/// The variable that the protocol names for [`BROKERS`]; the one made of the key says the same.
-const BROKER_VARIABLE: &str = "MQTT_BROKER";
-
-/// The key of the brokers.
-const BROKERS: &str = "mqtt.brokers";
+/// Variables that protocols name, and their keys; the ones made of the keys say the same.
+const PROTOCOL_VARIABLES: [(&str, &str); 7] = [
+    ("MQTT_BROKER", "mqtt.brokers"),
+    ("MESH_ENABLED", "mesh.enabled"),
+    ("MESH_SYNC_INTERVAL_SECONDS", "mesh.sync_interval_seconds"),
+    ("MESH_CAPABILITIES", "capabilities"),
+    ("MESH_COORDINATOR_URL", "mesh.coordinator_url"),
+    ("MESH_NODE_ID", "mesh.node_id"),
+    ("MESH_API_KEY", "mesh.api_key"),
+];
 
 /// What a flag of the command sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +62,12 @@ impl Sources {
 }
 
 fn is_ours(variable: &str) -> bool {
-    variable.starts_with("COMITY_") || variable == BROKER_VARIABLE
+    variable.starts_with("COMITY_") || named_by_a_protocol(variable).is_some()
+}
+
+/// The key that a protocol's variable sets.
+fn named_by_a_protocol(variable: &str) -> Option<&'static str> {
+    PROTOCOL_VARIABLES.iter().find(|(name, _)| *name == variable).map(|(_, key)| *key)
 }
 
 /// The layers, merged.
@@ -79,8 +89,8 @@ impl Layers {
             if OTHER_VARIABLES.contains(&variable.as_str()) || !is_ours(variable) {
                 continue;
             }
-            let by_name =
-                |key: &&Key| key.variable() == *variable || key.path == BROKERS && variable == BROKER_VARIABLE;
+            let named = named_by_a_protocol(variable);
+            let by_name = |key: &&Key| key.variable() == *variable || named == Some(key.path);
             let Some(key) = KEYS.iter().find(by_name) else {
                 let nearest = nearest(variable, KEYS.iter().map(Key::variable));
                 return Err(ConfigError::UnknownKey {
@@ -126,6 +136,7 @@ impl Layers {
             gossip: section!("gossip"),
             tls: section!("tls"),
             federation: section!("federation"),
+            mesh: section!("mesh"),
             limits: section!("limits"),
             inbox: section!("inbox"),
             metrics: section!("metrics"),

@@ -187,11 +187,12 @@ fn every_line_of_the_example_can_be_uncommented() {
             _ => format!("{line}\n"),
         })
         .collect();
-    // Of the ways to give brokers, or relays, a secret only one may be used.
+    // Of the ways to give brokers, relays, or a registry, a secret only one may be used.
     let text = text.replacen("password_file = ", "# ", 1).replacen("token = ", "# ", 1);
-    let text = text.replacen("secret_file = ", "# ", 1);
+    let text = text.replacen("secret_file = ", "# ", 1).replacen("api_key_file = ", "# ", 1);
     let (config, origins) = with_file(&text).expect("the example is valid");
-    let others = |key: &str| !["mqtt.password_file", "mqtt.token", "webrtc.secret_file"].contains(&key);
+    let unused = ["mqtt.password_file", "mqtt.token", "webrtc.secret_file", "mesh.api_key_file"];
+    let others = |key: &str| !unused.contains(&key);
     let mut said = origins.iter().filter(|origin| others(&origin.key));
     assert!(said.all(|origin| origin.from.ends_with("comity.toml")), "{origins:?}");
     let defaults = Config::default();
@@ -252,4 +253,39 @@ fn a_relays_secret_can_stand_in_a_file_of_its_own() {
 
 fn is_key(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+#[test]
+fn the_registry_of_a_mesh_comes_from_the_variables_of_the_protocol_and_its_key_is_never_shown() {
+    let key = format!("cmt_{}", "ab".repeat(32));
+    let read = |url: &str, more: &[(&str, &str)]| {
+        let own = [("MESH_COORDINATOR_URL", url), ("MESH_NODE_ID", "kernel-7"), ("MESH_API_KEY", key.as_str())];
+        let variables = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::read(&Sources { variables: variables.collect(), ..Sources::default() })
+    };
+    let (config, origins) = read("https://registry.example:8400", &[]).expect("good");
+    assert!(!format!("{config:?}{origins:?}").contains("abab"), "{config:?}");
+    let mesh = config.mesh.expect("it is on");
+    assert_eq!(mesh.node_name.as_ref().map(ToString::to_string).as_deref(), Some("kernel-7"));
+    let coordinator = mesh.coordinator.expect("it is set");
+    assert_eq!(coordinator.secret.expect("a key").expose(), key);
+    for here in ["http://127.0.0.1:8400", "http://localhost:8400", "http://[::1]:8400"] {
+        assert!(read(here, &[]).is_ok(), "{here}");
+    }
+    for elsewhere in ["http://registry.example", "http://10.0.0.1:8400", "ftp://registry.example", "registry.example"] {
+        let refused = read(elsewhere, &[]).expect_err(elsewhere).to_string();
+        assert!(refused.contains("mesh.coordinator_url") && !refused.contains("abab"), "{refused}");
+    }
+    let url = "https://registry.example";
+    for (more, named) in [
+        (("COMITY_MESH_COORDINATOR", "true"), "mesh.coordinator_url"),
+        (("MESH_ENABLED", "false"), "mesh.coordinator_url"),
+        (("COMITY_MESH_API_KEY_FILE", "/nowhere"), "mesh.api_key_file"),
+        (("COMITY_MESH_COORDINATOR_KEY", "mine"), "mesh.coordinator_key"),
+        (("MESH_NODE_ID", " "), "mesh.node_id"),
+        (("MESH_API_KEY", "cmt_short"), "mesh.api_key"),
+    ] {
+        let refused = read(url, &[more]).expect_err(named).to_string();
+        assert!(refused.contains(named) && !refused.contains("cmt_short"), "{refused}");
+    }
 }

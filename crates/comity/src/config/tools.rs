@@ -135,6 +135,11 @@ pub struct Command {
 pub struct Hidden(Zeroizing<String>);
 
 impl Hidden {
+    /// This text, hidden from now on.
+    pub(super) fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -302,6 +302,55 @@ settings! {
         compare_seconds: u64 = 60, "";
     }
 
+    /// The mesh: documents that are searched by what they mean, here and at the nodes that this one knows.
+    section MeshKeys "mesh" "mesh." {
+        /// Whether this node has an index of documents and asks others. Default: true. It costs little while nothing is
+        /// indexed.
+        enabled: bool = true, "";
+        /// Numbers of each vector. Default: 256. All nodes of a mesh have the same; an index that has documents keeps the one
+        /// it was made for. More tell documents apart better, and cost memory: a byte each in memory, four on disk.
+        dimension: u64 = 256, "";
+        /// How vectors become points: `sphere` (their direction counts) or `simplex` (they are distributions: no number
+        /// is below zero). Default: `sphere`. All nodes of a mesh have the same.
+        projection: String = "sphere".to_owned(), "";
+        /// What makes vectors of texts: `hash` (built in: it finds words, not meanings), the path of a static table of
+        /// embeddings (safetensors, with `vocab.txt` beside it), or the URL of an OpenAI-compatible embeddings server, as
+        /// in `http://127.0.0.1:8081/v1`. Default: `hash`. All nodes of a mesh have the same; an index keeps the one it was
+        /// made for. Every text that is indexed or looked for is sent to that server.
+        encoder: String = "hash".to_owned(), "";
+        /// The model, as that server calls it. Unset: none; wanted for a server. `mesh.dimension` is how many numbers it gives.
+        encoder_model: Option<String> = None, "\"all-MiniLM-L6-v2\"";
+        /// Bearer token for that server. Unset: none.
+        encoder_token: Option<String> = None, "\"…\"" secret;
+        /// Nodes whose documents are kept here, too, and found also while they are away: their ids, or `*` for all known
+        /// nodes, with what their documents count: `full`, `partial` (half) or `observer` (found only when that node is
+        /// asked for by name). What `full` ones know (`comity know`) is kept here, too. Default: none. Each document takes
+        /// about 2 KiB on disk here.
+        sources: BTreeMap<String, String> = BTreeMap::new(), "{ \"*\" = \"partial\" }";
+        /// Seconds between readings of what has changed at those nodes; what they tell of is read at once. Default: 60.
+        sync_interval_seconds: u64 = 60, "";
+        /// A PostgreSQL database in which tasks are kept, for several nodes that share one queue and act as one. Unset: a
+        /// file of this node's.
+        store: Option<String> = None, "\"postgres://comity:…@db.example/comity?sslmode=verify-full\"" secret;
+        /// Whether this node is the registry of a mesh (`comity up --coordinator`): nodes that it enrolled, or knows,
+        /// register with it, and find each other by it. Default: false.
+        coordinator: bool = false, "";
+        /// The registry that this node registers with, a URL; without TLS on this machine only. Unset: none.
+        coordinator_url: Option<String> = None, "\"https://registry.example.org:8400\"";
+        /// The registry's node id (`comity id` prints it there). With it, its certificate is checked by that key; unset: by
+        /// the authorities of this system, as for any web server.
+        coordinator_key: Option<String> = None, "\"ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
+        /// PEM file of further authorities by which the registry's certificate is checked. Unset: those of the system alone.
+        ca_file: Option<String> = None, "\"/etc/comity/ca.pem\"";
+        /// The name under which this node registers, 1 to 128 characters. Unset: its node id.
+        node_id: Option<String> = None, "\"kernel-7\"";
+        /// What this node shows the registry the first time: an enrolment token (`comity mesh enroll` prints one there) or an
+        /// API key. The API key that it gets for a token is kept in the data directory.
+        api_key: Option<String> = None, "\"cmt_0000000000000000000000000000000000000000000000000000000000000000\"" secret;
+        /// A file with the same, instead.
+        api_key_file: Option<String> = None, "\"/run/secrets/mesh-api-key\"";
+    }
+
     /// What others may use of this node. Each limit protects memory and patience; too small, and peers that do nothing
     /// wrong are refused (they are told so, and it is counted).
     section LimitKeys "limits" "limits." {
@@ -435,6 +484,7 @@ pub(super) struct Document {
     pub(super) gossip: GossipKeys,
     pub(super) tls: TlsKeys,
     pub(super) federation: FederationKeys,
+    pub(super) mesh: MeshKeys,
     pub(super) limits: LimitKeys,
     pub(super) inbox: InboxKeys,
     pub(super) metrics: MetricsKeys,

@@ -4,3 +4,4 @@
 pub(crate) mod exchange;
 pub(crate) mod mdns;
 pub(crate) mod mqtt;
+pub(crate) mod registry;

@@ -5,12 +5,16 @@
 
 mod checkup;
 mod claims;
+mod compute;
 mod denied;
 mod desk;
 mod federation;
 mod feed;
 mod files;
+mod index;
 mod journal;
+mod knowledge;
+mod mesh;
 mod open;
 mod read;
 mod streams;
@@ -22,14 +26,18 @@ mod tests;
 
 pub(crate) use denied::Denied;
 pub(crate) use desk::{Desk, subscriptions};
+pub(crate) use index::mesh;
+pub(crate) use mesh::Registries;
 pub(crate) use open::{Around, bind_port, open};
 pub(crate) use read::Body;
 
 use super::mcp;
 use super::session::Sessions;
+use crate::compute::Compute;
 use crate::federation::Federation;
 use crate::link::{Links, Server};
 use crate::network::{Follow, Topics};
+use crate::search::Mesh;
 use crate::store::journal::Journal;
 use crate::tool::Tools;
 use axum::extract::{DefaultBodyLimit, Extension, State};
@@ -74,6 +82,12 @@ pub(crate) struct Surroundings {
     pub(crate) federation: Option<Federation>,
     /// Its tools.
     pub(crate) tools: Option<Tools>,
+    /// Its mesh, if it is on.
+    pub(crate) mesh: Option<Mesh>,
+    /// Its queue of tasks, if the mesh is on.
+    pub(crate) compute: Option<Compute>,
+    /// The registry that it is or has, if any.
+    pub(crate) registries: Registries,
 }
 
 type Reply<T> = Result<Json<T>, Denied>;
@@ -109,6 +123,10 @@ fn routes(desk: Desk) -> Router {
         .merge(journal::routes())
         .merge(federation::routes())
         .merge(tools::routes())
+        .merge(index::routes())
+        .merge(knowledge::routes())
+        .merge(compute::routes())
+        .merge(mesh::routes())
         .with_state(desk.clone())
         .route_service(path::MCP, mcp::over_http(desk));
     routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(DefaultBodyLimit::max(BODY_MAX))

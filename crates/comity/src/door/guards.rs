@@ -158,7 +158,8 @@ fn no_form(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let wanted = if uri.path() == SIGNALING { SDP } else { "application/json" };
     let is_wanted = |value: &HeaderValue| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case(wanted)
+        let is_lines = wanted == "application/json" && essence.eq_ignore_ascii_case("application/x-ndjson");
+        essence.eq_ignore_ascii_case(wanted) || is_lines
     };
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     match (types.next(), types.next()) {

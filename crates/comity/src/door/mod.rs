@@ -9,6 +9,8 @@
 //! | | known nodes that prove their key by TLS | `GET /dashflow/journal/lines`, `/dashflow/journal/growth` |
 //! | | nodes that prove their key by TLS, while a link with them is up | `GET /dashflow/files` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
+//! | | known nodes that prove their key by TLS, where `mesh.enabled` is not off | `POST /mesh/query`, `GET /mesh/sync`, `POST /mesh/basins/broadcast`, `/mesh/knowledge/share`, `/mesh/knowledge/request`, `GET /mesh/knowledge/replicate`, `GET /mesh/compute/tasks`, `POST /mesh/compute/tasks`, `GET /mesh/compute/tasks/{id}`, `POST /mesh/compute/tasks/{id}/cancel`, `GET /mesh/compute/available`, `POST /mesh/compute/claim`, `/mesh/compute/renew`, `/mesh/compute/complete`, `/mesh/compute/fail`, `/mesh/compute/{id}/progress`; `/mesh/query` also whoever `mesh.coordinator_key` names, and where `mesh.coordinator` is on, who shows an API key |
+//! | | who shows an API key or an enrolment token over TLS or loopback, and known nodes that prove their key by TLS, where `mesh.coordinator` is on | `POST /mesh/register`, `/mesh/heartbeat`, `GET /mesh/nodes`, `/mesh/nodes/{id}`, `DELETE /mesh/nodes/{id}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | | anybody, where `federation.origin` is set | `GET /.well-known/smcp/server` |
 //! | | origins that sign with their key, where `federation.origin` is set | `POST /federation/v1/invite`, `/federation/v1/join`, `/federation/v1/leave`, `/federation/v1/remove`, `/federation/v1/heads`, `/federation/v1/call`, `PUT /federation/v1/send/{txn_id}`, `GET /federation/v1/channels/{channel}/events`, `/federation/v1/channels/{channel}/members`, `/federation/v1/channels/{channel}/digest`, `/federation/v1/capabilities`, `/federation/v1/health` |
@@ -25,6 +27,7 @@
 //!
 //! The tests compare this list with what is there. Every HTTP door is behind [`guards`]; every refusal is a [`problem`].
 
+mod compute;
 pub(crate) mod control;
 pub(crate) mod dashflow;
 mod events;
@@ -32,12 +35,15 @@ mod federation;
 pub(crate) mod guards;
 pub(crate) mod health;
 mod journal;
+mod knowledge;
 pub(crate) mod mcp;
+mod mesh;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod pace;
 mod page;
 pub(crate) mod problem;
+mod registry;
 mod rpc;
 pub(crate) mod session;
 pub(crate) mod shown;
@@ -47,16 +53,20 @@ mod streamed;
 #[cfg(test)]
 mod tests;
 
+use crate::compute::Compute;
 use crate::driver::Handle;
 use crate::federation::Federation;
 use crate::link::Links;
 use crate::observe;
+use crate::registry::Registry;
+use crate::search::Mesh;
 use crate::store::journal::Journal;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware;
 use axum::routing::{get, patch, post};
+use comity_core::id::NodeId;
 use comity_core::identity::trust::{Admission, Trust};
 use comity_core::node::{NodeView, Refusal};
 use dashflow::Limits;
@@ -81,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) admission: Admission,
     /// What others may use.
     pub(crate) limits: Limits,
+    /// The key of the coordinator that this node registers with, where it is configured.
+    pub(crate) coordinator: Option<NodeId>,
 }
 
 impl From<&crate::config::Config> for Config {
@@ -90,6 +102,7 @@ impl From<&crate::config::Config> for Config {
             names: Names { hosts: hosts(config), origins: config.http.origins.clone(), configured: true },
             trusted_proxies: config.trusted_proxies.clone(),
             admission: config.admission,
+            coordinator: config.mesh.as_ref().and_then(|mesh| mesh.coordinator.as_ref()?.key),
             limits: Limits {
                 body_bytes: limits.body_bytes,
                 messages_per_second: limits.messages_per_second,
@@ -112,11 +125,26 @@ fn hosts(config: &crate::config::Config) -> Vec<String> {
     config.http.hosts.iter().cloned().chain(names).collect()
 }
 
+/// What the network door reaches beside the rules and links.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    /// The node's journal.
+    pub(crate) journal: Option<Journal>,
+    /// Federation, if it speaks for an origin.
+    pub(crate) federation: Option<Federation>,
+    /// Its mesh, if it is on.
+    pub(crate) mesh: Option<Mesh>,
+    /// Its queue of tasks, if the mesh is on.
+    pub(crate) compute: Option<Compute>,
+    /// The registry of the mesh, if this node is its coordinator.
+    pub(crate) registry: Option<Registry>,
+}
+
 /// The network door: [`NETWORK`]. Needs a tokio runtime.
 pub(crate) fn network(
     handle: Handle,
     links: Links,
-    (journal, federation): (Option<Journal>, Option<Federation>),
+    Behind { journal, federation, mesh, compute, registry }: Behind,
     config: Config,
 ) -> Router {
     let counted = (handle.clone(), observe::Door::Network);
@@ -136,6 +164,18 @@ pub(crate) fn network(
         .route("/openapi.json", get(openapi::document));
     let router = router.with_state(door.clone()).merge(links.router());
     let router = if links.serves_webrtc() { router.merge(signals(door.clone(), links.clone(), false)) } else { router };
+    let router = match mesh {
+        Some(mesh) => router.merge(mesh::router(door.clone(), mesh, registry.clone())),
+        None => router,
+    };
+    let router = match registry {
+        Some(registry) => router.merge(registry::router(door.clone(), registry)),
+        None => router,
+    };
+    let router = match compute {
+        Some(compute) => router.merge(compute::router(door.clone(), compute)),
+        None => router,
+    };
     let router = match federation {
         Some(federation) => router.merge(federation::router(door, federation, body_max)),
         None => router,
@@ -190,6 +230,8 @@ struct Shared {
     config: Config,
     feed: Feed,
     pace: Pace,
+    /// The pace of workers, who fetch and report more often than others ask.
+    work_pace: Pace,
 }
 
 impl Door {
@@ -197,7 +239,8 @@ impl Door {
     pub(crate) fn new(handle: Handle, config: Config) -> Self {
         let feed = Feed::start(handle.clone());
         let pace = Pace::new(config.limits.requests_per_minute);
-        Self(Arc::new(Shared { handle, config, feed, pace }))
+        let work_pace = Pace::new(compute::WORK_PER_MINUTE);
+        Self(Arc::new(Shared { handle, config, feed, pace, work_pace }))
     }
 
     fn handle(&self) -> &Handle {
@@ -208,9 +251,19 @@ impl Door {
         &self.0.config.limits
     }
 
+    fn coordinator(&self) -> Option<NodeId> {
+        self.0.config.coordinator
+    }
+
     fn take_pace(&self, source: Source) -> Result<(), Problem> {
         let known = source.key.is_some_and(|key| self.handle().last_view().known.contains(&key));
         self.0.pace.take(source, known, self.handle().now().mono)
+    }
+
+    /// The same for a worker. Who is not known has the pace of all requests.
+    fn take_work_pace(&self, source: Source) -> Result<(), Problem> {
+        let known = source.key.is_some_and(|key| self.handle().last_view().known.contains(&key));
+        if known { self.0.work_pace.take(source, known, self.handle().now().mono) } else { self.take_pace(source) }
     }
 
     fn feed(&self) -> &Feed {

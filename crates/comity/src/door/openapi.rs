@@ -5,7 +5,7 @@
 use super::dashflow::{self, Ack, Refused};
 use super::events::{self, EventBody};
 use super::problem::ProblemBody;
-use super::{journal, rpc, signal};
+use super::{compute, journal, knowledge, mesh, registry, rpc, signal};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -33,6 +33,27 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
         journal::head,
         journal::lines,
         journal::growth,
+        mesh::query,
+        mesh::sync,
+        mesh::broadcast,
+        knowledge::share,
+        knowledge::request,
+        knowledge::replicate,
+        compute::submit,
+        compute::list,
+        compute::show,
+        compute::cancel,
+        compute::available,
+        compute::claim,
+        compute::renew,
+        compute::complete,
+        compute::fail,
+        compute::progress,
+        registry::register,
+        registry::heartbeat,
+        registry::nodes,
+        registry::node,
+        registry::remove,
         events::events,
         rpc::rpc,
         signal::offer,
@@ -147,6 +168,15 @@ pub(super) struct MessageRefusals;
 /// How the signal of a connection may be refused.
 pub(super) struct SignalRefusals;
 
+/// How a question to the mesh may be refused.
+pub(super) struct MeshRefusals;
+
+/// How a page of an index's changes may be refused.
+pub(super) struct SyncRefusals;
+
+/// How a question to the registry of a mesh may be refused.
+pub(super) struct RegistryRefusals;
+
 /// What the guards refuse of anything.
 const GUARD: [(u16, &str); 3] = [
     (400, "The request is not what it should be"),
@@ -190,6 +220,45 @@ const SIGNAL: [(u16, &str); 9] = [
     (429, "Too many requests"),
     (503, "Not now"),
 ];
+
+/// What is refused of a question to the mesh.
+const QUESTION: [(u16, &str); 4] = [
+    (408, "The body did not arrive in time"),
+    (413, "The body is too large"),
+    (415, "The body is not JSON"),
+    (422, "A field is not what it should be; `pointer` names it"),
+];
+
+/// What is refused of a node by the registry besides.
+const REGISTRY: [(u16, &str); 2] = [
+    (404, "No node of this name is registered"),
+    (409, "The mesh is set otherwise, or the name is another node's; `pointer` names the field"),
+];
+
+impl IntoResponses for MeshRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let mut all = refusals(&VISIT, "Problem");
+        all.extend(refusals(&QUESTION, "Problem"));
+        all
+    }
+}
+
+impl IntoResponses for RegistryRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let mut all = refusals(&VISIT, "Problem");
+        all.extend(refusals(&QUESTION, "Problem"));
+        all.extend(refusals(&REGISTRY, "Problem"));
+        all
+    }
+}
+
+impl IntoResponses for SyncRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let mut all = refusals(&VISIT, "Problem");
+        all.extend(refusals(&[(410, "The cursor is of a log that is no more: start over")], "Problem"));
+        all
+    }
+}
 
 impl IntoResponses for SignalRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {

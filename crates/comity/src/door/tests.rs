@@ -2,21 +2,30 @@
 //! that does what the test says.
 
 mod admission;
+mod compute;
 mod journal;
+mod knowledge;
 mod looks;
+mod mesh;
 mod messages;
 mod metrics;
+mod registry;
 mod rpc;
 mod streams;
 
 use super::*;
+use crate::compute::Compute;
 use crate::driver::{Clock, Driver, Setup};
 use crate::identity::{About, Identity};
 use crate::link::{Caller, Ice, Links, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
+use crate::scratch::Scratch;
+use crate::search::encoding::Encoder;
+use crate::search::{Entries, Index, Mesh};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use comity_core::basin::Settings;
 use comity_core::envelope::{Address, Kind, Message, Priority, Ttl};
 use comity_core::id::{MessageId, NodeId};
 use comity_core::identity::key::KeyPair;
@@ -35,7 +44,7 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What peers reach, as `mod.rs` lists it.
-pub(super) const NETWORK: [(&str, &str); 15] = [
+pub(super) const NETWORK: [(&str, &str); 36] = [
     ("GET", "/dashflow/status"),
     ("GET", "/dashflow/peers"),
     ("GET", "/dashflow/introspect"),
@@ -49,6 +58,27 @@ pub(super) const NETWORK: [(&str, &str); 15] = [
     ("POST", "/dashflow/rtc"),
     ("PATCH", "/dashflow/rtc/{session}"),
     ("DELETE", "/dashflow/rtc/{session}"),
+    ("POST", "/mesh/query"),
+    ("GET", "/mesh/sync"),
+    ("POST", "/mesh/basins/broadcast"),
+    ("POST", "/mesh/knowledge/share"),
+    ("POST", "/mesh/knowledge/request"),
+    ("GET", "/mesh/knowledge/replicate"),
+    ("GET", "/mesh/compute/tasks"),
+    ("POST", "/mesh/compute/tasks"),
+    ("GET", "/mesh/compute/tasks/{id}"),
+    ("POST", "/mesh/compute/tasks/{id}/cancel"),
+    ("GET", "/mesh/compute/available"),
+    ("POST", "/mesh/compute/claim"),
+    ("POST", "/mesh/compute/renew"),
+    ("POST", "/mesh/compute/complete"),
+    ("POST", "/mesh/compute/fail"),
+    ("POST", "/mesh/compute/{id}/progress"),
+    ("POST", "/mesh/register"),
+    ("POST", "/mesh/heartbeat"),
+    ("GET", "/mesh/nodes"),
+    ("GET", "/mesh/nodes/{id}"),
+    ("DELETE", "/mesh/nodes/{id}"),
     ("GET", "/rpc"),
     ("GET", "/openapi.json"),
 ];
@@ -79,6 +109,11 @@ struct Home {
     disk: watch::Sender<Disk>,
     tls: Tls,
     stop: CancellationToken,
+    /// What the mesh knows, and the folder it is in.
+    mesh: Mesh,
+    /// The registry, for it is a coordinator, too.
+    registry: Registry,
+    _folder: Scratch,
 }
 
 impl Drop for Home {
@@ -117,7 +152,20 @@ impl Home {
         let (disk, doing) = watch::channel(Disk::Takes);
         tokio::spawn(run_disk(taken, doing, handle.clone()));
         tokio::spawn(driver.run(links.clone(), records));
-        Self { router: network(handle.clone(), links, (None, None), config), handle, disk, tls, stop }
+        let folder = Scratch::new();
+        let index = Index::open(folder.path(), Settings::default(), KeyPair::from_seed([1; 32]), Clock::wall);
+        let settings = crate::config::Config::default().mesh.expect("it is on");
+        let (index, me) = (index.await.expect("an index"), handle.me().node());
+        let entries = Entries::open(&folder.path().join("knowledge.db"), me).await.expect("a file");
+        let mesh = Mesh::new((index, Encoder::Hash), entries, (&handle, &links), &settings);
+        let compute = Compute::open(&folder.path().join("tasks.db"), &handle, &links, &settings).await;
+        let compute = Some(compute.expect("a queue"));
+        let path = folder.path().join("registry.db");
+        let registry = Registry::open(&path, Default::default(), clock.now()).await.expect("a registry");
+        let behind =
+            Behind { mesh: Some(mesh.clone()), compute, registry: Some(registry.clone()), ..Behind::default() };
+        let router = network(handle.clone(), links, behind, config);
+        Self { router, handle, disk, tls, stop, mesh, registry, _folder: folder }
     }
 
     /// Sends a request as this caller; a `Host` and a JSON type are added.
@@ -257,7 +305,7 @@ fn signed(seed: u8, change: impl FnOnce(&mut Message)) -> Value {
 }
 
 /// The list at the head of `mod.rs`, the routes that are made below it, and the paths that the tests
-/// ask for are the same. Only the routes of links and streams are made elsewhere.
+/// ask for are the same. The routes of the mesh are made beside it, those of links and streams elsewhere.
 #[test]
 fn the_list_of_what_is_reachable_names_every_path_and_no_other() {
     let (head, made) = include_str!("mod.rs").split_once("pub(crate) mod").expect("a head");
@@ -268,6 +316,11 @@ fn the_list_of_what_is_reachable_names_every_path_and_no_other() {
     let quoted = |text| paths(text, "`", '`').into_iter().filter(|path| path.starts_with('/')).collect::<BTreeSet<_>>();
     let mut routed = paths(made, ".route(\"", '"');
     routed.extend(["/dashflow/link", "/dashflow/files"]);
+    for beside in [include_str!("mesh.rs"), include_str!("compute.rs"), include_str!("registry.rs")] {
+        routed.extend(paths(beside, ".route(\"", '"'));
+    }
+    use comity_core::wire::mesh::knowledge::path as known;
+    routed.extend([known::SHARE, known::REQUEST, known::REPLICATE]);
     let asked = NETWORK.iter().chain(&METRICS).map(|(_, path)| *path).collect::<BTreeSet<_>>();
     let is_federation = |path: &&str| path.starts_with("/federation/") || path.starts_with("/.well-known/");
     let (of_others, of_all): (BTreeSet<_>, BTreeSet<_>) = quoted(head).into_iter().partition(is_federation);

@@ -1,9 +1,11 @@
-//! HTTP requests to other origins: every address that a name leads to passes the dial guard, and is the one that is
+//! HTTP requests to other origins and to a mesh's registry: every address that a name leads to passes the dial guard, and is the one that is
 //! dialled; certificates are checked by the authorities of this system. No redirect is followed here. See "Dialling" in
 //! `protocols/identity.md`.
 
+use crate::link::Tls;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
+use comity_core::id::NodeId;
 use comity_core::identity::guard::{self, Forbidden};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -15,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -51,8 +54,26 @@ pub(crate) struct Reach {
     pub(crate) networks: Vec<IpNet>,
     /// Doors of this node that nobody may be led to.
     pub(crate) own_doors: Vec<SocketAddr>,
-    /// Further authorities, PEM.
-    pub(crate) ca_file: Option<PathBuf>,
+    /// Who must answer by TLS.
+    pub(crate) server: Server,
+}
+
+/// By what a server proves who it is.
+#[derive(Clone)]
+pub(crate) enum Server {
+    /// A certificate of an authority of this system, or of one of this PEM file, which this key of the configuration names.
+    Authority(&'static str, Option<PathBuf>),
+    /// This key, as nodes do among themselves; this node proves its own, too.
+    Key(Tls, NodeId),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority(_, file) => out.debug_tuple("Authority").field(file).finish(),
+            Self::Key(_, key) => out.debug_tuple("Key").field(key).finish(),
+        }
+    }
 }
 
 /// An answer.
@@ -100,8 +121,9 @@ pub(crate) enum Unanswered {
 
 /// The authorities cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("federation.ca_file ({}): {cause}", path.display())]
+#[error("{key} ({}): {cause}", path.display())]
 pub struct BadAuthorities {
+    key: &'static str,
     path: PathBuf,
     cause: String,
 }
@@ -115,13 +137,18 @@ pub(crate) struct Http {
 impl Http {
     /// Goes where it may. Needs a tokio runtime.
     pub(crate) fn new(reach: Reach) -> Result<Self, BadAuthorities> {
-        let tls = TlsConnector::from(Arc::new(authorities(reach.ca_file.as_deref())?));
+        let checked = match &reach.server {
+            Server::Authority(key, file) => {
+                Checked::Authority(TlsConnector::from(Arc::new(authorities(key, file.as_deref())?)))
+            }
+            Server::Key(tls, key) => Checked::Key(tls.clone(), *key),
+        };
         let client = legacy::Builder::new(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(HEAD_MAX)
-            .build(Guarded { reach: Arc::new(reach), tls });
+            .build(Guarded { reach: Arc::new(reach), checked });
         Ok(Self { client })
     }
 
@@ -178,12 +205,12 @@ fn cause_of(error: &legacy::Error) -> Unanswered {
     Unanswered::Connection(text)
 }
 
-fn authorities(file: Option<&Path>) -> Result<rustls::ClientConfig, BadAuthorities> {
+fn authorities(key: &'static str, file: Option<&Path>) -> Result<rustls::ClientConfig, BadAuthorities> {
     let mut roots = rustls::RootCertStore::empty();
     // What cannot be used of a system's store is no reason to refuse the rest.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = file {
-        let bad = |cause: String| BadAuthorities { path: path.to_owned(), cause };
+        let bad = |cause: String| BadAuthorities { key, path: path.to_owned(), cause };
         let certificates = CertificateDer::pem_file_iter(path).map_err(|cause| bad(cause.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|cause| bad(cause.to_string()))?;
@@ -202,7 +229,14 @@ fn authorities(file: Option<&Path>) -> Result<rustls::ClientConfig, BadAuthoriti
 #[derive(Clone)]
 struct Guarded {
     reach: Arc<Reach>,
-    tls: TlsConnector,
+    checked: Checked,
+}
+
+/// What opens TLS, and checks who answers.
+#[derive(Clone)]
+enum Checked {
+    Authority(TlsConnector),
+    Key(Tls, NodeId),
 }
 
 impl Service<Uri> for Guarded {
@@ -235,11 +269,23 @@ impl Guarded {
         if is_plain {
             return Ok(Stream::Plain(tcp));
         }
-        let name = host.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(name).map_err(|error| Unanswered::Connection(error.to_string()))?;
-        let stream = self.tls.connect(name, tcp).await;
         let failed = |error: io::Error| Unanswered::Connection(format!("TLS with {host}: {error}"));
-        Ok(Stream::Tls(Box::new(stream.map_err(failed)?)))
+        let stream = match &self.checked {
+            Checked::Key(tls, key) => {
+                let address = tcp.peer_addr().map_err(failed)?.ip();
+                let (stream, answered) = tls.connect(tcp, address).await.map_err(failed)?;
+                if answered != *key {
+                    return Err(Unanswered::Connection(format!("{host}: another key answered")));
+                }
+                stream
+            }
+            Checked::Authority(tls) => {
+                let name = host.trim_matches(['[', ']']).to_owned();
+                let name = ServerName::try_from(name).map_err(|error| Unanswered::Connection(error.to_string()))?;
+                tls.connect(name, tcp).await.map_err(failed)?
+            }
+        };
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
     /// The addresses of a host, if each of them may be dialled: a name with one that may not is led by somebody who

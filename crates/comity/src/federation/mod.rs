@@ -9,7 +9,7 @@ mod client;
 mod comparing;
 mod contract;
 mod filling;
-mod http;
+pub(crate) mod http;
 mod origins;
 mod own;
 mod proof;
@@ -42,7 +42,7 @@ use comity_core::throttle::{Config, Rate, Throttle};
 use comity_core::tool::Who;
 use comity_core::wire::federation::well_known::Rotation;
 use contract::Told;
-use http::{Http, Reach};
+use http::{Http, Reach, Server};
 use ipnet::IpNet;
 use origins::Origins;
 use proof::Proof;
@@ -169,6 +169,15 @@ impl Running {
     }
 }
 
+/// Where other origins may be, and by whose word their certificates are good.
+fn reach(config: &config::Federation, own_doors: Vec<SocketAddr>) -> Reach {
+    let mut networks = config.networks.clone();
+    if origins::is_local(&config.origin) {
+        networks.extend(loopback());
+    }
+    Reach { networks, own_doors, server: Server::Authority("federation.ca_file", config.ca_file.clone()) }
+}
+
 impl Federation {
     /// Begins to speak for the origin of this configuration. Needs a tokio runtime.
     pub(crate) async fn start(
@@ -178,11 +187,7 @@ impl Federation {
         ((own_doors, window), tools): ((Vec<SocketAddr>, Duration), Tools),
     ) -> Result<(Self, Running), BadFederation> {
         let (writer, lines, mut restored) = store::open(&home.federation(), handle.now().wall).await?;
-        let mut networks = config.networks.clone();
-        if origins::is_local(&config.origin) {
-            networks.extend(loopback());
-        }
-        let http = Http::new(Reach { networks, own_doors, ca_file: config.ca_file.clone() })?;
+        let http = Http::new(reach(&config, own_doors))?;
         let (disk, batches) = Writer::queue();
         let pins = std::mem::take(&mut restored.pins);
         let nonces = std::mem::take(&mut restored.nonces);

@@ -465,7 +465,11 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_was_away_just_now_keeps_nobody_waiting_where_an_older_document_is_known() {
         let origin: Origin = AWAY.parse().expect("an origin");
-        let reach = Reach { networks: crate::federation::loopback().to_vec(), own_doors: Vec::new(), ca_file: None };
+        let reach = Reach {
+            networks: crate::federation::loopback().to_vec(),
+            own_doors: Vec::new(),
+            server: crate::federation::http::Server::Authority("federation.ca_file", None),
+        };
         let http = Http::new(reach).expect("authorities");
         let (disk, mut written) = mpsc::channel(8);
         let key = comity_core::identity::key::KeyPair::from_seed([1; 32]).node();

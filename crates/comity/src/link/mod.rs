@@ -8,6 +8,7 @@ pub(crate) mod gossip;
 mod hello;
 mod listen;
 mod mesh;
+mod pool;
 mod post;
 mod rtc;
 mod stream;
@@ -19,7 +20,8 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, Speaks, listen};
 pub(crate) use mesh::{Packets, accept_key, upgrade_headers};
-pub(crate) use post::{Unanswered, Whom};
+pub(crate) use pool::{Asked, Pool};
+pub(crate) use post::{Requests, Unanswered, Whom};
 pub(crate) use rtc::{Declined, Ice, OfferedBy, SIGNALING, Server, relay_tls};
 pub(crate) use stream::{Admits, Giver, NoStream, Received, socket_config};
 pub(crate) use tls::{OriginCertificate, Tls};

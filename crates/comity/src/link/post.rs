@@ -12,6 +12,7 @@ use comity_core::node::{Input, PostFailure};
 use comity_core::wire::json::{self, Spelling};
 use comity_core::wire::strict;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long one request may take, from the first packet to the end of the answer.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -124,6 +126,26 @@ impl Links {
         Ok(timeout(within, call).await.unwrap_or(Err(Unanswered::Unreachable))?.1)
     }
 
+    /// A connection to a peer for several requests, one after the other. What is asked of it takes as long as whoever
+    /// asks waits; it ends when it is dropped.
+    pub(crate) async fn open(&self, address: SocketAddr, key: NodeId) -> Result<Requests, Unanswered> {
+        let dialed = async {
+            let tcp = TcpStream::connect(address).await.map_err(|_| Unanswered::Unreachable)?;
+            let shake = self.0.tls.connect(Wire::dialed(tcp), address.ip()).await;
+            let (stream, answered) = shake.map_err(|_| Unanswered::Unreachable)?;
+            if answered != key {
+                return Err(Unanswered::WrongKey);
+            }
+            let mut builder = hyper::client::conn::http1::Builder::new();
+            let shake = builder.max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream)).await;
+            shake.map_err(|_| Unanswered::Unreachable)
+        };
+        let (sender, connection) = timeout(REQUEST_TIME, dialed).await.unwrap_or(Err(Unanswered::Unreachable))?;
+        // Err: whoever asks next finds it closed.
+        let carrying = tokio::spawn(async move { drop(connection.await) });
+        Ok(Requests { address, sender, _carrying: AbortOnDropHandle::new(carrying) })
+    }
+
     async fn request(&self, whom: Whom, method: Method, path: &str, json: Option<String>) -> Result<Bytes, Unanswered> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -182,6 +204,47 @@ impl Links {
             }
         })
         .await
+    }
+}
+
+/// A connection on which a peer is asked again and again.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    address: SocketAddr,
+    sender: SendRequest<Full<Bytes>>,
+    _carrying: AbortOnDropHandle<()>,
+}
+
+impl Requests {
+    /// Whether the other side has not closed it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends JSON and reads the whole answer, up to so many bytes. After an error the connection is of no use.
+    pub(crate) async fn post(&mut self, path: &str, json: Bytes, answer_max: usize) -> Result<Bytes, Unanswered> {
+        self.send(Method::POST, path, json, answer_max).await
+    }
+
+    /// Reads what is at a path, up to so many bytes. After an error the connection is of no use.
+    pub(crate) async fn get(&mut self, path: &str, answer_max: usize) -> Result<Bytes, Unanswered> {
+        self.send(Method::GET, path, Bytes::new(), answer_max).await
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes, answer_max: usize) -> Result<Bytes, Unanswered> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let request = request.body(Full::new(body)).map_err(|_| Unanswered::Unreachable)?;
+        self.sender.ready().await.map_err(|_| Unanswered::Unreachable)?;
+        let response = self.sender.send_request(request).await.map_err(|_| Unanswered::Unreachable)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(Unanswered::Status(status.as_u16()));
+        }
+        let body = Limited::new(response.into_body(), answer_max).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|_| Unanswered::NotJson)
     }
 }
 

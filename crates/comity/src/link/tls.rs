@@ -23,6 +23,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_blocking;
 use tokio::time::interval;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
@@ -148,7 +149,10 @@ impl Tls {
     }
 
     /// Opens a link's TLS; the other side has proved the key that is returned.
-    pub(crate) async fn connect(&self, wire: Wire, address: IpAddr) -> io::Result<(client::TlsStream<Wire>, NodeId)> {
+    pub(crate) async fn connect<S>(&self, wire: S, address: IpAddr) -> io::Result<(client::TlsStream<S>, NodeId)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let stream = self.connector.connect(ServerName::IpAddress(address.into()), wire).await?;
         let session = stream.get_ref().1;
         if session.alpn_protocol() != Some(ALPN_LINK) {

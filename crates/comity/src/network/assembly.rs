@@ -3,20 +3,21 @@
 
 use super::brokers::{self, Brokers};
 use super::scribe::{self, Scribe};
+use super::shared::Shared;
 use super::topics::{self, Topics};
 use super::{AppConfig, Channels, Follow, Inner, JoinError, Network};
 use super::{follow, ground, parts};
-use crate::config::{self, Config, Flag, IceKind, IceServer, Origin, PeerAddress, Sources};
+use crate::config::{self, Config, Flag, Origin, PeerAddress, Sources};
 use crate::discovery::exchange;
 use crate::discovery::mdns::{self, Advertised, Mdns};
 use crate::door;
 use crate::door::control;
 use crate::door::health::{Check, Checks, OnFailure, first_checks};
 use crate::driver::{Clock, Driver, Handle, Setup};
-use crate::federation::{self, Federation};
+use crate::federation;
 use crate::home::{Home, Place};
 use crate::identity::{About, Identity};
-use crate::link::{self, Ice, Links, OriginCertificate, Server, Tls};
+use crate::link::{self, Links, OriginCertificate, Tls};
 use crate::observe::Counters;
 use crate::redaction::Redaction;
 use crate::store::journal::{Journal, Limits};
@@ -54,6 +55,7 @@ pub(super) struct Running {
     brokers: Option<Brokers>,
     federating: Option<federation::Running>,
     tools: Tools,
+    shared: Shared,
     pub(super) links: Links,
     store: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -78,7 +80,7 @@ impl Running {
                 brokers.leave().await;
             }
         };
-        let farewell = async { tokio::join!(mdns, brokers) };
+        let farewell = async { tokio::join!(mdns, brokers, self.shared.leave()) };
         let leave = handle.ask(Ask::Leave { reason: reason.to_owned() });
         let _ = tokio::join!(timeout(END_TIME, leave), timeout(END_TIME, farewell));
         let rest = async {
@@ -90,6 +92,7 @@ impl Running {
                 self.links.ended().await;
             };
             tokio::join!(ended, self.tools.end());
+            self.shared.close(handle).await;
             for task in self.doors.into_iter().chain([self.driver, self.store]) {
                 // Err: the task panicked, and the log says where.
                 let _ = task.await;
@@ -99,17 +102,6 @@ impl Running {
             tracing::warn!("a part of the node did not end in time");
         }
     }
-}
-
-/// How WebRTC connections find their way.
-fn ice(webrtc: &config::Webrtc) -> Ice {
-    let server = |address: &IceServer| Server {
-        address: address.clone(),
-        credentials: webrtc.credentials.clone().filter(|_| address.kind != IceKind::Stun),
-    };
-    let secure = webrtc.servers.iter().any(|address| address.kind == IceKind::TurnTls);
-    let tls = if secure { link::relay_tls() } else { None };
-    Ice { servers: webrtc.servers.iter().map(server).collect(), ports: webrtc.ports.clone(), tls }
 }
 
 /// The data directory of an application: beside the usual one, under its name.
@@ -238,17 +230,18 @@ pub(super) async fn assemble(
     };
     let (driver, handle) = Driver::new(setup);
     let own = ports.own();
-    let ports_own = own.clone();
+    let (ports_own, own_doors) = (own.clone(), own.clone());
     let (control, metrics, network) = (ports.control, ports.metrics, ports.network);
-    let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(ice));
+    let links = Links::new(handle.clone(), tls.clone(), config.webrtc.as_ref().map(parts::ice));
     let scribe = Scribe::new(journal.clone(), handle.clone());
     let (topics, gossip) = gossip((&handle, &scribe), &config, &network, own, &kept).await?;
     let follow = Follow::new(&handle, &links, home.folder(), keep);
     let home = Arc::new(home);
     let (unopened, tools) = (stop.clone().drop_guard(), parts::tools(&config, &scribe, &stop));
     let (federation, federating) = parts::federate(&handle, &home, &config, (ports_own, &tools)).await?;
+    let shared = Shared::open((&handle, &links), &home, &config, (&tls, own_doors)).await?;
     let beside = (&journal, &follow, &tools);
-    let around = parts::around(&links, topics.as_ref(), beside, federation.as_ref());
+    let around = parts::around(&links, topics.as_ref(), beside, federation.as_ref(), &shared);
     let control = control::open(&handle, around, home.folder(), &config, &origins, control).await;
     let control = control.map_err(|failure| JoinError::Control(Box::new(failure)))?;
     unopened.disarm();
@@ -262,14 +255,16 @@ pub(super) async fn assemble(
     let (checks, ill) = examine(&handle, &config, checks);
     let speaks = link::Speaks { tls: Some(tls), gossip };
     let channels = federation.clone().map(Channels::new);
-    let behind = (links.clone(), Some(journal.clone()), federation);
-    let doors = open_doors((&handle, &config), (network, speaks), metrics, behind, checks);
+    let Shared { mesh, compute, registries } = shared.clone();
+    let registry = registries.own;
+    let behind = door::Behind { journal: Some(journal.clone()), federation, mesh, compute, registry };
+    let doors = open_doors((&handle, &config), (network, speaks), metrics, (links.clone(), behind), checks);
     parts::in_background(&stop, async move { scribe.watch_peers().await });
     let mdns = discover(&handle, &links, &config, interfaces);
     let brokers = brokers::start(&handle, &links, &config, embedded);
     let discovery = brokers.as_ref().map(Brokers::discovery);
     let (data_dir, control_url) = (home.folder().to_owned(), control.url);
-    let running = Running { mdns, brokers, federating, tools, links, store, driver, doors, _home: home };
+    let running = Running { mdns, brokers, federating, tools, shared, links, store, driver, doors, _home: home };
     let running = Mutex::new(Some(running));
     Ok(Network(Arc::new(Inner { data_dir, control_url, ill, discovery, topics, channels, journal, running, handle })))
 }
@@ -279,12 +274,12 @@ fn open_doors(
     (handle, config): (&Handle, &Config),
     (network, speaks): (Vec<TcpListener>, link::Speaks),
     metrics: Vec<TcpListener>,
-    (links, journal, federation): (Links, Option<Journal>, Option<Federation>),
+    (links, behind): (Links, door::Behind),
     checks: Checks,
 ) -> Vec<JoinHandle<()>> {
     let reachable = door::Config::from(config);
     let (names, limits) = (reachable.names.clone(), limits(config));
-    let router = door::network(handle.clone(), links, (journal, federation), reachable);
+    let router = door::network(handle.clone(), links, behind, reachable);
     let serve = |listeners, speaks, router| {
         let (counters, stop) = (handle.counters().clone(), handle.stop().clone());
         tokio::spawn(link::listen(listeners, speaks, router, limits, counters, stop))

@@ -3,10 +3,12 @@
 
 use crate::broker::CannotListen;
 use crate::config::ConfigError;
-use crate::federation::BadFederation;
+use crate::federation::{BadAuthorities, BadFederation};
 use crate::home::HomeError;
+use crate::search::{IndexOpenError, NoEncoder};
 use crate::store::StoreError;
 use crate::store::journal::JournalError;
+use crate::store::tasks::QueueError;
 use comity_core::channel::BadChannel;
 use comity_core::identity::seal::CannotSeal;
 use comity_core::node::{Answer, Refusal};
@@ -79,9 +81,21 @@ pub enum JoinError {
     /// Federation.
     #[error("federation cannot start: {0}")]
     Federation(#[from] BadFederation),
+    /// The authorities by which a registry's certificate is checked.
+    #[error("the registry of the mesh cannot be asked: {0}")]
+    Registry(#[from] BadAuthorities),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The encoder of the mesh.
+    #[error(transparent)]
+    Encoder(#[from] NoEncoder),
+    /// The queue of tasks.
+    #[error("the queue of tasks cannot be opened: {0}")]
+    Tasks(#[from] QueueError),
+    /// The index of documents.
+    #[error(transparent)]
+    Index(#[from] IndexOpenError),
     /// No port for the network door.
     #[error("the network door cannot listen on {address}: {cause} (choose another with --port or http.port)")]
     Door {

@@ -1,12 +1,13 @@
 //! Parts of a node beside its rules: the tools that it offers, and the origin that it speaks for.
 
+use super::shared::Shared;
 use super::{Follow, JoinError, Topics};
-use crate::config::Config;
+use crate::config::{self, Config, IceKind, IceServer};
 use crate::door::control;
 use crate::driver::Handle;
 use crate::federation::{Federation, Running};
 use crate::home::Home;
-use crate::link::Links;
+use crate::link::{self, Ice, Links, Server};
 use crate::network::Scribe;
 use crate::store::journal::Journal;
 use crate::tool::{self, Tools};
@@ -35,9 +36,12 @@ pub(super) fn around<'a>(
     topics: Option<&Topics>,
     (journal, follow, tools): (&Journal, &Follow, &Tools),
     federation: Option<&Federation>,
+    shared: &Shared,
 ) -> control::Around<'a> {
     let (journal, follow, tools) = (journal.clone(), follow.clone(), tools.clone());
-    control::Around { links, topics: topics.cloned(), journal, follow, federation: federation.cloned(), tools }
+    let (topics, federation) = (topics.cloned(), federation.cloned());
+    let Shared { mesh, compute, registries } = shared.clone();
+    control::Around { links, topics, journal, follow, federation, tools, mesh, compute, registries }
 }
 
 /// Starts the tool servers, which end with the node.
@@ -50,4 +54,15 @@ pub(super) fn tools(config: &Config, scribe: &Scribe, stop: &CancellationToken) 
 pub(super) fn in_background(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
     let stop = stop.clone();
     tokio::spawn(async move { stop.run_until_cancelled(work).await });
+}
+
+/// How WebRTC connections find their way.
+pub(super) fn ice(webrtc: &config::Webrtc) -> Ice {
+    let server = |address: &IceServer| Server {
+        address: address.clone(),
+        credentials: webrtc.credentials.clone().filter(|_| address.kind != IceKind::Stun),
+    };
+    let secure = webrtc.servers.iter().any(|address| address.kind == IceKind::TurnTls);
+    let tls = if secure { link::relay_tls() } else { None };
+    Ice { servers: webrtc.servers.iter().map(server).collect(), ports: webrtc.ports.clone(), tls }
 }

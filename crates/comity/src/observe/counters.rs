@@ -77,6 +77,7 @@ struct Seldom {
     rejected: Family<Label, Counter>,
     redacted: Family<Labels, Counter>,
     unheeded: Family<Label, Counter>,
+    left_out: Family<Label, Counter>,
     checks: Family<Label, Gauge>,
 }
 
@@ -158,6 +159,13 @@ impl Counters {
     /// A word about a task changed nothing, or was not said, for a cause of its own list.
     pub(crate) fn unheeded(&self, cause: &'static str) {
         self.0.seldom.unheeded.get_or_create(&[("cause", cause)]).inc();
+    }
+
+    /// Something that another node said of documents does not count, so many times, for a cause of the mesh's own list.
+    pub(crate) fn left_out(&self, cause: &'static str, times: u64) {
+        if times > 0 {
+            self.0.seldom.left_out.get_or_create(&[("cause", cause)]).inc_by(times);
+        }
     }
 
     /// A connection was refused or cut, for a cause of the port's own list.
@@ -313,6 +321,7 @@ impl Seldom {
             rejected: Family::default(),
             redacted: Family::default(),
             unheeded: Family::default(),
+            left_out: Family::default(),
             checks: Family::default(),
         };
         registry.register("pubsub_dropped_messages", "Messages that a decoder dropped", this.dropped.clone());
@@ -321,6 +330,8 @@ impl Seldom {
         registry.register("discovery_mqtt_peers", "Peers that MQTT brokers tell of", this.announced.clone());
         registry.register("system_refused_connections", "Connections refused or cut", this.turned_away.clone());
         registry.register("tasks_unheeded_words", "Words about tasks that changed nothing", this.unheeded.clone());
+        let help = "What other nodes said of documents and does not count";
+        registry.register("mesh_left_out", help, this.left_out.clone());
         registry.register("p2p_dials", "Dials that ended", this.dials.clone());
         registry.register_with_unit("p2p_dial", "How long dials took", Unit::Seconds, this.dial_seconds.clone());
         registry.register("system_requests", "Requests that a door answered", this.requests.clone());

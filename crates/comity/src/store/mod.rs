@@ -2,11 +2,15 @@
 //! its own, the journal. One SQLite file, one connection, one writer. It decides nothing: records come from the rules,
 //! and the rules hear when they are safe.
 
+pub(crate) mod documents;
 pub(crate) mod federation;
 pub mod journal;
+pub(crate) mod knowledge;
+pub(crate) mod registry;
 mod rows;
 mod schema;
 mod stored;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 mod transaction;

@@ -1,4 +1,4 @@
-//! HTTP requests to tool servers and for their documents: where the configuration says and nowhere else. No redirect is
+//! HTTP requests to tool servers, for their documents, and to embedding models: where the configuration says and nowhere else. No redirect is
 //! followed, no cookie kept, and no answer read beyond what its asker has room for.
 
 use crate::config::Hidden;
@@ -28,7 +28,7 @@ const HEAD_MAX: usize = 32 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     /// The URL names no host, or it cannot be a request.
     #[error("{0} cannot be asked")]
     NotAsked(String),
@@ -70,7 +70,7 @@ static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
 
 /// Sends a request to the host of this URL; its target is the URL's path and query. The token goes there and nowhere
 /// else.
-pub(super) async fn send(
+pub(crate) async fn send(
     url: &Url,
     bearer: Option<&Hidden>,
     mut request: Request<Full<Bytes>>,
@@ -96,7 +96,7 @@ pub(super) async fn send(
 }
 
 /// The whole body of an answer, if it is not too large.
-pub(super) async fn body(answer: Response<Incoming>, most: usize) -> Result<Bytes, Unanswered> {
+pub(crate) async fn body(answer: Response<Incoming>, most: usize) -> Result<Bytes, Unanswered> {
     let collected = Limited::new(answer.into_body(), most).collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| match error.downcast::<LengthLimitError>() {
         Ok(_) => Unanswered::TooLarge(most),
@@ -105,7 +105,7 @@ pub(super) async fn body(answer: Response<Incoming>, most: usize) -> Result<Byte
 }
 
 /// Fetches a document.
-pub(super) async fn fetch(url: &Url, most: usize) -> Result<Bytes, String> {
+pub(crate) async fn fetch(url: &Url, most: usize) -> Result<Bytes, String> {
     let fetched = timeout(FETCH_TIME, fetch_slowly(url, most)).await;
     fetched.unwrap_or_else(|_| Err(Unanswered::Silent(host_of(url)).to_string()))
 }

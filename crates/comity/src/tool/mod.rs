@@ -5,7 +5,7 @@
 mod answer;
 mod child;
 mod command;
-mod http;
+pub(crate) mod http;
 mod mcp;
 mod openapi;
 mod schema;

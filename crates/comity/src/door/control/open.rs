@@ -3,7 +3,8 @@
 //! takes its time is in `link/listen.rs`, as for the other ports.
 
 use super::desk::Desk;
-use super::{BODY_MAX, Surroundings, routes, socket_routes};
+use super::{BODY_MAX, Registries, Surroundings, routes, socket_routes};
+use crate::compute::Compute;
 use crate::config::{Config, Origin};
 use crate::door::mcp::{BadPolicy, Policy};
 use crate::door::session::{self, Sessions};
@@ -13,6 +14,7 @@ use crate::federation::Federation;
 use crate::link::{self, Limits, Links};
 use crate::network::{Follow, Topics};
 use crate::observe;
+use crate::search::Mesh;
 use crate::store::journal::Journal;
 use crate::tool::Tools;
 use axum::Router;
@@ -99,6 +101,12 @@ pub(crate) struct Around<'a> {
     pub(crate) federation: Option<Federation>,
     /// Its tools.
     pub(crate) tools: Tools,
+    /// Its mesh, if it is on.
+    pub(crate) mesh: Option<Mesh>,
+    /// Its queue of tasks, if the mesh is on.
+    pub(crate) compute: Option<Compute>,
+    /// The registry that it is or has, if any.
+    pub(crate) registries: Registries,
 }
 
 /// Opens the door and serves it in the background until the node ends, on `tcp` too. The caller
@@ -127,7 +135,7 @@ pub(crate) async fn open(
     let unix = bind(&socket).map_err(failed(&socket))?;
     let url = http.map(|address| format!("http://{address}"));
     let settings = origins.iter().map(setting).collect();
-    let Around { links, topics, journal, follow, federation, tools } = around;
+    let Around { links, topics, journal, follow, federation, tools, mesh, compute, registries } = around;
     let (data_dir, shared) = (data_dir.to_owned(), Some(links.clone()));
     let (journal, follow, tools) = (Some(journal), Some(follow), Some(tools));
     let surroundings = Surroundings {
@@ -141,6 +149,9 @@ pub(crate) async fn open(
         follow,
         federation,
         tools,
+        mesh,
+        compute,
+        registries,
     };
     let desk = Desk { handle: handle.clone(), surroundings: Arc::new(surroundings) };
     if let Some(listener) = tcp {

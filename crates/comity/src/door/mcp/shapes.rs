@@ -403,12 +403,12 @@ pub(super) struct Subscriptions {
 }
 
 /// A peer's text as an agent may see it; lines stay lines.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     text.split('\n').map(hidden::clean).collect::<Vec<_>>().join("\n")
 }
 
 /// A peer's JSON with all its texts cleaned.
-fn value(json: Value) -> Value {
+pub(super) fn value(json: Value) -> Value {
     match json {
         Value::String(one) => Value::String(text(&one)),
         Value::Array(all) => all.into_iter().map(value).collect(),

@@ -22,7 +22,8 @@ async fn home_with(entries: u64) -> (Home, Journal, Scratch) {
     let mut home = Home::open().await;
     let links = Links::new(home.handle.clone(), home.tls.clone(), Some(Ice::default()));
     let config = Config::from(&crate::config::Config::default());
-    home.router = network(home.handle.clone(), links, (Some(journal.clone()), None), config);
+    home.router =
+        network(home.handle.clone(), links, Behind { journal: Some(journal.clone()), ..Behind::default() }, config);
     (home, journal, scratch)
 }
 

@@ -1,0 +1,240 @@
+//! Where claims wait for work, and who gets it: of all that wait, whoever has the most free slots, then the least load,
+//! is asked first. What a task may become is not decided here, but by the queue. See "Compute" in `protocols/mesh.md`.
+
+use crate::driver::Clock;
+use crate::store::tasks::{Queue, QueueError};
+use comity_core::registry::placement::{Worker, rank};
+use comity_core::task::{CAUSE_MAX, Leased, Offer, cut};
+use comity_core::wire::mesh::task::{Claim, Fault, Grip};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// Claims that wait at once; whoever comes behind them waits for room. Each is a connection of a known node.
+const WAITING_MAX: usize = 1024;
+
+/// Bytes of payloads in one answer, from which on it gets no more: one more claim may add as much again.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long after its last claim or report a worker counts as there: two of the longest waits.
+const THERE_FOR: Duration = Duration::from_secs(60);
+
+/// Workers remembered at once, some hundred bytes each: more than any mesh has nodes.
+const WORKERS_MAX: usize = 4096;
+
+/// A worker that asked for work lately.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// What it can do.
+    pub(crate) offer: Offer,
+    /// How many tasks it could begin, as it says, less what it was given since.
+    pub(crate) slots_free: u32,
+    /// How full it is, as it says.
+    pub(crate) load: f64,
+    heard: Instant,
+}
+
+/// A claim that waits.
+struct Waiter {
+    worker: String,
+    claim: Claim,
+    slots_free: u32,
+    until: Instant,
+    /// At which change of the queue there was nothing for it.
+    dry: Option<u64>,
+    given: Vec<Leased>,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Vec<Leased>, QueueError>>,
+}
+
+/// The room. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    queue: Queue,
+    arriving: mpsc::Sender<Waiter>,
+    /// A lock and not a message: it is held to note that a worker was heard of, or to list them.
+    workers: Arc<Mutex<BTreeMap<String, Known>>>,
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Waiter").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is waited for. When nobody waits any more, what was given goes back.
+struct Awaited {
+    answer: oneshot::Receiver<Result<Vec<Leased>, QueueError>>,
+    queue: Queue,
+    worker: String,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(given)) = self.answer.try_recv()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (queue, worker) = (self.queue.clone(), self.worker.clone());
+            runtime.spawn(async move { give_back(&queue, &worker, given).await });
+        }
+    }
+}
+
+impl Room {
+    /// A room before this queue, and what is to be run as long as it is open.
+    pub(super) fn open(queue: Queue) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (arriving, arrivals) = mpsc::channel(WAITING_MAX);
+        let room = Self { queue: queue.clone(), arriving, workers: Arc::default() };
+        let serving = serve(room.queue.clone(), arrivals, room.workers.clone());
+        (room, serving)
+    }
+
+    /// Waits for work.
+    pub(super) async fn claim(&self, worker: &str, claim: Claim) -> Result<Vec<Leased>, QueueError> {
+        self.note(worker, &claim);
+        let (answer, answered) = oneshot::channel();
+        let waiter = Waiter {
+            worker: worker.to_owned(),
+            slots_free: claim.slots_free,
+            until: Instant::now() + claim.wait,
+            dry: None,
+            given: Vec::new(),
+            bytes: 0,
+            answer,
+            claim,
+        };
+        self.arriving.send(waiter).await.map_err(|_| QueueError::Closed)?;
+        let mut awaited = Awaited { answer: answered, queue: self.queue.clone(), worker: worker.to_owned() };
+        (&mut awaited.answer).await.unwrap_or(Err(QueueError::Closed))
+    }
+
+    /// Notes that a worker was heard of.
+    pub(super) fn heard(&self, worker: &str) {
+        if let Some(known) = self.lock().get_mut(worker) {
+            known.heard = Instant::now();
+        }
+    }
+
+    /// The workers that are there, by node.
+    pub(super) fn workers(&self) -> Vec<(String, Known)> {
+        let there = |(_, known): &(&String, &Known)| known.heard.elapsed() < THERE_FOR;
+        self.lock().iter().filter(there).map(|(worker, known)| (worker.clone(), known.clone())).collect()
+    }
+
+    fn note(&self, worker: &str, claim: &Claim) {
+        let mut workers = self.lock();
+        if workers.len() >= WORKERS_MAX {
+            workers.retain(|_, known| known.heard.elapsed() < THERE_FOR);
+        }
+        if workers.len() < WORKERS_MAX || workers.contains_key(worker) {
+            let Claim { offer, slots_free, load, .. } = claim.clone();
+            workers.insert(worker.to_owned(), Known { offer, slots_free, load, heard: Instant::now() });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives work to those who wait, whenever there may be some, until nobody can come any more.
+async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<Mutex<BTreeMap<String, Known>>>) {
+    let mut ready = queue.ready();
+    let mut waiting: Vec<Waiter> = Vec::new();
+    loop {
+        let next = waiting.iter().map(|waiter| waiter.until).min();
+        tokio::select! {
+            arrived = arrivals.recv() => match arrived {
+                Some(waiter) => waiting.push(waiter),
+                None => return,
+            },
+            changed = ready.changed() => if changed.is_err() {
+                return;
+            },
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+        while waiting.len() < WAITING_MAX
+            && let Ok(waiter) = arrivals.try_recv()
+        {
+            waiting.push(waiter);
+        }
+        waiting.retain(|waiter| !waiter.answer.is_closed());
+        // Taken before the claims: what comes meanwhile is looked for in the next round.
+        let change = *ready.borrow_and_update();
+        round(&queue, &mut waiting, change).await;
+        let now = Instant::now();
+        let is_over = |waiter: &mut Waiter| !waiter.given.is_empty() || waiter.until <= now;
+        for waiter in waiting.extract_if(.., is_over) {
+            if let Some(known) = workers.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&waiter.worker) {
+                known.slots_free = waiter.slots_free;
+            }
+            if let Err(Ok(given)) = waiter.answer.send(Ok(waiter.given)) {
+                give_back(&queue, &waiter.worker, given).await;
+            }
+        }
+    }
+}
+
+/// Asks the queue for each who waits, the least loaded first, until there is nothing more for any of them.
+async fn round(queue: &Queue, waiting: &mut Vec<Waiter>, change: u64) {
+    while let Some((best, share)) = best(waiting, change) {
+        let Waiter { worker, claim, .. } = &waiting[best];
+        match queue.claim(worker, &claim.offer, share, Clock::wall()).await {
+            Ok(leased) if leased.is_empty() => {
+                let offer = claim.offer.clone();
+                let alike = waiting.iter_mut().filter(|waiter| waiter.claim.offer == offer);
+                alike.for_each(|waiter| waiter.dry = Some(change));
+            }
+            Ok(leased) => {
+                let waiter = &mut waiting[best];
+                waiter.slots_free = waiter.slots_free.saturating_sub(u32::try_from(leased.len()).unwrap_or(u32::MAX));
+                waiter.bytes += leased.iter().map(|leased| leased.task.payload.len()).sum::<usize>();
+                waiter.given.extend(leased);
+            }
+            Err(error) => {
+                let waiter = waiting.swap_remove(best);
+                match waiter.given.is_empty() {
+                    true => drop(waiter.answer.send(Err(error))),
+                    false => drop(waiter.answer.send(Ok(waiter.given))),
+                }
+            }
+        }
+    }
+}
+
+/// Who is asked for next, and how many it may get before somebody else comes first.
+fn best(waiting: &[Waiter], change: u64) -> Option<(usize, usize)> {
+    let nothing = Map::new();
+    let wants = |waiter: &Waiter| {
+        waiter.dry != Some(change) && waiter.given.len() < waiter.claim.wanted && waiter.bytes < ANSWER_BYTES
+    };
+    let mut candidates: Vec<_> = waiting.iter().enumerate().filter(|(_, waiter)| wants(waiter)).collect();
+    candidates.sort_by(|(_, one), (_, other)| rank(&shown(one, &nothing), &shown(other, &nothing)));
+    let (place, first) = *candidates.first()?;
+    let room = first.claim.wanted - first.given.len();
+    let ahead = candidates.get(1).map_or(u32::MAX, |(_, second)| first.slots_free.saturating_sub(second.slots_free));
+    Some((place, room.min(usize::try_from(ahead.max(1)).unwrap_or(usize::MAX))))
+}
+
+/// A waiter as placement looks at it; whether it is able is the queue's to say.
+fn shown<'a>(waiter: &'a Waiter, has: &'a Map<String, Value>) -> Worker<'a> {
+    let (node, load) = (waiter.worker.as_str(), waiter.claim.load);
+    Worker { node, capabilities: &[], slots_free: waiter.slots_free, load, latency: None, has }
+}
+
+/// Gives back what nobody waits for any more.
+pub(super) async fn give_back(queue: &Queue, worker: &str, given: Vec<Leased>) {
+    let fault = |leased: Leased| Fault {
+        grip: Grip { id: leased.id, token: leased.token },
+        cause: cut("its worker was gone before it got the task", CAUSE_MAX),
+        is_worth_another: true,
+        is_begun: false,
+    };
+    if let Err(error) = queue.fail(worker, given.into_iter().map(fault).collect(), Clock::wall()).await {
+        tracing::warn!(%error, "tasks that were claimed and not taken wait for the end of their leases");
+    }
+}

@@ -1,0 +1,100 @@
+//! Whom a question goes to: this node, those of its peers that it knows, or those that somebody named; and what is said of
+//! those that did not answer.
+
+use super::NotAsked;
+use crate::link::Unanswered;
+use comity_core::basin::filter::Filters;
+use comity_core::node::NodeView;
+use comity_core::peers::{PeerView, Presence};
+use comity_core::wire::control;
+use comity_core::wire::mesh::query::{self, Asked, NodeFailed, Query};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// Nodes that one question goes to, at most.
+const ASKED_MAX: usize = 16;
+
+/// One node that is asked.
+pub(in crate::search) struct Target {
+    pub(in crate::search) name: String,
+    pub(in crate::search) peer: PeerView,
+}
+
+/// The question of somebody on this machine.
+pub(super) fn read(wanted: control::Search) -> Result<Query, NotAsked> {
+    let bad = |pointer, why: String| NotAsked::Field { pointer, why };
+    let asked = match (wanted.query, wanted.basin) {
+        (Some(text), None) if !text.trim().is_empty() => Asked::Text(text),
+        (None, Some(numbers)) => Asked::Basin(numbers),
+        _ => return Err(bad("/query", "a text or a basin is wanted, and not both".to_owned())),
+    };
+    let limit = wanted.limit.unwrap_or(query::LIMIT as u64);
+    if !(1..=query::LIMIT_MAX as u64).contains(&limit) {
+        return Err(bad("/limit", format!("a whole number from 1 to {} is wanted", query::LIMIT_MAX)));
+    }
+    let timeout = wanted.timeout_ms.unwrap_or(query::TIMEOUT.as_millis() as u64);
+    if !(1..=30_000).contains(&timeout) {
+        return Err(bad("/timeout_ms", "a whole number from 1 to 30000 is wanted".to_owned()));
+    }
+    let members: Map<String, Value> = wanted.filter.into_iter().map(|(name, value)| (name, value.into())).collect();
+    let filters = Filters::of(&members).map_err(|wrong| bad("/filter", wrong.to_string()))?;
+    let (limit, timeout) = (limit as usize, Duration::from_millis(timeout));
+    Ok(Query { limit, include_nodes: wanted.nodes, timeout, filters, ..Query::new(asked) })
+}
+
+/// Who is asked: whether this node itself, which others, and what cannot be asked.
+pub(in crate::search) fn targets(view: &NodeView, named: &[String]) -> (bool, Vec<Target>, Vec<NodeFailed>) {
+    let can_answer =
+        |peer: &&PeerView| peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline;
+    let target = |peer: &PeerView| Target { name: name(peer), peer: peer.clone() };
+    if named.is_empty() {
+        let targets = view.peers.iter().filter(can_answer).take(ASKED_MAX).map(target).collect();
+        return (true, targets, Vec::new());
+    }
+    let (mut is_here, mut targets, mut failed) = (false, Vec::new(), Vec::new());
+    for wanted in named {
+        if is_me(view, wanted) {
+            is_here = true;
+            continue;
+        }
+        let mut like = view.peers.iter().filter(|peer| is_called(peer, wanted)).peekable();
+        let is_there = like.peek().is_some();
+        match like.find(can_answer) {
+            Some(peer) if targets.len() < ASKED_MAX => targets.push(target(peer)),
+            Some(_) => failed.push((wanted, "more nodes are named than are asked")),
+            None if is_there => failed.push((wanted, "it is away, or not known here (comity trust)")),
+            None => failed.push((wanted, "no such node was heard of here")),
+        }
+    }
+    let failed = failed.into_iter().map(|(node, cause)| NodeFailed { node: node.clone(), cause: cause.to_owned() });
+    (is_here, targets, failed.collect())
+}
+
+fn name(peer: &PeerView) -> String {
+    match (&peer.name, &peer.key) {
+        (name, _) if !name.is_empty() => name.clone(),
+        (_, Some(key)) => key.to_string(),
+        _ => peer.id.to_string(),
+    }
+}
+
+pub(super) fn is_called(peer: &PeerView, wanted: &str) -> bool {
+    peer.name == wanted
+        || peer.id.to_string() == wanted
+        || peer.key.as_ref().is_some_and(|key| key.to_string() == wanted)
+}
+
+pub(super) fn is_me(view: &NodeView, wanted: &str) -> bool {
+    view.name == wanted || view.peer.to_string() == wanted || view.node.to_string() == wanted
+}
+
+/// Why a node did not answer, in words.
+pub(in crate::search) fn said(why: Unanswered, is_late: bool, timeout: Duration) -> String {
+    match why {
+        _ if is_late => format!("no answer within {} ms", timeout.as_millis()),
+        Unanswered::Status(401 | 403) => "it does not know this node (comity trust, over there)".to_owned(),
+        Unanswered::Status(404) => "it has no mesh".to_owned(),
+        Unanswered::Unreachable => "it cannot be reached".to_owned(),
+        other => other.to_string(),
+    }
+}

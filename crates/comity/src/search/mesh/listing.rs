@@ -1,0 +1,88 @@
+//! What the index has, as it is shown to people: lists of documents, figures, and how it goes with the nodes whose documents
+//! are kept here.
+
+use super::Mesh;
+use crate::config::SourceTrust;
+use crate::search::index::IndexError;
+use crate::store::documents::{Listed, OWN};
+use comity_core::basin::Metadata;
+use comity_core::id::NodeId;
+use comity_core::time::Timestamp;
+use comity_core::wire::control::{Document, Documents, IndexSource, IndexStats};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Mesh {
+    /// Documents by URL, or by id where they have none, whose URL begins so, after one.
+    pub(crate) async fn list(
+        &self,
+        (prefix, after): (&str, &str),
+        all: bool,
+        limit: usize,
+    ) -> Result<Documents, IndexError> {
+        let listed = self.0.index.list((prefix, after), !all, limit).await?;
+        let next = (listed.len() == limit).then(|| listed.last().map(|last| last.url.clone())).flatten();
+        let next =
+            next.map(|url| url.unwrap_or_else(|| listed.last().map_or_else(String::new, |one| one.doc_id.clone())));
+        let names = self.0.index.source_names();
+        Ok(Documents { documents: listed.into_iter().map(|one| document(one, &names)).collect(), next })
+    }
+
+    /// What the index has, and what it costs.
+    pub(crate) async fn stats(&self) -> Result<IndexStats, IndexError> {
+        let index = &self.0.index;
+        let (counts, names) = (index.counts().await?, index.source_names());
+        let (documents, deleted) = counts.get(&OWN).copied().unwrap_or_default();
+        let progress = self.0.sync.progress();
+        let numbers: BTreeMap<NodeId, u32> = names.iter().map(|(number, key)| (*key, *number)).collect();
+        let keys: BTreeSet<NodeId> = numbers.keys().chain(progress.keys()).copied().collect();
+        let source = |key: &NodeId| {
+            let progress = progress.get(key).cloned().unwrap_or_default();
+            let count = numbers.get(key).and_then(|number| counts.get(number));
+            IndexSource {
+                node: key.to_string(),
+                trust: trust_name(self.0.sync.trust(key)).to_owned(),
+                documents: count.map_or(0, |(live, _)| *live),
+                current: progress.current.map(|time| time.to_string()),
+                trouble: progress.trouble,
+                refused: progress.refused,
+            }
+        };
+        let (waiting, memory) = index.weight();
+        let settings = index.settings();
+        Ok(IndexStats {
+            dimension: settings.dimension() as u64,
+            metric: settings.metric().name().to_owned(),
+            projection: settings.projection().name().to_owned(),
+            encoder: settings.encoder().to_owned(),
+            documents,
+            deleted,
+            sources: keys.iter().map(source).collect(),
+            waiting: waiting as u64,
+            memory_bytes: memory as u64,
+            disk_bytes: index.disk(),
+        })
+    }
+}
+
+fn trust_name(trust: Option<SourceTrust>) -> &'static str {
+    match trust {
+        Some(SourceTrust::Full) => "full",
+        Some(SourceTrust::Partial) => "partial",
+        Some(SourceTrust::Observer) => "observer",
+        None => "none",
+    }
+}
+
+fn document(listed: Listed, names: &BTreeMap<u32, NodeId>) -> Document {
+    let Listed { source, doc_id, version, written, url, metadata, .. } = listed;
+    let mut metadata = Metadata::parse(&metadata).map(|metadata| metadata.to_map()).unwrap_or_default();
+    metadata.remove("url");
+    metadata.remove("snippet");
+    let title = match metadata.remove("title") {
+        Some(Value::String(title)) => title,
+        _ => url.clone().unwrap_or_else(|| doc_id.clone()),
+    };
+    let node = names.get(&source).map(NodeId::to_string);
+    Document { doc_id, node, url, title, version, written: Timestamp::from_millis(written), metadata }
+}

@@ -1,0 +1,43 @@
+//! Questions that a coordinator answers for the nodes that are registered with it. Which of them are asked is decided in
+//! `registry/`; who may ask, at the door. See "Routing" in `protocols/mesh.md`.
+
+use super::{Mesh, NotAsked, Target};
+use comity_core::id::NodeId;
+use comity_core::peers::Presence;
+use comity_core::wire::mesh::query::{Answer, NodeFailed, Query};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+impl Mesh {
+    /// Answers for this node and for those that are registered with it: which of them are asked `routed` says, by the
+    /// vector of the question and this node's key.
+    pub(crate) async fn relay(
+        &self,
+        query: &Query,
+        routed: impl FnOnce(&[f32], NodeId) -> Vec<NodeId>,
+    ) -> Result<Answer, NotAsked> {
+        let begun = Instant::now();
+        let view = self.0.handle.look().await;
+        let unit = self.unit(query).await?;
+        let (mut targets, mut failed) = (Vec::new(), Vec::new());
+        for key in routed(&unit, view.node) {
+            match view.peers.iter().find(|peer| peer.key == Some(key) && peer.presence != Presence::Offline) {
+                Some(peer) => targets.push(Target { name: key.to_string(), peer: peer.clone() }),
+                None => failed.push(NodeFailed { node: key.to_string(), cause: "it was not reached yet".to_owned() }),
+            }
+        }
+        let asked = targets.len() + failed.len() + 1;
+        let own = self.own(query, BTreeMap::from([(super::OWN, 1.0)]));
+        let others = join_all(targets.into_iter().map(|target| self.ask(target, query)));
+        let (own, others) = tokio::join!(own, others);
+        let mut answered = own?;
+        for one in others {
+            match one {
+                Ok(one) => answered.push(one),
+                Err(one) => failed.push(one),
+            }
+        }
+        Ok(self.merged(query, answered, failed, (asked, begun)))
+    }
+}

@@ -1,0 +1,138 @@
+//! What came together and goes into one transaction: the calls by kind, and what each is answered once the transaction
+//! is on disk. Nothing says that calls that were made at once have an order.
+
+use super::link::Place;
+use super::settle::{Answers, Steps};
+use super::submit::{NotTaken, Room, Submitted};
+use super::sweep::{Swept, Swings};
+use super::{QueueError, claim, settle, submit, sweep};
+use comity_core::task::{Leased, NewTask, TaskId};
+use comity_core::time::Timestamp;
+use sqlx::AnyConnection;
+use tokio::sync::oneshot;
+
+/// A question, and who asks it.
+#[derive(Debug)]
+pub(super) struct Ask<Q, A> {
+    pub(super) what: Q,
+    pub(super) answer: oneshot::Sender<Result<A, QueueError>>,
+}
+
+type Taken = Vec<Result<Submitted, NotTaken>>;
+
+/// A call that changes something.
+#[derive(Debug)]
+pub(super) enum Write {
+    Submit(Ask<(Vec<NewTask>, Timestamp), Taken>),
+    Settle(Ask<Steps, Answers>),
+    Claim(Ask<claim::Wanted, Vec<Leased>>),
+    Sweep(Ask<Timestamp, Swept>),
+    Discard(Ask<Vec<TaskId>, u64>),
+}
+
+/// Calls of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    submits: Vec<Ask<(Vec<NewTask>, Timestamp), Taken>>,
+    settles: Vec<Ask<Steps, Answers>>,
+    claims: Vec<Ask<claim::Wanted, Vec<Leased>>>,
+    sweeps: Vec<Ask<Timestamp, Swept>>,
+    discards: Vec<Ask<Vec<TaskId>, u64>>,
+}
+
+/// What each call of a group is answered, in the group's order, whether there is new work, and whether it is
+/// time to count what is kept.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    submits: Vec<Taken>,
+    settles: Vec<Answers>,
+    claims: Vec<Vec<Leased>>,
+    sweeps: Vec<Swept>,
+    discards: Vec<u64>,
+    pub(super) is_work: bool,
+    pub(super) is_count_due: bool,
+}
+
+impl Group {
+    pub(super) fn add(&mut self, write: Write) {
+        match write {
+            Write::Submit(ask) => self.submits.push(ask),
+            Write::Settle(ask) => self.settles.push(ask),
+            Write::Claim(ask) => self.claims.push(ask),
+            Write::Sweep(ask) => self.sweeps.push(ask),
+            Write::Discard(ask) => self.discards.push(ask),
+        }
+    }
+
+    /// Leaves out the claims of workers that are gone: nobody would do their tasks until the leases end.
+    pub(super) fn forget_the_gone(&mut self) {
+        self.claims.retain(|ask| !ask.answer.is_closed());
+    }
+
+    /// Does all of it within the transaction that was begun.
+    pub(super) async fn apply(
+        &self,
+        (place, connection): (&Place, &mut AnyConnection),
+        (room, swings): (&mut Room, &mut Swings),
+    ) -> Result<Told, sqlx::Error> {
+        let mut told = Told::default();
+        if !self.submits.is_empty() {
+            told.submits = submit::apply(connection, self.submits.iter().map(|ask| &ask.what), room).await?;
+            told.is_work = told.submits.iter().flatten().flatten().any(|submitted| submitted.is_new);
+        }
+        if !self.settles.is_empty() {
+            let calls = self.settles.iter().map(|ask| &ask.what);
+            let (answers, is_work) = settle::apply((place, &mut *connection), calls).await?;
+            told.settles = answers;
+            told.is_work |= is_work;
+        }
+        for ask in &self.sweeps {
+            let swung = sweep::apply((place, &mut *connection), ask.what, (room.limits, swings)).await?;
+            let (swept, is_work, is_count_due) = swung;
+            told.sweeps.push(swept);
+            told.is_work |= is_work;
+            told.is_count_due |= is_count_due;
+        }
+        for ask in &self.discards {
+            told.discards.push(sweep::discard(connection, &ask.what).await?);
+        }
+        if !self.claims.is_empty() {
+            let calls: Vec<_> = self.claims.iter().map(|ask| &ask.what).collect();
+            let (answers, are_left) = claim::apply((place, &mut *connection), &calls).await?;
+            told.claims = answers;
+            told.is_work |= are_left && place.is_server();
+        }
+        Ok(told)
+    }
+
+    /// Answers everybody. Err of a send: the caller is gone.
+    pub(super) fn answer(self, told: Result<Told, QueueError>) {
+        fn all<Q, A>(asks: Vec<Ask<Q, A>>, answers: Vec<A>) {
+            for (ask, answer) in asks.into_iter().zip(answers) {
+                let _ = ask.answer.send(Ok(answer));
+            }
+        }
+        fn none<Q, A>(asks: Vec<Ask<Q, A>>, error: &QueueError) {
+            for ask in asks {
+                let _ = ask.answer.send(Err(error.clone()));
+            }
+        }
+        let Self { submits, settles, claims, sweeps, discards } = self;
+        match told {
+            Ok(told) => {
+                all(submits, told.submits);
+                all(settles, told.settles);
+                all(claims, told.claims);
+                all(sweeps, told.sweeps);
+                all(discards, told.discards);
+            }
+            Err(error) => {
+                none(submits, &error);
+                none(settles, &error);
+                none(claims, &error);
+                none(sweeps, &error);
+                none(discards, &error);
+            }
+        }
+    }
+}

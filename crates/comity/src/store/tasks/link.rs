@@ -1,0 +1,151 @@
+//! Where the queue is kept, and a connection to it that is made again after it was lost. It knows no tasks.
+
+use super::QueueError;
+use sqlx::AnyConnection;
+use sqlx::any::{AnyConnectOptions, install_default_drivers};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long after a failed try the next is made: calls in between are refused at once.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// What every connection to SQLite begins with: each commit is synced; 4 MiB of pages; 5 s for who else opened the file.
+const SQLITE_BEGIN: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+     PRAGMA cache_size = -4096; PRAGMA busy_timeout = 5000;";
+
+/// What every connection to PostgreSQL begins with: each commit is synced, whatever the server's default; nothing waits
+/// for longer than its caller does; a transaction whose process froze does not hold its rows for ever; and plans are
+/// made for the tables as they are, by their indexes: a queue grows and shrinks faster than the server's statistics
+/// follow, and a plan for the empty table would be kept.
+const POSTGRES_BEGIN: &str = "SET synchronous_commit = on; SET statement_timeout = '15s';
+     SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning;
+     SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET jit = off;";
+
+/// The URL of a PostgreSQL database, with its password: never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
+/// A text that is not the URL of a PostgreSQL database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the URL of a PostgreSQL database: postgres://user:password@host/database?sslmode=verify-full is wanted")]
+pub struct NotAServerUrl;
+
+impl FromStr for ServerUrl {
+    type Err = NotAServerUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotAServerUrl> {
+        let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        let can_be_read = is_postgres && sqlx::postgres::PgConnectOptions::from_str(text).is_ok();
+        if can_be_read { Ok(Self(text.to_owned())) } else { Err(NotAServerUrl) }
+    }
+}
+
+impl ServerUrl {
+    /// The URL itself, for who connects.
+    pub(super) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ServerUrl(…)")
+    }
+}
+
+/// Where the queue is kept.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// In a SQLite file.
+    File(PathBuf),
+    /// On a PostgreSQL server.
+    Server(ServerUrl),
+}
+
+impl Place {
+    fn url(&self) -> String {
+        match self {
+            Self::File(path) => format!("sqlite://{}?mode=rwc", escaped(path)),
+            Self::Server(url) => url.0.clone(),
+        }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+}
+
+/// The path as part of a URL.
+fn escaped(path: &Path) -> String {
+    let escape = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.as_os_str().as_bytes().iter().map(escape).collect()
+}
+
+/// A connection, as long as there is one.
+pub(super) struct Link {
+    place: Place,
+    connection: Option<AnyConnection>,
+    failed: Option<(Instant, QueueError)>,
+}
+
+impl Link {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, connection: None, failed: None }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The connection, made if there is none.
+    pub(super) async fn open(&mut self) -> Result<&mut AnyConnection, QueueError> {
+        if self.connection.is_none() {
+            if let Some((at, error)) = &self.failed
+                && at.elapsed() < AGAIN_AFTER
+            {
+                return Err(error.clone());
+            }
+            match timeout(CONNECT_MAX, connect(&self.place)).await.unwrap_or(Err(QueueError::TooSlow)) {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => {
+                    self.failed = Some((Instant::now(), error.clone()));
+                    return Err(error);
+                }
+            }
+        }
+        self.connection.as_mut().ok_or(QueueError::Closed)
+    }
+
+    /// Gives the connection up; the next call makes another. What it had not committed is taken back.
+    pub(super) fn lose(&mut self) {
+        self.connection = None;
+    }
+}
+
+async fn connect(place: &Place) -> Result<AnyConnection, QueueError> {
+    install_default_drivers();
+    if let Place::File(path) = place {
+        // SQLite gives its journal files the mode of the database.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        file.map_err(|cause| QueueError::Io { path: path.clone(), cause: Arc::new(cause) })?;
+    }
+    let options = AnyConnectOptions::from_str(&place.url())?.disable_statement_logging();
+    let mut connection = options.connect().await?;
+    let begin = if place.is_server() { POSTGRES_BEGIN } else { SQLITE_BEGIN };
+    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await?;
+    Ok(connection)
+}

@@ -1,0 +1,172 @@
+//! What workers, submitters and people do to tasks: the tasks are loaded and locked, each is asked by its rules, and
+//! all that changed is written back, with lines and results.
+
+use super::link::Place;
+use super::rows::{COURSE, Loaded, bytes, each, each_padded, write_back};
+use super::{integer, millis};
+use comity_core::task::{LINES_KEPT_MAX, Refused, Renewed, State, TaskId};
+use comity_core::time::Timestamp;
+use sqlx::AnyConnection;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing that is done to a task.
+#[derive(Debug)]
+pub(super) enum Step {
+    Renew { worker: String, token: u64 },
+    Progress { worker: String, token: u64, fraction: Option<f64>, lines: Vec<String> },
+    Complete { worker: String, token: u64, result: String },
+    Fail { worker: String, token: u64, cause: String, is_worth_another: bool },
+    GiveBack { worker: String, token: u64 },
+    Cancel,
+    Requeue,
+}
+
+/// How a task stands after it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled {
+    pub(super) state: State,
+    until: Timestamp,
+    is_cancel_asked: bool,
+}
+
+impl Settled {
+    pub(super) fn renewed(self) -> Renewed {
+        Renewed { until: self.until, is_cancel_asked: self.is_cancel_asked }
+    }
+}
+
+/// Several steps, as one caller has them done.
+pub(super) type Steps = (Vec<(TaskId, Step)>, Timestamp);
+
+/// What became of each.
+pub(super) type Answers = Vec<Result<Settled, Refused>>;
+
+/// A line on its way in.
+struct NewLine<'a> {
+    task: i64,
+    number: i64,
+    at: Timestamp,
+    start: i64,
+    text: &'a str,
+}
+
+/// What a group of steps comes to.
+#[derive(Default)]
+struct Outcome<'a> {
+    changed: BTreeSet<TaskId>,
+    lines: Vec<NewLine<'a>>,
+    results: Vec<(i64, &'a str)>,
+    is_work: bool,
+}
+
+/// Does all of these, and says whether there is work that was not there before.
+pub(super) async fn apply(
+    (place, connection): (&Place, &mut AnyConnection),
+    calls: impl Iterator<Item = &Steps> + Clone,
+) -> Result<(Vec<Answers>, bool), sqlx::Error> {
+    let ids: BTreeSet<_> = calls.clone().flat_map(|(steps, _)| steps.iter().map(|(id, _)| *id)).collect();
+    let mut tasks = load(place, connection, &Vec::from_iter(ids)).await?;
+    let mut outcome = Outcome::default();
+    let mut answers = Vec::new();
+    for (steps, now) in calls {
+        let settled = steps.iter().map(|(id, step)| {
+            let task = tasks.get_mut(id).ok_or(Refused::Unknown)?;
+            let before = task.clone();
+            let settled = take(task, step, *now, &mut outcome);
+            // Also a refusal may have changed it: a deadline is noticed by whoever comes first.
+            if *task != before {
+                outcome.changed.insert(*id);
+            }
+            settled
+        });
+        answers.push(settled.collect());
+    }
+    let changed: Vec<_> = outcome.changed.iter().filter_map(|id| tasks.get(id)).collect();
+    write_back(connection, &changed).await?;
+    write_lines(connection, &outcome.lines, &changed).await?;
+    const RESULT: &str = "INSERT INTO comity_result (task, result) VALUES {}";
+    each(connection, (RESULT, 2), &outcome.results, |query, (task, result)| {
+        query.bind(*task).bind(result.as_bytes().to_vec())
+    })
+    .await?;
+    Ok((answers, outcome.is_work))
+}
+
+/// Loads tasks, in the order of their ids, so that two processes never wait for each other in a circle.
+async fn load(
+    place: &Place,
+    connection: &mut AnyConnection,
+    ids: &[TaskId],
+) -> Result<BTreeMap<TaskId, Loaded>, sqlx::Error> {
+    let lock = if place.is_server() { "ORDER BY t.id FOR UPDATE OF t" } else { "" };
+    let select = format!("SELECT {COURSE} FROM comity_task t WHERE t.id IN ({{}}) {lock}");
+    let rows = each_padded(connection, (&select, 1), ids, |query, id| query.bind(bytes(*id))).await?;
+    rows.iter().map(|row| Loaded::read(row).map(|task| (task.id, task))).collect()
+}
+
+/// One step of one task.
+fn take<'a>(task: &mut Loaded, step: &'a Step, now: Timestamp, outcome: &mut Outcome<'a>) -> Result<Settled, Refused> {
+    let course = &mut task.course;
+    match step {
+        Step::Renew { worker, token } => {
+            course.renew(worker, *token, now)?;
+        }
+        Step::Progress { worker, token, fraction, lines } => {
+            course.progress(worker, *token, *fraction, now)?;
+            for text in lines {
+                let (number, start) = (task.lines + 1, task.line_bytes);
+                outcome.lines.push(NewLine { task: task.seq, number, at: now, start, text });
+                task.lines = number;
+                task.line_bytes += kept_bytes(text);
+            }
+        }
+        Step::Complete { worker, token, result } => {
+            if course.complete(worker, *token, now)? {
+                outcome.results.push((task.seq, result));
+            }
+        }
+        Step::Fail { worker, token, cause, is_worth_another } => {
+            course.fail(worker, *token, (cause, *is_worth_another), now)?;
+        }
+        Step::GiveBack { worker, token } => {
+            course.give_back(worker, *token, now)?;
+            outcome.is_work = true;
+        }
+        Step::Cancel => {
+            course.cancel(now)?;
+        }
+        Step::Requeue => {
+            course.requeue(now)?;
+            outcome.is_work = true;
+        }
+    }
+    let course = &task.course;
+    Ok(Settled { state: course.state, until: course.due, is_cancel_asked: course.is_cancel_asked })
+}
+
+/// What a line counts: itself and its end, so that empty ones are bounded as well.
+fn kept_bytes(text: &str) -> i64 {
+    integer(text.len() as u64 + 1)
+}
+
+/// Writes lines, and takes the oldest away where there are more than are kept.
+async fn write_lines(
+    connection: &mut AnyConnection,
+    lines: &[NewLine<'_>],
+    tasks: &[&Loaded],
+) -> Result<(), sqlx::Error> {
+    const LINE: &str = "INSERT INTO comity_line (task, number, at, start, text) VALUES {}";
+    each(connection, (LINE, 5), lines, |query, line| {
+        query.bind(line.task).bind(line.number).bind(millis(line.at)).bind(line.start).bind(line.text.to_owned())
+    })
+    .await?;
+    let said: BTreeSet<_> = lines.iter().map(|line| line.task).collect();
+    for task in tasks.iter().filter(|task| said.contains(&task.seq)) {
+        let from = task.line_bytes - integer(LINES_KEPT_MAX as u64);
+        if from > 0 {
+            let delete = sqlx::query("DELETE FROM comity_line WHERE task = $1 AND start < $2");
+            delete.bind(task.seq).bind(from).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What only a file can do to the queue, and a process that dies over it.
+
+use super::super::{Limits, NotTaken, Queue, QueueError};
+use super::{Folder, at, plain, take};
+use comity_core::task::TaskId;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_is_there_after_the_queue_was_killed() {
+    let folder = Folder::new();
+    let acknowledged = Arc::new(Mutex::new(Vec::<TaskId>::new()));
+    let count = watch::Sender::new(0);
+    for round in 1..=5 {
+        let (queue, running) = folder.queue().await;
+        let mut callers = JoinSet::new();
+        for _ in 0..32 {
+            let (queue, acknowledged, count) = (queue.clone(), Arc::clone(&acknowledged), count.clone());
+            callers.spawn(async move {
+                while let Ok(answers) = queue.submit(vec![plain("kept", "1")], at(0)).await {
+                    let id = answers[0].expect("taken in").id;
+                    acknowledged.lock().expect("not poisoned").push(id);
+                    count.send_modify(|count| *count += 1);
+                }
+            });
+        }
+        count.subscribe().wait_for(|count| *count >= round * 50).await.expect("it is there");
+        drop(running);
+        while callers.join_next().await.is_some() {}
+    }
+    let (queue, running) = folder.queue().await;
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("not poisoned"));
+    assert!(acknowledged.len() >= 250);
+    for id in &acknowledged {
+        assert!(queue.whole(*id).await.expect("answered").is_some());
+    }
+    running.close().await;
+    assert!(matches!(queue.submit(vec![plain("kept", "1")], at(0)).await, Err(QueueError::Closed)));
+}
+
+#[tokio::test]
+async fn the_file_is_its_users_alone_and_one_of_a_newer_version_is_left_as_it_is() {
+    let folder = Folder::new();
+    let (queue, running) = folder.queue().await;
+    drop(queue);
+    running.close().await;
+    let path = folder.path().join("tasks.db");
+    let mode = std::fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
+    sqlx::raw_sql("INSERT INTO comity_task_schema VALUES (99)").execute(&mut connection).await.expect("inserted");
+    let newer = Queue::in_file(&path, Limits::default()).await;
+    assert!(matches!(newer, Err(QueueError::Newer { found: 2, known: 1 })));
+    let nowhere = Queue::in_file(&folder.path().join("no/such.db"), Limits::default()).await;
+    assert!(matches!(nowhere, Err(QueueError::Io { .. })));
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_takes_tasks_again_when_others_are_gone() {
+    let folder = Folder::new();
+    let limits = Limits { tasks_max: 2, ..Limits::default() };
+    let (queue, _running) = Queue::in_file(&folder.path().join("a b%?.db"), limits).await.expect("a queue");
+    let answers = queue.submit(vec![plain("full", "1"); 3], at(0)).await.expect("answered");
+    assert_eq!((answers[0].is_ok(), answers[1].is_ok(), answers[2]), (true, true, Err(NotTaken::Full)));
+    assert!(*queue.ready().borrow() > 0, "whoever waits for work hears of it");
+    let leased = take(&queue, ("w", "full"), 2, at(0)).await;
+    let done = leased.iter().map(|leased| super::done(leased, "1")).collect();
+    queue.complete("w", done, at(0)).await.expect("answered");
+    queue.discard(&leased.iter().map(|leased| leased.id).collect::<Vec<_>>()).await.expect("answered");
+    queue.sweep(at(700)).await.expect("swept");
+    assert!(queue.submit(vec![plain("full", "1")], at(700)).await.expect("answered")[0].is_ok());
+}

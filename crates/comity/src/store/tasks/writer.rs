@@ -1,0 +1,154 @@
+//! The one writer of a process: what comes while a group is being committed is the next group, so that the disk sets
+//! the pace. A group that a deadlock or a busy file stopped is tried again; one whose database is away is refused.
+
+use super::group::{Group, Told, Write};
+use super::link::Link;
+use super::submit::Room;
+use super::sweep::Swings;
+use super::wake::NOTIFY_AND_COMMIT;
+use super::{Limits, QueueError, WAITING_MAX, schema};
+use sqlx::AssertSqlSafe;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// How long a group may take before it is given up, with its connection.
+pub(super) const GROUP_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Most calls in one group: as many as wait.
+const GROUP_MAX: usize = WAITING_MAX;
+
+/// How often a group is tried that somebody else's transaction stopped.
+const TRIES_MAX: usize = 4;
+
+/// Codes of errors after which the same may succeed: PostgreSQL's serialization failure, deadlock, and a lane that was
+/// swept while a task came for it; SQLite's busy, and busy since the transaction began.
+const AGAIN: [&str; 5] = ["40001", "40P01", "23503", "5", "517"];
+
+/// Writes until all queues are gone, or `stop` says so and what came before is written.
+pub(super) async fn run(
+    mut link: Link,
+    limits: Limits,
+    (mut writes, mut stop): (mpsc::Receiver<Write>, watch::Receiver<bool>),
+    ticks: watch::Sender<u64>,
+) {
+    let mut room = Room { limits, tasks: 0, bytes: 0 };
+    let mut swings = Swings::default();
+    let mut is_failing = false;
+    loop {
+        let first = tokio::select! {
+            write = writes.recv() => write,
+            _ = stop.wait_for(|stop| *stop), if !writes.is_closed() => {
+                writes.close();
+                continue;
+            }
+        };
+        let Some(first) = first else { return };
+        let mut group = Group::default();
+        group.add(first);
+        // Who was answered just now, and asks again, comes into this group.
+        tokio::task::yield_now().await;
+        for _ in 1..GROUP_MAX {
+            let Ok(write) = writes.try_recv() else { break };
+            group.add(write);
+        }
+        group.forget_the_gone();
+        let told = commit(&mut link, &group, (&mut room, &mut swings)).await;
+        match &told {
+            Err(error) if !is_failing => tracing::warn!(%error, "the queue of tasks could not write"),
+            Ok(_) if is_failing => tracing::info!("the queue of tasks writes again"),
+            _ => {}
+        }
+        is_failing = told.is_err();
+        let is_work = told.as_ref().is_ok_and(|told| told.is_work);
+        if told.as_ref().is_ok_and(|told| told.is_count_due) {
+            count(&mut link, &mut room).await;
+        }
+        if is_work {
+            ticks.send_modify(|tick| *tick += 1);
+        }
+        group.answer(told);
+    }
+}
+
+/// Why a group was not committed, as far as it is known.
+enum Failed {
+    /// Before its end was asked for: nothing of it is done.
+    Before(QueueError),
+    /// When its end was asked for: nobody knows.
+    Ending(QueueError),
+}
+
+impl Failed {
+    /// Whether the group may be tried again without being done twice, and may then succeed.
+    fn is_worth_another(&self) -> bool {
+        match self {
+            Self::Before(QueueError::Unavailable(error)) => is_lost(error) || is_passing(error),
+            Self::Ending(QueueError::Unavailable(error)) => is_passing(error),
+            _ => false,
+        }
+    }
+}
+
+async fn commit(link: &mut Link, group: &Group, (room, swings): (&mut Room, &mut Swings)) -> Result<Told, QueueError> {
+    let mut tries = 1;
+    loop {
+        // What an attempt that failed had counted does not count.
+        let (mut room_then, mut swings_then) = (*room, *swings);
+        let tried = timeout(GROUP_TIME_MAX, attempt(link, group, (&mut room_then, &mut swings_then))).await;
+        let failed = match tried.unwrap_or(Err(Failed::Ending(QueueError::TooSlow))) {
+            Ok(told) => {
+                (*room, *swings) = (room_then, swings_then);
+                return Ok(told);
+            }
+            Err(failed) => failed,
+        };
+        // A new connection is the surest rollback.
+        link.lose();
+        let is_last = tries == TRIES_MAX || !failed.is_worth_another();
+        let (Failed::Before(error) | Failed::Ending(error)) = failed;
+        if is_last {
+            return Err(error);
+        }
+        tries += 1;
+    }
+}
+
+async fn attempt(link: &mut Link, group: &Group, state: (&mut Room, &mut Swings)) -> Result<Told, Failed> {
+    let place = link.place().clone();
+    let connection = link.open().await.map_err(Failed::Before)?;
+    let done = async {
+        schema::begin(&place, connection).await?;
+        group.apply((&place, &mut *connection), state).await
+    };
+    let told = done.await.map_err(|error| Failed::Before(error.into()))?;
+    let end = if told.is_work && place.is_server() { NOTIFY_AND_COMMIT } else { "COMMIT" };
+    let ended = sqlx::raw_sql(AssertSqlSafe(end)).execute(connection).await;
+    ended.map_err(|error| Failed::Ending(error.into()))?;
+    Ok(told)
+}
+
+/// Counts what is kept. When that fails, what was counted before is taken for true until the next time.
+async fn count(link: &mut Link, room: &mut Room) {
+    let counted = async { Ok::<_, QueueError>(room.count(link.open().await?).await?) };
+    if let Err(error) = timeout(GROUP_TIME_MAX, counted).await.unwrap_or(Err(QueueError::TooSlow)) {
+        tracing::warn!(%error, "the queue of tasks could not be counted");
+        link.lose();
+    }
+}
+
+/// Whether the error is of a connection that is no more: the server may have come back since.
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    // What a server says to all when it goes down: classes of PostgreSQL's codes for connections and operators.
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+}
+
+/// Whether somebody else's transaction was in the way.
+fn is_passing(error: &sqlx::Error) -> bool {
+    if matches!(error, sqlx::Error::RowNotFound) {
+        return true;
+    }
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| AGAIN.contains(&&*code))
+}
