@@ -4,6 +4,7 @@
 //! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
 //! `gossip` (how messages spread among hundreds of nodes that come and go),
 //! `federation` (calls and events between organisations, beside Synapse; `answer-calls` is its tool server),
+//! `search` (nearest neighbours, beside hnswlib and usearch; counts of vectors may follow),
 //! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
@@ -21,6 +22,7 @@ mod node;
 mod progress;
 mod redact;
 mod rules;
+mod search;
 mod server;
 mod table;
 mod watchers;
@@ -40,11 +42,12 @@ fn main() -> std::process::ExitCode {
         Some("gossip") => gossip::run(),
         Some("journal") => journal::run(),
         Some("mqtt") => announced::run(),
+        Some("search") => search::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
         Some("webrtc") => webrtc::run(),
         _ => Err(
-            "usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip|federation"
+            "usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip|federation|search"
                 .to_owned(),
         ),
     };

@@ -1,4 +1,4 @@
-//! The nine tools, driven by the official clients in Python and TypeScript, over both transports,
+//! The fifteen tools, driven by the official clients in Python and TypeScript, over both transports,
 //! and the official conformance suite.
 
 use comity_tests::PATIENCE;
@@ -22,12 +22,12 @@ fn two() -> (Node, Node) {
     (ann, bob)
 }
 
-/// Lets a client drive all nine tools of the first node, then checks what the second one got.
-fn drives_all_nine(client: impl FnOnce(&Node, &Node, &Folder) -> Command) {
+/// Lets a client drive all fifteen tools of the first node, then checks what the second one got.
+fn drives_all_fifteen(client: impl FnOnce(&Node, &Node, &Folder) -> Command) {
     let (ann, bob) = two();
     let folder = Folder::new();
     let said = peers::output(&mut client(&ann, &bob, &folder));
-    assert!(said.contains("all nine"), "{said}");
+    assert!(said.contains("all fifteen"), "{said}");
     let mut inbox = bob.follow(&["inbox", "--follow", "--peek"]);
     inbox.wait_for("message of the client", PATIENCE, |line| line.contains("from an agent").then_some(()));
     assert_eq!(ann.json(&["inbox", "--peek"])["items"], json!([]), "the client took it");
@@ -45,39 +45,39 @@ fn with_stdio<'a>(mut command: Command, ann: &Node, bob: &Node, how: impl IntoIt
 }
 
 #[test]
-fn the_python_client_drives_all_nine_tools_over_http() {
-    drives_all_nine(|ann, bob, _| with_http(peers::python("mcp_client.py"), ann, bob, ["http"]));
+fn the_python_client_drives_all_fifteen_tools_over_http() {
+    drives_all_fifteen(|ann, bob, _| with_http(peers::python("mcp_client.py"), ann, bob, ["http"]));
 }
 
 #[test]
-fn the_python_client_drives_all_nine_tools_over_stdio() {
-    drives_all_nine(|ann, bob, _| with_stdio(peers::python("mcp_client.py"), ann, bob, ["stdio"]));
+fn the_python_client_drives_all_fifteen_tools_over_stdio() {
+    drives_all_fifteen(|ann, bob, _| with_stdio(peers::python("mcp_client.py"), ann, bob, ["stdio"]));
 }
 
 #[test]
-fn the_typescript_client_drives_all_nine_tools_over_http() {
-    drives_all_nine(|ann, bob, folder| {
+fn the_typescript_client_drives_all_fifteen_tools_over_http() {
+    drives_all_fifteen(|ann, bob, folder| {
         with_http(peers::javascript("mcp_client.mjs", folder), ann, bob, ["sdk", "http"])
     });
 }
 
 #[test]
-fn the_typescript_client_drives_all_nine_tools_over_stdio() {
-    drives_all_nine(|ann, bob, folder| {
+fn the_typescript_client_drives_all_fifteen_tools_over_stdio() {
+    drives_all_fifteen(|ann, bob, folder| {
         with_stdio(peers::javascript("mcp_client.mjs", folder), ann, bob, ["sdk", "stdio"])
     });
 }
 
 #[test]
-fn the_newer_typescript_client_drives_all_nine_tools_over_http() {
-    drives_all_nine(|ann, bob, folder| {
+fn the_newer_typescript_client_drives_all_fifteen_tools_over_http() {
+    drives_all_fifteen(|ann, bob, folder| {
         with_http(peers::javascript("mcp_client.mjs", folder), ann, bob, ["client", "http"])
     });
 }
 
 #[test]
-fn the_newer_typescript_client_drives_all_nine_tools_over_stdio() {
-    drives_all_nine(|ann, bob, folder| {
+fn the_newer_typescript_client_drives_all_fifteen_tools_over_stdio() {
+    drives_all_fifteen(|ann, bob, folder| {
         with_stdio(peers::javascript("mcp_client.mjs", folder), ann, bob, ["client", "stdio"])
     });
 }

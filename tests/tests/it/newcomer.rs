@@ -45,6 +45,8 @@ struct Newcomer {
     message: String,
     /// What the README calls TASK.
     task: String,
+    /// The task that was put into the queue.
+    queued: String,
     /// What was started and goes on.
     running: Vec<Lines>,
     broker: Option<Lines>,
@@ -109,7 +111,12 @@ impl Newcomer {
             "send" | "watch" | "trust" if first.starts_with("'!") || first == "beta.test" => {}
             "send" | "watch" if first.contains('/') => self.gossips(&line),
             "topic" | "role" | "project" | "room" | "claims" | "journal" => self.gossips(&line),
+            "worker" => self.start(&self.second(&line)),
+            "task" => self.queues(&line, first),
             "redact" => self.redacts(&line),
+            "index" | "search" => self.searches(&line, first),
+            "know" => assert!(self.says(&line).contains("known as")),
+            "ask-mesh" => assert!(self.says(&line).contains("cannot read tabs")),
             "broker" => self.broker = Some(self.started(&line)),
             "up" if line.contains("--broker") => {
                 if line.contains("embedded") {
@@ -132,18 +139,7 @@ impl Newcomer {
                 self.message = text(&self.json(&line)["id"]);
                 until("message", PATIENCE, || self.second_says("comity inbox").contains("hello").then_some(()));
             }
-            "watch" => {
-                self.start(&line);
-                until("what is said, shown", PATIENCE, || {
-                    self.second_says("comity send _suggestions 'look here'");
-                    let watch = self.running.last_mut().expect("it was started");
-                    watch
-                        .during(std::time::Duration::from_millis(300))
-                        .iter()
-                        .find(|line| line.contains("look here"))
-                        .map(drop)
-                });
-            }
+            "watch" => self.watches(&line),
             "inbox" => assert!(self.says(&line).contains("look here")),
             "answer" => self.start(&self.second(&line)),
             "ask" => until("answer", PATIENCE, || {
@@ -172,6 +168,17 @@ impl Newcomer {
             "install" | "run" => built_by(&line, &self.host),
             other => panic!("the README names `comity {other}`, and nobody runs it here"),
         }
+    }
+
+    /// Shows what comes, until something is said.
+    fn watches(&mut self, line: &str) {
+        self.start(line);
+        until("what is said, shown", PATIENCE, || {
+            self.second_says("comity send _suggestions 'look here'");
+            let watch = self.running.last_mut().expect("it was started");
+            let shown = watch.during(std::time::Duration::from_millis(300));
+            shown.iter().find(|line| line.contains("look here")).map(drop)
+        });
     }
 
     /// Runs a command about topics, tasks or the journal: the second node has the role and takes the task.
@@ -212,6 +219,38 @@ impl Newcomer {
                 assert!(copy.contains("task_claimed"), "{copy}");
             }
             other => panic!("the README names {other:?}, and nobody runs it here"),
+        }
+    }
+
+    /// Runs a command about documents.
+    fn searches(&self, line: &str, first: &str) {
+        let notes = self.home.path().join("notes");
+        std::fs::create_dir_all(&notes).expect("it is ours");
+        std::fs::write(notes.join("bread.md"), "# Bread\n\nA sourdough starter wants flour.\n").expect("it is ours");
+        match first {
+            "add" if line.ends_with(" add") => drop(self.says(&format!("{line} --recursive notes"))),
+            "add" => drop(self.says(line)),
+            "ls" => assert!(self.says(line).contains("bread.md")),
+            "rm" => assert!(self.says(&format!("{line} notes/bread.md")).contains("1 taken out")),
+            "--json" => assert!(self.says(&format!("{line} sourdough")).contains("\"results\"")),
+            _ => assert!(self.says(line).contains("bread.md"), "{line}"),
+        }
+    }
+
+    /// Runs a command about the queue of tasks. Nobody here has the tool: `compute.rs` has tasks done.
+    fn queues(&mut self, line: &str, first: &str) {
+        let line = line.replace(" ID", &format!(" {}", self.queued));
+        match first {
+            "submit" => self.queued = self.says(&line).trim().to_owned(),
+            "list" => assert!(self.says(&line).contains(&self.queued)),
+            "watch" => self.start(&line),
+            "cancel" => assert!(self.says(&line).contains("cancelled")),
+            "workers" => assert!(self.says(&line).contains("words/say")),
+            "dead" => assert!(self.says(&line).contains("No tasks")),
+            _ => {
+                let output = self.shell(&line).output().expect("bash is there");
+                assert!(String::from_utf8_lossy(&output.stderr).contains("only a task that failed"), "{output:?}");
+            }
         }
     }
 
@@ -278,8 +317,8 @@ fn every_command_of_the_readme_does_what_it_says() {
     let lab = Lab::bridge(1);
     let (host, home) = (lab.host(1), Folder::new());
     let (nodes, running, name, message) = (Vec::new(), Vec::new(), String::new(), String::new());
-    let (own_name, task) = (String::new(), String::new());
-    let mut newcomer = Newcomer { host, home, nodes, own_name, name, message, task, running, broker: None };
+    let (own_name, task, queued) = (String::new(), String::new(), String::new());
+    let mut newcomer = Newcomer { host, home, nodes, own_name, name, message, task, queued, running, broker: None };
     for _ in 0..2 {
         let mut node = Lines::start(&mut newcomer.shell("comity up"));
         let ready = node.wait_for("ready line", PATIENCE, |line| line.strip_prefix("ready ").map(str::to_owned));
