@@ -390,6 +390,8 @@ fn each_attack_is_refused_with_its_cause_and_changes_nothing() {
     // A nonce counts once, also for a node that was killed meanwhile.
     let again = beta.attacks("reused-nonce", ALPHA, &["--channel", CHANNEL]);
     assert_eq!((&again["status"], &again["body"]["code"]), (&json!(401), &json!("replayed")), "{again}");
+    // Nonces go to the disk within 20 ms, or with what comes next and is waited for.
+    alpha.says(&["send", CHANNEL, "on disk"]);
     alpha.signal("KILL");
     let (_, folder) = alpha.stop_after_signal();
     let alpha = realm.node_in(folder, ALPHA, &[]);
