@@ -132,7 +132,8 @@ impl Node {
             self.book.find(peer).is_some_and(|peer| peer.departed.is_some_and(|departed| departed.boot == hello.boot));
         let here = self.stay == Stay::Here && !departed;
         if !here || hello.key == self.config.node || !(admitted || self.is_named_by_a_person(dial, peer)) {
-            self.effects.push(Effect::Close { link: id, goodbye: false });
+            // Who linked while this node was leaving may have given up the link that the goodbye is on.
+            self.effects.push(Effect::Close { link: id, goodbye: self.stay != Stay::Here });
             if here
                 && !admitted
                 && let Some(record) = self.book.find_mut(peer)
@@ -151,11 +152,11 @@ impl Node {
         self.timers.set(Timer::Silence(id), now.mono + silence::SILENCE);
         let old = self.book.find(peer).and_then(|peer| peer.link);
         match old {
-            Some(old) if !self.replaces(id, old) => self.close_link(id, now),
+            Some(old) if !self.replaces(id, old) => self.replace_link(id, now),
             Some(old) => {
                 let restarted = self.links.get(&old).is_none_or(|old| old.boot != hello.boot);
                 // Closed first: what was in flight on it waits again, for the new link.
-                self.close_link(old, now);
+                self.replace_link(old, now);
                 self.use_link(peer, id, hello.subscriptions, now);
                 if restarted {
                     self.send_status(peer, now);
@@ -302,7 +303,27 @@ impl Node {
         self.drop_link(id, now);
     }
 
+    /// Gives up one of two links to the same peer.
+    fn replace_link(&mut self, id: LinkId, now: Now) {
+        if let Some(link) = self.links.get(&id) {
+            self.replaced.insert(id, (link.peer, link.boot));
+        }
+        self.close_link(id, now);
+    }
+
+    /// A peer may leave on the link that it holds for the one in use, while this side has taken another.
+    fn hear_late_goodbye(&mut self, (id, boot): (PeerId, Boot), now: Now) {
+        let Some(peer) = self.book.find(id).filter(|peer| peer.boot == Some(boot)) else { return };
+        if let Some(link) = peer.link.and_then(|link| self.links.get_mut(&link)) {
+            link.said_goodbye = true;
+        }
+        self.see_depart(id, boot, now);
+    }
+
     pub(super) fn handle_link_down(&mut self, id: LinkId, loss: LinkLoss, now: Now) {
+        if let Some(replaced) = self.replaced.remove(&id).filter(|_| loss == LinkLoss::Goodbye) {
+            self.hear_late_goodbye(replaced, now);
+        }
         let Some(link) = self.links.get(&id) else { return };
         let (peer, goodbye) = (link.peer, link.said_goodbye || loss == LinkLoss::Goodbye);
         let (dialed, brief) = (link.dialed, now.mono.saturating_sub(link.up_since) < SHORT_LIFE);

@@ -73,6 +73,8 @@ pub struct Node {
     courted: BTreeSet<PeerId>,
 
     links: BTreeMap<LinkId, linking::Link>,
+    /// Links given up for another one, until they are down: a goodbye may still come over them.
+    replaced: BTreeMap<LinkId, (PeerId, Boot)>,
     lanes: BTreeMap<PeerId, sending::Lane>,
     requests: Requests,
 
@@ -127,6 +129,7 @@ impl Node {
             twin: None,
             courted: BTreeSet::new(),
             links: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             lanes: BTreeMap::new(),
             requests: Requests::default(),
             seen: Seen::new(config.seen_max, config.seed),

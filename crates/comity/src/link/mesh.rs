@@ -230,13 +230,29 @@ impl Links {
             self.refused(Cause::Malformed);
         }
         let farewell = async {
+            let mut goodbye = false;
             if writer.close().await.is_ok() {
-                while let Some(Ok(_)) = stream.next().await {}
+                while let Some(Ok(packet)) = stream.next().await {
+                    goodbye |= self.is_goodbye(&packet);
+                }
             }
+            goodbye
         };
-        let inform = self.0.handle.inform(Input::LinkDown { link: id, loss });
-        // Err: the other side does not read, or the driver has more to do; the link is gone anyway.
-        let _ = tokio::join!(timeout(LINGER, farewell), inform);
+        let down = async |loss| self.0.handle.inform(Input::LinkDown { link: id, loss }).await;
+        // Err: the other side does not read; the link is gone anyway.
+        if loss == LinkLoss::Closed {
+            // The rules have given it up; the other side may not know yet, and say its last word on it.
+            let goodbye = timeout(LINGER, farewell).await.unwrap_or(false);
+            down(if goodbye { LinkLoss::Goodbye } else { loss }).await;
+        } else {
+            let _ = tokio::join!(timeout(LINGER, farewell), down(loss));
+        }
+    }
+
+    /// Whether this is a peer's last word.
+    fn is_goodbye(&self, packet: &Packet) -> bool {
+        let Packet::Text(text) = packet else { return false };
+        matches!(frame::parse(text.as_bytes(), self.0.handle.now().wall), Ok(Incoming::Control(Frame::Goodbye { .. })))
     }
 }
 

@@ -80,6 +80,21 @@ fn a_peer_without_an_address_is_unreachable_when_its_link_breaks() {
 }
 
 #[test]
+fn a_goodbye_on_a_link_that_was_just_replaced_is_heard() {
+    let mut pair = Pair::new();
+    let mut up = pair.link_up(0);
+    if let Input::LinkUp { link, .. } = &mut up {
+        *link = LinkId(2);
+    }
+    pair.tell(0, up);
+    pair.events.clear();
+    pair.tell(0, Input::LinkDown { link: LinkId(2), loss: LinkLoss::Broken });
+    pair.tell(0, Input::LinkDown { link: LINK, loss: LinkLoss::Goodbye });
+    assert_eq!(words(&mut pair), ["updated stale", "left true"]);
+    assert!(pair.nodes[0].replaced.is_empty());
+}
+
+#[test]
 fn a_goodbye_holds_against_what_gossip_tells_late_of_who_said_it() {
     let mut pair = Pair::new();
     let key = pair.nodes[1].config.node;
