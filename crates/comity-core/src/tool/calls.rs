@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long a call's answer is given again.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// Most calls remembered of one caller: what 120 requests a minute come to, and its burst.
+/// Most calls remembered of one caller: what 120 requests a minute come to, and its burst; of the owner, the latest.
 const PER_CALLER_MAX: usize = 2048;
 
 /// Most calls remembered in all.
@@ -102,6 +102,9 @@ impl<A: Clone> Calls<A> {
                 Held::Done { answer: None, .. } => Begun::AnswerGone,
             };
         }
+        if *caller == Caller::Owner && self.per_caller.get(caller).is_some_and(|count| *count >= PER_CALLER_MAX) {
+            self.forget_oldest(caller);
+        }
         let of_caller = self.per_caller.get(caller).copied().unwrap_or_default();
         if of_caller >= PER_CALLER_MAX || self.known.len() >= CALLS_MAX {
             return Begun::Full;
@@ -143,6 +146,16 @@ impl<A: Clone> Calls<A> {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// Forgets the call of a caller that ended first. Nobody bounds how often the owner calls, whose workers give each
+    /// call an id of its own.
+    fn forget_oldest(&mut self, caller: &Caller) {
+        let ended = self.done.iter().find(|(_, key)| key.0 == *caller).map(|(at, _)| *at);
+        if let Some(key) = ended.and_then(|at| self.done.remove(&at).inspect(|_| drop(self.answered.remove(&at)))) {
+            self.drop_answer(&key);
+            self.remove(&key);
+        }
     }
 
     fn drop_answer(&mut self, key: &Key) {
@@ -241,5 +254,19 @@ mod tests {
         assert_eq!(calls.weight, 1);
         calls.expire(at(1000));
         assert_eq!((calls.weight, calls.len()), (0, PER_CALLER_MAX - 2 + 1));
+    }
+
+    #[test]
+    fn the_owner_may_call_as_often_as_they_like_and_calls_that_run_are_not_forgotten() {
+        let mut calls = Calls::default();
+        assert_eq!(calls.begin(&Caller::Owner, "runs", [0; 32], at(0), ()), Begun::Run);
+        for id in 0..2 * PER_CALLER_MAX {
+            assert_eq!(calls.begin(&Caller::Owner, &id.to_string(), [0; 32], at(0), ()), Begun::Run);
+            calls.finish(&Caller::Owner, &id.to_string(), 1, at(0));
+        }
+        assert_eq!((calls.len(), calls.weight), (PER_CALLER_MAX, PER_CALLER_MAX - 1));
+        assert_eq!(calls.begin(&Caller::Owner, "runs", [0; 32], at(1), ()), Begun::Joined(()));
+        let last = (2 * PER_CALLER_MAX - 1).to_string();
+        assert_eq!(calls.begin(&Caller::Owner, &last, [0; 32], at(1), ()), Begun::Joined(()));
     }
 }

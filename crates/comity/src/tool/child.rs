@@ -49,13 +49,14 @@ impl Drop for Group {
 
 impl Program {
     /// Starts a program with all three of its streams open. No shell reads its arguments.
-    pub(super) fn start(argv: &[String], around: &Around) -> io::Result<Self> {
+    pub(super) fn start(argv: &[String], around: &Around, also: Option<(&str, &str)>) -> io::Result<Self> {
         let [program, arguments @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
         // Without it nothing is found, and it says no more than which programs there are.
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(around.env.iter().map(|(name, value)| (name, value.reveal())));
+        command.envs(also);
         if let Some(folder) = &around.cwd {
             command.current_dir(folder);
         }

@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// What ends the options of most programs.
 const END_OF_OPTIONS: &str = "--";
 
+/// The variable that has the id of the call: of a task its id and its lease, which what it has an effect on may compare.
+const CALL_ID: &str = "COMITY_CALL_ID";
+
 /// A command, ready to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -131,10 +134,17 @@ impl Plan {
     }
 
     /// Runs the command; what it prints is the result. Whoever drops this ends the command, with all that it started.
-    pub(super) async fn run(&self, params: &Value, around: &Around, output_max: usize) -> Result<Value, CallError> {
+    pub(super) async fn run(
+        &self,
+        (params, call_id): (&Value, &str),
+        around: &Around,
+        output_max: usize,
+    ) -> Result<Value, CallError> {
         let none = Map::new();
         let arguments = params.as_object().unwrap_or(&none);
-        let mut program = Program::start(&self.argv(arguments)?, around)
+        // What came from elsewhere may be none that a variable can hold.
+        let id = Some((CALL_ID, call_id)).filter(|_| !call_id.contains(char::is_control));
+        let mut program = Program::start(&self.argv(arguments)?, around, id)
             .map_err(|failure| CallError::new("server_failed", format!("the program cannot be started: {failure}")))?;
         let child = &mut program.child;
         let (Some(mut input), Some(output), Some(errors)) =
@@ -244,7 +254,7 @@ mod tests {
     }
 
     async fn run(plan: &Plan, params: Value) -> Result<Value, CallError> {
-        plan.run(&params, &Around::default(), 1000).await
+        plan.run((&params, "task:7:2"), &Around::default(), 1000).await
     }
 
     #[test]
@@ -293,7 +303,8 @@ mod tests {
     async fn a_command_sees_nothing_of_the_nodes_environment() {
         let said = run(&plan(&["env"]), json!({})).await.expect("it runs");
         let text = said["content"][0]["text"].as_str().expect("a text").to_owned();
-        assert!(text.lines().all(|line| line.starts_with("PATH=") || line.starts_with("_=")), "{text}");
+        let own = |line: &str| line.starts_with("PATH=") || line.starts_with("_=") || line == "COMITY_CALL_ID=task:7:2";
+        assert!(text.lines().all(own) && text.contains("COMITY_CALL_ID"), "{text}");
     }
 
     #[tokio::test]

@@ -103,8 +103,8 @@ impl Running {
         (command, around): (&[String], &Around),
         output_max: usize,
     ) -> Result<Self, String> {
-        let mut program =
-            Program::start(command, around).map_err(|failure| format!("the program cannot be started: {failure}"))?;
+        let mut program = Program::start(command, around, None)
+            .map_err(|failure| format!("the program cannot be started: {failure}"))?;
         let child = &mut program.child;
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

@@ -366,7 +366,7 @@ impl Tools {
         let most = server.wanted.output_bytes;
         let progress = call.progress.take();
         *may_have_run = true;
-        let ran = runner.run((&call.tool, &call.params), most, progress, (deadline, cancel)).await;
+        let ran = runner.run((&call.tool, &call.params, &call.call_id), most, progress, (deadline, cancel)).await;
         let size = |value: &Value| value.to_string().len();
         match ran {
             Ok(result) if size(&result) > most => Err(CallError::too_large(most)),

@@ -24,6 +24,9 @@ const DOCUMENT_MAX: usize = 4 * 1024 * 1024;
 /// The argument that is the body of a request.
 const BODY: &str = "body";
 
+/// By what an endpoint knows that a call is one that it had (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// An endpoint and its operations.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -86,13 +89,21 @@ impl Endpoint {
     }
 
     /// Calls an operation; the arguments fit its schema.
-    pub(super) async fn call(&self, tool: &str, params: &Value, output_max: usize) -> Result<Value, CallError> {
+    pub(super) async fn call(
+        &self,
+        (tool, params, call_id): (&str, &Value, &str),
+        output_max: usize,
+    ) -> Result<Value, CallError> {
         let none = Map::new();
         let params = params.as_object().unwrap_or(&none);
         let operation =
             self.operations.get(tool).ok_or_else(|| CallError::new("unknown_tool", "there is no such operation"))?;
         let url = operation.url(&self.url, params)?;
-        let request = operation.request(params)?;
+        let mut request = operation.request(params)?;
+        // Err: it came from elsewhere, and is none that a header can hold.
+        if let Ok(id) = HeaderValue::from_str(call_id) {
+            request.headers_mut().entry(IDEMPOTENCY_KEY).or_insert(id);
+        }
         let failed = |why: Unanswered| match why {
             Unanswered::TooLarge(_) => CallError::too_large(output_max),
             other => CallError::new("server_failed", other.to_string()),

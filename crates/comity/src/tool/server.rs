@@ -204,7 +204,7 @@ impl Runner {
     /// Runs one call until it has ended, its time is over, or nobody wants it any more.
     pub(super) async fn run(
         &self,
-        (tool, params): (&str, &Value),
+        (tool, params, call_id): (&str, &Value, &str),
         output_max: usize,
         progress: Option<mpsc::Sender<Value>>,
         (deadline, cancel): (Instant, &CancellationToken),
@@ -219,9 +219,9 @@ impl Runner {
         };
         match self {
             Self::Mcp(session) => session.call((tool, params), progress, deadline, cancel).await,
-            Self::OpenApi(endpoint) => bounded(&mut Box::pin(endpoint.call(tool, params, output_max))).await,
+            Self::OpenApi(endpoint) => bounded(&mut Box::pin(endpoint.call((tool, params, call_id), output_max))).await,
             Self::Commands(commands) => match commands.plans.get(tool) {
-                Some(plan) => bounded(&mut Box::pin(plan.run(params, &commands.around, output_max))).await,
+                Some(plan) => bounded(&mut Box::pin(plan.run((params, call_id), &commands.around, output_max))).await,
                 None => Err(CallError::new("unknown_tool", "there is no such command")),
             },
         }

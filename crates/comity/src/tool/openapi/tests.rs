@@ -63,6 +63,7 @@ async fn endpoint() -> Endpoint {
             StatusCode::OK,
             Json(json!({
                 "path": uri.to_string(), "method": method.as_str(), "unit": unit.0, "authorization": unit.1,
+                "id": header("idempotency-key"),
                 "body": String::from_utf8_lossy(&body),
             })),
         )
@@ -84,12 +85,13 @@ async fn an_operation_becomes_a_tool_and_a_call_its_request() {
     assert_eq!(weather.input["required"], json!(["city"]));
     assert_eq!(weather.input["properties"].as_object().expect("properties").len(), 3);
     let params = json!({"city": "a/../b?c#d", "day": ["mon", "t&e"], "X-Unit": "C"});
-    let result = endpoint.call("weather", &params, 10_000).await.expect("an answer");
+    let result = endpoint.call(("weather", &params, "task:7:2"), 10_000).await.expect("an answer");
     let seen = &result["structuredContent"];
     assert_eq!(seen["path"], "/v1/cities/a%2F..%2Fb%3Fc%23d/weather?day=mon&day=t%26e");
     assert_eq!((&seen["method"], &seen["unit"], &seen["authorization"]), (&json!("GET"), &json!("C"), &Value::Null));
     let params = json!({"city": "x", "body": {"kids": [{"kids": []}]}});
-    let seen = endpoint.call("report", &params, 10_000).await.expect("an answer")["structuredContent"].clone();
+    let seen =
+        endpoint.call(("report", &params, "task:7:2"), 10_000).await.expect("an answer")["structuredContent"].clone();
     assert_eq!((&seen["method"], &seen["body"]), (&json!("POST"), &json!(r#"{"kids":[{"kids":[]}]}"#)));
     let tree = &endpoint.operations["report"].said.input;
     assert_eq!(tree["properties"]["body"]["$ref"], "#/$defs/Tree");
@@ -101,7 +103,7 @@ async fn what_cannot_be_asked_or_answered_is_an_error_of_its_own() {
     let endpoint = endpoint().await;
     let code = async |city: Value, header: &str| {
         let params = json!({"city": city, "X-Unit": header});
-        endpoint.call("weather", &params, 10_000).await.expect_err("no answer")
+        endpoint.call(("weather", &params, "task:7:2"), 10_000).await.expect_err("no answer")
     };
     for city in [json!(".."), json!("."), json!(""), json!(["a"])] {
         assert_eq!(code(city, "C").await.code, "bad_params");
