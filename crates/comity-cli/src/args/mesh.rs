@@ -22,7 +22,7 @@ pub(crate) enum Mesh {
     },
     /// List the nodes that are registered, with this node or with its registry
     Nodes,
-    /// Take a node out of the registry, with its API key, or take an enrolment token back
+    /// Take a node out of the registry, with its API key and the token that it came by, or take a token back
     Revoke {
         /// The node's name in the mesh, or the token's hash as `comity mesh enroll` showed it
         #[arg(value_name = "NODE|TOKEN-HASH", value_parser = NonEmptyStringValueParser::new())]

@@ -9,9 +9,10 @@ use crate::exit::Failure;
 use crate::page::{Page, clean, say};
 use comity_client::control::{GivenTask, WantWork, Work};
 use comity_client::{Client, Error};
-use held::{Held, Key};
+use comity_core::task::NAME_MAX;
+use held::{Held, Key, Target};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -32,46 +33,80 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const CAPABILITIES_MAX: usize = 64;
 
 /// What tools there are: by capability, server and tool.
-type Offer = BTreeMap<String, (String, String)>;
+type Offer = BTreeMap<String, Target>;
+
+/// A question for work: what was offered by it, and what came.
+type Asking = JoinHandle<Result<(Offer, Work), Error>>;
+
+/// What a worker asks with.
+#[derive(Debug, Clone)]
+struct Wanted {
+    /// The capabilities to be offered; none: all that there are tools for.
+    capabilities: Vec<String>,
+    has: Map<String, Value>,
+    slots: usize,
+}
 
 pub(crate) async fn run(client: &Client, flags: Worker, page: &mut Page) -> Result<(), Failure> {
     let has = pairs("--has", &flags.has)?;
-    let slots = usize::from(flags.slots);
-    let mut offer = offered(client, &flags.capability).await?;
-    began(&offer, slots, page)?;
+    let wanted = Wanted { capabilities: flags.capability, has, slots: usize::from(flags.slots) };
+    let offer = loop {
+        match offered(client, &wanted, &BTreeSet::new()).await {
+            Ok(offer) => break offer,
+            Err(error) => passed(error)?,
+        }
+        sleep(AGAIN).await;
+    };
+    began(&offer, wanted.slots, page)?;
     let mut held = Held::new(client.clone());
-    let mut asking: Option<JoinHandle<Result<Work, Error>>> = None;
+    let ended = match work(client, &wanted, &mut held, page).await {
+        Ok(()) => finish(&mut held, page).await,
+        failed => failed,
+    };
+    held.give_back();
+    held.report().await;
+    ended
+}
+
+/// Asks for work and does it, until the worker is to stop, or can get no more.
+async fn work(client: &Client, wanted: &Wanted, held: &mut Held, page: &mut Page) -> Result<(), Failure> {
+    let mut asking: Option<Asking> = None;
+    let mut pause = Duration::ZERO;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopped = std::pin::pin!(super::stopped());
     loop {
-        if asking.is_none() && held.len() < slots {
-            let (client, free, has, names) = (client.clone(), slots - held.len(), has.clone(), names(&offer));
-            asking = Some(tokio::spawn(async move { ask(&client, names, has, free).await }));
+        if asking.is_none() && held.len() < wanted.slots {
+            let (client, wanted, lacking) = (client.clone(), wanted.clone(), held.lacking());
+            let free = wanted.slots - held.len();
+            asking = Some(tokio::spawn(async move {
+                sleep(pause).await;
+                ask(&client, wanted, free, &lacking).await
+            }));
         }
         tokio::select! {
             ended = &mut stopped => {
                 if let Some(asking) = asking.take() {
                     asking.abort();
-                    if let Ok(Ok(work)) = asking.await {
+                    if let Ok(Ok((_, work))) = asking.await {
                         work.tasks.iter().for_each(|task| held.refuse(task));
                     }
                 }
-                ended?;
-                break;
+                return ended;
             }
             answered = async { (&mut *asking.as_mut().expect("the guard looked")).await }, if asking.is_some() => {
                 asking = None;
-                match answered {
-                    Ok(Ok(work)) => begin(&mut held, (&offer, slots), work.tasks, page)?,
-                    Ok(Err(Error::NoNode { data_dir })) => return Err(Error::NoNode { data_dir }.into()),
-                    Ok(Err(error)) => {
-                        say(&format!("comity: {}", clean(&error.to_string())));
-                        sleep(AGAIN).await;
+                pause = match answered {
+                    Ok(Ok((offer, work))) => {
+                        begin(held, (&offer, wanted.slots), work.tasks, page)?;
+                        Duration::ZERO
                     }
-                    Err(_) => sleep(AGAIN).await,
-                }
-                offer = offered(client, &flags.capability).await?;
+                    Ok(Err(error)) => {
+                        passed(error)?;
+                        AGAIN
+                    }
+                    Err(_) => AGAIN,
+                };
             }
             ended = held.next() => {
                 told(&ended, page)?;
@@ -80,7 +115,12 @@ pub(crate) async fn run(client: &Client, flags: Worker, page: &mut Page) -> Resu
             _ = tick.tick() => held.report().await,
         }
     }
-    // What ends by itself is reported; the rest is given back.
+}
+
+/// Waits for what ends by itself, and reports it.
+async fn finish(held: &mut Held, page: &mut Page) -> Result<(), Failure> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let finishing = async {
         while held.is_running() {
             tokio::select! {
@@ -91,27 +131,44 @@ pub(crate) async fn run(client: &Client, flags: Worker, page: &mut Page) -> Resu
         }
         Ok::<_, Failure>(())
     };
-    timeout(FAREWELL, finishing).await.unwrap_or(Ok(()))?;
-    held.give_back();
-    held.report().await;
+    timeout(FAREWELL, finishing).await.unwrap_or(Ok(()))
+}
+
+/// Says why a question failed that another try may answer; fails where none would.
+fn passed(error: Error) -> Result<(), Failure> {
+    if !is_passing(&error) {
+        return Err(error.into());
+    }
+    say(&format!("comity: {}", clean(&error.to_string())));
     Ok(())
 }
 
-/// Asks for work; with nothing to offer yet it waits a little.
-async fn ask(client: &Client, names: Vec<String>, properties: Map<String, Value>, free: usize) -> Result<Work, Error> {
-    if names.is_empty() {
+/// Whether another try may go better. A refusal that names nothing passing is the same the next time.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Refused(problem) => matches!(problem.code.as_str(), "unavailable" | "rate_limited" | "timed_out"),
+        Error::NoNode { .. } | Error::NotOurs { .. } => false,
+        _ => true,
+    }
+}
+
+/// Looks which tools there are, and asks for work for them; with nothing to offer yet it waits a little.
+async fn ask(client: &Client, wanted: Wanted, free: usize, lacking: &BTreeSet<Target>) -> Result<(Offer, Work), Error> {
+    let offer = offered(client, &wanted, lacking).await?;
+    if offer.is_empty() {
         sleep(AGAIN).await;
-        return Ok(Work { tasks: Vec::new() });
+        return Ok((offer, Work { tasks: Vec::new() }));
     }
     let wanted = WantWork {
-        capabilities: names,
-        properties,
+        capabilities: names(&offer),
+        properties: wanted.has,
         wanted: free as u64,
         wait_ms: WAIT.as_millis() as u64,
         slots_free: u32::try_from(free).unwrap_or(u32::MAX),
         load: load(),
     };
-    client.work(&wanted).await
+    let work = client.work(&wanted).await?;
+    Ok((offer, work))
 }
 
 /// How full this machine is: those who wait for a processor in the last minute, for each processor.
@@ -127,8 +184,8 @@ fn names(offer: &Offer) -> Vec<String> {
 }
 
 /// The tools that may be called: each by server and name, and by its name alone where no other has it; of those that are
-/// wanted, or all.
-async fn offered(client: &Client, wanted: &[String]) -> Result<Offer, Failure> {
+/// wanted, or all, without those that the node lists and does not have.
+async fn offered(client: &Client, wanted: &Wanted, lacking: &BTreeSet<Target>) -> Result<Offer, Error> {
     let tools = client.tools().await?.tools;
     let mut offer = Offer::new();
     for tool in &tools {
@@ -138,9 +195,11 @@ async fn offered(client: &Client, wanted: &[String]) -> Result<Offer, Failure> {
             offer.insert(tool.name.clone(), target);
         }
     }
-    if !wanted.is_empty() {
-        offer.retain(|name, _| wanted.contains(name));
-    }
+    let is_wanted = |name: &String| {
+        // No task can want what has a longer name, and a question that has one is refused.
+        name.len() <= NAME_MAX && (wanted.capabilities.is_empty() || wanted.capabilities.contains(name))
+    };
+    offer.retain(|name, target| is_wanted(name) && !lacking.contains(&*target));
     Ok(offer)
 }
 
@@ -163,8 +222,10 @@ fn begin(
     tasks: Vec<GivenTask>,
     page: &mut Page,
 ) -> Result<(), Failure> {
+    let lacking = held.lacking();
     for task in tasks {
-        let Some(target) = offer.get(&task.capability).filter(|_| held.len() < slots).cloned() else {
+        let is_free = |target: &&Target| held.len() < slots && !lacking.contains(*target);
+        let Some(target) = offer.get(&task.capability).filter(is_free).cloned() else {
             held.refuse(&task);
             continue;
         };
@@ -189,5 +250,23 @@ fn told(ended: &Option<(Key, Option<String>)>, page: &mut Page) -> Result<(), Fa
     match why {
         None => page.line(&format!("{} done", key.id)),
         Some(why) => page.line(&format!("{} failed: {}", key.id, clean(why))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_client::control::Problem;
+
+    #[test]
+    fn a_refusal_that_cannot_change_ends_the_worker_and_what_passes_is_only_said() {
+        let refused = |code: &str| {
+            let problem = Problem { status: 400, code: code.to_owned(), detail: String::new(), pointer: None };
+            passed(Error::Refused(problem)).is_err()
+        };
+        assert!(["conflict", "bad_request", "forbidden", "not_found", "internal"].into_iter().all(refused));
+        assert!(!["unavailable", "rate_limited", "timed_out"].into_iter().any(refused));
+        assert!(passed(Error::NoNode { data_dir: "/d".into() }).is_err());
+        assert!(passed(Error::Silent { after: WAIT }).is_ok() && passed(Error::Broken(String::new())).is_ok());
     }
 }

@@ -28,13 +28,14 @@ pub struct Course {
     pub is_cancel_asked: bool,
     /// How much of it is done, 0 to 1.
     pub fraction: f64,
-    /// Why its last attempt failed.
+    /// Why its last attempt failed; of one that succeeded nothing.
     pub cause: Option<String>,
     /// When it was over.
     pub finished: Option<Timestamp>,
 }
 
-/// Why a worker's word, or a person's, does not count. The task is as it was.
+/// Why a worker's word, or a person's, does not count. The task is as it was, unless its deadline was noticed just then:
+/// then it is expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is no such task, or it was swept.
@@ -184,6 +185,8 @@ impl Course {
             gripped => gripped?,
         }
         self.fraction = 1.0;
+        // Why an earlier attempt failed says nothing of a task that is done.
+        self.cause = None;
         self.finish(State::Succeeded, now);
         Ok(true)
     }

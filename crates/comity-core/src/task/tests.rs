@@ -62,6 +62,16 @@ fn each_attempt_waits_longer_up_to_a_bound_and_the_last_is_dead() {
 }
 
 #[test]
+fn a_task_that_succeeds_has_no_cause_of_an_attempt_that_failed() {
+    let mut course = leased();
+    assert_eq!(course.fail("one", 1, ("no", true), at(1)), Ok(State::Queued));
+    assert_eq!(course.cause.as_deref(), Some("no"));
+    course.lease_to("two", at(5));
+    assert_eq!(course.complete("two", 2, at(6)), Ok(true));
+    assert_eq!(course.cause, None);
+}
+
+#[test]
 fn a_task_that_is_wanted_back_ends_at_once_or_when_its_worker_hears_of_it() {
     let mut queued = Course::begin(3, LEASE, None);
     assert_eq!(queued.cancel(at(0)), Ok(State::Cancelled));

@@ -5,6 +5,7 @@ use super::NotDone;
 use crate::driver::Handle;
 use crate::link::{Asked, Pool, Unanswered};
 use comity_core::id::NodeId;
+use comity_core::node::NodeView;
 use comity_core::peers::{PeerView, Presence};
 use comity_core::task::{LEASE_MAX, Leased};
 use comity_core::wire::control::{GivenTask, Work};
@@ -49,7 +50,7 @@ impl Elsewhere {
     /// Work from whoever gave some last, at once: it is likely to have more.
     pub(super) async fn last_giver(&self, claim: &Claim) -> Option<Vec<GivenTask>> {
         let giver = (*self.giver.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let peer = self.keepers().into_iter().find(|peer| peer.key == Some(giver))?;
+        let peer = self.keeper(giver)?;
         let tasks = self.claim_of(&peer, claim).await;
         if tasks.is_none() {
             *self.giver.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -97,22 +98,34 @@ impl Elsewhere {
     /// Says something to the node that keeps a task: what it answers, as JSON.
     pub(super) async fn tell(&self, node: &str, path: String, body: Value) -> Result<Value, NotDone> {
         let away = |why: &str| NotDone::Away { node: node.to_owned(), why: why.to_owned() };
-        let keepers = self.keepers();
-        let is_meant = |peer: &&PeerView| peer.key.is_some_and(|key| key.to_string() == node);
-        let peer = keepers.iter().find(is_meant).ok_or_else(|| away("it is away, or not known here"))?;
+        let peer = node.parse::<NodeId>().ok().and_then(|key| self.keeper(key));
+        let peer = peer.ok_or_else(|| away("it is away, or not known here"))?;
         let request = Asked::Post(path.into(), body.to_string().into());
-        let answered = self.pool.ask(peer, &request, REPORT_TIME, REPORTED_MAX).await;
-        let body = answered.map_err(|why: Unanswered| away(&why.to_string()))?;
+        let answered = self.pool.ask(&peer, &request, REPORT_TIME, REPORTED_MAX).await;
+        let body = answered.map_err(|why| match why {
+            // It has read what was said, and would refuse it again.
+            Unanswered::Status(status @ (400 | 413 | 422)) => NotDone::Unwanted { node: node.to_owned(), status },
+            why => away(&why.to_string()),
+        })?;
         serde_json::from_slice(&body).map_err(|_| away("its answer cannot be read"))
     }
 
-    /// The known nodes that are there.
+    /// The known node of this key, if it is there.
+    fn keeper(&self, key: NodeId) -> Option<PeerView> {
+        let view = self.handle.last_view();
+        view.peers.iter().find(|peer| peer.key == Some(key) && is_keeper(&view, peer)).cloned()
+    }
+
+    /// The known nodes that are there, as many as are asked at once.
     fn keepers(&self) -> Vec<PeerView> {
         let view = self.handle.last_view();
-        let is_known = |peer: &&PeerView| peer.key.is_some_and(|key| view.known.contains(&key));
-        let is_there = |peer: &&PeerView| peer.presence != Presence::Offline;
-        view.peers.iter().filter(is_known).filter(is_there).take(ASKED_MAX).cloned().collect()
+        view.peers.iter().filter(|peer| is_keeper(&view, peer)).take(ASKED_MAX).cloned().collect()
     }
+}
+
+/// Whether a peer is a known node that is there.
+fn is_keeper(view: &NodeView, peer: &PeerView) -> bool {
+    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
 }
 
 /// A claim as it goes over the wire.

@@ -18,6 +18,7 @@ use comity_core::task::{Kept, Leased, Lines, Refused, State, TaskId};
 use comity_core::wire::control::{self, Queued, Work};
 use comity_core::wire::mesh::task::{Answered, BadBody, Claim, parse_claim, parse_submit};
 use elsewhere::Elsewhere;
+pub(crate) use report::Word;
 use room::Room;
 use serde_json::{Value, json};
 use std::fmt;
@@ -78,6 +79,21 @@ pub(crate) enum NotDone {
         /// Why.
         why: String,
     },
+    /// The node that keeps the task refuses what was said.
+    #[error("{node} refuses what was said: HTTP status {status}")]
+    Unwanted {
+        /// That node.
+        node: String,
+        /// What it answered.
+        status: u16,
+    },
+}
+
+impl NotDone {
+    /// Whether what was said is at fault, so that it would be refused again.
+    fn is_for_good(&self) -> bool {
+        matches!(self, Self::Body(_) | Self::Unwanted { .. } | Self::Queue(QueueError::Bad(_)))
+    }
 }
 
 impl fmt::Debug for Compute {

@@ -4,13 +4,49 @@
 use super::{Compute, NotDone};
 use crate::driver::Clock;
 use comity_core::task::TaskId;
-use comity_core::wire::control::{WorkAnswer, WorkReport, WorkReported};
+use comity_core::wire::control::{DoneWork, Lease, WorkAnswer, WorkProgress, WorkReport, WorkReported};
 use comity_core::wire::mesh::task::{Answered, parse_complete, parse_fail, parse_progress, parse_renew};
 use serde_json::{Value, json};
 
+/// What a worker may say of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It is still at these.
+    Renew,
+    /// It has done these.
+    Complete,
+    /// It could not do these, or gives them back.
+    Fail,
+    /// How far it is with this one.
+    Progress(TaskId),
+}
+
+impl Word {
+    /// Where a node hears it.
+    fn path(self) -> String {
+        match self {
+            Self::Renew => "/mesh/compute/renew".to_owned(),
+            Self::Complete => "/mesh/compute/complete".to_owned(),
+            Self::Fail => "/mesh/compute/fail".to_owned(),
+            Self::Progress(id) => format!("/mesh/compute/{id}/progress"),
+        }
+    }
+}
+
 impl Compute {
+    /// Hears what a worker says in JSON: what it is answered, as JSON.
+    pub(crate) async fn hear(&self, worker: &str, word: Word, body: &[u8]) -> Result<Value, NotDone> {
+        let answers = match word {
+            Word::Renew => self.renew(worker, body).await?,
+            Word::Complete => self.complete(worker, body).await?,
+            Word::Fail => self.fail(worker, body).await?,
+            Word::Progress(id) => return Ok(json!(self.progress(worker, id, body).await?)),
+        };
+        Ok(json!({ "answers": answers }))
+    }
+
     /// Lengthens the leases that a worker names.
-    pub(crate) async fn renew(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
+    async fn renew(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
         let grips = parse_renew(body)?;
         self.0.room.heard(worker);
         let renewed = self.0.queue.renew(worker, &grips, Clock::wall()).await?;
@@ -18,7 +54,7 @@ impl Compute {
     }
 
     /// Ends the tasks that a worker has done.
-    pub(crate) async fn complete(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
+    async fn complete(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
         let done = parse_complete(body)?;
         let ids: Vec<_> = done.iter().map(|done| done.grip.id).collect();
         let ended = self.0.queue.complete(worker, done, Clock::wall()).await?;
@@ -27,7 +63,7 @@ impl Compute {
     }
 
     /// Ends the attempts that failed, or takes back what was not begun.
-    pub(crate) async fn fail(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
+    async fn fail(&self, worker: &str, body: &[u8]) -> Result<Vec<Answered>, NotDone> {
         let faults = parse_fail(body)?;
         let ids: Vec<_> = faults.iter().map(|fault| fault.grip.id).collect();
         let ended = self.0.queue.fail(worker, faults, Clock::wall()).await?;
@@ -36,7 +72,7 @@ impl Compute {
     }
 
     /// Notes how far a worker is.
-    pub(crate) async fn progress(&self, worker: &str, id: TaskId, body: &[u8]) -> Result<Answered, NotDone> {
+    async fn progress(&self, worker: &str, id: TaskId, body: &[u8]) -> Result<Answered, NotDone> {
         let progress = parse_progress(body, id)?;
         self.0.room.heard(worker);
         let answer = self.0.queue.progress(worker, progress, Clock::wall()).await?;
@@ -54,43 +90,69 @@ impl Compute {
             progress.lines.iter_mut().for_each(|line| *line = self.clean_text(line));
         }
         let WorkReport { node, leases, done, failed, progress } = report;
+        let node = node.as_deref();
         let mut answers: Vec<WorkAnswer> = Vec::new();
-        for (call, is_empty, body) in [
-            ("renew", leases.is_empty(), json!({ "leases": leases })),
-            ("complete", done.is_empty(), json!({ "done": done })),
-            ("fail", failed.is_empty(), json!({ "failed": failed })),
-        ] {
-            if !is_empty {
-                let said = self.say(node.as_deref(), call, body).await?;
-                answers.extend(read::<Vec<WorkAnswer>>(node.as_deref(), said["answers"].clone())?);
-            }
+        if !leases.is_empty() {
+            answers.extend(self.say(node, Word::Renew, json!({ "leases": leases })).await?);
+        }
+        if !done.is_empty() {
+            answers.extend(self.say_done(node, done).await?);
+        }
+        if !failed.is_empty() {
+            answers.extend(self.say(node, Word::Fail, json!({ "failed": failed })).await?);
         }
         for one in progress {
-            let body = json!({ "token": one.token, "fraction": one.fraction, "lines": one.lines });
-            let said = self.say(node.as_deref(), &format!("{}/progress", one.id), body).await?;
-            answers.push(read(node.as_deref(), said)?);
+            answers.extend(self.say_progress(node, one).await?);
         }
         Ok(WorkReported { answers })
     }
 
-    /// Says something to the keeper of tasks: this node, when none is named.
-    async fn say(&self, node: Option<&str>, call: &str, body: Value) -> Result<Value, NotDone> {
-        if let Some(node) = node {
-            return self.0.elsewhere.tell(node, format!("/mesh/compute/{call}"), body).await;
+    /// Says which tasks are done. When they are refused, each is said alone, so that one that is bad keeps no other back;
+    /// that one is answered by `bad_request`.
+    async fn say_done(&self, node: Option<&str>, done: Vec<DoneWork>) -> Result<Vec<WorkAnswer>, NotDone> {
+        match self.say(node, Word::Complete, json!({ "done": done })).await {
+            Err(refused) if refused.is_for_good() => {}
+            said => return said,
         }
-        let (me, body) = (self.me(), body.to_string());
-        let body = body.as_bytes();
-        let answers = match call {
-            "renew" => self.renew(&me, body).await?,
-            "complete" => self.complete(&me, body).await?,
-            "fail" => self.fail(&me, body).await?,
-            progress => {
-                let id = progress.split('/').next().and_then(|id| id.parse().ok());
-                let id = id.expect("the caller has written it from an id");
-                return Ok(json!(self.progress(&me, id, body).await?));
+        let mut answers = Vec::new();
+        for one in done {
+            match self.say(node, Word::Complete, json!({ "done": [one] })).await {
+                Err(refused) if refused.is_for_good() => answers.push(WorkAnswer {
+                    id: one.id,
+                    ok: false,
+                    state: None,
+                    cancel: false,
+                    code: Some("bad_request".to_owned()),
+                    error: Some(refused.to_string()),
+                }),
+                said => answers.extend(said?),
             }
+        }
+        Ok(answers)
+    }
+
+    /// Says how far a task is. Lines that are refused cost no lease.
+    async fn say_progress(&self, node: Option<&str>, progress: WorkProgress) -> Result<Vec<WorkAnswer>, NotDone> {
+        let WorkProgress { id, token, fraction, lines } = progress;
+        let body = json!({ "token": token, "fraction": fraction, "lines": lines });
+        match self.say(node, Word::Progress(TaskId(id)), body).await {
+            Err(refused) if refused.is_for_good() => {
+                self.say(node, Word::Renew, json!({ "leases": [Lease { id, token }] })).await
+            }
+            said => said,
+        }
+    }
+
+    /// Says something to the keeper of tasks, which is this node when none is named: its answers.
+    async fn say(&self, node: Option<&str>, word: Word, body: Value) -> Result<Vec<WorkAnswer>, NotDone> {
+        let said = match node {
+            Some(node) => self.0.elsewhere.tell(node, word.path(), body).await?,
+            None => self.hear(&self.me(), word, body.to_string().as_bytes()).await?,
         };
-        Ok(json!({ "answers": answers }))
+        match word {
+            Word::Progress(_) => Ok(vec![read(node, said)?]),
+            _ => read(node, said["answers"].clone()),
+        }
     }
 }
 

@@ -148,7 +148,7 @@ async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<
     loop {
         let next = waiting.iter().map(|waiter| waiter.until).min();
         tokio::select! {
-            arrived = arrivals.recv() => match arrived {
+            arrived = arrivals.recv(), if waiting.len() < WAITING_MAX => match arrived {
                 Some(waiter) => waiting.push(waiter),
                 None => return,
             },

@@ -4,8 +4,8 @@
 use super::guards::Source;
 use super::problem::{Code, Problem};
 use super::{Door, Visit};
-use crate::compute::{Compute, NotDone};
-use crate::store::tasks::{LIST_MAX, NotTaken};
+use crate::compute::{Compute, NotDone, Word};
+use crate::store::tasks::{LIST_MAX, NotTaken, QueueError};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query as Params, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -230,7 +230,7 @@ pub(super) async fn renew(
     Extension(compute): Extension<Compute>,
     Said(body): Said,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "answers": compute.renew(&worker, &body).await? })))
+    Ok(Json(compute.hear(&worker, Word::Renew, &body).await?))
 }
 
 /// A worker has done tasks. A lease that was given to somebody else since does not count.
@@ -245,7 +245,7 @@ pub(super) async fn complete(
     Extension(compute): Extension<Compute>,
     Said(body): Said,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "answers": compute.complete(&worker, &body).await? })))
+    Ok(Json(compute.hear(&worker, Word::Complete, &body).await?))
 }
 
 /// A worker could not do tasks, or gives back what it has not begun.
@@ -260,7 +260,7 @@ pub(super) async fn fail(
     Extension(compute): Extension<Compute>,
     Said(body): Said,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "answers": compute.fail(&worker, &body).await? })))
+    Ok(Json(compute.hear(&worker, Word::Fail, &body).await?))
 }
 
 /// A worker says how far it is, and what there is to say; its lease is renewed by that.
@@ -277,7 +277,7 @@ pub(super) async fn progress(
     Path(id): Path<String>,
     Said(body): Said,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!(compute.progress(&worker, task_of(&id)?, &body).await?)))
+    Ok(Json(compute.hear(&worker, Word::Progress(task_of(&id)?), &body).await?))
 }
 
 fn task_of(id: &str) -> Result<TaskId, Problem> {
@@ -300,9 +300,12 @@ impl From<NotDone> for Problem {
     fn from(error: NotDone) -> Self {
         let detail = error.to_string();
         match error {
-            NotDone::Body(BadBody::TooLarge | BadBody::Task(BadTask::TooLarge(_))) => Self::too_large(&detail),
+            NotDone::Body(BadBody::TooLarge | BadBody::Task(BadTask::TooLarge(_)))
+            | NotDone::Queue(QueueError::Bad(BadTask::TooLarge(_))) => Self::too_large(&detail),
             NotDone::Body(BadBody::Form { .. }) => Self::bad_request(&detail),
-            NotDone::Body(_) => Self::unprocessable(&detail),
+            NotDone::Body(_) | NotDone::Queue(QueueError::Bad(_)) | NotDone::Unwanted { .. } => {
+                Self::unprocessable(&detail)
+            }
             NotDone::Refused(Refused::Unknown) => Self::new(StatusCode::NOT_FOUND, Code::BadRequest, &detail),
             NotDone::Refused(_) | NotDone::NotOver(_) => Self::new(StatusCode::CONFLICT, Code::Conflict, &detail),
             NotDone::NotTaken(refused) => match code(refused) {

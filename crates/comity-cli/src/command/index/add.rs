@@ -66,14 +66,19 @@ async fn files(client: &Client, flags: &Add, paths: Vec<PathBuf>, page: &Page, s
     let paths: Vec<PathBuf> = paths.into_iter().map(real).collect();
     let (recursive, walked) = (flags.recursive, paths.clone());
     let walked = spawn_blocking(move || Walk::over(walked, recursive).collect::<Vec<_>>());
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     for one in walked.await.map_err(|panic| Failure::Other(panic.to_string()))? {
         match one {
             Ok(file) => found.push(file),
             Err(cause) if cause.is_the_users() => return Err(Failure::Other(cause.to_string())),
             // Links are usual, and what they lead to is found where it is.
             Err(cause @ WalkCause::Link { .. }) => sum.count(cause.name()),
-            Err(cause) => sum.leave_out(cause.name(), &cause.to_string()),
+            Err(cause) => {
+                sum.leave_out(cause.name(), &cause.to_string());
+                if let WalkCause::Io { path, .. } = cause {
+                    unread.push(path);
+                }
+            }
         }
     }
     let bar = if page.json || !std::io::stderr().is_terminal() {
@@ -99,8 +104,9 @@ async fn files(client: &Client, flags: &Add, paths: Vec<PathBuf>, page: &Page, s
         hand_over(client, flags, (&program, changed), &bar, sum).await?;
         bar.set_position(seen.len() as u64);
     }
+    let unread: Vec<String> = unread.iter().map(|path| url(&host, path)).collect();
     for folder in paths.iter().filter(|path| path.is_dir()) {
-        remove_gone(client, &format!("{}/", url(&host, folder).trim_end_matches('/')), &seen, sum).await?;
+        remove_gone(client, &format!("{}/", url(&host, folder).trim_end_matches('/')), (&seen, &unread), sum).await?;
     }
     bar.finish_and_clear();
     Ok(())
@@ -143,12 +149,20 @@ async fn hand_over(
     Ok(())
 }
 
-/// Takes documents out whose files are gone from a folder.
-async fn remove_gone(client: &Client, prefix: &str, seen: &BTreeSet<String>, sum: &mut Sum) -> Result<(), Failure> {
+/// Takes documents out whose files are gone from a folder. What is at or below a place that could not be looked at may
+/// be there still, and stays.
+async fn remove_gone(
+    client: &Client,
+    prefix: &str,
+    (seen, unread): (&BTreeSet<String>, &[String]),
+    sum: &mut Sum,
+) -> Result<(), Failure> {
     let mut after = None;
     loop {
         let some = client.documents(prefix, after.take(), false).await?;
-        let is_gone = |url: &Option<String>| url.as_ref().is_some_and(|url| !seen.contains(url));
+        let is_gone = |url: &Option<String>| {
+            url.as_ref().is_some_and(|url| !seen.contains(url) && !unread.iter().any(|place| is_within(url, place)))
+        };
         let gone = some.documents.iter().filter(|document| is_gone(&document.url));
         let doc_ids: Vec<String> = gone.map(|document| document.doc_id.clone()).collect();
         if !doc_ids.is_empty() {
@@ -159,6 +173,12 @@ async fn remove_gone(client: &Client, prefix: &str, seen: &BTreeSet<String>, sum
             None => return Ok(()),
         }
     }
+}
+
+/// Whether a URL is this place, or below it. A place without a path may be anywhere.
+fn is_within(url: &str, place: &str) -> bool {
+    let rest = url.strip_prefix(place.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn document(read: reading::Document, url: String, file: String, tags: &[(String, String)]) -> NewDocument {
@@ -252,5 +272,22 @@ impl Sum {
             page.line(&format!("{left_out} left out: {}", causes.join(", ")))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_at_or_below_a_place_that_could_not_be_looked_at_is_told_from_what_is_beside_it() {
+        let place = url("host", Path::new("/data/old"));
+        for within in ["/data/old", "/data/old/a.txt", "/data/old/deep/b c.txt"] {
+            assert!(is_within(&url("host", Path::new(within)), &place), "{within}");
+            assert!(is_within(&url("host", Path::new(within)), &url("host", Path::new(""))), "{within} is somewhere");
+        }
+        for beside in ["/data", "/data/older", "/data/old.txt", "/other/data/old"] {
+            assert!(!is_within(&url("host", Path::new(beside)), &place), "{beside}");
+        }
     }
 }

@@ -117,7 +117,7 @@ pub struct Progress {
     pub grip: Grip,
     /// How much of it is done, 0 to 1.
     pub fraction: Option<f64>,
-    /// What it has to say, each of at most [`LINE_MAX`] bytes.
+    /// What it has to say, at most [`LINES_MAX`] lines, each of at most [`LINE_MAX`] bytes.
     pub lines: Vec<String>,
 }
 
@@ -266,6 +266,11 @@ pub fn parse_complete(body: &[u8]) -> Result<Vec<Done>, BadBody> {
     done.collect()
 }
 
+/// Whether a JSON text may be the result of a task, as [`parse_complete`] reads it.
+pub fn check_result(text: &str) -> Result<(), BadBody> {
+    check_json("result", text)
+}
+
 /// The tasks that a worker could not do: `{failed[{id,token,error,retry=true,begun=true}]}`.
 pub fn parse_fail(body: &[u8]) -> Result<Vec<Fault>, BadBody> {
     #[derive(Deserialize)]
@@ -282,11 +287,13 @@ pub fn parse_fail(body: &[u8]) -> Result<Vec<Fault>, BadBody> {
     Ok(faults.collect())
 }
 
-/// How far a worker is with this task: `{token,fraction?,line?,lines[]?}`.
+/// How far a worker is with this task: `{token,fraction?,line?,lines[]?}`, at most [`LINES_MAX`] lines in all.
 pub fn parse_progress(body: &[u8], id: TaskId) -> Result<Progress, BadBody> {
     let body = read::<ProgressBody>(body)?;
-    let lines = body.line.into_iter().chain(body.lines.0);
-    let lines = lines.map(|line| cut(&line, LINE_MAX)).collect();
+    let lines: Vec<_> = body.line.into_iter().chain(body.lines.0).map(|line| cut(&line, LINE_MAX)).collect();
+    if lines.len() > LINES_MAX {
+        return Err(BadTask::TooMany("lines", LINES_MAX).into());
+    }
     Ok(Progress { grip: Grip { id, token: body.token }, fraction: body.fraction, lines })
 }
 
@@ -320,11 +327,15 @@ fn counted<T>(field: &'static str, Few(bodies): Batch<T>) -> Result<Vec<T>, BadB
 /// A JSON text as it was written, within all bounds of one; `null` when there is none.
 fn json_text(field: &'static str, raw: Option<Box<RawValue>>) -> Result<String, BadBody> {
     let Some(raw) = raw else { return Ok("null".to_owned()) };
-    if raw.get().len() > PAYLOAD_MAX {
+    check_json(field, raw.get())?;
+    Ok(Box::<str>::from(raw).into_string())
+}
+
+fn check_json(field: &'static str, text: &str) -> Result<(), BadBody> {
+    if text.len() > PAYLOAD_MAX {
         return Err(BadTask::TooLarge(field).into());
     }
-    strict::parse(raw.get().as_bytes()).map_err(|cause| BadBody::Json { field, cause })?;
-    Ok(Box::<str>::from(raw).into_string())
+    strict::parse(text.as_bytes()).map(drop).map_err(|cause| BadBody::Json { field, cause })
 }
 
 fn parse_properties(field: &'static str, raw: Option<Box<RawValue>>) -> Result<BTreeMap<String, Property>, BadBody> {

@@ -94,6 +94,12 @@ fn hostile_bodies_are_refused_with_the_name_of_the_field_and_in_few_words() {
     assert!(claim(&format!(r#"{{"capabilities":[{}"a"]}}"#, r#""a","#.repeat(64))).contains("at most 64 entries"));
     let lines = format!(r#"{{"token":1,"lines":[{}"a"]}}"#, r#""a","#.repeat(LINES_MAX));
     assert!(parse_progress(lines.as_bytes(), id()).is_err());
+    let with_line = |count| {
+        let body = json!({ "token": 1, "line": "first", "lines": vec!["a"; count] }).to_string();
+        parse_progress(body.as_bytes(), id()).map(|said| said.lines.len())
+    };
+    assert_eq!(with_line(LINES_MAX - 1), Ok(LINES_MAX));
+    assert_eq!(with_line(LINES_MAX), Err(BadBody::Task(BadTask::TooMany("lines", LINES_MAX))));
     assert!(parse_renew(br#"{"leases":[{"id":"no","token":1}]}"#).is_err());
     assert!(parse_renew(format!(r#"{{"leases":[{{"id":"{ID}","token":-1}}]}}"#).as_bytes()).is_err());
 }
