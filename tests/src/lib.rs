@@ -18,6 +18,7 @@ pub mod mosquitto;
 pub mod nat;
 pub mod node;
 pub mod peers;
+pub mod postgres;
 pub mod realm;
 
 use std::path::PathBuf;

@@ -36,6 +36,7 @@ mod reference;
 mod registry;
 mod relays;
 mod rpc;
+mod shared_queue;
 mod shown;
 mod talk;
 mod tools;

@@ -50,6 +50,22 @@ fn said(registry: &Node, words: &[&str], key: Option<&str>, body: Option<&Value>
     curl(&all, body.as_deref())
 }
 
+/// A node that registers there over TLS, by the coordinator's key: it is what lets the coordinator ask this node, too.
+fn known_member(name: &str, registry: &Node, token: &str) -> Node {
+    let (url, key) = (registry.url().replace("http://", "https://"), text(&registry.status["node"]));
+    let config = format!("[mesh]\ncoordinator_url = {url:?}\ncoordinator_key = {key:?}\napi_key = {token:?}\n");
+    let node = Node::configured(name, &config);
+    registry.knows(&node);
+    node
+}
+
+/// Gives a node a document of this title, and nothing else.
+fn indexes(node: &Node, title: &str) {
+    let notes = comity_tests::folder::Folder::new();
+    std::fs::write(notes.path().join("marked.md"), format!("# {title}\n")).expect("it is ours");
+    node.json(&["index", "add", &notes.path().join("marked.md").display().to_string()]);
+}
+
 fn kernel(name: &str) -> Value {
     let signature: Vec<f64> = (0..256).map(|number| f64::from(number) / 256.0).collect();
     json!({
@@ -139,18 +155,8 @@ fn the_calls_of_the_protocol_give_the_answers_of_the_protocol() {
 fn a_node_with_an_api_key_finds_by_the_coordinator_what_the_nodes_of_the_mesh_have() {
     let registry = coordinator();
     let (token, _) = token(&registry, 2);
-    let (url, key) = (registry.url().replace("http://", "https://"), text(&registry.status["node"]));
-    // By the node's key, over TLS: it is what lets the coordinator ask this node, too.
-    let variables = [
-        ("MESH_COORDINATOR_URL", url.as_str()),
-        ("COMITY_MESH_COORDINATOR_KEY", key.as_str()),
-        ("MESH_API_KEY", token.as_str()),
-    ];
-    let ann = Node::alone_with("ann", &variables);
-    registry.knows(&ann);
-    let notes = comity_tests::folder::Folder::new();
-    std::fs::write(notes.path().join("marked.md"), "# zephyrine quillwort\n").expect("it is ours");
-    ann.json(&["index", "add", &notes.path().join("marked.md").display().to_string()]);
+    let ann = known_member("ann", &registry, &token);
+    indexes(&ann, "zephyrine quillwort");
 
     let registered = said(&registry, &["/mesh/register"], Some(&token), Some(&kernel("k1")));
     let k1 = text(&serde_json::from_str::<Value>(&registered.body).expect("JSON")["api_key"]);
@@ -162,4 +168,32 @@ fn a_node_with_an_api_key_finds_by_the_coordinator_what_the_nodes_of_the_mesh_ha
     assert_eq!(answer["results"][0]["source_node"], ann.status["node"], "{answer}");
     assert_eq!(said(&registry, &["/mesh/query"], Some(&token), Some(&question)).status, 401, "it is used up");
     assert_eq!(said(&ann, &["/mesh/query"], Some(&k1), Some(&question)).status, 401, "others know no API keys");
+}
+
+#[test]
+fn a_coordinator_asks_the_nodes_near_whose_documents_a_question_lies() {
+    let registry = coordinator();
+    let (token, _) = token(&registry, 5);
+    let titles = ["zephyrine quillwort", "basalt columns", "harbour pilotage", "sourdough starter"];
+    let nodes = titles.map(|title| {
+        let node = known_member(title.split(' ').next().expect("a word"), &registry, &token);
+        indexes(&node, title);
+        // What is indexed between two heartbeats is told by the next; at a start all is.
+        node.killed_and_started_again()
+    });
+    let registered = said(&registry, &["/mesh/register"], Some(&token), Some(&kernel("k1")));
+    let k1 = text(&serde_json::from_str::<Value>(&registered.body).expect("JSON")["api_key"]);
+    until("the registry is told where documents lie", PATIENCE, || {
+        let all: Value = serde_json::from_str(&said(&registry, &["/mesh/nodes"], Some(&k1), None).body).expect("JSON");
+        let told = all["nodes"].as_array().expect("a list").iter().filter(|node| node["centroids"][0].is_array());
+        (told.count() == titles.len()).then_some(())
+    });
+    for (title, node) in titles.iter().zip(&nodes) {
+        registry.knows(node);
+        let question = json!({ "query": title, "timeout_ms": 10_000 });
+        let answer = said(&registry, &["/mesh/query"], Some(&k1), Some(&question));
+        let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!((&answer["nodes_queried"], &answer["nodes_failed"]), (&json!(4), &json!([])), "{answer}");
+        assert_eq!(answer["results"][0]["source_node"], node.status["node"], "{answer}");
+    }
 }

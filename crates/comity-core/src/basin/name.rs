@@ -1,6 +1,7 @@
 //! The name of a document: taken from its URL, or given. See "Basins" in `protocols/mesh.md`. It names a document of
 //! one node; another node's may have the same.
 
+use crate::hidden::is_hidden;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -53,16 +54,12 @@ impl FromStr for DocId {
         if text.len() > 4 * DOC_ID_MAX || text.chars().count() > DOC_ID_MAX {
             return Err(NotADocId::TooLong);
         }
-        match text.chars().position(|letter| letter.is_whitespace() || letter.is_control() || is_unseen(letter)) {
+        // Of two names that look alike one would have what is not seen.
+        match text.chars().position(|letter| letter.is_whitespace() || is_hidden(letter)) {
             Some(index) => Err(NotADocId::Character { index }),
             None => Ok(Self(text.into())),
         }
     }
-}
-
-/// Characters that change how others are shown, or are not shown at all: two names that look alike would differ.
-fn is_unseen(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl fmt::Display for DocId {

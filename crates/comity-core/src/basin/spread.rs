@@ -121,6 +121,19 @@ impl Spread {
         }
     }
 
+    /// Counts what came as so many documents, of which it was a sample.
+    pub fn stand_for(&mut self, count: u64) {
+        if self.all.count == 0 || count <= self.all.count {
+            return;
+        }
+        let share = count as f64 / self.all.count as f64;
+        for cell in [&mut self.all].into_iter().chain(&mut self.cells) {
+            cell.count = (cell.count as f64 * share).round() as u64;
+            cell.sum.iter_mut().for_each(|sum| *sum *= share);
+        }
+        (0..self.cells.len()).for_each(|place| self.weigh(place));
+    }
+
     /// The direction in which all documents lie on the whole; `None` when there are none, or they have none.
     pub fn signature(&self) -> Option<Vec<f32>> {
         self.all.point()

@@ -3,7 +3,6 @@
 //! it is kept is the body's business. See "Registry" and "Security" in `protocols/mesh.md`.
 
 use super::profile::NodeName;
-use super::roster::Holder;
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -43,6 +42,8 @@ pub struct Issued {
     pub node: NodeName,
     /// When it was issued.
     pub at: Timestamp,
+    /// The enrolment token that it was issued for, if that is known: with the key, that is taken back, too.
+    pub token: Option<KeyHash>,
 }
 
 /// What an enrolment token is good for.
@@ -69,9 +70,6 @@ pub enum Refused {
     /// There is no room (503).
     #[error("no more keys or tokens can be kept")]
     Full,
-    /// The API key is not known: revoked, or never issued (401).
-    #[error("the API key is not known")]
-    UnknownKey,
     /// The API key is another node's (403): a node can only write what is its own.
     #[error("the API key is another node's")]
     OtherNode,
@@ -82,6 +80,7 @@ pub enum Refused {
 pub struct Keyring {
     keys: BTreeMap<KeyHash, Issued>,
     by_node: BTreeMap<NodeName, KeyHash>,
+    /// Those that are used up stay until another is made: a use may be put back.
     tokens: BTreeMap<KeyHash, Token>,
 }
 
@@ -170,7 +169,7 @@ impl fmt::Debug for KeyHash {
 }
 
 impl Keyring {
-    /// A keyring as it was kept: [`Self::list`] and [`Self::tokens`]. Of several keys of one node the last counts.
+    /// A keyring as it was kept. Of several keys of one node the last counts.
     pub fn restored(
         keys: impl IntoIterator<Item = (KeyHash, Issued)>,
         tokens: impl IntoIterator<Item = (KeyHash, Token)>,
@@ -207,44 +206,24 @@ impl Keyring {
         entropy: [u8; 32],
         now: Timestamp,
     ) -> Result<Secret, Refused> {
-        let hash = *find(&self.tokens, &token.hash()).ok_or(Refused::UnknownToken)?.0;
-        if self.tokens.get(&hash).is_some_and(|token| token.expires <= now) {
+        let open = find(&self.tokens, &token.hash()).filter(|(_, token)| token.uses_left > 0);
+        let (hash, expires) = open.map(|(hash, token)| (*hash, token.expires)).ok_or(Refused::UnknownToken)?;
+        if expires <= now {
             self.tokens.remove(&hash);
             return Err(Refused::Expired);
         }
-        let key = self.issue(node, entropy, now)?;
-        self.spend(hash);
+        let key = self.issue(Issued { node: node.clone(), at: now, token: Some(hash) }, entropy)?;
+        if let Some(token) = self.tokens.get_mut(&hash) {
+            token.uses_left = token.uses_left.saturating_sub(1);
+        }
         Ok(key)
     }
 
-    /// Uses an enrolment token for a node that has its own TLS key, and so needs no other.
-    ///
-    /// # Errors
-    /// [`Refused::UnknownToken`] or [`Refused::Expired`].
-    pub fn admit(&mut self, token: &Secret, now: Timestamp) -> Result<(), Refused> {
-        let hash = *find(&self.tokens, &token.hash()).ok_or(Refused::UnknownToken)?.0;
-        if self.tokens.get(&hash).is_some_and(|token| token.expires <= now) {
-            self.tokens.remove(&hash);
-            return Err(Refused::Expired);
+    /// Puts a use of a token back, whose enrolment came to nothing. One that was taken back meanwhile stays so.
+    pub fn put_back(&mut self, token: &KeyHash) {
+        if let Some(token) = self.tokens.get_mut(token) {
+            token.uses_left = token.uses_left.saturating_add(1);
         }
-        self.spend(hash);
-        Ok(())
-    }
-
-    /// Makes the API key of a node, to be shown once. `entropy` must be 32 fresh random bytes.
-    ///
-    /// # Errors
-    /// [`Refused::HasKey`] or [`Refused::Full`].
-    pub fn issue(&mut self, node: &NodeName, entropy: [u8; 32], at: Timestamp) -> Result<Secret, Refused> {
-        if self.by_node.contains_key(node) {
-            return Err(Refused::HasKey);
-        }
-        if self.keys.len() >= KEYS_MAX {
-            return Err(Refused::Full);
-        }
-        let secret = Secret::from_entropy(entropy);
-        self.put(secret.hash(), Issued { node: node.clone(), at });
-        Ok(secret)
     }
 
     /// Whose key this is, and what is kept of it.
@@ -252,40 +231,38 @@ impl Keyring {
         find(&self.keys, &secret.hash()).map(|(hash, issued)| (*hash, &issued.node))
     }
 
-    /// For whom the roster takes the bearer of this key, who speaks for this node.
-    ///
-    /// # Errors
-    /// [`Refused::UnknownKey`] or [`Refused::OtherNode`].
-    pub fn speak(&self, secret: &Secret, node: &NodeName) -> Result<Holder, Refused> {
-        let (hash, whose) = self.find(secret).ok_or(Refused::UnknownKey)?;
-        if whose == node { Ok(Holder::ApiKey(hash)) } else { Err(Refused::OtherNode) }
-    }
-
     /// The key of a node, if it has one.
     pub fn key_of(&self, node: &NodeName) -> Option<KeyHash> {
         self.by_node.get(node).copied()
     }
 
-    /// Takes a node's key back, from this moment on: the hash that is no longer good.
-    pub fn revoke(&mut self, node: &NodeName) -> Option<KeyHash> {
+    /// Takes a node's key back, from this moment on: what is no longer good.
+    pub fn revoke(&mut self, node: &NodeName) -> Option<(KeyHash, Issued)> {
         let hash = self.by_node.remove(node)?;
-        self.keys.remove(&hash);
-        Some(hash)
+        self.keys.remove_entry(&hash)
     }
 
-    /// Takes a token back: whether there was one.
+    /// Takes a token back: whether there was one that was good for something.
     pub fn revoke_token(&mut self, hash: &KeyHash) -> bool {
-        self.tokens.remove(hash).is_some()
+        self.tokens.remove(hash).is_some_and(|token| token.uses_left > 0)
     }
 
-    /// All keys, by hash.
-    pub fn list(&self) -> impl Iterator<Item = (&KeyHash, &Issued)> {
-        self.keys.iter()
-    }
-
-    /// All tokens, by hash.
+    /// All tokens that are not used up, by hash.
     pub fn tokens(&self) -> impl Iterator<Item = (&KeyHash, &Token)> {
-        self.tokens.iter()
+        self.tokens.iter().filter(|(_, token)| token.uses_left > 0)
+    }
+
+    /// Makes the API key of a node that has none.
+    fn issue(&mut self, issued: Issued, entropy: [u8; 32]) -> Result<Secret, Refused> {
+        if self.by_node.contains_key(&issued.node) {
+            return Err(Refused::HasKey);
+        }
+        if self.keys.len() >= KEYS_MAX {
+            return Err(Refused::Full);
+        }
+        let secret = Secret::from_entropy(entropy);
+        self.put(secret.hash(), issued);
+        Ok(secret)
     }
 
     fn put(&mut self, hash: KeyHash, issued: Issued) {
@@ -293,15 +270,6 @@ impl Keyring {
             self.keys.remove(&old);
         }
         self.keys.insert(hash, issued);
-    }
-
-    fn spend(&mut self, hash: KeyHash) {
-        if let Some(token) = self.tokens.get_mut(&hash) {
-            token.uses_left = token.uses_left.saturating_sub(1);
-            if token.uses_left == 0 {
-                self.tokens.remove(&hash);
-            }
-        }
     }
 }
 
@@ -327,6 +295,10 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
+    fn issued(text: &str) -> Issued {
+        Issued { node: name(text), at: at(0), token: None }
+    }
+
     #[test]
     fn a_key_is_written_in_one_way_and_only_its_hash_tells_it() {
         let secret = Secret::from_entropy([0xab; 32]);
@@ -343,7 +315,7 @@ mod tests {
     #[test]
     fn nothing_that_is_printed_has_a_key_in_it() {
         let mut keyring = Keyring::default();
-        let key = keyring.issue(&name("a"), [0xab; 32], at(0)).unwrap();
+        let key = keyring.issue(issued("a"), [0xab; 32]).unwrap();
         let printed = format!("{key:?} {keyring:?} {:?} {}", key.hash(), key.hash());
         assert!(!printed.contains("abab"), "{printed}");
         assert!(format!("{:?}", key.hash()).len() < 20, "nor the whole hash");
@@ -356,43 +328,52 @@ mod tests {
         assert_eq!(keyring.find(&token), None, "a token is no key");
         let key = keyring.enrol(&token, &name("a"), [2; 32], at(1)).unwrap();
         assert_eq!(keyring.find(&key), Some((key.hash(), &name("a"))));
-        assert_eq!(keyring.speak(&key, &name("a")), Ok(Holder::ApiKey(key.hash())));
-        assert_eq!(keyring.speak(&key, &name("b")), Err(Refused::OtherNode));
-        assert_eq!(keyring.speak(&token, &name("a")), Err(Refused::UnknownKey));
         assert_eq!(keyring.enrol(&token, &name("a"), [3; 32], at(2)), Err(Refused::HasKey));
         assert_eq!(keyring.enrol(&key, &name("b"), [3; 32], at(2)), Err(Refused::UnknownToken), "a key is no token");
-        assert_eq!(keyring.admit(&token, at(2)), Ok(()));
-        assert_eq!(keyring.enrol(&token, &name("b"), [3; 32], at(3)), Err(Refused::UnknownToken), "it is used up");
+        assert!(keyring.enrol(&token, &name("b"), [3; 32], at(2)).is_ok());
+        assert_eq!(keyring.enrol(&token, &name("c"), [7; 32], at(3)), Err(Refused::UnknownToken), "it is used up");
+        assert!(keyring.tokens().next().is_none() && !keyring.revoke_token(&token.hash()));
         let token = keyring.invite(Token { uses_left: 9, expires: at(100) }, [4; 32], at(0)).unwrap();
-        assert_eq!(keyring.enrol(&token, &name("b"), [5; 32], at(100)), Err(Refused::Expired));
-        assert_eq!(keyring.admit(&token, at(0)), Err(Refused::UnknownToken), "also when the clock goes back");
+        assert_eq!(keyring.enrol(&token, &name("c"), [5; 32], at(100)), Err(Refused::Expired));
+        let late = keyring.enrol(&token, &name("c"), [5; 32], at(0));
+        assert_eq!(late, Err(Refused::UnknownToken), "also when the clock goes back");
         let token = keyring.invite(Token { uses_left: 9, expires: at(100) }, [6; 32], at(0)).unwrap();
         assert!(keyring.revoke_token(&token.hash()) && !keyring.revoke_token(&token.hash()));
-        assert_eq!(keyring.admit(&token, at(0)), Err(Refused::UnknownToken));
+        assert_eq!(keyring.enrol(&token, &name("c"), [5; 32], at(0)), Err(Refused::UnknownToken));
+    }
+
+    #[test]
+    fn a_use_is_put_back_unless_the_token_was_taken_back() {
+        let mut keyring = Keyring::default();
+        let token = keyring.invite(Token { uses_left: 1, expires: at(100) }, [1; 32], at(0)).unwrap();
+        let key = keyring.enrol(&token, &name("a"), [2; 32], at(1)).unwrap();
+        let (hash, was) = keyring.revoke(&name("a")).unwrap();
+        assert_eq!((hash, was.token), (key.hash(), Some(token.hash())), "it is known by which token a node enrolled");
+        keyring.put_back(&token.hash());
+        assert!(keyring.enrol(&token, &name("a"), [3; 32], at(2)).is_ok());
+        keyring.revoke_token(&token.hash());
+        keyring.put_back(&token.hash());
+        assert_eq!(keyring.enrol(&token, &name("b"), [4; 32], at(2)), Err(Refused::UnknownToken));
     }
 
     #[test]
     fn a_key_that_is_revoked_is_nobodys_and_its_node_may_have_another() {
         let mut keyring = Keyring::default();
-        let old = keyring.issue(&name("a"), [1; 32], at(0)).unwrap();
-        assert_eq!(keyring.issue(&name("a"), [2; 32], at(0)), Err(Refused::HasKey));
-        assert_eq!(keyring.revoke(&name("a")), Some(old.hash()));
+        let old = keyring.issue(issued("a"), [1; 32]).unwrap();
+        assert_eq!(keyring.issue(issued("a"), [2; 32]), Err(Refused::HasKey));
+        assert_eq!(keyring.revoke(&name("a")), Some((old.hash(), issued("a"))));
         assert_eq!(keyring.revoke(&name("a")), None);
         assert_eq!(keyring.find(&old), None);
-        let new = keyring.issue(&name("a"), [2; 32], at(0)).unwrap();
+        let new = keyring.issue(issued("a"), [2; 32]).unwrap();
         assert_eq!(keyring.key_of(&name("a")), Some(new.hash()));
-        let kept = Keyring::restored(
-            keyring.list().map(|(hash, issued)| (*hash, issued.clone())),
-            keyring.tokens().map(|(hash, token)| (*hash, *token)),
-        );
+        let kept = Keyring::restored([(old.hash(), issued("a")), (new.hash(), issued("a"))], []);
         assert_eq!(kept.find(&new), Some((new.hash(), &name("a"))));
-        assert_eq!(kept.find(&old), None);
+        assert_eq!(kept.find(&old), None, "of two the last counts");
     }
 
     #[test]
     fn keys_whose_hashes_begin_alike_are_told_apart() {
         let mut hash = [7; 32];
-        let issued = |text: &str| Issued { node: name(text), at: at(0) };
         let one = (KeyHash(hash), issued("a"));
         hash[31] = 8;
         let keyring = Keyring::restored([one, (KeyHash(hash), issued("b"))], []);
@@ -416,8 +397,8 @@ mod tests {
         assert_eq!(keyring.invite(token(20), entropy(TOKENS_MAX), at(9)), Err(Refused::Full));
         assert!(keyring.invite(token(20), entropy(TOKENS_MAX), at(10)).is_ok(), "what has ended makes room");
         for number in 0..KEYS_MAX {
-            keyring.issue(&name(&number.to_string()), entropy(number), at(0)).unwrap();
+            keyring.issue(issued(&number.to_string()), entropy(number)).unwrap();
         }
-        assert_eq!(keyring.issue(&name("late"), [9; 32], at(0)), Err(Refused::Full));
+        assert_eq!(keyring.issue(issued("late"), [9; 32]), Err(Refused::Full));
     }
 }

@@ -158,6 +158,11 @@ impl NodeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is written as a node's key is: only who proves that key may have it.
+    pub fn reads_as_key(&self) -> bool {
+        self.0.trim_start().starts_with("ed25519:")
+    }
 }
 
 impl fmt::Display for NodeName {
@@ -260,6 +265,13 @@ impl Registration {
         } else {
             &[]
         }
+    }
+
+    /// Whether both say the same but for where documents lie, which changes whenever somebody indexes.
+    pub fn is_same_but_for_places(&self, other: &Self) -> bool {
+        let Self { node, service_name, endpoint, capabilities, basin_signature: _, centroids: _, settings, key } = self;
+        (node, service_name, endpoint, capabilities, settings, key)
+            == (&other.node, &other.service_name, &other.endpoint, &other.capabilities, &other.settings, &other.key)
     }
 
     /// The first vector that has not as many numbers as the mesh has dimensions.

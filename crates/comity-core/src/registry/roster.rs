@@ -22,7 +22,8 @@ pub const STALE_AFTER: u32 = 3;
 /// After how many heartbeats that did not come a node is gone.
 pub const GONE_AFTER: u32 = 10;
 
-/// Changes that wait until the caller asks for them: all nodes may come, go stale and be gone between two calls.
+/// Changes that wait until the caller asks for them: all nodes may come, go stale and be gone between two calls. Of more
+/// the oldest are left out; [`Roster::mark`] counts them all.
 const CHANGES_MAX: usize = 4 * NODES_MAX;
 
 /// What a roster obeys.
@@ -56,6 +57,15 @@ pub enum Holder {
     ApiKey(KeyHash),
 }
 
+/// What a caller that registers proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// For whom it is taken.
+    pub holder: Holder,
+    /// The key of its TLS certificate, if it has one.
+    pub key: Option<NodeId>,
+}
+
 /// A node of the mesh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -63,6 +73,9 @@ pub struct Member {
     pub registration: Registration,
     /// Who may speak for it.
     pub holder: Holder,
+    /// Whether the key that it names was proved by TLS when it was named: then that key speaks for it, too. Until then
+    /// it is a claim.
+    pub is_key_proved: bool,
     /// How full it said it is.
     pub load: Option<Load>,
     /// When it was heard last, by the wall clock: to be shown. The rules judge by the other clock.
@@ -92,7 +105,7 @@ pub struct Heartbeat {
 pub enum Change {
     /// It was not there before.
     Joined(NodeName),
-    /// It says something else of itself.
+    /// It says something else of itself than where its documents lie.
     Updated(NodeName),
     /// It was not heard lately.
     Stale(NodeName),
@@ -119,6 +132,9 @@ pub enum Refused {
     /// The key it names is not the one it proved (409).
     #[error("key: another key than the one that was proved")]
     OtherKey,
+    /// The name it wants is written as a key that it did not prove (403).
+    #[error("node_id: only who proves a key by TLS may have it as its name")]
+    NotItsKey,
     /// There is no room (503).
     #[error("the registry has room for no more nodes")]
     Full,
@@ -142,7 +158,6 @@ pub struct Roster {
     latest: Duration,
     /// What the caller was not told yet.
     changes: VecDeque<Change>,
-    changes_dropped: u64,
 }
 
 /// A node as the store keeps it.
@@ -152,10 +167,22 @@ pub struct Kept {
     pub registration: Registration,
     /// Who may speak for it.
     pub holder: Holder,
+    /// Whether the key that it names was proved.
+    pub is_key_proved: bool,
     /// How full it said it is.
     pub load: Option<Load>,
     /// When it was heard last, by the wall clock.
     pub last_heartbeat: Timestamp,
+}
+
+impl From<Holder> for Proof {
+    fn from(holder: Holder) -> Self {
+        let key = match holder {
+            Holder::Key(key) => Some(key),
+            Holder::ApiKey(_) => None,
+        };
+        Self { holder, key }
+    }
 }
 
 impl Default for Config {
@@ -178,16 +205,7 @@ impl Roster {
     /// Nobody is there yet.
     pub fn new(config: Config) -> Self {
         let (members, deadlines, gone) = (BTreeMap::new(), Timers::default(), BTreeSet::new());
-        Self {
-            config,
-            members,
-            deadlines,
-            gone,
-            mark: 0,
-            latest: Duration::ZERO,
-            changes: VecDeque::new(),
-            changes_dropped: 0,
-        }
+        Self { config, members, deadlines, gone, mark: 0, latest: Duration::ZERO, changes: VecDeque::new() }
     }
 
     /// What it obeys.
@@ -195,32 +213,44 @@ impl Roster {
         &self.config
     }
 
-    /// Registers a node, or takes what it now says of itself in place of what it said.
+    /// Registers a node, or takes what it now says of itself in place of what it said. That its documents lie elsewhere
+    /// is no change of the members.
     ///
     /// A name that is not here may still be somebody's: a caller without its API key is turned away before, where
     /// [`super::key::Keyring::key_of`] knows one.
     ///
     /// # Errors
     /// [`Refused`]; then nothing changed.
-    pub fn register(&mut self, registration: Registration, by: Holder, now: Now) -> Result<(), Refused> {
+    pub fn register(&mut self, registration: Registration, proof: impl Into<Proof>, now: Now) -> Result<(), Refused> {
+        let Proof { holder, key: proved } = proof.into();
         self.check(&registration)?;
-        if let (Holder::Key(proved), Some(named)) = (by, registration.key)
+        if let (Some(proved), Some(named)) = (proved, registration.key)
             && proved != named
         {
             return Err(Refused::OtherKey);
         }
+        let is_its_key = |key: NodeId| key.to_string() == registration.node.as_str();
+        if registration.node.reads_as_key() && !proved.is_some_and(is_its_key) {
+            return Err(Refused::NotItsKey);
+        }
+        let is_key_proved = proved.is_some() && registration.key == proved;
         let mono = self.catch_up(now.mono);
         let name = registration.node.clone();
         let change = match self.members.get_mut(&name) {
-            Some(member) if !member.is_held_by(by) => return Err(Refused::Held),
-            Some(member) if member.registration == registration => None,
+            Some(member) if !member.is_held_by(holder) => return Err(Refused::Held),
             Some(member) => {
+                let said = &member.registration;
+                // A key that was proved once stays so while it is the one that is named.
+                let was_proved = member.is_key_proved && said.key == registration.key;
+                let is_same = said.is_same_but_for_places(&registration);
+                member.is_key_proved = is_key_proved || was_proved;
                 member.registration = registration;
-                Some(Change::Updated(name.clone()))
+                (!is_same).then(|| Change::Updated(name.clone()))
             }
             None => {
                 self.make_room()?;
-                self.members.insert(name.clone(), Member::new(registration, by, mono, now.wall));
+                let member = Member { is_key_proved, ..Member::new(registration, holder, mono, now.wall) };
+                self.members.insert(name.clone(), member);
                 Some(Change::Joined(name.clone()))
             }
         };
@@ -230,7 +260,9 @@ impl Roster {
         Ok(())
     }
 
-    /// Takes a heartbeat: since when others came, went or changed, if any did since this node was told last.
+    /// Takes a heartbeat: since when others came, went or changed, if any did since this node was told last. Where its
+    /// documents lie now counts at once, and others see it in their next list: it is no change of the members, else all
+    /// would ask for the whole list whenever anybody indexes.
     ///
     /// # Errors
     /// [`Refused`]; then nothing changed, and the node is not heard.
@@ -249,14 +281,12 @@ impl Roster {
         }
         let load = beat.load.map(Load::checked).transpose()?;
         let said = &mut member.registration;
-        let signature = beat.basin_signature.filter(|signature| *signature != said.basin_signature);
-        let centroids = beat.centroids.filter(|centroids| *centroids != said.centroids);
+        let Heartbeat { basin_signature: signature, centroids, load: _ } = beat;
         profile::check_places(signature.as_deref().unwrap_or(&[]), centroids.as_deref().unwrap_or(&[]))?;
         let has_other_dim = |vector: &Vec<f32>| !vector.is_empty() && vector.len() != dim;
         if signature.iter().chain(centroids.iter().flatten()).any(has_other_dim) {
             return Err(Refused::Differs(Setting::Dim));
         }
-        let is_changed = signature.is_some() || centroids.is_some();
         if let Some(signature) = signature {
             said.basin_signature = signature;
         }
@@ -266,7 +296,6 @@ impl Roster {
         member.load = load.or(member.load);
         self.heard(node, mono, now.wall);
         let since = self.members.get(node).filter(|member| member.told_mark != self.mark).map(|member| member.told_at);
-        self.note(is_changed.then(|| Change::Updated(node.clone())));
         self.tell(node, now.wall);
         Ok(since)
     }
@@ -280,15 +309,6 @@ impl Roster {
         self.deadlines.cancel(node.clone());
         self.gone.remove(&(member.heard, node.clone()));
         self.note(Some(Change::Removed(node.clone())));
-        Ok(())
-    }
-
-    /// Lets another key or API key speak for a node: after the old one was revoked.
-    ///
-    /// # Errors
-    /// [`Refused::Unknown`].
-    pub fn hand_over(&mut self, node: &NodeName, to: Holder) -> Result<(), Refused> {
-        self.members.get_mut(node).ok_or(Refused::Unknown)?.holder = to;
         Ok(())
     }
 
@@ -307,16 +327,17 @@ impl Roster {
         let change = match self.members.get_mut(&name) {
             Some(member) if member.last_heartbeat >= kept.last_heartbeat => return Ok(()),
             Some(member) => {
-                let is_changed = member.registration != kept.registration;
+                let is_same = member.registration.is_same_but_for_places(&kept.registration);
                 heard = heard.max(member.heard);
                 (member.registration, member.holder) = (kept.registration, kept.holder);
+                member.is_key_proved = kept.is_key_proved;
                 member.load = kept.load.or(member.load);
-                is_changed.then(|| Change::Updated(name.clone()))
+                (!is_same).then(|| Change::Updated(name.clone()))
             }
             None => {
                 self.make_room()?;
                 let mut member = Member::new(kept.registration, kept.holder, mono, kept.last_heartbeat);
-                member.load = kept.load;
+                (member.load, member.is_key_proved) = (kept.load, kept.is_key_proved);
                 self.members.insert(name.clone(), member);
                 Some(Change::Joined(name.clone()))
             }
@@ -331,16 +352,6 @@ impl Roster {
     pub fn poll(&mut self, now: Duration) -> Vec<Change> {
         self.catch_up(now);
         std::mem::take(&mut self.changes).into()
-    }
-
-    /// How many changes were dropped because nobody asked for them.
-    pub fn changes_dropped(&self) -> u64 {
-        self.changes_dropped
-    }
-
-    /// When [`Self::poll`] has something to do next.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.next().map(|at| at.saturating_sub(self.config.gone_after()))
     }
 
     /// Who has a part at this time, by name: those that are not gone.
@@ -380,23 +391,9 @@ impl Roster {
         }
     }
 
-    /// What a node counts for: 1 while it is fresh, then falling evenly to 0 when it is gone; 0 for who is not there.
-    pub fn freshness(&self, node: &NodeName, now: Duration) -> f64 {
-        let Some(member) = self.members.get(node) else { return 0.0 };
-        let silence = self.silence(member, now);
-        let (stale, gone) = (self.config.stale_after(), self.config.gone_after());
-        let left = gone.saturating_sub(silence).as_secs_f64() / (gone - stale).as_secs_f64().max(f64::MIN_POSITIVE);
-        left.clamp(0.0, 1.0)
-    }
-
-    /// How often something changed: to ask [`Self::changed_since`] later.
+    /// How often a node came, went or changed.
     pub fn mark(&self) -> u64 {
         self.mark
-    }
-
-    /// Whether anybody came, went or changed since that mark.
-    pub fn changed_since(&self, mark: u64) -> bool {
-        self.mark != mark
     }
 
     fn check(&self, registration: &Registration) -> Result<(), Refused> {
@@ -463,7 +460,6 @@ impl Roster {
         self.mark += 1;
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
-            self.changes_dropped += 1;
         }
         self.changes.push_back(change);
     }
@@ -480,12 +476,15 @@ impl Roster {
 impl Member {
     fn new(registration: Registration, holder: Holder, heard: Duration, wall: Timestamp) -> Self {
         let (state, load) = (State::Fresh, None);
-        Self { registration, holder, load, last_heartbeat: wall, state, heard, told_mark: 0, told_at: wall }
+        let (is_key_proved, told_mark) = (false, 0);
+        let (last_heartbeat, told_at) = (wall, wall);
+        Self { registration, holder, is_key_proved, load, last_heartbeat, state, heard, told_mark, told_at }
     }
 
-    /// Whether this caller may speak for it: by what it registered with, or by the key that it named when it did.
+    /// Whether this caller may speak for it: by what it registered with, or by the key that it named and proved.
     pub fn is_held_by(&self, by: Holder) -> bool {
-        by == self.holder || matches!(by, Holder::Key(key) if self.registration.key == Some(key))
+        let proved = self.registration.key.filter(|_| self.is_key_proved);
+        by == self.holder || matches!(by, Holder::Key(key) if proved == Some(key))
     }
 }
 

@@ -1,8 +1,7 @@
-//! To which nodes a query goes: those whose documents lie near it, or that were named. Who answers how fast is watched in
+//! To which nodes a query goes: those whose documents lie near it. Who answers how fast is watched in
 //! `registry/latency.rs`; that a query is sent at all is the body's business. See "Routing" in `protocols/mesh.md`.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// At which distance, in radians, a node's score has fallen to 1/e.
@@ -38,15 +37,6 @@ pub struct Choice {
     pub score: f64,
 }
 
-/// Nodes that were named.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Named {
-    /// They, each once, in the order of the names; those of one service by node.
-    pub nodes: Vec<String>,
-    /// Names that nobody has.
-    pub unknown: Vec<String>,
-}
-
 /// The nodes that are asked, the best first: at most `fanout`, and [`NODES_MIN`] at least while there are so many and
 /// `fanout` allows it.
 ///
@@ -64,27 +54,6 @@ pub fn route(query: &[f32], candidates: &[Candidate<'_>], fanout: usize) -> Vec<
     let near = ranked.iter().take_while(|(score, _)| *score >= SCORE_MIN).count();
     ranked.truncate(near.max(NODES_MIN).min(fanout));
     ranked.into_iter().map(|(score, candidate)| Choice { node: candidate.node.to_owned(), score }).collect()
-}
-
-/// The nodes of these names, which are names of nodes or of services.
-pub fn named(names: &[String], candidates: &[Candidate<'_>]) -> Named {
-    let mut by_name: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for candidate in candidates {
-        by_name.entry(candidate.service_name).or_default().insert(candidate.node);
-    }
-    // Who is named by its own name is meant alone, also where a service has that name.
-    by_name.extend(candidates.iter().map(|candidate| (candidate.node, BTreeSet::from([candidate.node]))));
-    let (mut named, mut taken) = (Named::default(), BTreeSet::new());
-    for name in names {
-        match by_name.get(name.as_str()) {
-            Some(nodes) => {
-                named.nodes.extend(nodes.iter().filter(|node| taken.insert(**node)).map(|node| (*node).into()))
-            }
-            None if named.unknown.contains(name) => {}
-            None => named.unknown.push(name.clone()),
-        }
-    }
-    named
 }
 
 /// The distance of two vectors on the unit sphere, in radians, whatever their lengths; `None` where they have none, or
@@ -222,18 +191,5 @@ mod tests {
         }
         assert_eq!(route(&[], &[candidate("a", &off(0.0))], 9).len(), 1);
         assert_eq!(distance(&[1e38, 1e38], &[1e38, 1e38]), Some(0.0), "no overflow");
-    }
-
-    #[test]
-    fn who_is_named_is_asked_and_unknown_names_are_said() {
-        let of = |node, service_name| Candidate { service_name, ..candidate(node, &[]) };
-        let candidates = [of("b", "search"), of("a", "search"), of("search-eu", "x"), of("x", "y")];
-        let named =
-            |names: &[&str]| named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), &candidates);
-        assert_eq!(named(&["search", "b"]).nodes, ["a", "b"]);
-        assert_eq!(named(&["b", "search"]).nodes, ["b", "a"]);
-        assert_eq!(named(&["x"]).nodes, ["x"], "its own name before that of a service");
-        let some = named(&["z", "a", "z", ""]);
-        assert_eq!((some.nodes, some.unknown), (vec!["a".to_owned()], vec!["z".to_owned(), String::new()]));
     }
 }

@@ -37,7 +37,7 @@ pub struct Mesh {
     pub is_coordinator: bool,
     /// The registry that it registers with.
     pub coordinator: Option<Coordinator>,
-    /// The name under which it is registered; its node id if there is none.
+    /// The name under which it is registered; its node id or the UUID of its key if there is none.
     pub node_name: Option<NodeName>,
 }
 

@@ -342,7 +342,8 @@ settings! {
         coordinator_key: Option<String> = None, "\"ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
         /// PEM file of further authorities by which the registry's certificate is checked. Unset: those of the system alone.
         ca_file: Option<String> = None, "\"/etc/comity/ca.pem\"";
-        /// The name under which this node registers, 1 to 128 characters. Unset: its node id.
+        /// The name under which this node registers, 1 to 128 characters. Unset: its node id where `coordinator_key` is set, by
+        /// which it is proved; else the UUID of its key.
         node_id: Option<String> = None, "\"kernel-7\"";
         /// What this node shows the registry the first time: an enrolment token (`comity mesh enroll` prints one there) or an
         /// API key. The API key that it gets for a token is kept in the data directory.

@@ -10,6 +10,7 @@ use crate::driver::Handle;
 use crate::federation::http::{Http, Reach, Server};
 use crate::link::Tls;
 use crate::registry::Registry;
+use crate::search::{Elsewhere, Places};
 use asking::{Asking, Trouble};
 use comity_core::id::PeerId;
 use comity_core::limits;
@@ -35,16 +36,23 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 /// Nodes of one list that become peers, at most: a registry does not fill the peer book.
 const SIGHTED_MAX: usize = 1024;
 
+/// How often a node asks who is there although nobody came or went, in turns: where documents lie changes, too.
+const LIST_EVERY: u32 = 10;
+
 /// How long a node that ends waits for the registry to let it go.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
-/// What this node says of itself to its registry, besides where it is.
+/// What this node says of itself to its registry, besides where it is; and who is told what that says of others.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
     /// The name under which it registers.
     pub(crate) name: NodeName,
     /// What its index is made for.
     pub(crate) settings: Settings,
+    /// Where its documents lie.
+    pub(crate) places: watch::Receiver<Places>,
+    /// Where those of others lie.
+    pub(crate) elsewhere: watch::Sender<Elsewhere>,
 }
 
 /// What the registry told last.
@@ -104,12 +112,45 @@ pub(crate) fn way(
 pub(crate) fn start(handle: &Handle, coordinator: Coordinator, said: Said, (http, kept): (Http, PathBuf)) -> Joined {
     let (told, news) = watch::channel(News::default());
     let ending = handle.stop().child_token();
+    let said = Said { name: name(handle, &coordinator, said.name), ..said };
     let (endpoint, name) = (coordinator.endpoint.clone(), said.name.clone());
     let joined = Joined { endpoint, name, news, ending: ending.clone() };
     let asking = Asking::new(http, coordinator, said.name.clone(), kept);
-    let member = Member { handle: handle.clone(), said, asking, told, registered: None, sighted: BTreeSet::new() };
+    let (handle, listing, sighted) = (handle.clone(), Listing::default(), BTreeSet::new());
+    let member = Member { handle, said, asking, told, registered: None, listing, sighted };
     tokio::spawn(member.run(ending));
     joined
+}
+
+/// The name under which this node registers. Its key is a name only for who proves it, and that is done where the
+/// registry is known by its own key; elsewhere the UUID of that key is its name.
+fn name(handle: &Handle, coordinator: &Coordinator, name: NodeName) -> NodeName {
+    if coordinator.key.is_some() || !name.reads_as_key() {
+        return name;
+    }
+    NodeName::new(&handle.me().peer().to_string()).expect("a UUID is 36 visible characters")
+}
+
+/// When a member asks who is there.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Somebody may have come or gone since it was told.
+    is_due: bool,
+    /// Turns since then.
+    turns: u32,
+}
+
+impl Listing {
+    /// Notes what came of a heartbeat. While none is answered nobody says who came or went.
+    fn note_beat(&mut self, beaten: &Result<bool, Trouble>) {
+        self.is_due |= !matches!(beaten, Ok(false));
+    }
+
+    /// Whether it is to ask in this turn.
+    fn turn(&mut self) -> bool {
+        self.turns = self.turns.saturating_add(1);
+        self.is_due || self.turns >= LIST_EVERY
+    }
 }
 
 /// This node, as a member of a mesh.
@@ -120,6 +161,7 @@ struct Member {
     told: watch::Sender<News>,
     /// What it was registered with last, and how often it is to say that it is there.
     registered: Option<(Registration, Duration)>,
+    listing: Listing,
     /// Who was told of by the last list.
     sighted: BTreeSet<PeerId>,
 }
@@ -158,14 +200,18 @@ impl Member {
             return Ok(AGAIN_FIRST);
         };
         if let Some((said, interval)) = self.registered.clone()
-            && said == now
+            && said.is_same_but_for_places(&now)
         {
-            let beat = Heartbeat { load: load::now(), ..Heartbeat::default() };
-            match self.asking.beat(&beat).await {
-                Ok(peers_changed) => {
-                    if peers_changed {
-                        self.list().await?;
-                    }
+            let beat = Heartbeat {
+                load: load::now(),
+                basin_signature: Some(now.basin_signature.clone())
+                    .filter(|_| now.basin_signature != said.basin_signature),
+                centroids: Some(now.centroids.clone()).filter(|_| now.centroids != said.centroids),
+            };
+            match self.beat(&beat).await {
+                Ok(()) => {
+                    self.registered = Some((now, interval));
+                    self.list_if_due().await?;
                     return Ok(interval);
                 }
                 Err(trouble) if trouble.is_lost => self.registered = None,
@@ -174,16 +220,39 @@ impl Member {
         }
         let interval = self.asking.register(&now).await?;
         self.registered = Some((now, interval));
-        self.list().await?;
-        self.asking.beat(&Heartbeat { load: load::now(), ..Heartbeat::default() }).await?;
+        self.listing.is_due = true;
+        // A registration does not say how full a node is.
+        self.beat(&Heartbeat { load: load::now(), ..Heartbeat::default() }).await?;
+        self.list_if_due().await?;
         Ok(interval)
+    }
+
+    /// Says that this node is there.
+    async fn beat(&mut self, beat: &Heartbeat) -> Result<(), Trouble> {
+        let beaten = self.asking.beat(beat).await;
+        self.listing.note_beat(&beaten);
+        beaten.map(drop)
+    }
+
+    /// Asks who is there, where that is to be done. A list that fails is asked for again in the next turn.
+    async fn list_if_due(&mut self) -> Result<(), Trouble> {
+        if self.listing.turn() {
+            self.list().await?;
+            self.listing = Listing::default();
+        }
+        Ok(())
     }
 
     /// Asks who is there, and tells the rules.
     async fn list(&mut self) -> Result<(), Trouble> {
         let told_by = self.asking.address().await;
-        let nodes = self.asking.list().await?;
+        let mut nodes = self.asking.list().await?;
         self.sighted = sight(&self.handle, &nodes, told_by, &self.sighted).await;
+        // Taken out of the list, which is kept whole.
+        let places =
+            nodes.iter_mut().filter_map(|node| Some((node.key?, places(std::mem::take(&mut node.centroids), node))));
+        let elsewhere = places.filter(|(key, _)| self.sighted.contains(&key.peer())).collect();
+        self.said.elsewhere.send_replace(elsewhere);
         self.told.send_modify(|news| news.nodes = nodes);
         Ok(())
     }
@@ -224,9 +293,16 @@ pub(crate) async fn itself(handle: Handle, registry: Registry, said: Said) {
         let nodes: Vec<KernelNode> = registry.present(handle.now());
         // Where they say they are nobody else said.
         sighted = sight(&handle, &nodes, None, &sighted).await;
+        said.elsewhere.send_replace(registry.places(handle.now()));
         // Err: so long nobody came or went.
         let _ = timeout(INTERVAL, changes.changed()).await;
     }
+}
+
+/// Where the documents of a node lie: its centroids, else its signature.
+fn places(centroids: Vec<Vec<f32>>, node: &KernelNode) -> Vec<Vec<f32>> {
+    let on_the_whole = Some(&node.basin_signature).filter(|signature| centroids.is_empty() && !signature.is_empty());
+    on_the_whole.map_or(centroids, |signature| vec![signature.clone()])
 }
 
 /// What this node says of itself now; `None` while it has no address.
@@ -234,14 +310,15 @@ fn registration(handle: &Handle, said: &Said) -> Option<Registration> {
     let (me, hello) = (handle.me(), handle.hello().borrow().clone());
     let endpoint = Endpoint::read(hello.card["endpoints"][0].as_str()?)?;
     let Settings { dim, metric, projection, encoder } = said.settings.clone();
+    let Places { signature, centroids } = said.places.borrow().clone();
     let settings = Told { dim: Some(dim), metric: Some(metric), projection: Some(projection), encoder: Some(encoder) };
     Some(Registration {
         node: said.name.clone(),
         service_name: me.about().name.clone(),
         endpoint,
         capabilities: me.about().capabilities.clone(),
-        basin_signature: Vec::new(),
-        centroids: Vec::new(),
+        basin_signature: signature,
+        centroids,
         settings,
         key: Some(me.node()),
     })
@@ -289,4 +366,25 @@ fn sighting(node: &KernelNode, told_by: Option<IpAddr>) -> Option<Sighting> {
         metadata: BTreeMap::new(),
         rendezvous: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_there_is_asked_after_a_change_after_a_failure_and_now_and_then() {
+        let mut listing = Listing::default();
+        listing.note_beat(&Ok(false));
+        assert!(!listing.turn(), "nobody came or went");
+        for changed in [Ok(true), Err(Trouble { sentence: String::new(), wait: Duration::ZERO, is_lost: false })] {
+            listing = Listing::default();
+            listing.note_beat(&changed);
+            listing.note_beat(&Ok(false));
+            assert!(listing.turn() && listing.turn(), "until there is a list: {changed:?}");
+        }
+        listing = Listing::default();
+        let asked: Vec<u32> = (1..=12).filter(|_| listing.turn()).collect();
+        assert_eq!(asked, [10, 11, 12], "nor is it forgotten when that list fails");
+    }
 }

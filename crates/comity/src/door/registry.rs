@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use comity_core::id::NodeId;
 use comity_core::registry::pace::TooSoon;
-use comity_core::registry::profile::NodeName;
 use comity_core::registry::{key, roster};
 use comity_core::time::Now;
 use comity_core::wire::mesh::reading::BadBody;
@@ -75,8 +74,7 @@ impl FromRequestParts<Door> for Knock {
 impl Knock {
     /// Lets in who may see who is registered.
     pub(super) fn sees(&self, registry: &Registry) -> Result<(), Problem> {
-        let asker = registry.asker(&self.shown, self.now).and_then(|asker| asker.sees());
-        asker.map_err(|why| self.refused(why))
+        self.answered(registry.asker(&self.shown, self.now).and_then(|asker| asker.sees()))
     }
 
     /// The key that it proved by TLS.
@@ -84,14 +82,16 @@ impl Knock {
         self.source.key
     }
 
-    /// What the refusal is at the door. Whoever proves nothing is counted by its address.
-    fn refused(&self, why: Refused) -> Problem {
-        if matches!(why, Refused::Unproven(_) | Refused::NotTheirs(_))
-            && let Err(too_soon) = self.door.take_pace(self.source)
-        {
-            return too_soon;
-        }
-        why.into()
+    /// What the registry answers, or what its refusal is at the door. Whoever proves nothing is counted by its address.
+    fn answered<T>(&self, answer: Result<T, Refused>) -> Result<T, Problem> {
+        answer.map_err(|why| {
+            if matches!(why, Refused::Unproven(_) | Refused::NotTheirs(_))
+                && let Err(too_soon) = self.door.take_pace(self.source)
+            {
+                return too_soon;
+            }
+            why.into()
+        })
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn register(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let registered = registry.register(&knock.shown, &body, knock.now).await;
-    Ok(json(registered.map_err(|why| knock.refused(why))?.write()))
+    Ok(json(knock.answered(registered)?.write()))
 }
 
 /// A registered node says that it is there, how full it is, and where its documents lie if that changed.
@@ -130,8 +130,8 @@ pub(super) async fn heartbeat(
     Extension(registry): Extension<Registry>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let since = registry.heartbeat(&knock.shown, &body, knock.now);
-    Ok(json(wire::write_beaten(since.map_err(|why| knock.refused(why))?)))
+    let since = knock.answered(registry.heartbeat(&knock.shown, &body, knock.now))?;
+    Ok(json(wire::write_beaten(since)))
 }
 
 /// Which part of the list.
@@ -158,7 +158,7 @@ pub(super) async fn nodes(
 ) -> Result<Response, Problem> {
     let Params(Part { after, limit }) = part.map_err(|wrong| Problem::bad_request(&wrong.body_text()))?;
     let page = Page::read(after.as_deref(), limit.as_deref()).map_err(|bad| Problem::bad_request(&bad.to_string()))?;
-    let (nodes, next) = registry.nodes(&knock.shown, &page, knock.now).map_err(|why| knock.refused(why))?;
+    let (nodes, next) = knock.answered(registry.nodes(&knock.shown, &page, knock.now))?;
     Ok(json(wire::write_nodes(&nodes, next.as_ref())))
 }
 
@@ -173,8 +173,7 @@ pub(super) async fn node(
     Extension(registry): Extension<Registry>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = registry.node(&knock.shown, &name(&id)?, knock.now);
-    Ok(json(found.map_err(|why| knock.refused(why))?.write()))
+    Ok(json(knock.answered(registry.node(&knock.shown, &id, knock.now))?.write()))
 }
 
 /// A node leaves: it takes out itself, and no other. Its API key stays good.
@@ -188,12 +187,8 @@ pub(super) async fn remove(
     Extension(registry): Extension<Registry>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    registry.remove(&knock.shown, &name(&id)?, knock.now).await.map_err(|why| knock.refused(why))?;
+    knock.answered(registry.remove(&knock.shown, &id, knock.now).await)?;
     Ok(json(wire::write_removed()))
-}
-
-fn name(id: &str) -> Result<NodeName, Problem> {
-    NodeName::new(id).map_err(|_| Problem::of_roster(roster::Refused::Unknown))
 }
 
 impl Problem {
@@ -204,6 +199,7 @@ impl Problem {
             roster::Refused::Differs(_) | roster::Refused::Held | roster::Refused::OtherKey => {
                 Self::new(StatusCode::CONFLICT, Code::Conflict, &detail).at(field_of(&detail))
             }
+            roster::Refused::NotItsKey => Self::forbidden(&detail).at(field_of(&detail)),
             roster::Refused::Full => Self::unavailable(&detail, WHEN_FULL),
             roster::Refused::Unknown => Self::new(StatusCode::NOT_FOUND, Code::UnknownPeer, &detail),
         }
@@ -239,9 +235,7 @@ impl From<Refused> for Problem {
             Refused::Body(bad) => bad.into(),
             Refused::Roster(why) => Self::of_roster(why),
             Refused::Key(why) => match why {
-                key::Refused::UnknownToken | key::Refused::Expired | key::Refused::UnknownKey => {
-                    Self::unproven(&detail)
-                }
+                key::Refused::UnknownToken | key::Refused::Expired => Self::unproven(&detail),
                 key::Refused::OtherNode => Self::forbidden(&detail),
                 key::Refused::HasKey => {
                     Self::new(StatusCode::CONFLICT, Code::Conflict, &detail).at("/node_id".to_owned())

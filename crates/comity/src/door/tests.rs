@@ -22,7 +22,7 @@ use crate::observe::Counters;
 use crate::redaction::Redaction;
 use crate::scratch::Scratch;
 use crate::search::encoding::Encoder;
-use crate::search::{Entries, Index, Mesh};
+use crate::search::{Elsewhere, Entries, Index, Mesh};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use comity_core::basin::Settings;
@@ -157,7 +157,8 @@ impl Home {
         let settings = crate::config::Config::default().mesh.expect("it is on");
         let (index, me) = (index.await.expect("an index"), handle.me().node());
         let entries = Entries::open(&folder.path().join("knowledge.db"), me).await.expect("a file");
-        let mesh = Mesh::new((index, Encoder::Hash), entries, (&handle, &links), &settings);
+        let elsewhere = watch::channel(Elsewhere::new()).1;
+        let mesh = Mesh::new((index, Encoder::Hash), entries, (&handle, &links), (&settings, elsewhere));
         let compute = Compute::open(&folder.path().join("tasks.db"), &handle, &links, &settings).await;
         let compute = Some(compute.expect("a queue"));
         let path = folder.path().join("registry.db");

@@ -2,6 +2,8 @@
 //! messages for the driver, what the driver hands over becomes frames, as many messages in one as
 //! are there. It knows the wire and no rule. See "Links" in `protocols/local-network.md`.
 
+mod tables;
+
 use super::hello::{self, Greeted};
 use super::listen::Caller;
 use super::stream::{Calls, Up};
@@ -29,6 +31,7 @@ use hyper_util::server::conn::auto::upgrade;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tables::{Tables, name_channels, table};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsStream, client, server};
@@ -253,26 +256,6 @@ impl Links {
     fn is_goodbye(&self, packet: &Packet) -> bool {
         let Packet::Text(text) = packet else { return false };
         matches!(frame::parse(text.as_bytes(), self.0.handle.now().wall), Ok(Incoming::Control(Frame::Goodbye { .. })))
-    }
-}
-
-/// The channel names of each direction.
-struct Tables {
-    incoming: ChannelTable,
-    outgoing: ChannelTable,
-}
-
-fn table(names: &[Channel]) -> ChannelTable {
-    let mut table = ChannelTable::default();
-    name_channels(&mut table, names.iter().cloned());
-    table
-}
-
-/// A name whose hash is taken, or for which there is no room, stays unnamed: its messages travel
-/// as extended.
-fn name_channels(table: &mut ChannelTable, names: impl IntoIterator<Item = Channel>) {
-    for name in names {
-        let _ = table.insert(name);
     }
 }
 

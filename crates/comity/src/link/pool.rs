@@ -5,17 +5,22 @@ use super::{Links, Requests, Unanswered};
 use bytes::Bytes;
 use comity_core::id::NodeId;
 use comity_core::peers::PeerView;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Idle connections to one node, at most: more than so many questions at once are rare.
 const IDLE_EACH: usize = 4;
 
 /// Idle connections in all, at most.
 const IDLE_MAX: usize = 64;
+
+/// How long after one address the next is tried.
+const APART: Duration = Duration::from_millis(25);
 
 /// How long a connection may be idle. Nodes close theirs after some more.
 const IDLE_TIME: Duration = Duration::from_secs(20);
@@ -76,11 +81,16 @@ impl Pool {
         ended
     }
 
-    /// A new connection, by the first address that takes one.
+    /// A new connection, by the first address that takes one: while one says nothing the next is tried (RFC 8305).
     async fn open(&self, peer: &PeerView, key: NodeId) -> Result<Requests, Unanswered> {
+        let attempt = async |(number, address): (u32, &SocketAddr)| {
+            sleep(APART * number).await;
+            self.0.links.open(*address, key).await
+        };
+        let mut attempts: FuturesUnordered<_> = (0..).zip(&peer.addresses).map(attempt).collect();
         let mut last = Unanswered::Unreachable;
-        for address in &peer.addresses {
-            match self.0.links.open(*address, key).await {
+        while let Some(opened) = attempts.next().await {
+            match opened {
                 Ok(open) => return Ok(open),
                 Err(error) => last = error,
             }

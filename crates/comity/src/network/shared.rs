@@ -12,9 +12,10 @@ use crate::home::Home;
 use crate::link::{Links, Tls};
 use crate::registry::Registry;
 use crate::search::encoding::Encoder;
-use crate::search::{Entries, Index, IndexOpenError, Mesh};
+use crate::search::{Elsewhere, Entries, Index, IndexOpenError, Mesh};
 use comity_core::registry::profile::{self, NodeName};
 use std::net::SocketAddr;
+use tokio::sync::watch;
 
 /// The parts of a node that a mesh has use for. Cloning shares them.
 #[derive(Clone)]
@@ -35,8 +36,10 @@ impl Shared {
         config: &Config,
         (tls, own_doors): (&Tls, Vec<SocketAddr>),
     ) -> Result<Self, JoinError> {
-        let mesh = mesh(handle, links, home, config).await?;
-        let registries = registries(handle, home, config, (tls, own_doors), mesh.as_ref()).await?;
+        let elsewhere = watch::Sender::new(Elsewhere::new());
+        let mesh = mesh(handle, links, home, (config, elsewhere.subscribe())).await?;
+        let shared = mesh.as_ref().map(|mesh| (mesh, elsewhere));
+        let registries = registries(handle, home, config, (tls, own_doors), shared).await?;
         let compute = compute(handle, links, home, config).await?;
         Ok(Self { mesh, compute, registries })
     }
@@ -63,12 +66,18 @@ impl Shared {
 }
 
 /// Opens the index, where there is one.
-async fn mesh(handle: &Handle, links: &Links, home: &Home, config: &Config) -> Result<Option<Mesh>, JoinError> {
+async fn mesh(
+    handle: &Handle,
+    links: &Links,
+    home: &Home,
+    (config, elsewhere): (&Config, watch::Receiver<Elsewhere>),
+) -> Result<Option<Mesh>, JoinError> {
     let Some(settings) = &config.mesh else { return Ok(None) };
     let (encoder, vectors) = Encoder::open(settings).await?;
     let index = Index::open(&home.index(), vectors, handle.me().keys().clone(), Clock::wall).await?;
     let entries = Entries::open(&home.index().join("knowledge.db"), handle.me().node()).await;
-    let mesh = Mesh::new((index, encoder), entries.map_err(IndexOpenError::from)?, (handle, links), settings);
+    let entries = entries.map_err(IndexOpenError::from)?;
+    let mesh = Mesh::new((index, encoder), entries, (handle, links), (settings, elsewhere));
     in_background(handle.stop(), mesh.clone().keep());
     Ok(Some(mesh))
 }
@@ -85,9 +94,9 @@ async fn registries(
     home: &Home,
     config: &Config,
     (tls, own_doors): (&Tls, Vec<SocketAddr>),
-    shared: Option<&Mesh>,
+    shared: Option<(&Mesh, watch::Sender<Elsewhere>)>,
 ) -> Result<Registries, JoinError> {
-    let (Some(mesh), Some(shared)) = (&config.mesh, shared) else { return Ok(Registries::default()) };
+    let (Some(mesh), Some((shared, elsewhere))) = (&config.mesh, shared) else { return Ok(Registries::default()) };
     let vectors = shared.index().settings();
     let settings = profile::Settings {
         dim: vectors.dimension(),
@@ -96,7 +105,8 @@ async fn registries(
         encoder: vectors.encoder().to_owned(),
     };
     let id = || NodeName::new(&handle.me().node().to_string()).expect("a node id is 51 visible characters");
-    let said = Said { name: mesh.node_name.clone().unwrap_or_else(id), settings };
+    let (name, places) = (mesh.node_name.clone().unwrap_or_else(id), shared.index().places());
+    let said = Said { name, settings, places, elsewhere };
     let own = if mesh.is_coordinator {
         let own = Registry::open(&home.registry(), said.settings.clone(), handle.now()).await?;
         in_background(handle.stop(), own.clone().keep(handle.clone()));

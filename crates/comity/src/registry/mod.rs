@@ -2,6 +2,7 @@
 //! changed is on disk. Who may register, who is stale and how often one may ask is decided in
 //! `comity_core::registry`. See "Registry" and "Security" in `protocols/mesh.md`.
 
+mod books;
 mod keeper;
 mod proof;
 #[cfg(test)]
@@ -12,8 +13,9 @@ pub(crate) use proof::{Asker, Shown};
 use crate::driver::Handle;
 use crate::store::StoreError;
 use crate::store::registry::{self as store, Write};
+use books::{Books, kept};
 use comity_core::id::NodeId;
-use comity_core::registry::key::{self, Issued, KeyHash, Keyring, Secret, TOKENS_MAX, Token};
+use comity_core::registry::key::{self, KeyHash, Keyring, Secret, TOKENS_MAX, Token};
 use comity_core::registry::pace::{Pace, TooSoon};
 use comity_core::registry::profile::{NodeName, Registration};
 use comity_core::registry::roster::{Config, Holder, INTERVAL, Kept, Member, Roster, STALE_AFTER, State};
@@ -25,7 +27,7 @@ use comity_core::wire::mesh::registry::{self as wire, KernelNode, PAGE_MAX, Page
 use keeper::{Changed, Order};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +46,15 @@ const TOKEN_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Nodes that one question goes to, at most.
 const FANOUT: usize = 16;
 
+/// Bytes of a list of nodes, from which on it gets no more: one more node may add as many as a registration may have.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of a number of a vector as it is written, with its comma, at most.
+const NUMBER_BYTES: usize = 16;
+
+/// Bytes of a node as it is written, but for its vectors and what it can do, at most.
+const NODE_BYTES: usize = 2048;
+
 /// The registry. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Registry(Arc<Shared>);
@@ -54,16 +65,6 @@ struct Shared {
     orders: mpsc::Sender<Order>,
     /// Grows whenever a node comes, goes or changes.
     mark: watch::Sender<u64>,
-}
-
-struct Books {
-    roster: Roster,
-    keyring: Keyring,
-    pace: Pace<String>,
-    /// Nodes that told by a heartbeat where their documents lie now, and which are not written yet.
-    moved: BTreeSet<NodeName>,
-    /// When it was written last when nodes were heard.
-    written_at: Timestamp,
 }
 
 /// Why something is refused. Nothing changed.
@@ -170,28 +171,21 @@ impl Registry {
     pub(crate) async fn register(&self, shown: &Shown, body: &[u8], now: Now) -> Result<Registered, Refused> {
         let asker = self.asker(shown, now)?;
         let registration = wire::read_register(body)?;
-        if let (Some(proved), Some(named)) = (shown.key, registration.key)
-            && proved != named
-        {
-            return Err(roster::Refused::OtherKey.into());
-        }
         let entropy = entropy()?;
         let changed = self.room().await?;
         let node = registration.node.clone();
         let (api_key, nodes, done) = {
             let mut books = self.books();
-            let (api_key, writes) = books.register(&asker, registration, entropy, now)?;
-            let nodes = books.roster.members(now.mono).filter(|member| member.registration.node != node);
-            let nodes = nodes.take(PAGE_MAX).map(KernelNode::brief).collect();
+            let (api_key, writes) = books.register(&asker, (registration, shown.key), entropy, now)?;
+            let others = books.roster.members(now.mono).filter(|member| member.registration.node != node);
+            let nodes = filled(&mut others.map(KernelNode::brief), PAGE_MAX);
             (api_key, nodes, changed.send(writes))
         };
         if done.await.is_err() {
-            let mut books = self.books();
             // Nobody was told this key: its node enrols again when the disk is well.
-            if api_key.is_some() {
-                books.keyring.revoke(&node);
-                // Err: it was taken out meanwhile.
-                let _ = books.roster.remove(&node);
+            if let Some(api_key) = &api_key {
+                self.books().undo(&node, api_key);
+                self.said();
             }
             return Err(Refused::Disk);
         }
@@ -228,22 +222,24 @@ impl Registry {
         self.asker(shown, now)?.sees()?;
         let books = self.books();
         let after = |member: &&Member| page.after.as_ref().is_none_or(|after| member.registration.node > *after);
-        let mut members = books.roster.members(now.mono).filter(after);
-        let nodes: Vec<_> = members.by_ref().take(page.limit).map(KernelNode::whole).collect();
+        let mut members = books.roster.members(now.mono).filter(after).map(KernelNode::whole);
+        let nodes = filled(&mut members, page.limit);
         let next = members.next().and(nodes.last()).map(|last| last.node.clone());
         Ok((nodes, next))
     }
 
-    /// One node, gone or not.
-    pub(crate) fn node(&self, shown: &Shown, name: &NodeName, now: Now) -> Result<KernelNode, Refused> {
+    /// One node, gone or not, by its name.
+    pub(crate) fn node(&self, shown: &Shown, name: &str, now: Now) -> Result<KernelNode, Refused> {
         self.asker(shown, now)?.sees()?;
+        let name = named(name)?;
         let books = self.books();
-        Ok(books.roster.member(name).map(KernelNode::whole).ok_or(roster::Refused::Unknown)?)
+        Ok(books.roster.member(&name).map(KernelNode::whole).ok_or(roster::Refused::Unknown)?)
     }
 
     /// Takes a node out that asks for it itself. Its API key stays good: it may register again.
-    pub(crate) async fn remove(&self, shown: &Shown, name: &NodeName, now: Now) -> Result<(), Refused> {
+    pub(crate) async fn remove(&self, shown: &Shown, name: &str, now: Now) -> Result<(), Refused> {
         let asker = self.asker(shown, now)?;
+        let name = &named(name)?;
         let changed = self.room().await?;
         let done = {
             let mut books = self.books();
@@ -283,7 +279,8 @@ impl Registry {
         Ok((secret, token))
     }
 
-    /// Revokes what the owner names: a node, with its API key, or a token by the beginning of its hash.
+    /// Revokes what the owner names: a node, with its API key and the token by which it enrolled, or a token by the
+    /// beginning of its hash.
     pub(crate) async fn revoke(&self, what: &str) -> Result<Revoked, Refused> {
         let changed = self.room().await?;
         let (revoked, done) = {
@@ -313,6 +310,13 @@ impl Registry {
     /// The nodes that are not gone.
     pub(crate) fn present(&self, now: Now) -> Vec<KernelNode> {
         self.books().roster.members(now.mono).map(KernelNode::brief).collect()
+    }
+
+    /// Where the documents of the nodes lie that are not gone, by their keys.
+    pub(crate) fn places(&self, now: Now) -> BTreeMap<NodeId, Vec<Vec<f32>>> {
+        let books = self.books();
+        let said = books.roster.members(now.mono).map(|member| &member.registration);
+        said.filter_map(|said| Some((said.key?, said.places().to_vec()))).collect()
     }
 
     /// The fresh nodes that a question goes to, but for these, by their keys: where it may lie, at least 3, at most
@@ -355,18 +359,25 @@ impl Registry {
 
     async fn write_heard(&self, now: Now) -> Result<(), Refused> {
         let changed = self.room().await?;
-        let done = {
+        let (since, moved, done) = {
             let mut books = self.books();
             let (since, moved) = (books.written_at, std::mem::take(&mut books.moved));
             let heard = books.roster.members(now.mono).filter(|member| member.last_heartbeat >= since);
             let heard = heard.map(|member| (member.registration.node.clone(), member.last_heartbeat)).collect();
-            let moved = moved.iter().filter_map(|name| books.roster.member(name));
-            let mut writes: Vec<Write> = moved.map(|member| Write::Node(Box::new(kept(member)))).collect();
+            let nodes = moved.iter().filter_map(|name| books.roster.member(name));
+            let mut writes: Vec<Write> = nodes.map(|member| Write::Node(Box::new(kept(member)))).collect();
             writes.push(Write::Heard(heard, now.wall));
             books.written_at = now.wall;
-            changed.send(writes)
+            (since, moved, changed.send(writes))
         };
-        done.await.map_err(|_| Refused::Disk)
+        if done.await.is_ok() {
+            return Ok(());
+        }
+        // All of it is still to be written. A node that was taken out meanwhile is passed over then.
+        let mut books = self.books();
+        books.moved.extend(moved);
+        books.written_at = books.written_at.min(since);
+        Err(Refused::Disk)
     }
 
     /// Room for a change on its way to the disk, taken before anything changes.
@@ -384,84 +395,34 @@ impl Registry {
     }
 }
 
-impl Books {
-    /// A registration, and what is to be written of it. A node that enrols with a token gets its API key; the token is
-    /// used only when all else is good.
-    fn register(
-        &mut self,
-        asker: &Asker,
-        registration: Registration,
-        entropy: [u8; 32],
-        now: Now,
-    ) -> Result<(Option<Secret>, Vec<Write>), Refused> {
-        let name = registration.node.clone();
-        let Asker::Token(token) = asker else {
-            let by = asker.speaks_for(&self.roster, &name)?;
-            let is_held = self.roster.member(&name).is_some_and(|member| member.is_held_by(by));
-            if matches!(by, Holder::Key(_)) && !is_held && self.keyring.key_of(&name).is_some() {
-                return Err(roster::Refused::Held.into());
-            }
-            self.roster.register(registration, by, now)?;
-            return Ok((None, self.node(&name)));
-        };
-        if self.keyring.key_of(&name).is_some() {
-            return Err(key::Refused::HasKey.into());
-        }
-        if self.roster.member(&name).is_some() {
-            return Err(roster::Refused::Held.into());
-        }
-        let by = Holder::ApiKey(Secret::from_entropy(entropy).hash());
-        self.roster.register(registration, by, now)?;
-        let api_key = match self.keyring.enrol(token, &name, entropy, now.wall) {
-            Ok(api_key) => api_key,
-            Err(why) => {
-                self.roster.remove(&name)?;
-                return Err(why.into());
-            }
-        };
-        let mut writes = self.node(&name);
-        writes.push(Write::Key(api_key.hash(), Issued { node: name, at: now.wall }));
-        let hash = token.hash();
-        let left = self.keyring.tokens().find(|(known, _)| **known == hash).map(|(_, token)| *token);
-        writes.push(left.map_or(Write::TokenOut(hash), |token| Write::Token(hash, token)));
-        Ok((Some(api_key), writes))
+/// The next of these nodes: at most so many, and no more once they have [`PAGE_BYTES`].
+fn filled(nodes: &mut impl Iterator<Item = KernelNode>, limit: usize) -> Vec<KernelNode> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while page.len() < limit
+        && bytes < PAGE_BYTES
+        && let Some(node) = nodes.next()
+    {
+        bytes += size(&node);
+        page.push(node);
     }
+    page
+}
 
-    fn revoke(&mut self, what: &str) -> (Revoked, Vec<Write>) {
-        let (mut revoked, mut writes) = (Revoked::default(), Vec::new());
-        if let Ok(name) = NodeName::new(what) {
-            if let Some(hash) = self.keyring.revoke(&name) {
-                revoked.key = true;
-                writes.push(Write::KeyOut(hash));
-            }
-            if self.roster.remove(&name).is_ok() {
-                revoked.node = true;
-                self.moved.remove(&name);
-                writes.push(Write::NodeOut(name));
-            }
-        }
-        let token = self.keyring.tokens().map(|(hash, _)| *hash).find(|hash| hash.to_string() == what);
-        if let Some(hash) = token {
-            revoked.token = self.keyring.revoke_token(&hash);
-            writes.push(Write::TokenOut(hash));
-        }
-        (revoked, writes)
-    }
+/// About how many bytes a node has as it is written.
+fn size(node: &KernelNode) -> usize {
+    let numbers = node.basin_signature.len() + node.centroids.iter().map(Vec::len).sum::<usize>();
+    let texts = node.capabilities.iter().map(String::len).sum::<usize>();
+    NODE_BYTES + texts + NUMBER_BYTES * numbers
+}
 
-    fn node(&self, name: &NodeName) -> Vec<Write> {
-        self.roster.member(name).map(|member| Write::Node(Box::new(kept(member)))).into_iter().collect()
-    }
+/// A text that is no name is nobody's.
+fn named(text: &str) -> Result<NodeName, roster::Refused> {
+    NodeName::new(text).map_err(|_| roster::Refused::Unknown)
 }
 
 fn candidate(said: &Registration) -> Candidate<'_> {
     let (node, service_name) = (said.node.as_str(), said.service_name.as_str());
     Candidate { node, service_name, centroids: said.places(), freshness: 1.0, latency: None }
-}
-
-fn kept(member: &Member) -> Kept {
-    let Member { registration, holder, load, last_heartbeat, .. } = member;
-    let (registration, holder) = (registration.clone(), *holder);
-    Kept { registration, holder, load: *load, last_heartbeat: *last_heartbeat }
 }
 
 /// When a node counts as heard last after a restart: while nobody listened it could not be heard, so whoever was not gone

@@ -8,6 +8,8 @@ use comity_core::registry::profile::NodeName;
 use comity_core::registry::roster::{Holder, Roster};
 use comity_core::time::Timestamp;
 
+const UNKNOWN_KEY: &str = "this key is not known here: an enrolment token is wanted";
+
 /// What a caller shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
@@ -26,8 +28,14 @@ pub(crate) struct Shown {
 pub(crate) enum Asker {
     /// A node, by its API key.
     Node(NodeName, Holder),
-    /// Whoever has this key, which this node knows or which a registered node named.
-    Key(NodeId),
+    /// Whoever has this key, which it proved by TLS.
+    Key {
+        /// The key.
+        key: NodeId,
+        /// Whether this node knows it. One that it does not know speaks for the nodes that it already holds, and for no
+        /// new name.
+        is_known: bool,
+    },
     /// Somebody with an enrolment token, which is good for registering alone.
     Token(Secret),
 }
@@ -37,7 +45,7 @@ impl Asker {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Node(name, _) => name.to_string(),
-            Self::Key(key) => key.to_string(),
+            Self::Key { key, .. } => key.to_string(),
             Self::Token(token) => token.hash().to_string(),
         }
     }
@@ -47,13 +55,15 @@ impl Asker {
         match self {
             Self::Node(name, holder) if name == node => Ok(*holder),
             Self::Node(..) => Err(key::Refused::OtherNode.into()),
-            Self::Key(key) => {
+            Self::Key { key, is_known } => {
                 let by = Holder::Key(*key);
                 match roster.member(node) {
-                    Some(member) if !member.is_held_by(by) => {
+                    Some(member) if member.is_held_by(by) => Ok(by),
+                    Some(_) => {
                         Err(Refused::NotTheirs("this name is another node's: a node can only write what is its own"))
                     }
-                    _ => Ok(by),
+                    None if *is_known => Ok(by),
+                    None => Err(Refused::NotTheirs(UNKNOWN_KEY)),
                 }
             }
             Self::Token(_) => Err(Refused::Unproven("an enrolment token is good for registering alone")),
@@ -64,7 +74,7 @@ impl Asker {
     pub(crate) fn sees(&self) -> Result<(), Refused> {
         match self {
             Self::Token(_) => Err(Refused::Unproven("an enrolment token is good for registering alone")),
-            Self::Node(..) | Self::Key(_) => Ok(()),
+            Self::Node(..) | Self::Key { .. } => Ok(()),
         }
     }
 }
@@ -74,11 +84,12 @@ pub(super) fn prove(shown: &Shown, keyring: &Keyring, roster: &Roster, now: Time
     let Some(authorization) = &shown.authorization else {
         let key =
             shown.key.ok_or(Refused::Unproven("Authorization: Bearer <API key> is wanted, or a node's TLS key"))?;
+        let is_known = shown.is_known;
         let is_member = || roster.all().any(|member| member.is_held_by(Holder::Key(key)));
-        return if shown.is_known || is_member() {
-            Ok(Asker::Key(key))
+        return if is_known || is_member() {
+            Ok(Asker::Key { key, is_known })
         } else {
-            Err(Refused::NotTheirs("this key is not known here: an enrolment token is wanted"))
+            Err(Refused::NotTheirs(UNKNOWN_KEY))
         };
     };
     if !shown.is_private {

@@ -4,6 +4,8 @@ use super::*;
 use crate::scratch::Scratch;
 use comity_core::registry::roster::GONE_AFTER;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 fn at(seconds: u64) -> Now {
     let mono = Duration::from_secs(seconds);
@@ -113,25 +115,138 @@ async fn a_node_can_only_write_what_is_its_own() {
     let folder = Scratch::new();
     let registry = open(&folder, at(0)).await;
     let (a, _b) = (enrolled(&registry, "a", at(0)).await, enrolled(&registry, "b", at(0)).await);
-    let (name, other) = (NodeName::new("a").expect("a name"), NodeName::new("b").expect("a name"));
     let as_b = registry.register(&bearer(&a), &body("b", Value::Null), at(1)).await;
     assert_eq!(as_b.expect_err("not its own"), Refused::Key(key::Refused::OtherNode));
     assert_eq!(beat(&registry, &a, "b", at(1)), Err(Refused::Key(key::Refused::OtherNode)));
-    assert!(registry.remove(&bearer(&a), &other, at(1)).await.is_err());
+    assert!(registry.remove(&bearer(&a), "b", at(1)).await.is_err());
     // A known key takes nobody's name, gone or not.
     let taken = registry.register(&keyed(7, true), &body("a", Value::Null), at(1)).await;
     assert!(matches!(taken, Err(Refused::NotTheirs(_))), "{taken:?}");
-    assert_eq!(registry.remove(&bearer(&a), &name, at(1)).await, Ok(()));
+    assert_eq!(registry.remove(&bearer(&a), "a", at(1)).await, Ok(()));
     let taken = registry.register(&keyed(7, true), &body("a", Value::Null), at(1)).await;
     assert_eq!(taken.expect_err("its key is good"), Refused::Roster(roster::Refused::Held));
     assert!(registry.register(&bearer(&a), &body("a", Value::Null), at(1)).await.is_ok());
-    // A key that nobody knows gets nothing; one that a node named speaks for that node.
-    let mine = json!({ "key": NodeId::from_bytes([9; 32]).to_string() });
-    assert!(matches!(registry.node(&keyed(9, false), &name, at(1)), Err(Refused::NotTheirs(_))));
-    registry.register(&bearer(&a), &body("a", mine), at(1)).await.expect("it is good");
-    assert!(registry.node(&keyed(9, false), &other, at(1)).is_ok());
-    assert_eq!(registry.remove(&keyed(9, false), &name, at(1)).await, Ok(()));
     assert!(registry.register(&keyed(7, true), &body("c", Value::Null), at(1)).await.is_ok());
+    for (shown, id) in [(keyed(9, false), "\n"), (keyed(9, false), "b")] {
+        assert!(matches!(registry.node(&shown, id, at(1)), Err(Refused::NotTheirs(_))), "who asks is proved first");
+    }
+    assert_eq!(registry.node(&bearer(&a), "\n", at(1)), Err(Refused::Roster(roster::Refused::Unknown)));
+}
+
+#[tokio::test]
+async fn a_key_speaks_for_the_node_that_named_and_proved_it_and_for_no_other() {
+    let folder = Scratch::new();
+    let registry = open(&folder, at(0)).await;
+    let (a, _b) = (enrolled(&registry, "a", at(0)).await, enrolled(&registry, "b", at(0)).await);
+    let (mine, unknown) = (json!({ "key": NodeId::from_bytes([9; 32]).to_string() }), keyed(9, false));
+    let proved = Shown { key: unknown.key, ..bearer(&a) };
+    registry.register(&bearer(&a), &body("a", mine.clone()), at(1)).await.expect("it is good");
+    assert!(matches!(registry.node(&unknown, "a", at(1)), Err(Refused::NotTheirs(_))), "anybody can name a key");
+    let other = Shown { key: Some(NodeId::from_bytes([8; 32])), ..bearer(&a) };
+    let refused = registry.register(&other, &body("a", mine.clone()), at(1)).await;
+    assert_eq!(refused.expect_err("it proved another"), Refused::Roster(roster::Refused::OtherKey));
+    registry.register(&proved, &body("a", mine.clone()), at(1)).await.expect("it is good");
+    registry.close(at(1)).await;
+    let registry = open(&folder, at(2)).await;
+    assert!(registry.node(&unknown, "b", at(2)).is_ok(), "also after a restart");
+    assert!(registry.register(&unknown, &body("a", mine.clone()), at(2)).await.is_ok());
+    for name in ["b", "c"] {
+        let refused = registry.register(&unknown, &body(name, mine.clone()), at(2)).await;
+        assert!(matches!(refused, Err(Refused::NotTheirs(_))), "{name}: {refused:?}");
+    }
+    assert_eq!(registry.remove(&unknown, "a", at(2)).await, Ok(()));
+    let again = registry.register(&unknown, &body("a", mine.clone()), at(2)).await;
+    assert!(matches!(again, Err(Refused::NotTheirs(_))), "{again:?}");
+    assert!(registry.register(&proved, &body("a", mine), at(2)).await.is_ok(), "its API key is good");
+}
+
+#[tokio::test]
+async fn a_name_that_is_a_key_is_for_who_proves_that_key_also_with_a_token() {
+    let folder = Scratch::new();
+    let registry = open(&folder, at(0)).await;
+    let (token, _) = registry.invite(1, Duration::from_secs(60), at(0)).await.expect("a token");
+    let key = NodeId::from_bytes([9; 32]);
+    let said = body(&key.to_string(), json!({ "key": key.to_string() }));
+    for shown in [bearer(&token), keyed(7, true)] {
+        let refused = registry.register(&shown, &said, at(1)).await;
+        assert!(matches!(refused, Err(Refused::Roster(_))), "{refused:?}");
+    }
+    let proved = Shown { key: Some(key), ..bearer(&token) };
+    assert!(registry.register(&proved, &said, at(1)).await.is_ok_and(|registered| registered.api_key.is_some()));
+}
+
+#[tokio::test]
+async fn a_node_that_is_revoked_does_not_enrol_again_by_the_token_that_it_has() {
+    let folder = Scratch::new();
+    let registry = open(&folder, at(0)).await;
+    let (token, _) = registry.invite(5, Duration::from_secs(9000), at(0)).await.expect("a token");
+    for name in ["a", "b"] {
+        assert!(registry.register(&bearer(&token), &body(name, Value::Null), at(1)).await.is_ok(), "{name}");
+    }
+    registry.close(at(1)).await;
+    let registry = open(&folder, at(2)).await;
+    let revoked = registry.revoke("a").await.expect("the disk takes it");
+    assert_eq!(revoked, Revoked { node: true, key: true, token: true });
+    for name in ["a", "c"] {
+        let again = registry.register(&bearer(&token), &body(name, Value::Null), at(2)).await;
+        assert!(matches!(again, Err(Refused::Unproven(_))), "{name}: {again:?}");
+    }
+    assert_eq!(state(&registry, "b", at(2)), Some(State::Fresh), "who came by the same token stays");
+    registry.close(at(2)).await;
+    let registry = open(&folder, at(3)).await;
+    assert!(matches!(registry.asker(&bearer(&token), at(3)), Err(Refused::Unproven(_))), "also after a restart");
+    enrolled(&registry, "a", at(3)).await;
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_take_is_as_before_and_written_when_it_is_well() {
+    let folder = Scratch::new();
+    let registry = open(&folder, at(0)).await;
+    let a = enrolled(&registry, "a", at(0)).await;
+    let (token, _) = registry.invite(1, Duration::from_secs(9000), at(0)).await.expect("a token");
+    let file = SqliteConnectOptions::new().filename(folder.path().join("registry.db"));
+    let mut disk = file.connect().await.expect("the file");
+    sqlx::query("ALTER TABLE node RENAME TO away").execute(&mut disk).await.expect("the disk is broken");
+    let refused = registry.register(&bearer(&token), &body("b", Value::Null), at(1)).await;
+    assert_eq!(refused.expect_err("it cannot be kept"), Refused::Disk);
+    assert_eq!(state(&registry, "b", at(1)), None);
+    let moved = json!({ "node_id": "a", "basin_signature": vec![0.5; 256] }).to_string();
+    registry.heartbeat(&bearer(&a), moved.as_bytes(), at(70)).expect("it is good");
+    registry.look(at(70)).await;
+    sqlx::query("ALTER TABLE away RENAME TO node").execute(&mut disk).await.expect("the disk is well");
+    registry.look(at(71)).await;
+    let registered = registry.register(&bearer(&token), &body("b", Value::Null), at(71)).await.expect("it is good");
+    assert!(registered.api_key.is_some(), "its one use was left");
+    // No farewell: what is in memory alone is lost.
+    drop(registry);
+    let registry = open(&folder, at(72)).await;
+    assert_eq!(registry.node(&bearer(&a), "a", at(72)).expect("it is kept").basin_signature, vec![0.5; 256]);
+    assert!(registry.node(&bearer(&a), "b", at(72)).is_ok());
+}
+
+#[tokio::test]
+async fn a_list_of_large_nodes_is_given_in_pages_that_are_no_larger_than_others() {
+    let folder = Scratch::new();
+    let settings = profile::Settings { dim: 4096, ..profile::Settings::default() };
+    let registry = Registry::open(&folder.path().join("registry.db"), settings, at(0)).await.expect("a registry");
+    let (key, wide) = (NodeId::from_bytes([1; 32]), vec![0.1_f32; 4096]);
+    for number in 10..30 {
+        let text = body(&format!("n{number}"), json!({ "basin_signature": wide }));
+        let said = wire::read_register(&text).expect("it is good");
+        let said = Registration { centroids: vec![wide.clone(); 16], ..said };
+        registry.register_itself(said, key, at(0)).expect("there is room");
+    }
+    let (mut after, mut sizes) = (None, Vec::new());
+    loop {
+        let page = Page { after, limit: PAGE_MAX };
+        let (nodes, next) = registry.nodes(&keyed(1, false), &page, at(0)).expect("a page");
+        sizes.push(nodes.len());
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sizes, [16, 4], "1.1 MB each");
 }
 
 #[tokio::test]
@@ -171,7 +286,6 @@ async fn a_heartbeat_says_when_others_came_and_where_documents_lie_is_kept() {
     assert_eq!((nodes[0].node.as_str(), next), ("b", None));
     registry.close(at(6)).await;
     let registry = open(&folder, at(7)).await;
-    let name = NodeName::new("a").expect("a name");
-    let kept = registry.node(&bearer(&a), &name, at(7)).expect("it is kept");
+    let kept = registry.node(&bearer(&a), "a", at(7)).expect("it is kept");
     assert_eq!(kept.basin_signature, vec![0.5; 256]);
 }

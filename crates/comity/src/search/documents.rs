@@ -1,8 +1,8 @@
 //! Documents as somebody here brings them, made ready for the index: checked, freed of secrets, and turned into points. What
 //! is wrong with one is said of that one; the others are not lost by it.
 
+use super::change::Prepared;
 use super::encoding::{Encoder, NotEncoded};
-use super::keeper::Prepared;
 use super::reading::snippet_plain;
 use crate::driver::Handle;
 use crate::redaction::labels;
@@ -20,6 +20,9 @@ const TEXT_MAX: usize = 1024 * 1024;
 /// How much of a text is kept for showing where the words of a question stand, bytes.
 const EXCERPT_MAX: usize = 2048;
 
+/// How much of a text is looked at for what is shown of it, bytes: beyond an excerpt, so that no secret is cut in it.
+const HEAD_MAX: usize = 4 * EXCERPT_MAX;
+
 /// What is wrong with a document: the field, and a sentence.
 type Wrong = (&'static str, String);
 
@@ -31,6 +34,7 @@ pub(super) async fn prepare(
 ) -> Result<(Vec<Prepared>, Vec<RefusedDocument>), NotEncoded> {
     let is_encoded = |one: &NewDocument| one.basin.is_none() && one.text.as_ref().is_some_and(|text| fits(text));
     let texts = documents.iter().filter(|one| is_encoded(one)).filter_map(|one| one.text.clone()).collect();
+    let texts = if encoder.is_elsewhere() { without_secrets_all(texts, handle).await } else { texts };
     let mut vectors = encoder.encode(texts, settings.dimension()).await?.into_iter();
     let brought: Vec<(NewDocument, Option<Vec<f32>>)> = documents
         .drain(..)
@@ -79,14 +83,16 @@ fn prepared(
     if let Some(url) = &url {
         members.insert("url".to_owned(), url.as_str().into());
     }
+    // Cut only when secrets are out: half of one is not known for what it is.
     if let Some(title) = title.filter(|title| !title.is_empty()) {
-        members.insert("title".to_owned(), cut(&title, TITLE_MAX).into());
+        members.insert("title".to_owned(), cut(&without_secrets(cut(&title, HEAD_MAX), handle), TITLE_MAX).into());
     }
-    if let Some(text) = &text {
-        members.entry("snippet").or_insert_with(|| snippet_plain(text).into());
+    let head = text.as_deref().map(|text| without_secrets(cut(text, HEAD_MAX), handle));
+    if let Some(head) = &head {
+        members.entry("snippet").or_insert_with(|| snippet_plain(head).into());
     }
-    let excerpt = text.as_deref().map(|text| cut(text, EXCERPT_MAX).to_owned());
-    let (members, excerpt) = without_secrets(members, excerpt, handle);
+    let excerpt = head.map(|head| cut(&head, EXCERPT_MAX).to_owned());
+    let members = members_without_secrets(members, handle);
     let metadata = Metadata::new(members).map_err(|bad| ("metadata", bad.to_string()))?;
     Ok(Prepared { doc_id, vector, metadata, url, excerpt, file })
 }
@@ -113,26 +119,32 @@ fn vector(
 /// What is wrong with a text that no vector can be made of.
 pub(super) const NO_WORD: &str = "it has no word that the encoder knows";
 
-/// The same, with what is secret taken out: it is told to other nodes.
-fn without_secrets(
-    members: Map<String, Value>,
-    excerpt: Option<String>,
-    handle: &Handle,
-) -> (Map<String, Value>, Option<String>) {
-    let mut value = Value::Object(members);
-    value["excerpt"] = excerpt.into();
+/// A text with what is secret taken out: it is told to other nodes.
+fn without_secrets<'t>(text: &'t str, handle: &Handle) -> Cow<'t, str> {
+    handle.redaction().text(text, || labels("document", "", ""), handle.now().wall)
+}
+
+/// The same of texts that a model elsewhere is to read whole.
+async fn without_secrets_all(texts: Vec<String>, handle: &Handle) -> Vec<String> {
+    let handle = handle.clone();
+    let clean = spawn_blocking(move || {
+        texts.iter().map(|text| without_secrets(text, &handle).into_owned()).collect::<Vec<_>>()
+    });
+    clean.await.expect("taking out secrets does not panic")
+}
+
+/// The same of what is said of a document.
+fn members_without_secrets(members: Map<String, Value>, handle: &Handle) -> Map<String, Value> {
+    let value = Value::Object(members);
     let clean =
         handle.redaction().document(&value, &Typed::default(), || labels("document", "", ""), handle.now().wall);
-    let value = match clean {
-        Cow::Owned(clean) => clean,
-        Cow::Borrowed(_) => value,
-    };
-    let Value::Object(mut members) = value else { return (Map::new(), None) };
-    let excerpt = match members.remove("excerpt") {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    };
-    (members, excerpt)
+    match clean {
+        Cow::Owned(Value::Object(clean)) => clean,
+        _ => match value {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        },
+    }
 }
 
 /// The beginning of a text, at most so many bytes of whole characters.

@@ -2,16 +2,19 @@
 //! memory finds it. This file opens it, searches it and reads it; what changes it is in `keeper.rs`.
 //! See "Basins" in `protocols/mesh.md`.
 
-use super::keeper::{Batch, Change, Keeper, Prepared, Taken};
-use super::points::{self, Points};
-use super::restoring::{IndexOpenError, Restored, restore};
+use super::change::{Batch, Change, Prepared, Taken};
+use super::keeper::Keeper;
+use super::points::Points;
+use super::restoring::{IndexOpenError, Restored, found_again};
+use super::whereabouts::Places;
 use crate::store::documents::{self, Listed, Reader, Row, Whole, Writer};
 use comity_core::basin::filter::Filters;
+use comity_core::basin::spread::Spread;
 use comity_core::basin::{DocId, Record, Settings};
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
 use comity_core::time::Timestamp;
-use comity_index::{Graph, Scratch, Shelf};
+use comity_index::{Scratch, Shelf};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -52,7 +55,9 @@ struct Shared {
     log: u64,
     changes: mpsc::Sender<Batch>,
     committed: watch::Receiver<u64>,
+    own: watch::Receiver<u64>,
     sources: watch::Receiver<Sources>,
+    places: watch::Receiver<Places>,
     /// Memory of searches that have ended. A lock and not a message: it is held to take one or to put it back.
     scratches: Mutex<Vec<Scratch>>,
     stop: CancellationToken,
@@ -93,10 +98,14 @@ pub(super) struct Opened {
     pub(super) points: Points,
     pub(super) settings: Settings,
     pub(super) graph: PathBuf,
+    pub(super) spread: Spread,
+    pub(super) spread_file: PathBuf,
+    pub(super) places: watch::Sender<Places>,
     pub(super) free: VecDeque<u32>,
     pub(super) next: u32,
     pub(super) unsaved: usize,
     pub(super) committed: watch::Sender<u64>,
+    pub(super) own: watch::Sender<u64>,
     pub(super) sources: watch::Sender<Sources>,
 }
 
@@ -155,23 +164,12 @@ impl Index {
             writer.begin_log(rand::random::<u64>().max(1), &wanted).await?;
             shelf.mark([writer.kept().log, kept.seq]).and_then(|()| shelf.sync()).map_err(failed)?;
         }
-        let path = folder.join("graph");
-        let read = {
-            let (path, dimension) = (path.clone(), settings.dimension());
-            spawn_blocking(move || points::read(&path, dimension)).await.expect("reading a graph does not panic")
-        };
-        let read = read.filter(|(_, mark)| *mark <= kept.seq && *mark >= writer.kept().untouched);
-        let (graph, saved) = read.unwrap_or_else(|| (Graph::new(settings.dimension()), 0));
-        let touched = if saved == 0 { None } else { Some(writer.touched(saved).await?) };
-        let places = writer.places().await?;
-        let points = Points::new(graph).map_err(failed)?;
-        let restored = {
-            let (points, shelf, settings) = (points.clone(), shelf.clone(), settings.clone());
-            spawn_blocking(move || restore(&points, &shelf, &settings, &places, touched))
-        };
-        let Restored { free, next, caught_up } =
-            restored.await.expect("reading numbers does not panic").map_err(failed)?;
+        let at = (folder, kept.seq);
+        let (points, spread, Restored { free, next, caught_up }) =
+            found_again(at, &mut writer, &shelf, &settings).await?;
+        let (told, places) = watch::channel(Places::from(&spread));
         let (committed, seen) = watch::channel(kept.seq);
+        let (own_changed, own) = watch::channel(kept.seq);
         let (changes, batches) = mpsc::channel(QUEUE_MAX);
         let (published, sources) = watch::channel(writer.sources().clone());
         let (log, stop) = (writer.kept().log, CancellationToken::new());
@@ -180,11 +178,15 @@ impl Index {
             shelf: shelf.clone(),
             points: points.clone(),
             settings: settings.clone(),
-            graph: path,
+            graph: folder.join("graph"),
+            spread,
+            spread_file: folder.join("spread"),
+            places: told,
             free,
             next,
             unsaved: caught_up,
             committed,
+            own: own_changed,
             sources: published,
         };
         let keeping = tokio::spawn(Keeper::new(opened, keys, now).run(batches, stop.clone()));
@@ -197,7 +199,9 @@ impl Index {
             log,
             changes,
             committed: seen,
+            own,
             sources,
+            places,
             scratches: Mutex::default(),
             stop,
             keeping: TaskMutex::new(Some(keeping)),
@@ -226,9 +230,19 @@ impl Index {
         self.0.sources.borrow().get(source)?.1.clone()
     }
 
+    /// The last change of this node's documents, now and from now on: copies of others' are in no log of this node.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.0.own.clone()
+    }
+
     /// The last change that is safe, now and from now on.
     pub(crate) fn committed(&self) -> watch::Receiver<u64> {
         self.0.committed.clone()
+    }
+
+    /// Where this node's documents lie, now and from now on.
+    pub(crate) fn places(&self) -> watch::Receiver<Places> {
+        self.0.places.clone()
     }
 
     /// Puts documents of this node into the index, each in the place of whatever has its id. Afterwards they are safe, and

@@ -2,9 +2,12 @@
 //! go to the shelf, at places where nothing is, and are synced; then rows are committed; then searches find them. A
 //! crash in between leaves numbers that nobody refers to.
 
+use super::change::{Batch, Change, Prepared, Taken};
 use super::index::{IndexError, Opened, Outcome, Sources};
 use super::points::{self, Points};
+use super::whereabouts::{self, Places};
 use crate::store::documents::{Held, OWN, Write, Writer};
+use comity_core::basin::spread::Spread;
 use comity_core::basin::{Beside, DocId, Draft, Metadata, Record, Settings, filter, record};
 use comity_core::id::NodeId;
 use comity_core::identity::key::KeyPair;
@@ -15,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,57 +36,6 @@ const SAVE_CHANGES: usize = 200_000;
 /// Free places that are looked at for one that is not being unlinked.
 const FREE_LOOKED_AT: usize = 64;
 
-/// A document of this node, to be indexed.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    /// Its name.
-    pub(crate) doc_id: DocId,
-    /// Its numbers, as they are signed and told: a point of the index.
-    pub(crate) vector: Vec<f32>,
-    /// What is said of it, secrets taken out.
-    pub(crate) metadata: Metadata,
-    /// Where it is.
-    pub(crate) url: Option<String>,
-    /// The beginning of its text.
-    pub(crate) excerpt: Option<String>,
-    /// How its file was when it was read.
-    pub(crate) file: Option<String>,
-}
-
-/// What is to be changed.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// A document of this node is put in the place of whatever has its id.
-    Put(Prepared),
-    /// A document of this node is deleted.
-    Delete(DocId),
-    /// A document of this node is signed anew, by the key that this node has now; its numbers, unless it is deleted.
-    Sign(DocId, Option<Vec<f32>>),
-    /// What another node says of a document of its own: checked, but for whether it counts beside what is here.
-    Take(Taken),
-    /// A document of another node is no more, which that node has not said of it.
-    Forget(NodeId, DocId),
-}
-
-/// What another node says of a document of its own.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) source: NodeId,
-    pub(super) record: Box<Record>,
-    /// Whether that node's log was read from its beginning: then it counts whatever was here before. A node that lost
-    /// its disk counts its versions anew.
-    pub(super) is_anew: bool,
-}
-
-/// Changes that somebody waits for.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) changes: Vec<Change>,
-    /// How far the source was read with them.
-    pub(super) read: Option<(NodeId, String)>,
-    pub(super) done: oneshot::Sender<Result<Vec<Outcome>, IndexError>>,
-}
-
 /// The writer, with all that it alone changes.
 pub(super) struct Keeper {
     writer: Writer,
@@ -92,11 +44,17 @@ pub(super) struct Keeper {
     settings: Settings,
     keys: KeyPair,
     graph: PathBuf,
+    /// Where this node's documents lie, the file for it, and who is told.
+    spread: Spread,
+    spread_file: PathBuf,
+    places: watch::Sender<Places>,
     /// Places where nothing is, and the first one that was never used.
     free: VecDeque<u32>,
     next: u32,
     unsaved: usize,
     committed: watch::Sender<u64>,
+    /// The last of them that changed a document of this node.
+    own: watch::Sender<u64>,
     sources: watch::Sender<Sources>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -109,9 +67,27 @@ struct Decided {
 
 impl Keeper {
     pub(super) fn new(opened: Opened, keys: KeyPair, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        let Opened { writer, shelf, points, settings, graph, free, next, unsaved, committed, sources } = opened;
+        let Opened { writer, shelf, points, settings, graph, spread, spread_file, places, .. } = opened;
+        let Opened { free, next, unsaved, committed, own, sources, .. } = opened;
         let now = Box::new(now);
-        Self { writer, shelf, points, settings, keys, graph, free, next, unsaved, committed, sources, now }
+        Self {
+            writer,
+            shelf,
+            points,
+            settings,
+            keys,
+            graph,
+            spread,
+            spread_file,
+            places,
+            free,
+            next,
+            unsaved,
+            committed,
+            own,
+            sources,
+            now,
+        }
     }
 
     /// Keeps the index until nobody changes it any more, or what came before `stop` was cancelled is safe.
@@ -198,43 +174,58 @@ impl Keeper {
         let taken: Vec<u32> = writes.iter().filter_map(|write| write.place).collect();
         let rows: Vec<(u32, Vec<f32>)> =
             writes.iter().zip(vectors).filter_map(|(write, vector)| Some((write.place?, vector?))).collect();
+        let own = || writes.iter().filter(|write| write.source == OWN);
+        let gone: Vec<u32> = own().filter_map(|write| write.place_before).collect();
+        let come: Vec<u32> = own().filter_map(|write| write.place).collect();
         let (shelf, log) = (self.shelf.clone(), self.writer.kept().log);
+        let (settings, mut spread) = (self.settings.clone(), self.spread.clone());
         let shelved = spawn_blocking(move || {
             let borrowed: Vec<(u32, &[f32])> = rows.iter().map(|(place, vector)| (*place, vector.as_slice())).collect();
             shelf.write(&borrowed)?;
             shelf.mark([log, seq])?;
             shelf.sync()?;
-            Ok::<_, io::Error>(rows)
+            // Nobody writes to the places of documents that change before they are free.
+            let mut before = vec![0.0; settings.dimension()];
+            for place in gone {
+                shelf.read(place, &mut before)?;
+                settings.unit(&before).iter().for_each(|unit| spread.remove(unit));
+            }
+            let unit = |(place, vector): (u32, Vec<f32>)| Some((place, settings.unit(&vector).ok()?));
+            let units: BTreeMap<u32, Vec<f32>> = rows.into_iter().filter_map(unit).collect();
+            come.iter().filter_map(|place| units.get(place)).for_each(|unit| spread.add(unit));
+            Ok::<_, io::Error>((units, spread))
         });
         let shelved = shelved.await.expect("writing numbers does not panic").map_err(NotKept::from);
         let committed = match shelved {
-            Ok(rows) => {
+            Ok(made) => {
                 let read = read.as_ref().map(|(key, cursor)| (*key, cursor.as_str()));
-                self.writer.commit(&writes, read).await.map(|()| rows).map_err(NotKept::from)
+                self.writer.commit(&writes, read).await.map(|()| made).map_err(NotKept::from)
             }
             Err(error) => Err(error),
         };
-        let rows = match committed {
-            Ok(rows) => rows,
+        let (units, spread) = match committed {
+            Ok(made) => made,
             Err(error) => {
                 self.free.extend(taken);
                 return Err(error);
             }
         };
-        self.show(&writes, &rows);
+        self.show(&writes, &units);
+        self.spread = spread;
+        self.places.send_replace(Places::from(&self.spread));
         self.unsaved += writes.len();
         if read.is_some() {
             self.sources.send_replace(self.writer.sources().clone());
         }
         self.committed.send_replace(self.writer.kept().seq);
+        if let Some(own) = writes.iter().filter(|write| write.source == OWN).map(|write| write.seq).max() {
+            self.own.send_replace(own);
+        }
         Ok(outcomes)
     }
 
     /// Lets searches find what was committed.
-    fn show(&mut self, writes: &[Write], rows: &[(u32, Vec<f32>)]) {
-        // Off the lock: turning numbers into points costs more than putting them.
-        let units: BTreeMap<u32, Vec<f32>> =
-            rows.iter().filter_map(|(place, vector)| Some((*place, self.settings.unit(vector).ok()?))).collect();
+    fn show(&mut self, writes: &[Write], units: &BTreeMap<u32, Vec<f32>>) {
         for writes in writes.chunks(64) {
             let mut points = self.points.write();
             for write in writes {
@@ -265,6 +256,15 @@ impl Keeper {
             let doc_id = doc_id.as_str().to_owned();
             wanted.entry(source).or_default().insert(doc_id);
         }
+        // Before anything of theirs is found: a search leaves out whose it does not know.
+        let known = self.writer.sources();
+        self.sources.send_if_modified(|told| {
+            let is_new = told.len() != known.len();
+            if is_new {
+                told.clone_from(known);
+            }
+            is_new
+        });
         let mut held = BTreeMap::new();
         for (source, ids) in wanted {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -342,8 +342,10 @@ impl Keeper {
             Change::Put(document) => {
                 let Prepared { doc_id, vector, metadata, url, excerpt, file } = document;
                 let draft = Draft { doc_id, vector: Some(vector), metadata, version: version.max(1), timestamp: now };
-                // A signature is the same for the same contents: this is how a document is found to be unchanged.
-                if is_live && self.sign(draft.clone())?.sig.as_slice() == before?.signature {
+                // A signature is the same for the same contents: this is how a document is found to be unchanged. A file
+                // that was only touched is a change too, else it would be read anew each time.
+                let is_beside = before.is_some_and(|held| held.file == file && held.excerpt == excerpt);
+                if is_live && is_beside && self.sign(draft.clone())?.sig.as_slice() == before?.signature {
                     return None;
                 }
                 (self.sign(Draft { version: version + 1, ..draft })?, url, excerpt, file)
@@ -430,7 +432,12 @@ impl Keeper {
     async fn save(&mut self) {
         let mark = self.writer.kept().seq;
         let (points, path) = (self.points.clone(), self.graph.clone());
-        let written = spawn_blocking(move || points::save(&points, &path, mark)).await;
+        let (spread, spread_file, log) = (self.spread.clone(), self.spread_file.clone(), self.writer.kept().log);
+        let written = spawn_blocking(move || {
+            whereabouts::write(&spread_file, [log, mark], &spread);
+            points::save(&points, &path, mark)
+        });
+        let written = written.await;
         match written.expect("writing a graph does not panic") {
             Ok(()) => {
                 if let Err(error) = self.writer.untouch(mark).await {
@@ -445,20 +452,20 @@ impl Keeper {
     }
 }
 
-/// A document of another node that is no more: what that node signed of it last is kept, but for where it was.
+/// A document of another node that is no more, which that node has not signed: whatever it says next of it is newer.
 fn forgotten(source: u32, doc_id: &DocId, held: &Held) -> (Outcome, Decided) {
     let write = Write {
         source,
         doc_id: doc_id.as_str().to_owned(),
         place: None,
         place_before: None,
-        version: held.version,
+        version: 0,
         seq: 0,
         stamp: 0,
         written: 0,
         tags: Vec::new(),
         metadata: held.metadata.clone(),
-        signature: held.signature.clone(),
+        signature: Vec::new(),
         url: None,
         excerpt: None,
         file: None,

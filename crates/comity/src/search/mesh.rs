@@ -3,26 +3,28 @@
 //! "Routing" in `protocols/mesh.md`.
 
 mod asking;
+mod hedging;
 mod listing;
 mod relay;
+mod showing;
 
-pub(super) use asking::{Target, said, targets};
+pub(super) use asking::{ASKED_MAX, Target, everybody, said};
 
 use super::documents::{NO_WORD, prepare};
 use super::encoding::{Encoder, NotEncoded};
 use super::index::{Found, Index, IndexError, Outcome, Question};
 use super::knowledge::{Entries, Exchange, Pull};
 use super::notices::Notices;
-use super::reading::{snippet, snippet_plain};
 use super::sync::Sync;
+use super::whereabouts::Elsewhere;
 use crate::config::{self, SourceTrust};
 use crate::driver::Handle;
 use crate::link::{Asked as Request, Links, Pool};
+use crate::redaction::labels;
 use crate::store::documents::{OWN, Whole};
-use asking::{is_called, is_me, read};
+use asking::{is_called, is_me, late, read, targets};
 use bytes::Bytes;
 use comity_core::basin::merge::{self, Answered};
-use comity_core::basin::metadata::Shown;
 use comity_core::basin::{DocId, Metadata, Record};
 use comity_core::id::NodeId;
 use comity_core::node::NodeView;
@@ -31,12 +33,14 @@ use comity_core::wire::control::{self, Indexed, NewDocument};
 use comity_core::wire::mesh::form::BadForm;
 use comity_core::wire::mesh::query::{self, ANSWER_BYTES_MAX, Answer, Asked, Hit, NodeFailed, Query};
 use comity_core::wire::mesh::sync::{Cursor, PageWriter, Since, Source, SyncQuery, read_broadcast};
-use futures_util::future::join_all;
+use hedging::{Heard, Pace, Round};
+use showing::{shown, words};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Documents that are signed anew at once.
 const SIGNED_AT_ONCE: usize = 500;
@@ -64,6 +68,9 @@ struct Shared {
     notices: Notices,
     knowledge: Exchange,
     pull: Pull,
+    /// Where documents of others lie, as a registry tells.
+    elsewhere: watch::Receiver<Elsewhere>,
+    pace: Pace,
 }
 
 /// Why a question is not asked.
@@ -118,7 +125,7 @@ impl Mesh {
         (index, encoder): (Index, Encoder),
         entries: Entries,
         (handle, links): (&Handle, &Links),
-        settings: &config::Mesh,
+        (settings, elsewhere): (&config::Mesh, watch::Receiver<Elsewhere>),
     ) -> Self {
         let pool = Pool::new(links.clone());
         let dimension = index.settings().dimension();
@@ -128,7 +135,8 @@ impl Mesh {
         let sources = (settings.sources.clone(), settings.sync_every);
         let sync = Sync::new(index.clone(), handle.clone(), pool.clone(), sources);
         let notices = Notices::new(handle.clone(), pool.clone(), settings.sync_every);
-        Self(Arc::new(Shared { index, encoder, handle: handle.clone(), pool, sync, notices, knowledge, pull }))
+        let (handle, pace) = (handle.clone(), Pace::default());
+        Self(Arc::new(Shared { index, encoder, handle, pool, sync, notices, knowledge, pull, elsewhere, pace }))
     }
 
     /// Keeps copies of others' documents, and tells those who copy this node's, until the node ends.
@@ -240,21 +248,48 @@ impl Mesh {
     /// The same, of a question that was read.
     pub(crate) async fn search_by(&self, query: Query) -> Result<Answer, NotAsked> {
         let begun = Instant::now();
+        let until = begun + query.timeout;
+        let query = self.without_secrets(query);
         let view = self.0.handle.look().await;
-        let (is_here, targets, mut failed) = targets(&view, &query.include_nodes);
-        let own = self.own(&query, self.copies(&query, is_here, &view));
-        let asked = targets.len() + failed.len() + usize::from(is_here);
-        let others = join_all(targets.into_iter().map(|target| self.ask(target, &query)));
-        let (own, others) = tokio::join!(own, others);
-        let mut answered = Vec::with_capacity(asked);
-        answered.extend(own?);
-        for one in others {
-            match one {
-                Ok(one) => answered.push(one),
-                Err(one) => failed.push(one),
+        // A model that does not answer keeps nobody from asking those who can.
+        let mut trouble = None;
+        let unit: Result<Vec<f32>, String> = match timeout_at(until, self.unit(&query)).await {
+            Ok(Err(NotAsked::Encoder(why))) => Err(trouble.insert(why).to_string()),
+            Ok(unit) => Ok(unit?),
+            Err(_) => Err(late(query.timeout)),
+        };
+        let (is_here, round, failed) = match &unit {
+            _ if !query.include_nodes.is_empty() => {
+                let (is_here, first, failed) = targets(&view, &query.include_nodes);
+                (is_here, Round { first, ..Round::default() }, failed)
             }
+            Ok(unit) => (true, self.routed(unit, everybody(&view, usize::MAX)), Vec::new()),
+            Err(_) => (true, Round { first: everybody(&view, ASKED_MAX), ..Round::default() }, Vec::new()),
+        };
+        let own = async {
+            let unit = unit?;
+            let own = self.own(&query, unit, self.copies(&query, is_here, &view));
+            let own = timeout_at(until, own).await.map_err(|_| late(query.timeout))?;
+            own.map_err(|why| why.to_string())
+        };
+        let (own, mut heard) = tokio::join!(own, self.ask_all(round, (&query, until)));
+        heard.failed.extend(failed);
+        let asked = heard.answered.len() + heard.failed.len() + usize::from(is_here);
+        match (own, trouble) {
+            (Ok(own), _) => heard.answered.extend(own),
+            (Err(_), Some(why)) if heard.answered.is_empty() => return Err(why.into()),
+            (Err(cause), _) if is_here => heard.failed.push(NodeFailed { node: view.name.clone(), cause }),
+            (Err(_), _) => {}
         }
-        Ok(self.merged(&query, answered, failed, (asked, begun)))
+        Ok(self.merged(&query, heard, (asked, begun)))
+    }
+
+    /// A question of somebody here as it goes to a model and to others.
+    fn without_secrets(&self, query: Query) -> Query {
+        let Asked::Text(text) = &query.asked else { return query };
+        let (redaction, now) = (self.0.handle.redaction(), self.0.handle.now().wall);
+        let clean = redaction.text(text, || labels("question", "", ""), now).into_owned();
+        Query { asked: Asked::Text(clean), ..query }
     }
 
     /// Answers another node from this node's own documents, and asks nobody: what nodes tell this one is not for those
@@ -273,8 +308,12 @@ impl Mesh {
         let failed: Vec<_> = elsewhere.into_iter().map(|node| NodeFailed { node, cause: cause() }).collect();
         let is_here = is_here || query.include_nodes.is_empty();
         let asked = failed.len() + usize::from(is_here);
-        let own = if is_here { self.own(query, BTreeMap::from([(OWN, 1.0)])).await? } else { Vec::new() };
-        Ok(self.merged(query, own, failed, (asked, begun)))
+        let answered = if is_here {
+            self.own(query, self.unit(query).await?, BTreeMap::from([(OWN, 1.0)])).await?
+        } else {
+            Vec::new()
+        };
+        Ok(self.merged(query, Heard { answered, failed }, (asked, begun)))
     }
 
     /// A page of the changes of this node's index; `None`: the cursor is of another log.
@@ -310,8 +349,7 @@ impl Mesh {
     fn merged(
         &self,
         query: &Query,
-        answered: Vec<Answered>,
-        nodes_failed: Vec<NodeFailed>,
+        Heard { answered, failed: nodes_failed }: Heard,
         (asked, begun): (usize, Instant),
     ) -> Answer {
         let settings = self.0.index.settings();
@@ -352,8 +390,8 @@ impl Mesh {
     }
 
     /// What is here of these sources.
-    async fn own(&self, query: &Query, sources: BTreeMap<u32, f64>) -> Result<Vec<Answered>, NotAsked> {
-        let (unit, words) = (self.unit(query).await?, words(query));
+    async fn own(&self, query: &Query, unit: Vec<f32>, sources: BTreeMap<u32, f64>) -> Result<Vec<Answered>, NotAsked> {
+        let words = words(query);
         if sources.is_empty() {
             return Ok(Vec::new());
         }
@@ -362,11 +400,13 @@ impl Mesh {
         let wanted = (!is_all).then(|| sources.keys().copied().collect());
         let question = Question { unit, limit: query.limit, filters: query.filters.clone(), sources: wanted };
         let mut by_source: BTreeMap<u32, Vec<merge::Found>> = BTreeMap::new();
-        for one in self.0.index.search(question).await? {
-            let source = one.source;
-            if let Some(found) = shown(one, &words) {
-                by_source.entry(source).or_default().push(found);
-            }
+        let found = self.0.index.search(question).await?;
+        let shown = spawn_blocking(move || {
+            let shown = |one: Found| Some((one.source, shown(one, &words)?));
+            found.into_iter().filter_map(shown).collect::<Vec<_>>()
+        });
+        for (source, found) in shown.await.expect("showing documents does not panic") {
+            by_source.entry(source).or_default().push(found);
         }
         let answered = |(source, found)| {
             let node = if source == OWN { self.0.handle.me().node() } else { *names.get(&source)? };
@@ -389,15 +429,17 @@ impl Mesh {
     }
 
     /// What another node has.
-    async fn ask(&self, target: Target, query: &Query) -> Result<Answered, NodeFailed> {
+    async fn ask(&self, target: Target, query: &Query, until: Instant) -> Result<Answered, NodeFailed> {
         let Target { name, peer } = target;
         let node = peer.key.as_ref().map_or_else(|| peer.id.to_string(), NodeId::to_string);
-        let put = Query { include_nodes: vec![node.clone()], ..query.clone() };
+        let timeout = until.saturating_duration_since(Instant::now());
+        let put = Query { include_nodes: vec![node.clone()], timeout, ..query.clone() };
         let request = Request::Post(PATH.into(), put.to_json().into());
         let begun = Instant::now();
-        let answered = self.0.pool.ask(&peer, &request, query.timeout, ANSWER_BYTES_MAX).await;
+        let answered = self.0.pool.ask(&peer, &request, timeout, ANSWER_BYTES_MAX).await;
+        peer.key.iter().for_each(|key| self.0.pace.note(key, begun.elapsed()));
         let failed = |cause: String| NodeFailed { node: name.clone(), cause };
-        let body = answered.map_err(|why| failed(said(why, begun.elapsed() >= query.timeout, query.timeout)))?;
+        let body = answered.map_err(|why| failed(said(why, Instant::now() >= until, query.timeout)))?;
         let read = Answer::read(&body, self.0.index.settings(), query.limit);
         let (answer, left_out) = read.map_err(|bad| failed(format!("its answer cannot be read: {bad}")))?;
         if left_out.total() > 0 {
@@ -435,22 +477,4 @@ pub(super) fn record(whole: Whole, vector: Option<Vec<f32>>, node: NodeId, encod
         timestamp: Timestamp::from_millis(whole.written),
         sig: whole.signature.try_into().ok()?,
     })
-}
-
-/// What a document that was found is to those who asked; `None`: it is damaged.
-fn shown(found: Found, words: &[String]) -> Option<merge::Found> {
-    let metadata = Metadata::parse(&found.metadata).ok()?;
-    let mut shown = metadata.shown();
-    if let Some(excerpt) = &found.excerpt {
-        let text = if words.is_empty() { snippet_plain(excerpt) } else { snippet(excerpt, words) };
-        shown = Shown { snippet: Some(text).filter(|text| !text.is_empty()), ..shown };
-    }
-    Some(merge::Found { doc_id: found.doc_id.parse().ok()?, shown, distance: found.distance })
-}
-
-/// The words of a question, as they are looked for in texts.
-fn words(query: &Query) -> Vec<String> {
-    let Asked::Text(text) = &query.asked else { return Vec::new() };
-    let words = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
 }

@@ -58,9 +58,9 @@ impl Notices {
 
     /// Tells readers whenever something has changed, until the node ends.
     pub(super) async fn run(&self, index: &Index) {
-        let mut committed = index.committed();
-        committed.mark_unchanged();
-        while committed.changed().await.is_ok() {
+        let mut changed = index.changed();
+        changed.mark_unchanged();
+        while changed.changed().await.is_ok() {
             let view = self.handle.look().await;
             let readers: Vec<NodeId> = {
                 let mut readers = self.readers();

@@ -25,6 +25,9 @@ struct Shared {
     /// A lock and not a message: searches read it side by side, on all processors, and what writes holds it for
     /// microseconds.
     held: RwLock<Held>,
+    /// Held by whoever links, or writes the graph to disk. Else the linker would wait for the graph while it is written,
+    /// and searches for the linker.
+    linking: Mutex<()>,
     /// Whether there may be points to be linked, and whether this ends. A lock for its condition: the linker waits on
     /// it.
     work: Mutex<Work>,
@@ -84,7 +87,7 @@ impl Points {
     /// Points that are in this graph, and are linked in the background from now on.
     pub(super) fn new(graph: Graph) -> io::Result<Self> {
         let held = RwLock::new(Held { graph, sources: Vec::new() });
-        let shared = Arc::new(Shared { held, work: Mutex::default(), wake: Condvar::new() });
+        let shared = Arc::new(Shared { held, linking: Mutex::default(), work: Mutex::default(), wake: Condvar::new() });
         let points = Self(shared.clone());
         thread::Builder::new().name("comity-index".to_owned()).spawn(move || link(&shared))?;
         Ok(points)
@@ -134,7 +137,9 @@ fn link(shared: &Shared) {
         loop {
             let plan = shared.held.read().unwrap_or_else(PoisonError::into_inner).graph.plan(&mut scratch);
             let Some(plan) = plan else { break };
+            let linking = shared.linking.lock().unwrap_or_else(PoisonError::into_inner);
             shared.held.write().unwrap_or_else(PoisonError::into_inner).graph.link(plan);
+            drop(linking);
             if lock().is_ended {
                 return;
             }
@@ -171,14 +176,24 @@ fn said(error: &ReadError) {
 /// Writes the graph, which has everything up to `mark`, in the place of the one before.
 pub(super) fn save(points: &Points, path: &Path, mark: u64) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let mut to = BufWriter::new(file);
-    points.read().graph.write(&mut to, mark)?;
-    to.flush()?;
-    to.get_ref().sync_all()?;
-    fs::rename(&beside, path)?;
+    let written = write(points, &beside, mark).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // A full disk has no room for half a graph. Err: it is not there.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+fn write(points: &Points, beside: &Path, mark: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
+    let mut to = BufWriter::new(file);
+    let linking = points.0.linking.lock().unwrap_or_else(PoisonError::into_inner);
+    points.read().graph.write(&mut to, mark)?;
+    drop(linking);
+    to.flush()?;
+    to.get_ref().sync_all()
 }

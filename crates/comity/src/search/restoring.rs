@@ -1,13 +1,18 @@
 //! What the graph of an index lacks when it is read from disk: all of it, or what was changed since it was written; and why an
 //! index cannot be opened at all.
 
-use super::points::Points;
+use super::points::{self, Points};
+use super::whereabouts;
 use crate::store::StoreError;
+use crate::store::documents::Writer;
 use comity_core::basin::Settings;
-use comity_index::{Scratch, Shelf};
+use comity_core::basin::spread::Spread;
+use comity_index::{Graph, Scratch, Shelf};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Why the index cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +56,35 @@ pub(super) struct Restored {
     pub(super) caught_up: usize,
 }
 
+/// The points as they were when the index was closed, brought to what is on disk, which ends with this change.
+pub(super) async fn found_again(
+    (folder, seq): (&Path, u64),
+    writer: &mut Writer,
+    shelf: &Arc<Shelf>,
+    settings: &Settings,
+) -> Result<(Points, Spread, Restored), IndexOpenError> {
+    let failed = |cause| IndexOpenError::Io { path: folder.to_owned(), cause };
+    let (path, dimension) = (folder.join("graph"), settings.dimension());
+    let read = spawn_blocking(move || points::read(&path, dimension)).await.expect("reading a graph does not panic");
+    let read = read.filter(|(_, mark)| *mark <= seq && *mark >= writer.kept().untouched);
+    let (graph, saved) = read.unwrap_or_else(|| (Graph::new(dimension), 0));
+    let touched = if saved == 0 { None } else { Some(writer.touched(saved).await?) };
+    let places = writer.places().await?;
+    let points = Points::new(graph).map_err(failed)?;
+    let restored = {
+        let (points, shelf, settings) = (points.clone(), shelf.clone(), settings.clone());
+        let (file, mark) = (folder.join("spread"), [writer.kept().log, writer.kept().seq]);
+        spawn_blocking(move || {
+            let spread = whereabouts::open(&file, mark, &settings, &places, &shelf);
+            Ok((spread, restore(&points, &shelf, &settings, &places, touched)?))
+        })
+    };
+    let (spread, restored) = restored.await.expect("reading numbers does not panic").map_err(failed)?;
+    Ok((points, spread, restored))
+}
+
 /// Brings the graph to what is on disk: all of it, or what was touched since it was written.
-pub(super) fn restore(
+fn restore(
     points: &Points,
     shelf: &Shelf,
     settings: &Settings,

@@ -18,7 +18,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Updates that are asked for at once.
 const UPDATES: usize = 2000;
@@ -37,6 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long after a log could not be read it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// How long is waited when a node says that it is asked too often, and how often in a row.
+const WAIT: Duration = Duration::from_secs(5);
+const WAITS_MAX: u32 = 24;
 
 /// Updates that one thread checks before others are asked to help.
 const CHECKED_ALONE: usize = 64;
@@ -112,18 +116,18 @@ impl Sync {
         let mut tried: BTreeMap<NodeId, Instant> = BTreeMap::new();
         let mut joined = self.0.handle.peer_events();
         loop {
-            let mut due = BTreeSet::new();
+            let (mut due, mut is_round) = (BTreeSet::new(), false);
             tokio::select! {
-                () = sleep_until(next_round) => next_round = Instant::now() + self.0.every,
+                () = sleep_until(next_round) => {
+                    next_round = Instant::now() + self.0.every;
+                    is_round = true;
+                }
                 () = sleep_until(next_look) => {
                     next_look = Instant::now() + LOOK_EVERY;
                     // Who became known, or came back, since the last round.
                     let view = self.0.handle.last_view();
                     let keys = view.peers.iter().filter(|peer| is_readable(&view, peer)).filter_map(|peer| peer.key);
                     due.extend(keys.filter(|key| tried.get(key).is_none_or(|at| self.is_to_be_tried(key, *at))));
-                    if due.is_empty() {
-                        continue;
-                    }
                 }
                 () = self.0.notice.notified() => due = std::mem::take(&mut *lock(&self.0.noticed)),
                 Some(ended) = reading.join_next() => {
@@ -138,11 +142,13 @@ impl Sync {
                     _ => continue,
                 },
             }
+            if !is_round && due.is_empty() {
+                continue;
+            }
             let view = self.0.handle.look().await;
-            let all = due.is_empty();
             for peer in view.peers.iter().filter(|peer| is_readable(&view, peer)) {
                 let Some(key) = peer.key.filter(|key| self.trust(key).is_some()) else { continue };
-                if !all && !due.contains(&key) {
+                if !is_round && !due.contains(&key) {
                     continue;
                 }
                 if under_way.insert(key) {
@@ -167,7 +173,7 @@ impl Sync {
     fn again(&self, key: NodeId) {
         let sync = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(NOTICE_EVERY).await;
+            sleep(NOTICE_EVERY).await;
             sync.notice(key);
         });
     }
@@ -177,7 +183,7 @@ impl Sync {
         let ended = self.read_on(key, peer).await;
         self.note(key, ended);
         // Notices that came meanwhile are read together.
-        tokio::time::sleep(NOTICE_EVERY).await;
+        sleep(NOTICE_EVERY).await;
         key
     }
 
@@ -198,7 +204,9 @@ impl Sync {
         let mut cursor = self.0.index.cursor(&key);
         // What a log from its beginning does not tell of is no more.
         let mut told: Option<BTreeSet<String>> = cursor.is_none().then(BTreeSet::new);
-        let mut here = self.0.index.documents_of(&key).await.map_err(stopped)?;
+        // Of a log from its beginning what it tells of is counted, and not what is here.
+        let mut here = if told.is_some() { 0 } else { self.0.index.documents_of(&key).await.map_err(stopped)? };
+        let mut waits = 0;
         loop {
             if here > DOCUMENTS_MAX {
                 return Err(Stopped::Trouble(format!(
@@ -207,22 +215,32 @@ impl Sync {
             }
             let page = match self.page(peer, key, cursor.as_deref()).await {
                 Err(Unanswered::Status(410)) if cursor.is_some() => {
-                    (cursor, told) = (None, Some(BTreeSet::new()));
+                    (cursor, told, here) = (None, Some(BTreeSet::new()), 0);
+                    continue;
+                }
+                // A first reading keeps no cursor: it would begin again from nothing.
+                Err(Unanswered::Status(429)) if waits < WAITS_MAX => {
+                    waits += 1;
+                    sleep(WAIT).await;
                     continue;
                 }
                 read => read.map_err(|why| Stopped::Trouble(why.to_string()))?,
             };
             let Page { updates, next_cursor } = page;
             let is_end = updates.records.is_empty() && updates.bad_count == 0;
+            waits = 0;
             let records = self.checked(key, updates).await;
             if let Some(told) = &mut told {
                 told.extend(records.iter().map(|record| record.doc_id.to_string()));
             }
-            here += records.iter().filter(|record| !record.deleted).count() as u64;
+            // Deleted ones take a row, too.
+            here += records.len() as u64;
             let moved = next_cursor.is_some() && next_cursor != cursor;
             // A first reading counts as begun only once it has ended: what is left over must be forgotten then.
             let kept = next_cursor.clone().filter(|_| told.is_none());
-            self.0.index.take(key, records, (kept, told.is_some())).await.map_err(stopped)?;
+            if moved || !records.is_empty() {
+                self.0.index.take(key, records, (kept, told.is_some())).await.map_err(stopped)?;
+            }
             if is_end || !moved {
                 if let Some(told) = told {
                     self.0.index.forget_but(key, &told).await.map_err(stopped)?;

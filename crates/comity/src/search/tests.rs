@@ -1,8 +1,9 @@
 //! The index on a real disk: what was acknowledged is found, whatever happens to the process and to its files.
 
+use super::change::Prepared;
 use super::index::{Found, Index, Outcome, Question};
-use super::keeper::Prepared;
 use super::restoring::IndexOpenError;
+use super::whereabouts::Places;
 use crate::scratch::Scratch;
 use comity_core::basin::filter::Filters;
 use comity_core::basin::settings::ENCODER;
@@ -347,5 +348,33 @@ async fn after_a_change_of_keys_documents_are_signed_anew_and_keep_what_was_know
     }
     assert_eq!(names(&found(&index, "one").await), ["a", "c"]);
     assert_eq!(index.list(("u:", ""), true, 10).await.expect("a list").len(), 2);
+    index.close().await;
+}
+
+#[tokio::test]
+async fn where_documents_lie_is_known_as_they_come_and_go_and_after_a_restart_with_and_without_its_file() {
+    let scratch = Scratch::new();
+    let index = open(scratch.path()).await;
+    let places = |index: &Index| index.places().borrow().clone();
+    assert_eq!(places(&index), Places::default());
+    index.put(vec![document("a", "red apple"), document("b", "green pear")]).await.expect("put");
+    let both = places(&index);
+    assert_eq!((both.signature.len(), both.centroids.len()), (DIMENSION, 2));
+    index.put(vec![document("b", "red apple")]).await.expect("put");
+    let apples = settings().unit(&encoder::encode("red apple", DIMENSION).expect("words")).expect("a point");
+    let near = |point: &[f32]| comity_core::basin::settings::distance(point, &apples) < 1e-3;
+    assert!(near(&places(&index).signature), "the pear is gone");
+    index.delete(vec![id("a")]).await.expect("deleted");
+    let kept = places(&index);
+    assert!(kept.centroids.len() == 1 && near(&kept.centroids[0]), "{kept:?}");
+    index.close().await;
+    let index = open(scratch.path()).await;
+    assert_eq!(places(&index), kept);
+    index.close().await;
+    std::fs::write(scratch.path().join("spread"), "torn").expect("it is ours");
+    let index = open(scratch.path()).await;
+    assert!(near(&places(&index).signature) && places(&index).centroids.len() == 1, "made anew");
+    index.delete(vec![id("b")]).await.expect("deleted");
+    assert_eq!(places(&index), Places::default());
     index.close().await;
 }

@@ -135,3 +135,26 @@ fn what_is_damaged_or_of_other_settings_is_not_restored() {
     }
     assert_eq!(Spread::restore(&Settings::default(), &kept), Err(NotASpread::OtherSettings));
 }
+
+#[test]
+fn a_sample_stands_for_all_it_was_taken_of() {
+    let mut draw = Draw(11);
+    let (one, other) = (draw.point(), draw.point());
+    let points: Vec<Vec<f32>> =
+        (0..4000).map(|place| if place % 4 == 0 { draw.near(&other) } else { draw.near(&one) }).collect();
+    let (mut whole, mut sample) = (Spread::new(&settings()), Spread::new(&settings()));
+    points.iter().for_each(|point| whole.add(point));
+    points.iter().step_by(7).for_each(|point| sample.add(point));
+    sample.stand_for(4000);
+    assert_eq!(sample.count(), 4000);
+    let [all, some] = [&whole, &sample].map(|spread| (spread.signature().expect("one"), spread.centroids()));
+    assert!(distance(&all.0, &some.0) < 0.05);
+    assert!(
+        (some.1[0].count as f64 / all.1[0].count as f64 - 1.0).abs() < 0.1,
+        "{} {}",
+        some.1[0].count,
+        all.1[0].count
+    );
+    points.iter().for_each(|point| sample.remove(point));
+    assert_eq!(sample.signature(), None);
+}

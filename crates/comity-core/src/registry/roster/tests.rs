@@ -33,26 +33,13 @@ fn a_silent_node_is_stale_after_three_heartbeats_and_gone_after_ten() {
     let mut roster = roster(10, 4);
     roster.register(node("a"), ANN, at(5)).unwrap();
     assert_eq!(roster.poll(mono(94)), [Change::Joined(name("a"))]);
-    assert_eq!(roster.next_deadline(), Some(mono(95)));
     assert_eq!(roster.poll(mono(95)), [Change::Stale(name("a"))]);
     assert_eq!(roster.members(mono(304)).count(), 1, "a stale node has a part");
     assert_eq!(roster.poll(mono(305)), [Change::Gone(name("a"))]);
     assert_eq!((roster.members(mono(305)).count(), roster.len()), (0, 1));
-    assert_eq!(roster.next_deadline(), None);
     beat(&mut roster, "a", 400);
     assert_eq!(roster.poll(mono(400)), [Change::Back(name("a"))]);
     assert_eq!(roster.members(mono(400)).count(), 1, "it came back by its heartbeat");
-}
-
-#[test]
-fn what_a_node_counts_for_falls_from_one_when_stale_to_nothing_when_gone() {
-    let mut roster = roster(10, 4);
-    roster.register(node("a"), ANN, at(0)).unwrap();
-    let freshness = |seconds| roster.freshness(&name("a"), mono(seconds));
-    assert_eq!((freshness(0), freshness(90), freshness(195), freshness(300)), (1.0, 1.0, 0.5, 0.0));
-    let falling: Vec<f64> = (0..400).map(freshness).collect();
-    assert!(falling.is_sorted_by(|earlier, later| earlier >= later));
-    assert_eq!(roster.freshness(&name("b"), mono(0)), 0.0);
 }
 
 #[test]
@@ -82,10 +69,31 @@ fn a_name_is_held_by_the_key_that_registered_it_also_while_its_node_is_gone() {
         assert_eq!(roster.register(node("a"), Holder::Key(other), at(seconds)), Err(Refused::Held));
         assert_eq!(roster.heartbeat(&name("a"), Heartbeat::default(), BOB, at(seconds)), Err(Refused::Held));
     }
-    assert_eq!(roster.register(keyed.clone(), Holder::Key(ann), at(1001)), Ok(()), "the key it named is its own");
-    roster.hand_over(&name("a"), BOB).unwrap();
-    assert_eq!(roster.register(keyed.clone(), ANN, at(1002)), Err(Refused::Held), "what was revoked is no longer good");
-    assert_eq!(roster.register(keyed, BOB, at(1002)), Ok(()));
+    assert_eq!(roster.register(keyed.clone(), Holder::Key(ann), at(1001)), Err(Refused::Held), "it only named it");
+    roster.register(keyed.clone(), Proof { holder: ANN, key: Some(ann) }, at(1002)).unwrap();
+    assert_eq!(roster.register(keyed.clone(), Holder::Key(ann), at(1003)), Ok(()), "the key it proved is its own");
+    roster.register(keyed, ANN, at(1004)).unwrap();
+    assert_eq!(roster.heartbeat(&name("a"), Heartbeat::default(), Holder::Key(ann), at(1005)), Ok(None), "it stays so");
+    roster.register(Registration { key: Some(other), ..node("a") }, ANN, at(1006)).unwrap();
+    for key in [ann, other] {
+        assert!(!roster.member(&name("a")).unwrap().is_held_by(Holder::Key(key)), "another was named, and not proved");
+    }
+}
+
+#[test]
+fn a_name_that_is_a_key_is_for_who_proves_that_key() {
+    let mut roster = roster(10, 4);
+    let (ann, other) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+    let text = ann.to_string();
+    let keyed = Registration { key: Some(ann), ..node(&text) };
+    for registration in [keyed.clone(), node(&text), node(&format!(" {text}")), node("ed25519:ann")] {
+        assert_eq!(roster.register(registration.clone(), ANN, at(0)), Err(Refused::NotItsKey));
+        let by_other = Registration { key: None, ..registration };
+        assert_eq!(roster.register(by_other, Holder::Key(other), at(0)), Err(Refused::NotItsKey));
+    }
+    assert!(roster.is_empty());
+    assert_eq!(roster.register(keyed.clone(), Proof { holder: ANN, key: Some(ann) }, at(0)), Ok(()));
+    assert_eq!(roster.register(keyed, Holder::Key(ann), at(1)), Ok(()));
 }
 
 #[test]
@@ -155,19 +163,36 @@ fn a_node_is_told_once_that_others_changed_and_not_of_itself() {
     roster.register(node("b"), ANN, at(40)).unwrap();
     assert_eq!(beat(&mut roster, "a", 60), Some(at(30).wall));
     assert_eq!(beat(&mut roster, "a", 61), None);
-    let moved = Heartbeat { basin_signature: Some(vec![1.0; 4]), ..Heartbeat::default() };
-    assert_eq!(roster.heartbeat(&name("a"), moved.clone(), ANN, at(62)), Ok(None));
-    assert_eq!(beat(&mut roster, "b", 63), Some(at(40).wall), "the other moved");
-    assert_eq!(roster.heartbeat(&name("a"), moved, ANN, at(64)), Ok(None));
-    assert_eq!(beat(&mut roster, "b", 65), None, "nothing moved");
+    assert_eq!(beat(&mut roster, "a", 64), None);
     assert_eq!(beat(&mut roster, "b", 90), None);
     assert_eq!(beat(&mut roster, "b", 160), Some(at(90).wall), "the other is stale");
     let mark = roster.mark();
-    assert!(!roster.changed_since(mark));
     roster.remove(&name("a")).unwrap();
-    assert!(roster.changed_since(mark));
+    assert_ne!(roster.mark(), mark);
     assert_eq!(roster.remove(&name("a")), Err(Refused::Unknown));
     assert_eq!(roster.heartbeat(&name("a"), Heartbeat::default(), ANN, at(161)), Err(Refused::Unknown));
+}
+
+#[test]
+fn where_documents_lie_counts_at_once_and_is_told_to_nobody_as_a_change() {
+    let mut roster = roster(10, 4);
+    roster.register(node("a"), ANN, at(0)).unwrap();
+    roster.register(node("b"), ANN, at(0)).unwrap();
+    let (mark, place) = (roster.mark(), vec![1.0; 4]);
+    roster.poll(mono(0));
+    let moved = Heartbeat { basin_signature: Some(place.clone()), ..Heartbeat::default() };
+    roster.heartbeat(&name("a"), moved, ANN, at(1)).unwrap();
+    let moved = Heartbeat { centroids: Some(vec![place.clone(); 2]), ..Heartbeat::default() };
+    roster.heartbeat(&name("a"), moved, ANN, at(2)).unwrap();
+    let said = &roster.member(&name("a")).unwrap().registration;
+    assert_eq!((&said.basin_signature, &said.centroids), (&place, &vec![place.clone(); 2]));
+    roster.register(node("a"), ANN, at(3)).unwrap();
+    assert!(roster.member(&name("a")).unwrap().registration.places().is_empty(), "also by registering again");
+    assert_eq!((roster.mark(), roster.poll(mono(3))), (mark, vec![]));
+    assert_eq!(beat(&mut roster, "b", 4), None);
+    roster.register(Registration { service_name: "other".to_owned(), ..node("a") }, ANN, at(5)).unwrap();
+    assert_eq!(roster.poll(mono(5)), [Change::Updated(name("a"))]);
+    assert!(beat(&mut roster, "b", 6).is_some());
 }
 
 #[test]
@@ -175,7 +200,7 @@ fn a_clock_that_goes_back_makes_nobody_older_or_younger() {
     let mut roster = roster(10, 4);
     roster.register(node("a"), ANN, at(1000)).unwrap();
     beat(&mut roster, "a", 10);
-    assert_eq!(roster.freshness(&name("a"), mono(10)), 1.0);
+    assert_eq!(roster.state(roster.member(&name("a")).unwrap(), mono(10)), State::Fresh);
     assert_eq!(roster.poll(mono(1089)), [Change::Joined(name("a"))]);
     assert_eq!(roster.poll(mono(1090)), [Change::Stale(name("a"))]);
     roster.poll(mono(0));
@@ -188,6 +213,7 @@ fn who_is_restored_is_as_silent_as_it_was() {
     let kept = |text: &str, seconds: u64| Kept {
         registration: node(text),
         holder: ANN,
+        is_key_proved: false,
         load: None,
         last_heartbeat: at(seconds).wall,
     };
@@ -208,13 +234,13 @@ fn who_is_restored_is_as_silent_as_it_was() {
 }
 
 #[test]
-fn changes_that_nobody_asks_for_are_dropped_and_counted() {
+fn of_changes_that_nobody_asks_for_the_latest_are_kept() {
     let mut roster = roster(2, 4);
     for second in 0..CHANGES_MAX as u64 {
         roster.register(node("a"), ANN, at(second)).unwrap();
         roster.remove(&name("a")).unwrap();
     }
-    assert_eq!(roster.changes_dropped(), CHANGES_MAX as u64);
+    assert_eq!(roster.mark(), 2 * CHANGES_MAX as u64);
     assert_eq!(roster.poll(mono(0)).len(), CHANGES_MAX);
 }
 

@@ -292,7 +292,9 @@ impl Answer {
         let answer = Self {
             results,
             nodes_queried: number("nodes_queried", queried).unwrap_or_default(),
-            nodes_failed: Member::of("nodes_failed", failed).map(nodes_failed).transpose()?.unwrap_or_default(),
+            nodes_failed: Member::of("nodes_failed", failed)
+                .and_then(|failed| nodes_failed(failed).ok())
+                .unwrap_or_default(),
             total_time: Duration::from_millis(number("total_time_ms", time).unwrap_or_default()),
             metric,
         };

@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Nodes in one page with their centroids, at most: 26 MB of JSON with 16 centroids of 256 numbers each.
+/// Nodes in one page with their centroids, at most: 26 MB of JSON with 16 centroids of 256 numbers each. Where they are
+/// large, a registry ends a page sooner; a reader goes by `next`.
 pub const PAGE_MAX: usize = 500;
 
 /// Longest time between heartbeats that a registry may ask for: no longer than a node takes to notice that it is lost.
@@ -31,8 +32,6 @@ pub mod path {
     pub const NODES: &str = "/mesh/nodes";
     /// `GET` and `DELETE`: one node.
     pub const NODE: &str = "/mesh/nodes/{id}";
-    /// `GET`: who could work.
-    pub const AVAILABLE: &str = "/mesh/compute/available";
 }
 
 /// A node, as a registry tells of it.
@@ -76,19 +75,6 @@ pub struct Beaten {
     pub ok: bool,
     /// Whether others came, went or changed since this node was told last.
     pub peers_changed: bool,
-}
-
-/// A worker, as it is told of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Available {
-    /// Its name.
-    pub node: NodeName,
-    /// What it can do.
-    pub capabilities: Vec<String>,
-    /// How many tasks it could begin now.
-    pub slots_free: u32,
-    /// How full it is.
-    pub load: Load,
 }
 
 /// Which part of a list of nodes is wanted.
@@ -312,43 +298,6 @@ pub fn write_removed() -> Vec<u8> {
     to_vec(&json!({"ok": true}))
 }
 
-/// Reads the answer to a removal: whether the node is out.
-///
-/// # Errors
-/// [`BadBody`] names the field.
-pub fn read_removed(text: &[u8]) -> Result<bool, BadBody> {
-    Ok(Fields::read(text)?.maybe("ok", "true or false", Value::as_bool)?.unwrap_or(true))
-}
-
-/// Who could work, as it is sent.
-pub fn write_available(workers: &[Available]) -> Vec<u8> {
-    let form = |worker: &'_ Available| {
-        json!({
-            "node_id": worker.node.as_str(),
-            "capabilities": worker.capabilities,
-            "slots_free": worker.slots_free,
-            "load": LoadForm::from(worker.load).to_value(),
-        })
-    };
-    to_vec(&json!({"nodes": workers.iter().map(form).collect::<Vec<_>>()}))
-}
-
-/// Reads who could work.
-///
-/// # Errors
-/// [`BadBody`] where it is no list, or too long.
-pub fn read_available(text: &[u8]) -> Result<Items<Available>, BadBody> {
-    Ok(Listed::read(text, "nodes", NODES_MAX)?.items(|fields| {
-        let load = fields.object("load")?.map(|load| read_load(&load)).transpose()?;
-        Ok(Available {
-            node: fields.node("node_id")?,
-            capabilities: capabilities(fields)?,
-            slots_free: fields.must("slots_free", "a whole number", number)?,
-            load: load.unwrap_or_default(),
-        })
-    }))
-}
-
 const VECTOR: &str = "a list of at most 4096 finite numbers";
 const VECTORS: &str = "a list of at most 16 vectors";
 const _: () = assert!(profile::DIMENSIONS_MAX == 4096 && profile::CENTROIDS_MAX == 16, "as the errors say");
@@ -449,12 +398,6 @@ struct LoadForm {
     queued: u32,
     cpu: f64,
     memory: f64,
-}
-
-impl LoadForm {
-    fn to_value(&self) -> Value {
-        json!({"running": self.running, "queued": self.queued, "cpu": self.cpu, "memory": self.memory})
-    }
 }
 
 impl From<Load> for LoadForm {

@@ -116,6 +116,11 @@ impl Encoder {
         Ok((encoder, settings))
     }
 
+    /// Whether texts go to another program.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Endpoint(_))
+    }
+
     /// The vectors of texts, in their order; `None` for a text that has no word that the encoder knows.
     pub(crate) async fn encode(
         &self,

@@ -2,7 +2,7 @@
 //! over, answers them, and asks them. What others say is data: each entry counts by the signature of whoever said it,
 //! whoever hands it over.
 
-use super::super::mesh::{Target, said, targets};
+use super::super::mesh::{ASKED_MAX, Target, everybody, said};
 use super::entries::{Entries, KnowledgeError, Outcome};
 use crate::driver::Handle;
 use crate::link::{Asked, Pool};
@@ -25,6 +25,7 @@ use comity_core::wire::mesh::knowledge::{
 use comity_core::wire::mesh::reading::BadBody;
 use comity_core::wire::mesh::sync::BadCursor;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
+
+/// Nodes that are told at once, at most.
+const TOLD_AT_ONCE: usize = 16;
 
 /// How long another node may take to take an entry: whoever says something waits for it.
 const SHARED_WITHIN: Duration = Duration::from_secs(2);
@@ -135,14 +139,15 @@ impl Exchange {
             _ => {}
         }
         let view = self.0.handle.look().await;
-        let told = if is_local { Vec::new() } else { targets(&view, &[]).1 };
+        let told = if is_local { Vec::new() } else { everybody(&view, usize::MAX) };
         let body = Bytes::from(signed(entry.clone()).write());
         let tell = |target: Target| {
             let body = body.clone();
             async move { (target.name.clone(), self.tell(&target, body).await) }
         };
         let (mut taken_by, mut not_taken) = (Vec::new(), Vec::new());
-        for (node, told) in join_all(told.into_iter().map(tell)).await {
+        let told: Vec<_> = stream::iter(told.into_iter().map(tell)).buffered(TOLD_AT_ONCE).collect().await;
+        for (node, told) in told {
             match told {
                 Ok(()) => taken_by.push(node),
                 Err(cause) => not_taken.push(NotAnswered { node, cause }),
@@ -229,18 +234,24 @@ impl Exchange {
     /// Asks this node and those that it knows about a topic.
     pub(crate) async fn ask(&self, wanted: AskKnowledge) -> Result<Facts, NotSaid> {
         let begun = Instant::now();
-        let (topic, timeout) = (wanted.topic.clone(), timeout(&wanted)?);
+        let timeout = timeout(&wanted)?;
+        let (redaction, now) = (self.0.handle.redaction(), self.0.handle.now().wall);
+        let topic = redaction.text(&wanted.topic, || labels("question", "", ""), now).into_owned();
+        let wanted = AskKnowledge { topic: topic.clone(), ..wanted };
         let request = request(&wanted)?;
         let basin = encoder::encode(&topic, self.0.dimension);
         let near = basin.clone().map(|basin| Request { about: About::Basin(basin), ..request.clone() });
         let requests: Vec<Request> = [Some(request.clone()), near].into_iter().flatten().collect();
         let view = self.0.handle.look().await;
-        let others = if wanted.local { Vec::new() } else { targets(&view, &[]).1 };
+        let mut others = if wanted.local { Vec::new() } else { everybody(&view, usize::MAX) };
         let nodes_queried = 1 + others.len() as u64;
+        let left_out = others.split_off(others.len().min(ASKED_MAX)).into_iter();
+        let cause = || "more nodes are known than are asked".to_owned();
+        let not_asked = left_out.map(|target| NotAnswered { node: target.name, cause: cause() });
         let others = join_all(others.into_iter().map(|target| self.ask_one(target, &requests, timeout)));
         let own = join_all(requests.iter().map(|request| self.0.entries.answer(request)));
         let (own, others) = tokio::join!(own, others);
-        let (mut heard, mut nodes_failed, mut refused) = (BTreeMap::new(), Vec::new(), 0);
+        let (mut heard, mut nodes_failed, mut refused) = (BTreeMap::new(), not_asked.collect::<Vec<_>>(), 0);
         for entry in own.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
             add(&mut heard, entry, &view.name);
         }

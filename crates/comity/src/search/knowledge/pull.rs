@@ -49,7 +49,7 @@ impl Pull {
             let joined = tokio::select! {
                 () = sleep_until(next_round) => None,
                 event = events.recv() => match event.as_deref() {
-                    Ok(Event::PeerJoined(peer)) => peer.key,
+                    Ok(Event::PeerJoined(peer)) if peer.key.is_some() => peer.key,
                     _ => continue,
                 },
             };

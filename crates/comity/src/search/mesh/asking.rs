@@ -11,10 +11,11 @@ use comity_core::wire::mesh::query::{self, Asked, NodeFailed, Query};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Nodes that one question goes to, at most.
-const ASKED_MAX: usize = 16;
+/// Nodes that one question goes to where nothing says which are better, or that it may name, at most.
+pub(in crate::search) const ASKED_MAX: usize = 16;
 
 /// One node that is asked.
+#[derive(Debug)]
 pub(in crate::search) struct Target {
     pub(in crate::search) name: String,
     pub(in crate::search) peer: PeerView,
@@ -42,15 +43,21 @@ pub(super) fn read(wanted: control::Search) -> Result<Query, NotAsked> {
     Ok(Query { limit, include_nodes: wanted.nodes, timeout, filters, ..Query::new(asked) })
 }
 
-/// Who is asked: whether this node itself, which others, and what cannot be asked.
-pub(in crate::search) fn targets(view: &NodeView, named: &[String]) -> (bool, Vec<Target>, Vec<NodeFailed>) {
-    let can_answer =
-        |peer: &&PeerView| peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline;
-    let target = |peer: &PeerView| Target { name: name(peer), peer: peer.clone() };
-    if named.is_empty() {
-        let targets = view.peers.iter().filter(can_answer).take(ASKED_MAX).map(target).collect();
-        return (true, targets, Vec::new());
-    }
+/// Who could be asked, at most so many: those that this node knows, and that have not left.
+pub(in crate::search) fn everybody(view: &NodeView, most: usize) -> Vec<Target> {
+    view.peers.iter().filter(|peer| can_answer(view, peer)).take(most).map(target).collect()
+}
+
+fn can_answer(view: &NodeView, peer: &PeerView) -> bool {
+    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
+}
+
+fn target(peer: &PeerView) -> Target {
+    Target { name: name(peer), peer: peer.clone() }
+}
+
+/// Of those that are named whether this node itself is, which others are asked, and what cannot be asked.
+pub(super) fn targets(view: &NodeView, named: &[String]) -> (bool, Vec<Target>, Vec<NodeFailed>) {
     let (mut is_here, mut targets, mut failed) = (false, Vec::new(), Vec::new());
     for wanted in named {
         if is_me(view, wanted) {
@@ -59,7 +66,7 @@ pub(in crate::search) fn targets(view: &NodeView, named: &[String]) -> (bool, Ve
         }
         let mut like = view.peers.iter().filter(|peer| is_called(peer, wanted)).peekable();
         let is_there = like.peek().is_some();
-        match like.find(can_answer) {
+        match like.find(|peer| can_answer(view, peer)) {
             Some(peer) if targets.len() < ASKED_MAX => targets.push(target(peer)),
             Some(_) => failed.push((wanted, "more nodes are named than are asked")),
             None if is_there => failed.push((wanted, "it is away, or not known here (comity trust)")),
@@ -88,10 +95,15 @@ pub(super) fn is_me(view: &NodeView, wanted: &str) -> bool {
     view.name == wanted || view.peer.to_string() == wanted || view.node.to_string() == wanted
 }
 
+/// What is said of who has not answered in time.
+pub(super) fn late(timeout: Duration) -> String {
+    format!("no answer within {} ms", timeout.as_millis())
+}
+
 /// Why a node did not answer, in words.
 pub(in crate::search) fn said(why: Unanswered, is_late: bool, timeout: Duration) -> String {
     match why {
-        _ if is_late => format!("no answer within {} ms", timeout.as_millis()),
+        _ if is_late => late(timeout),
         Unanswered::Status(401 | 403) => "it does not know this node (comity trust, over there)".to_owned(),
         Unanswered::Status(404) => "it has no mesh".to_owned(),
         Unanswered::Unreachable => "it cannot be reached".to_owned(),

@@ -1,11 +1,10 @@
 //! Questions that a coordinator answers for the nodes that are registered with it. Which of them are asked is decided in
 //! `registry/`; who may ask, at the door. See "Routing" in `protocols/mesh.md`.
 
-use super::{Mesh, NotAsked, Target};
+use super::{Mesh, NotAsked, Round, Target};
 use comity_core::id::NodeId;
 use comity_core::peers::Presence;
 use comity_core::wire::mesh::query::{Answer, NodeFailed, Query};
-use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
@@ -28,16 +27,11 @@ impl Mesh {
             }
         }
         let asked = targets.len() + failed.len() + 1;
-        let own = self.own(query, BTreeMap::from([(super::OWN, 1.0)]));
-        let others = join_all(targets.into_iter().map(|target| self.ask(target, query)));
-        let (own, others) = tokio::join!(own, others);
-        let mut answered = own?;
-        for one in others {
-            match one {
-                Ok(one) => answered.push(one),
-                Err(one) => failed.push(one),
-            }
-        }
-        Ok(self.merged(query, answered, failed, (asked, begun)))
+        let own = self.own(query, unit, BTreeMap::from([(super::OWN, 1.0)]));
+        let round = Round { first: targets, ..Round::default() };
+        let (own, mut heard) = tokio::join!(own, self.ask_all(round, (query, begun + query.timeout)));
+        heard.answered.extend(own?);
+        heard.failed.extend(failed);
+        Ok(self.merged(query, heard, (asked, begun)))
     }
 }

@@ -43,6 +43,7 @@ const STEPS: &[&str] = &[
      CREATE TABLE touched (seq INTEGER NOT NULL, place INTEGER NOT NULL) STRICT;
      CREATE TABLE source (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cursor TEXT) STRICT;
      CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE INDEX document_stamp ON document (source, stamp, seq, place);",
 ];
 
 /// Opens the file, made if it is missing: its writer and its readers.

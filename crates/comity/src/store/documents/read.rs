@@ -186,10 +186,11 @@ impl Reader {
     /// The place in the log after which all changes are that were made at this time (ms) or later. It may be too early.
     pub(crate) async fn before(&self, time: u64) -> Result<u64, sqlx::Error> {
         let (mut connection, _permit) = self.connection().await?;
-        let statement = "SELECT max(seq) FROM document WHERE source = ? AND stamp < ?";
+        // Stamps never fall in the order of the log.
+        let statement = "SELECT seq FROM document WHERE source = ? AND stamp < ? ORDER BY stamp DESC, seq DESC LIMIT 1";
         let query = sqlx::query(statement).bind(i64::from(OWN)).bind(database_integer(time));
-        let row = query.fetch_one(&mut *connection).await?;
-        Ok(row.get::<Option<i64>, _>(0).and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0))
+        let row = query.fetch_optional(&mut *connection).await?;
+        Ok(row.map_or(0, |row| number_of(&row, 0)))
     }
 
     /// What is kept of documents of this node by their URLs: how the file of each was.

@@ -22,13 +22,19 @@ const CACHE_KIB: i64 = 1024;
 
 /// One step for each version of the file. `node.body` is a registration as it came; `holder` is who may speak for it: a
 /// key (`by_key`), or the hash of an API key. `kept` says when heartbeats were written last.
-const STEPS: &[&str] = &["CREATE TABLE node (name TEXT PRIMARY KEY, body BLOB NOT NULL, by_key INTEGER NOT NULL,
+const STEPS: &[&str] = &[
+    "CREATE TABLE node (name TEXT PRIMARY KEY, body BLOB NOT NULL, by_key INTEGER NOT NULL,
          holder BLOB NOT NULL, last_heartbeat INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE TABLE api_key (hash BLOB PRIMARY KEY, node TEXT NOT NULL UNIQUE, issued INTEGER NOT NULL)
          STRICT, WITHOUT ROWID;
      CREATE TABLE token (hash BLOB PRIMARY KEY, uses_left INTEGER NOT NULL, expires INTEGER NOT NULL)
          STRICT, WITHOUT ROWID;
-     CREATE TABLE kept (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"];
+     CREATE TABLE kept (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    // Whether the key that a node names was proved, and by which token an API key was got. Of what is older neither is
+    // known: such a key is a claim.
+    "ALTER TABLE node ADD COLUMN key_proved INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE api_key ADD COLUMN token BLOB;",
+];
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,10 +108,11 @@ async fn write_all(to: &mut SqliteConnection, writes: &[Write]) -> Result<(), sq
             }
             Write::Heard(heard, until) => write_heard(to, heard, *until).await?,
             Write::Key(hash, issued) => {
-                sqlx::query("INSERT OR REPLACE INTO api_key (hash, node, issued) VALUES (?, ?, ?)")
+                sqlx::query("INSERT OR REPLACE INTO api_key (hash, node, issued, token) VALUES (?, ?, ?, ?)")
                     .bind(hash.as_bytes().to_vec())
                     .bind(issued.node.to_string())
                     .bind(database_integer(issued.at.millis()))
+                    .bind(issued.token.map(|token| token.as_bytes().to_vec()))
                     .execute(&mut *to)
                     .await?;
             }
@@ -135,12 +142,15 @@ async fn write_node(to: &mut SqliteConnection, kept: &Kept) -> Result<(), sqlx::
         Holder::Key(key) => (1_i64, key.as_bytes().to_vec()),
         Holder::ApiKey(hash) => (0_i64, hash.as_bytes().to_vec()),
     };
-    sqlx::query("INSERT OR REPLACE INTO node (name, body, by_key, holder, last_heartbeat) VALUES (?, ?, ?, ?, ?)")
+    let insert = "INSERT OR REPLACE INTO node (name, body, by_key, holder, last_heartbeat, key_proved)
+         VALUES (?, ?, ?, ?, ?, ?)";
+    sqlx::query(insert)
         .bind(kept.registration.node.to_string())
         .bind(write_register(&kept.registration))
         .bind(by_key)
         .bind(holder)
         .bind(database_integer(kept.last_heartbeat.millis()))
+        .bind(i64::from(kept.is_key_proved))
         .execute(to)
         .await
         .map(drop)
@@ -164,16 +174,20 @@ async fn write_heard(
 
 async fn restore(connection: &mut SqliteConnection) -> Result<Restored, sqlx::Error> {
     let mut restored = Restored::default();
-    let rows = sqlx::query("SELECT body, by_key, holder, last_heartbeat FROM node ORDER BY name");
+    let rows = sqlx::query("SELECT body, by_key, holder, last_heartbeat, key_proved FROM node ORDER BY name");
     for row in rows.fetch_all(&mut *connection).await? {
         match node_of(&row) {
             Some(node) => restored.nodes.push(node),
             None => restored.damaged += 1,
         }
     }
-    for row in sqlx::query("SELECT hash, node, issued FROM api_key").fetch_all(&mut *connection).await? {
+    for row in sqlx::query("SELECT hash, node, issued, token FROM api_key").fetch_all(&mut *connection).await? {
         match (hash_of(&row, 0), NodeName::new(row.get(1))) {
-            (Some(hash), Ok(node)) => restored.keys.push((hash, Issued { node, at: time_of(&row, 2) })),
+            (Some(hash), Ok(node)) => {
+                let token = row.get::<Option<&[u8]>, _>(3).and_then(|token| <[u8; 32]>::try_from(token).ok());
+                let issued = Issued { node, at: time_of(&row, 2), token: token.map(KeyHash::from_bytes) };
+                restored.keys.push((hash, issued));
+            }
             _ => restored.damaged += 1,
         }
     }
@@ -197,7 +211,8 @@ fn node_of(row: &SqliteRow) -> Option<Kept> {
         _ => Holder::ApiKey(KeyHash::from_bytes(holder)),
     };
     let registration = read_register(row.get::<&[u8], _>(0)).ok()?;
-    Some(Kept { registration, holder, load: None, last_heartbeat: time_of(row, 3) })
+    let is_key_proved = row.get::<i64, _>(4) == 1;
+    Some(Kept { registration, holder, is_key_proved, load: None, last_heartbeat: time_of(row, 3) })
 }
 
 fn hash_of(row: &SqliteRow, column: usize) -> Option<KeyHash> {

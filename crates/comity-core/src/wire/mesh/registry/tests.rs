@@ -151,7 +151,6 @@ fn a_heartbeat_reads_as_it_was_written() {
         assert_eq!(read_beaten(body.as_bytes()).map(|beaten| beaten.peers_changed), Ok(peers_changed));
     }
     assert_eq!(pointer(read_beaten(b"{}")), "/ok");
-    assert_eq!(read_removed(&write_removed()), Ok(true));
 }
 
 #[test]
@@ -184,17 +183,6 @@ fn a_page_of_whole_nodes_fits_into_what_is_read() {
     let bytes = one.write().len();
     assert!(bytes * PAGE_MAX < super::super::reading::ANSWER_BYTES_MAX, "{bytes}");
     assert!(kernel("a").write().len() * NODES_MAX < super::super::reading::ANSWER_BYTES_MAX, "and all in brief");
-}
-
-#[test]
-fn who_could_work_reads_as_it_was_written() {
-    let load = Load { running: 1, queued: 2, cpu: 0.5, memory: 0.25 };
-    let workers = [Available { node: name("a"), capabilities: vec!["search".to_owned()], slots_free: 3, load }];
-    let read = read_available(&write_available(&workers)).unwrap();
-    assert_eq!((read.items, read.refused), (workers.to_vec(), 0));
-    let read =
-        read_available(br#"{"nodes":[{"node_id":"a","slots_free":-1},{"node_id":"b","slots_free":0}]}"#).unwrap();
-    assert_eq!((read.items.len(), read.refused), (1, 1));
 }
 
 #[test]
