@@ -4,6 +4,7 @@
 //! `journal` (durable entries beside the disk's own syncs, and what a million of them take),
 //! `gossip` (how messages spread among hundreds of nodes that come and go),
 //! `federation` (calls and events between organisations, beside Synapse; `answer-calls` is its tool server),
+//! `tasks` (the queue, beside JetStream, on SQLite and PostgreSQL),
 //! `search` (nearest neighbours, beside hnswlib and usearch; counts of vectors may follow),
 //! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
@@ -25,6 +26,7 @@ mod rules;
 mod search;
 mod server;
 mod table;
+mod tasks;
 mod watchers;
 mod webrtc;
 
@@ -43,11 +45,12 @@ fn main() -> std::process::ExitCode {
         Some("journal") => journal::run(),
         Some("mqtt") => announced::run(),
         Some("search") => search::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("tasks") => tasks::run(),
         Some("messages") => messages::run(),
         Some("memory") => memory::run(),
         Some("webrtc") => webrtc::run(),
         _ => Err(
-            "usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip|federation|search"
+            "usage: comity-bench rules|redact|messages|memory|discovery|mqtt|webrtc|files|journal|gossip|federation|search|tasks"
                 .to_owned(),
         ),
     };

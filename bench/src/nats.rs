@@ -72,6 +72,59 @@ pub(crate) async fn one_way(
     Ok(rate.end(messages * subscribers))
 }
 
+/// Messages of a work queue on disk that are put, taken and acknowledged in a second, so many on their way; each step is
+/// answered once it is synced.
+pub(crate) async fn worked(server: &Server, messages: usize, at_a_time: usize) -> Result<f64, String> {
+    let client = connect(server).await?;
+    let stream = r#"{"name":"tasks","subjects":["tasks"],"storage":"file","retention":"workqueue"}"#;
+    let consumer = r#"{"stream_name":"tasks","config":{"durable_name":"worker","ack_policy":"explicit"}}"#;
+    for (subject, wanted) in
+        [("$JS.API.STREAM.CREATE.tasks", stream), ("$JS.API.CONSUMER.DURABLE.CREATE.tasks.worker", consumer)]
+    {
+        let made = client.request(subject, wanted.into()).await.map_err(|error| error.to_string())?;
+        if made.payload.windows(7).any(|part| part == b"\"error\"") {
+            return Err(format!("nats-server refuses: {}", String::from_utf8_lossy(&made.payload)));
+        }
+    }
+    let began = std::time::Instant::now();
+    let mut putting = tokio::task::JoinSet::new();
+    for _ in 0..at_a_time {
+        let client = client.clone();
+        putting.spawn(async move {
+            for _ in 0..messages / at_a_time {
+                client.request("tasks", Bytes::from_static(&[b'x'; 128])).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        });
+    }
+    let mut left = messages / at_a_time * at_a_time;
+    while left > 0 {
+        let inbox = client.new_inbox();
+        let mut given = client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
+        let wanted = format!(r#"{{"batch":{},"expires":200000000}}"#, left.min(100));
+        let next = "$JS.API.CONSUMER.MSG.NEXT.tasks.worker";
+        client.publish_with_reply(next, inbox, wanted.into()).await.map_err(|error| error.to_string())?;
+        let mut acknowledging = Vec::new();
+        while let Some(message) = given.next().await {
+            // A status: there are no more, or none in time.
+            let Some(reply) = message.reply.filter(|_| message.status.is_none()) else { break };
+            let client = client.clone();
+            acknowledging.push(async move { client.request(reply, Bytes::from_static(b"+ACK")).await });
+            if acknowledging.len() == left.min(100) {
+                break;
+            }
+        }
+        left -= acknowledging.len();
+        for acknowledged in futures_util::future::join_all(acknowledging).await {
+            acknowledged.map_err(|error| error.to_string())?;
+        }
+    }
+    while let Some(put) = putting.join_next().await {
+        put.map_err(|error| error.to_string())??;
+    }
+    Ok((messages / at_a_time * at_a_time) as f64 / began.elapsed().as_secs_f64())
+}
+
 /// Messages for a stream on disk, each acknowledged once it is synced; so many on their way.
 pub(crate) async fn stored(server: &Server, messages: usize, at_a_time: usize, message: Bytes) -> Result<Rate, String> {
     let client = connect(server).await?;

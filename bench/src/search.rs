@@ -27,7 +27,7 @@ const WANTED: usize = 10;
 const CANDIDATES: usize = 30;
 
 /// Efforts that are tried.
-const EFFORTS: [usize; 7] = [32, 64, 96, 128, 192, 256, 400];
+const EFFORTS: [usize; 9] = [16, 24, 32, 64, 96, 128, 192, 256, 400];
 
 /// Recall at which rates are compared.
 const RECALL: f64 = 0.99;

@@ -39,7 +39,7 @@ impl Drop for Folder {
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Server {
@@ -59,7 +59,7 @@ impl Server {
         let config = write_config(&folder, &text)?;
         let mut child = quietly(Command::new(nats_server()).arg("-c").arg(config))?;
         let address = wait_for(&mut child, || nats_address(folder.path()))?;
-        Ok(Self { child, address, _folder: folder })
+        Ok(Self { child, address, folder })
     }
 
     /// mosquitto, which keeps nothing, drops nothing and sends at once.
@@ -73,7 +73,7 @@ impl Server {
         let config = write_config(&folder, &text)?;
         let mut child = quietly(Command::new(found("mosquitto")).arg("-c").arg(config))?;
         wait_for(&mut child, || TcpStream::connect(address).ok())?;
-        Ok(Self { child, address, _folder: folder })
+        Ok(Self { child, address, folder })
     }
 
     /// `comity up` without mDNS, with these variables besides.
@@ -85,11 +85,16 @@ impl Server {
         let line = first_line(&mut child)?;
         let ready: serde_json::Value = serde_json::from_str(&line).map_err(|_| format!("comity up said {line:?}"))?;
         let address = ready["addresses"][0].as_str().and_then(|url| url.strip_prefix("https://")?.parse().ok());
-        Ok(Self { child, address: address.ok_or("comity up names no address")?, _folder: folder })
+        Ok(Self { child, address: address.ok_or("comity up names no address")?, folder })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it keeps what it keeps.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

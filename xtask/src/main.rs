@@ -31,6 +31,7 @@ Usage: cargo xtask TASK
                                 measure calls and channels between organisations, beside Synapse
   bench redact                  measure what it costs to take secrets out
   bench search [VECTORS]...     measure nearest neighbours, beside hnswlib and usearch [default: 50000]
+  bench tasks                   measure the queue of tasks on SQLite and PostgreSQL, beside JetStream
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         [
             "bench",
             what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"
-            | "federation" | "search"),
+            | "federation" | "search" | "tasks"),
             rest @ ..,
         ] => measure::bench(what, rest),
         _ => {

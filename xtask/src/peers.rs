@@ -47,6 +47,7 @@ const SYSTEM_OF_BENCH: &[(&str, &str)] = &[
     ("mosquitto_sub", "mosquitto-clients"),
     ("nft", "nftables"),
     ("openssl", "openssl"),
+    ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
     ("python3", "python3"),
     ("turnserver", "coturn"),
     ("unshare", "util-linux"),
