@@ -3,10 +3,9 @@
 
 use super::NotDone;
 use crate::driver::Handle;
-use crate::link::{Asked, Pool, Unanswered};
+use crate::link::{Asked, Pool, Unanswered, can_be_asked};
 use comity_core::id::NodeId;
-use comity_core::node::NodeView;
-use comity_core::peers::{PeerView, Presence};
+use comity_core::peers::PeerView;
 use comity_core::task::{LEASE_MAX, Leased};
 use comity_core::wire::control::{GivenTask, Work};
 use comity_core::wire::mesh::task::{BODY_MAX, Claim};
@@ -113,19 +112,14 @@ impl Elsewhere {
     /// The known node of this key, if it is there.
     fn keeper(&self, key: NodeId) -> Option<PeerView> {
         let view = self.handle.last_view();
-        view.peers.iter().find(|peer| peer.key == Some(key) && is_keeper(&view, peer)).cloned()
+        view.peers.iter().find(|peer| peer.key == Some(key) && can_be_asked(&view, peer)).cloned()
     }
 
     /// The known nodes that are there, as many as are asked at once.
     fn keepers(&self) -> Vec<PeerView> {
         let view = self.handle.last_view();
-        view.peers.iter().filter(|peer| is_keeper(&view, peer)).take(ASKED_MAX).cloned().collect()
+        view.peers.iter().filter(|peer| can_be_asked(&view, peer)).take(ASKED_MAX).cloned().collect()
     }
-}
-
-/// Whether a peer is a known node that is there.
-fn is_keeper(view: &NodeView, peer: &PeerView) -> bool {
-    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
 }
 
 /// A claim as it goes over the wire.

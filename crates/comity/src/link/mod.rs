@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use listen::{Caller, Limits, Speaks, listen};
 pub(crate) use mesh::{Packets, accept_key, upgrade_headers};
-pub(crate) use pool::{Asked, Pool};
+pub(crate) use pool::{Asked, Pool, can_be_asked};
 pub(crate) use post::{Requests, Unanswered, Whom};
 pub(crate) use rtc::{Declined, Ice, OfferedBy, SIGNALING, Server, relay_tls};
 pub(crate) use stream::{Admits, Giver, NoStream, Received, socket_config};

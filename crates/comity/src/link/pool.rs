@@ -4,7 +4,8 @@
 use super::{Links, Requests, Unanswered};
 use bytes::Bytes;
 use comity_core::id::NodeId;
-use comity_core::peers::PeerView;
+use comity_core::node::NodeView;
+use comity_core::peers::{PeerView, Presence};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -43,6 +44,11 @@ pub(crate) enum Asked {
     Post(Cow<'static, str>, Bytes),
     /// A GET.
     Get(String),
+}
+
+/// Whether a peer is a node that this one knows, and that has not left: such are asked.
+pub(crate) fn can_be_asked(view: &NodeView, peer: &PeerView) -> bool {
+    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
 }
 
 impl Pool {

@@ -5,11 +5,10 @@
 use super::index::{Index, IndexError};
 use crate::config::{MeshSources, SourceTrust};
 use crate::driver::Handle;
-use crate::link::{Asked, Pool, Unanswered};
+use crate::link::{Asked, Pool, Unanswered, can_be_asked};
 use comity_core::basin::{Record, Settings};
 use comity_core::id::NodeId;
-use comity_core::node::NodeView;
-use comity_core::peers::{PeerView, Presence};
+use comity_core::peers::PeerView;
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::sync::{PAGE_BYTES_MAX, Page, Source, Updates, read_page};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +125,7 @@ impl Sync {
                     next_look = Instant::now() + LOOK_EVERY;
                     // Who became known, or came back, since the last round.
                     let view = self.0.handle.last_view();
-                    let keys = view.peers.iter().filter(|peer| is_readable(&view, peer)).filter_map(|peer| peer.key);
+                    let keys = view.peers.iter().filter(|peer| can_be_asked(&view, peer)).filter_map(|peer| peer.key);
                     due.extend(keys.filter(|key| tried.get(key).is_none_or(|at| self.is_to_be_tried(key, *at))));
                 }
                 () = self.0.notice.notified() => due = std::mem::take(&mut *lock(&self.0.noticed)),
@@ -146,7 +145,7 @@ impl Sync {
                 continue;
             }
             let view = self.0.handle.look().await;
-            for peer in view.peers.iter().filter(|peer| is_readable(&view, peer)) {
+            for peer in view.peers.iter().filter(|peer| can_be_asked(&view, peer)) {
                 let Some(key) = peer.key.filter(|key| self.trust(key).is_some()) else { continue };
                 if !is_round && !due.contains(&key) {
                     continue;
@@ -316,11 +315,6 @@ async fn checked(records: Vec<Record>, settings: Settings, key: NodeId) -> (Vec<
         first = first.or(why);
     }
     (all, refused, first)
-}
-
-/// Whether the log of a peer can be read now.
-pub(super) fn is_readable(view: &NodeView, peer: &PeerView) -> bool {
-    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
 }
 
 fn stopped(error: IndexError) -> Stopped {

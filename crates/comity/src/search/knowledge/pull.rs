@@ -1,12 +1,12 @@
 //! Copies of what other nodes know, of those that the configuration trusts fully as sources: their logs are read from where
 //! the last reading ended, now and then, and when one comes. Each entry counts by its signer's signature.
 
-use super::super::sync::{encoded, is_readable};
+use super::super::sync::encoded;
 use super::entries::Entries;
 use super::exchange::checked;
 use crate::config::{MeshSources, SourceTrust};
 use crate::driver::Handle;
-use crate::link::{Asked, Pool, Unanswered};
+use crate::link::{Asked, Pool, Unanswered, can_be_asked};
 use comity_core::id::NodeId;
 use comity_core::node::Event;
 use comity_core::peers::PeerView;
@@ -57,7 +57,7 @@ impl Pull {
                 next_round = Instant::now() + self.every;
             }
             let view = self.handle.look().await;
-            let due = view.peers.iter().filter(|peer| is_readable(&view, peer)).filter_map(|peer| {
+            let due = view.peers.iter().filter(|peer| can_be_asked(&view, peer)).filter_map(|peer| {
                 let key = peer.key.filter(|key| self.sources.trust(key) == Some(SourceTrust::Full))?;
                 joined.is_none_or(|joined| joined == key).then_some((key, peer))
             });

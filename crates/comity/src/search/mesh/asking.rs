@@ -2,10 +2,10 @@
 //! those that did not answer.
 
 use super::NotAsked;
-use crate::link::Unanswered;
+use crate::link::{Unanswered, can_be_asked};
 use comity_core::basin::filter::Filters;
 use comity_core::node::NodeView;
-use comity_core::peers::{PeerView, Presence};
+use comity_core::peers::PeerView;
 use comity_core::wire::control;
 use comity_core::wire::mesh::query::{self, Asked, NodeFailed, Query};
 use serde_json::{Map, Value};
@@ -45,11 +45,7 @@ pub(super) fn read(wanted: control::Search) -> Result<Query, NotAsked> {
 
 /// Who could be asked, at most so many: those that this node knows, and that have not left.
 pub(in crate::search) fn everybody(view: &NodeView, most: usize) -> Vec<Target> {
-    view.peers.iter().filter(|peer| can_answer(view, peer)).take(most).map(target).collect()
-}
-
-fn can_answer(view: &NodeView, peer: &PeerView) -> bool {
-    peer.key.is_some_and(|key| view.known.contains(&key)) && peer.presence != Presence::Offline
+    view.peers.iter().filter(|peer| can_be_asked(view, peer)).take(most).map(target).collect()
 }
 
 fn target(peer: &PeerView) -> Target {
@@ -66,7 +62,7 @@ pub(super) fn targets(view: &NodeView, named: &[String]) -> (bool, Vec<Target>, 
         }
         let mut like = view.peers.iter().filter(|peer| is_called(peer, wanted)).peekable();
         let is_there = like.peek().is_some();
-        match like.find(|peer| can_answer(view, peer)) {
+        match like.find(|peer| can_be_asked(view, peer)) {
             Some(peer) if targets.len() < ASKED_MAX => targets.push(target(peer)),
             Some(_) => failed.push((wanted, "more nodes are named than are asked")),
             None if is_there => failed.push((wanted, "it is away, or not known here (comity trust)")),

@@ -12,6 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
+/// All of them, for whoever runs each on one kind of database.
+macro_rules! every_rule {
+    ($on:ident) => {
+        $on! {
+            a_worker_that_dies_at_any_step_loses_its_task_to_another_and_is_refused_when_it_comes_back
+            of_two_workers_with_one_lease_one_is_heard_and_what_it_did_counts_once
+            a_key_makes_one_task_of_many_submissions_and_a_conflict_of_others
+            tasks_go_to_who_is_able_by_priority_and_then_by_age
+            the_dead_are_listed_and_queued_again_by_a_person_and_go_in_the_end
+            what_is_wanted_back_or_too_late_ends_and_its_worker_hears_of_it
+            lines_stream_by_cursor_and_the_oldest_go
+            clocks_that_jump_harm_no_more_than_their_leases
+            hostile_contents_are_kept_as_they_are_or_refused_by_name
+        }
+    };
+}
+pub(super) use every_rule;
+
 macro_rules! on_a_file {
     ($($name:ident)*) => {$(
         #[tokio::test]
@@ -27,17 +45,7 @@ macro_rules! on_a_file {
 
 mod on_a_file {
     use super::Folder;
-    on_a_file! {
-        a_worker_that_dies_at_any_step_loses_its_task_to_another_and_is_refused_when_it_comes_back
-        of_two_workers_with_one_lease_one_is_heard_and_what_it_did_counts_once
-        a_key_makes_one_task_of_many_submissions_and_a_conflict_of_others
-        tasks_go_to_who_is_able_by_priority_and_then_by_age
-        the_dead_are_listed_and_queued_again_by_a_person_and_go_in_the_end
-        what_is_wanted_back_or_too_late_ends_and_its_worker_hears_of_it
-        lines_stream_by_cursor_and_the_oldest_go
-        clocks_that_jump_harm_no_more_than_their_leases
-        hostile_contents_are_kept_as_they_are_or_refused_by_name
-    }
+    super::every_rule!(on_a_file);
 }
 
 async fn state_of(queue: &Queue, id: TaskId) -> State {
