@@ -6,21 +6,22 @@ use crate::observe::Counters;
 use comity_core::throttle::{Config, Rate, Sender, Throttle};
 use comity_core::topic::TOPIC_MAX;
 use libp2p::gossipsub::{DataTransform, Message, RawMessage, TopicHash, TopicSubscriptionFilter};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What is taken of all that one address brings, KiB begun: 4 MiB a second, four times as much at once. Honest networks
 /// stay far below; and what is passed on is held for some seconds.
 const BROUGHT: Rate = Rate { per_second: 4096, burst: 16_384 };
 
-/// The topics that this node listens to. Cloning shares them.
+/// The topics that this node listens to, and since when. Cloning shares them.
 #[derive(Clone, Default)]
 pub(super) struct Joined(
     // A lock and not a message: libp2p wants the answer in the middle of reading.
-    Arc<Mutex<BTreeSet<TopicHash>>>,
+    Arc<Mutex<BTreeMap<TopicHash, Instant>>>,
 );
 
 impl Gate {
@@ -31,7 +32,7 @@ impl Gate {
 
 impl Joined {
     pub(super) fn add(&self, topic: TopicHash) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, Instant::now());
     }
 
     pub(super) fn remove(&self, topic: &TopicHash) {
@@ -39,7 +40,13 @@ impl Joined {
     }
 
     pub(super) fn has(&self, topic: &TopicHash) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(topic)
+    }
+
+    /// Those that were joined no longer ago than that.
+    pub(super) fn within(&self, time: Duration) -> Vec<TopicHash> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|(_, since)| since.elapsed() <= time).map(|(topic, _)| topic.clone()).collect()
     }
 }
 

@@ -38,6 +38,9 @@ const AGAIN_FIRST: Duration = Duration::from_secs(1);
 /// How often the peers are looked over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the word that a topic was joined may be on its way by a relay.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
 /// What a peer's score is lowered to that does what no program does by mistake.
 const CONDEMNED: f64 = -10.0;
 
@@ -348,8 +351,11 @@ impl Runner {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.far.remove(&connection_id);
-                self.relayed.remove(&connection_id);
                 self.dialed.remove(&connection_id);
+                let relayed = self.relayed.remove(&connection_id).is_some();
+                if num_established > 0 && relayed {
+                    self.join_again();
+                }
                 if num_established == 0 {
                     self.places.remove(&peer_id);
                     self.tell(node_of(&peer_id).map(Told::Parted));
@@ -369,6 +375,18 @@ impl Runner {
         let relayed = self.relayed.iter().filter(|(_, other)| **other == peer).map(|(connection, _)| *connection);
         for connection in relayed.collect::<Vec<_>>() {
             self.swarm.close_connection(connection);
+        }
+    }
+
+    /// What was joined while a connection ended may have been said on that one only, and got lost. libp2p says it once.
+    fn join_again(&mut self) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        for topic in self.joined.within(UNDER_WAY) {
+            let topic = IdentTopic::new(topic.into_string());
+            gossip.unsubscribe(&topic);
+            if let Err(failure) = gossip.subscribe(&topic) {
+                tracing::warn!(%topic, %failure, "a topic cannot be joined");
+            }
         }
     }
 
