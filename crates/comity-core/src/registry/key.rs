@@ -219,11 +219,37 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Puts a use of a token back, whose enrolment came to nothing. One that was taken back meanwhile stays so.
-    pub fn put_back(&mut self, token: &KeyHash) {
-        if let Some(token) = self.tokens.get_mut(token) {
-            token.uses_left = token.uses_left.saturating_add(1);
+    /// Takes a key as it was kept, or as another registry on the same store issued it. A node has one: the last counts.
+    pub fn put(&mut self, hash: KeyHash, issued: Issued) {
+        if let Some(old) = self.by_node.insert(issued.node.clone(), hash) {
+            self.keys.remove(&old);
         }
+        self.keys.insert(hash, issued);
+    }
+
+    /// Takes a token as it was kept, or as another registry on the same store made or left it.
+    pub fn put_token(&mut self, hash: KeyHash, token: Token) {
+        self.tokens.insert(hash, token);
+    }
+
+    /// Takes all tokens out.
+    pub fn clear_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// Takes out a key that another registry on the same store revoked.
+    pub fn remove(&mut self, hash: &KeyHash) {
+        if let Some(issued) = self.keys.remove(hash)
+            && self.by_node.get(&issued.node) == Some(hash)
+        {
+            self.by_node.remove(&issued.node);
+        }
+    }
+
+    /// The key of a node with what is kept of it, if it has one.
+    pub fn issued(&self, node: &NodeName) -> Option<(KeyHash, &Issued)> {
+        let hash = self.by_node.get(node)?;
+        Some((*hash, self.keys.get(hash)?))
     }
 
     /// Whose key this is, and what is kept of it.
@@ -263,13 +289,6 @@ impl Keyring {
         let secret = Secret::from_entropy(entropy);
         self.put(secret.hash(), issued);
         Ok(secret)
-    }
-
-    fn put(&mut self, hash: KeyHash, issued: Issued) {
-        if let Some(old) = self.by_node.insert(issued.node.clone(), hash) {
-            self.keys.remove(&old);
-        }
-        self.keys.insert(hash, issued);
     }
 }
 
@@ -343,17 +362,23 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_put_back_unless_the_token_was_taken_back() {
+    fn what_another_registry_says_of_keys_and_tokens_counts_here() {
         let mut keyring = Keyring::default();
-        let token = keyring.invite(Token { uses_left: 1, expires: at(100) }, [1; 32], at(0)).unwrap();
-        let key = keyring.enrol(&token, &name("a"), [2; 32], at(1)).unwrap();
-        let (hash, was) = keyring.revoke(&name("a")).unwrap();
-        assert_eq!((hash, was.token), (key.hash(), Some(token.hash())), "it is known by which token a node enrolled");
-        keyring.put_back(&token.hash());
-        assert!(keyring.enrol(&token, &name("a"), [3; 32], at(2)).is_ok());
-        keyring.revoke_token(&token.hash());
-        keyring.put_back(&token.hash());
-        assert_eq!(keyring.enrol(&token, &name("b"), [4; 32], at(2)), Err(Refused::UnknownToken));
+        let (token, old, new) = (Secret::from_entropy([1; 32]), [2; 32], [3; 32]);
+        keyring.put_token(token.hash(), Token { uses_left: 1, expires: at(100) });
+        let key = keyring.enrol(&token, &name("a"), old, at(1)).unwrap();
+        assert_eq!(keyring.issued(&name("a")).and_then(|(_, issued)| issued.token), Some(token.hash()));
+        let other = Secret::from_entropy(new);
+        keyring.put(other.hash(), issued("a"));
+        assert!(keyring.find(&key).is_none(), "a node has one");
+        keyring.remove(&key.hash());
+        assert_eq!(keyring.key_of(&name("a")), Some(other.hash()), "the old one's end is not the new one's");
+        keyring.remove(&other.hash());
+        assert!(keyring.key_of(&name("a")).is_none() && keyring.find(&other).is_none());
+        keyring.put_token(token.hash(), Token { uses_left: 1, expires: at(100) });
+        assert!(keyring.enrol(&token, &name("b"), old, at(2)).is_ok(), "it is as it is said to be");
+        keyring.clear_tokens();
+        assert_eq!(keyring.enrol(&token, &name("c"), old, at(2)), Err(Refused::UnknownToken));
     }
 
     #[test]

@@ -312,9 +312,9 @@ impl Roster {
         Ok(())
     }
 
-    /// Takes a node as it was kept, or as another registry on the same store heard it: in place of what is known, unless
-    /// it was heard here later. Its silence so far counts. Its name was refused to nobody, and its settings were checked,
-    /// when it registered.
+    /// Takes a node as it was kept, or as another registry on the same store took it, in place of what is known. Its
+    /// silence so far counts, unless it was heard here later. Its name was refused to nobody, and its settings were
+    /// checked, when it registered.
     ///
     /// # Errors
     /// [`Refused`] where it is beyond the bounds, or there is no room.
@@ -323,12 +323,11 @@ impl Roster {
         let mono = self.catch_up(now.mono);
         let name = kept.registration.node.clone();
         let silence = now.wall.since(kept.last_heartbeat).min(self.config.gone_after());
-        let mut heard = mono - silence;
+        let (mut heard, mut shown) = (mono - silence, kept.last_heartbeat);
         let change = match self.members.get_mut(&name) {
-            Some(member) if member.last_heartbeat >= kept.last_heartbeat => return Ok(()),
             Some(member) => {
                 let is_same = member.registration.is_same_but_for_places(&kept.registration);
-                heard = heard.max(member.heard);
+                (heard, shown) = (heard.max(member.heard), shown.max(member.last_heartbeat));
                 (member.registration, member.holder) = (kept.registration, kept.holder);
                 member.is_key_proved = kept.is_key_proved;
                 member.load = kept.load.or(member.load);
@@ -342,10 +341,21 @@ impl Roster {
                 Some(Change::Joined(name.clone()))
             }
         };
-        self.heard(&name, heard, kept.last_heartbeat);
+        self.heard(&name, heard, shown);
         self.note(change);
         self.catch_up(now.mono);
         Ok(())
+    }
+
+    /// Another registry on the same store heard a node at this time, by the wall clock. Nothing, if it was heard here
+    /// later, or is not known.
+    pub fn noticed(&mut self, node: &NodeName, at: Timestamp, now: Now) {
+        let mono = self.catch_up(now.mono);
+        let heard = mono - now.wall.since(at).min(self.config.gone_after());
+        if self.members.get(node).is_some_and(|member| member.heard < heard) {
+            self.heard(node, heard, at);
+            self.catch_up(now.mono);
+        }
     }
 
     /// Lets the time pass: what changed since the last call, in order.

@@ -5,7 +5,7 @@ use super::ConfigError;
 use super::reading::Reading;
 use super::tools::Hidden;
 use super::written::MeshKeys;
-use crate::store::tasks::ServerUrl;
+use crate::store::link::ServerUrl;
 use comity_core::basin::settings::ENCODER;
 use comity_core::basin::{Metric, Projection, Settings};
 use comity_core::id::NodeId;

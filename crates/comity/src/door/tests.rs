@@ -161,7 +161,7 @@ impl Home {
         let mesh = Mesh::new((index, Encoder::Hash), entries, (&handle, &links), (&settings, elsewhere));
         let compute = Compute::open(&folder.path().join("tasks.db"), &handle, &links, &settings).await;
         let compute = Some(compute.expect("a queue"));
-        let path = folder.path().join("registry.db");
+        let path = crate::store::link::Place::File(folder.path().join("registry.db"));
         let registry = Registry::open(&path, Default::default(), clock.now()).await.expect("a registry");
         let behind =
             Behind { mesh: Some(mesh.clone()), compute, registry: Some(registry.clone()), ..Behind::default() };

@@ -8,6 +8,7 @@ use crate::home::HomeError;
 use crate::search::{IndexOpenError, NoEncoder};
 use crate::store::StoreError;
 use crate::store::journal::JournalError;
+use crate::store::registry::RegistryError;
 use crate::store::tasks::QueueError;
 use comity_core::channel::BadChannel;
 use comity_core::identity::seal::CannotSeal;
@@ -93,6 +94,9 @@ pub enum JoinError {
     /// The queue of tasks.
     #[error("the queue of tasks cannot be opened: {0}")]
     Tasks(#[from] QueueError),
+    /// The registry.
+    #[error("the registry cannot be opened: {0}")]
+    RegistryStore(#[from] RegistryError),
     /// The index of documents.
     #[error(transparent)]
     Index(#[from] IndexOpenError),

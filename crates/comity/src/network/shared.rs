@@ -13,6 +13,7 @@ use crate::link::{Links, Tls};
 use crate::registry::Registry;
 use crate::search::encoding::Encoder;
 use crate::search::{Elsewhere, Entries, Index, IndexOpenError, Mesh};
+use crate::store::link::Place;
 use comity_core::registry::profile::{self, NodeName};
 use std::net::SocketAddr;
 use tokio::sync::watch;
@@ -108,7 +109,8 @@ async fn registries(
     let (name, places) = (mesh.node_name.clone().unwrap_or_else(id), shared.index().places());
     let said = Said { name, settings, places, elsewhere };
     let own = if mesh.is_coordinator {
-        let own = Registry::open(&home.registry(), said.settings.clone(), handle.now()).await?;
+        let place = mesh.store.clone().map_or_else(|| Place::File(home.registry()), Place::Server);
+        let own = Registry::open(&place, said.settings.clone(), handle.now()).await?;
         in_background(handle.stop(), own.clone().keep(handle.clone()));
         in_background(handle.stop(), registry::itself(handle.clone(), own.clone(), said.clone()));
         Some(own)

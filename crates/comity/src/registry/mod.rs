@@ -11,25 +11,24 @@ mod tests;
 pub(crate) use proof::{Asker, Shown};
 
 use crate::driver::Handle;
-use crate::store::StoreError;
-use crate::store::registry::{self as store, Write};
-use books::{Books, kept};
+use crate::store::link::Place;
+use crate::store::registry::{RegistryError, Store, Write};
+use books::Books;
 use comity_core::id::NodeId;
-use comity_core::registry::key::{self, KeyHash, Keyring, Secret, TOKENS_MAX, Token};
+use comity_core::registry::key::{self, Keyring, Secret, Token};
 use comity_core::registry::pace::{Pace, TooSoon};
 use comity_core::registry::profile::{NodeName, Registration};
-use comity_core::registry::roster::{Config, Holder, INTERVAL, Kept, Member, Roster, STALE_AFTER, State};
+use comity_core::registry::roster::{Config, INTERVAL, Kept, Member, Roster, STALE_AFTER, State};
 use comity_core::registry::routing::{self, Candidate};
 use comity_core::registry::{profile, roster};
 use comity_core::time::{Now, Timestamp};
 use comity_core::wire::mesh::reading::BadBody;
 use comity_core::wire::mesh::registry::{self as wire, KernelNode, PAGE_MAX, Page, Registered};
-use keeper::{Changed, Order};
+use keeper::{Change, Decided, Keeper, Order};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -39,6 +38,9 @@ const ORDERS_MAX: usize = 256;
 
 /// How often it is written when nodes were heard last: what a crash loses of that, [`INTERVAL`] of grace makes good.
 const HEARD_EVERY: Duration = Duration::from_secs(60);
+
+/// The same where other coordinators wait to hear of it: a node that is silent for three intervals is stale to them.
+const HEARD_EVERY_SHARED: Duration = Duration::from_secs(10);
 
 /// How long an enrolment token may be good.
 const TOKEN_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -61,10 +63,12 @@ pub(crate) struct Registry(Arc<Shared>);
 
 struct Shared {
     /// A lock and not a message: it is held for a look into maps in memory, and never while anything waits.
-    books: Mutex<Books>,
+    books: Arc<Mutex<Books>>,
     orders: mpsc::Sender<Order>,
     /// Grows whenever a node comes, goes or changes.
     mark: watch::Sender<u64>,
+    /// Changes whenever another coordinator may have changed something; `None` where there is no other.
+    others: Option<watch::Receiver<u64>>,
 }
 
 /// Why something is refused. Nothing changed.
@@ -88,8 +92,8 @@ pub(crate) enum Refused {
     /// Too soon (429, 503).
     #[error(transparent)]
     Pace(#[from] TooSoon),
-    /// The disk does not take it (503).
-    #[error("the registry cannot write to its disk")]
+    /// The disk, or the server, does not take it (503).
+    #[error("the registry cannot be written now")]
     Disk,
     /// The system gives no random numbers (503).
     #[error("the system gives no random numbers")]
@@ -117,37 +121,52 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Opens the registry in this file, with what it knew when it ended. Needs a tokio runtime.
-    pub(crate) async fn open(path: &Path, settings: profile::Settings, now: Now) -> Result<Self, StoreError> {
-        let (writer, restored) = store::open(path).await?;
+    /// Opens the registry that is kept there, with what it knew when it ended. Needs a tokio runtime.
+    pub(crate) async fn open(place: &Place, settings: profile::Settings, now: Now) -> Result<Self, RegistryError> {
+        let (store, restored) = Store::open(place, &settings, now).await?;
         if restored.damaged > 0 {
             tracing::error!(rows = restored.damaged, "rows of the registry cannot be read and are left out");
         }
         let config = Config { settings, ..Config::default() };
-        let mut roster = Roster::new(config);
+        let mut books = Books {
+            roster: Roster::new(config),
+            keyring: Keyring::restored(restored.keys, restored.tokens),
+            pace: Pace::default(),
+            moved: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            itself: None,
+            is_shared: store.changes().is_some(),
+            written_at: restored.heard_until,
+        };
         for kept in restored.nodes {
-            let name = kept.registration.node.clone();
-            let kept = Kept { last_heartbeat: graced(kept.last_heartbeat, restored.heard_until, now.wall), ..kept };
-            if let Err(why) = roster.restore(kept, now) {
-                tracing::warn!(node = %name, %why, "a node of the registry is not restored");
-            }
+            let last_heartbeat = graced(kept.last_heartbeat, restored.heard_until, now.wall);
+            books.restore(Kept { last_heartbeat, ..kept }, now);
         }
-        let keyring = Keyring::restored(restored.keys, restored.tokens);
-        roster.poll(now.mono);
-        let mark = watch::Sender::new(roster.mark());
-        let books =
-            Books { roster, keyring, pace: Pace::default(), moved: BTreeSet::new(), written_at: restored.heard_until };
+        books.roster.poll(now.mono);
+        let (mark, others) = (watch::Sender::new(books.roster.mark()), store.changes());
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(keeper::run(writer, waiting));
-        Ok(Self(Arc::new(Shared { books: Mutex::new(books), orders, mark })))
+        let books = Arc::new(Mutex::new(books));
+        let keeper = Keeper { store, books: books.clone(), mark: mark.clone() };
+        tokio::spawn(keeper.run(waiting));
+        Ok(Self(Arc::new(Shared { books, orders, mark, others })))
     }
 
-    /// Lets the time pass, and now and then writes when nodes were heard, until the node ends.
+    /// Lets the time pass, hears of what other coordinators change, and now and then writes when nodes were heard, until
+    /// the node ends.
     pub(crate) async fn keep(self, handle: Handle) {
         let mut looks = tokio::time::interval(INTERVAL / 3);
+        let mut others = self.0.others.clone();
         loop {
-            looks.tick().await;
-            self.look(handle.now()).await;
+            let changed = async {
+                match &mut others {
+                    Some(others) => others.changed().await.is_ok(),
+                    None => false,
+                }
+            };
+            tokio::select! {
+                true = changed => self.read_others(handle.now()).await,
+                _ = looks.tick() => self.look(handle.now()).await,
+            }
         }
     }
 
@@ -158,13 +177,19 @@ impl Registry {
             for change in books.roster.poll(now.mono) {
                 tracing::debug!(?change, "the registry");
             }
-            now.wall.since(books.written_at) >= HEARD_EVERY
+            let every = if books.is_shared { HEARD_EVERY_SHARED } else { HEARD_EVERY };
+            now.wall.since(books.written_at) >= every
         };
         self.said();
         if due {
-            // Err: the keeper says so in the log, and it is tried again.
-            let _ = self.write_heard(now).await;
+            self.write_heard(now).await;
         }
+    }
+
+    /// Reads what other coordinators have changed.
+    pub(crate) async fn read_others(&self, now: Now) {
+        // Err: the keeper has ended.
+        let _ = self.0.orders.send(Order::Look(now)).await;
     }
 
     /// Registers a node, or takes what it now says of itself.
@@ -172,25 +197,13 @@ impl Registry {
         let asker = self.asker(shown, now)?;
         let registration = wire::read_register(body)?;
         let entropy = entropy()?;
-        let changed = self.room().await?;
-        let node = registration.node.clone();
-        let (api_key, nodes, done) = {
-            let mut books = self.books();
-            let (api_key, writes) = books.register(&asker, (registration, shown.key), entropy, now)?;
-            let others = books.roster.members(now.mono).filter(|member| member.registration.node != node);
-            let nodes = filled(&mut others.map(KernelNode::brief), PAGE_MAX);
-            (api_key, nodes, changed.send(writes))
-        };
-        if done.await.is_err() {
-            // Nobody was told this key: its node enrols again when the disk is well.
-            if let Some(api_key) = &api_key {
-                self.books().undo(&node, api_key);
-                self.said();
-            }
-            return Err(Refused::Disk);
-        }
-        self.said();
-        let interval = self.books().roster.config().interval;
+        let (node, proved) = (registration.node.clone(), shown.key);
+        let change = move |books: &mut Books| books.register(&asker, (registration, proved), entropy, now);
+        let api_key = self.change(Some(node.clone()), now, change).await?;
+        let books = self.books();
+        let others = books.roster.members(now.mono).filter(|member| member.registration.node != node);
+        let nodes = filled(&mut others.map(KernelNode::brief), PAGE_MAX);
+        let interval = books.roster.config().interval;
         Ok(Registered { node, api_key, interval, nodes })
     }
 
@@ -204,8 +217,9 @@ impl Registry {
             let moves = beat.basin_signature.is_some() || beat.centroids.is_some();
             let since = books.roster.heartbeat(&node, beat, by, now)?;
             if moves {
-                books.moved.insert(node);
+                books.moved.insert(node.clone());
             }
+            books.heard.insert(node);
             since
         };
         self.said();
@@ -239,21 +253,12 @@ impl Registry {
     /// Takes a node out that asks for it itself. Its API key stays good: it may register again.
     pub(crate) async fn remove(&self, shown: &Shown, name: &str, now: Now) -> Result<(), Refused> {
         let asker = self.asker(shown, now)?;
-        let name = &named(name)?;
-        let changed = self.room().await?;
-        let done = {
-            let mut books = self.books();
-            let by = asker.speaks_for(&books.roster, name)?;
-            let member = books.roster.member(name).ok_or(roster::Refused::Unknown)?;
-            if !member.is_held_by(by) {
-                return Err(Refused::NotTheirs("a node takes out only itself"));
-            }
-            books.roster.remove(name)?;
-            books.moved.remove(name);
-            changed.send(vec![Write::NodeOut(name.clone())])
+        let name = named(name)?;
+        let change = {
+            let name = name.clone();
+            move |books: &mut Books| Ok(((), books.remove(&asker, &name)?))
         };
-        self.said();
-        done.await.map_err(|_| Refused::Disk)
+        self.change(Some(name), now, change).await
     }
 
     /// Makes an enrolment token, good for so many nodes and so long.
@@ -262,42 +267,23 @@ impl Registry {
             return Err(Refused::Bounds("at least one use, and a time from 1 second to 365 days is wanted"));
         }
         let entropy = entropy()?;
-        let changed = self.room().await?;
         let token = Token { uses_left: uses, expires: now.wall + good_for };
-        let (secret, done) = {
-            let mut books = self.books();
-            let before: Vec<KeyHash> = books.keyring.tokens().map(|(hash, _)| *hash).collect();
-            let secret = books.keyring.invite(token, entropy, now.wall)?;
-            // Those that were over made room.
-            let still: BTreeSet<KeyHash> = books.keyring.tokens().map(|(hash, _)| *hash).collect();
-            let over = before.into_iter().filter(|hash| !still.contains(hash)).take(TOKENS_MAX);
-            let writes = over.map(Write::TokenOut).chain([Write::Token(secret.hash(), token)]).collect();
-            let done = changed.send(writes);
-            (secret, done)
-        };
-        done.await.map_err(|_| Refused::Disk)?;
+        let secret = self.change(None, now, move |books| books.invite(token, entropy, now.wall)).await?;
         Ok((secret, token))
     }
 
     /// Revokes what the owner names: a node, with its API key and the token by which it enrolled, or a token by the
     /// beginning of its hash.
-    pub(crate) async fn revoke(&self, what: &str) -> Result<Revoked, Refused> {
-        let changed = self.room().await?;
-        let (revoked, done) = {
-            let mut books = self.books();
-            let (revoked, writes) = books.revoke(what);
-            (revoked, changed.send(writes))
-        };
-        self.said();
-        done.await.map_err(|_| Refused::Disk)?;
-        Ok(revoked)
+    pub(crate) async fn revoke(&self, what: &str, now: Now) -> Result<Revoked, Refused> {
+        let what = what.to_owned();
+        self.change(NodeName::new(&what).ok(), now, move |books| Ok(books.revoke(&what))).await
     }
 
     /// Registers this node itself, or says that it is still there.
     pub(crate) fn register_itself(&self, registration: Registration, key: NodeId, now: Now) -> Result<(), Refused> {
-        let registered = self.books().roster.register(registration, Holder::Key(key), now);
+        let registered = self.books().register_itself(registration, key, now);
         self.said();
-        Ok(registered?)
+        registered
     }
 
     /// All nodes, gone ones too, and how lately each was heard.
@@ -346,43 +332,52 @@ impl Registry {
         self.0.mark.subscribe()
     }
 
-    /// Writes what is only in memory, and closes the file.
+    /// Writes what is only in memory, and closes the store.
     pub(crate) async fn close(&self, now: Now) {
-        // Err: what was acknowledged is on disk.
-        let _ = self.write_heard(now).await;
+        self.write_heard(now).await;
         let (closed, ended) = oneshot::channel();
+        // Err: it is closed.
         if self.0.orders.send(Order::Close(closed)).await.is_ok() {
-            // Err: the keeper has ended.
             let _ = ended.await;
         }
     }
 
-    async fn write_heard(&self, now: Now) -> Result<(), Refused> {
-        let changed = self.room().await?;
-        let (since, moved, done) = {
-            let mut books = self.books();
-            let (since, moved) = (books.written_at, std::mem::take(&mut books.moved));
-            let heard = books.roster.members(now.mono).filter(|member| member.last_heartbeat >= since);
-            let heard = heard.map(|member| (member.registration.node.clone(), member.last_heartbeat)).collect();
-            let nodes = moved.iter().filter_map(|name| books.roster.member(name));
-            let mut writes: Vec<Write> = nodes.map(|member| Write::Node(Box::new(kept(member)))).collect();
-            writes.push(Write::Heard(heard, now.wall));
-            books.written_at = now.wall;
-            (since, moved, changed.send(writes))
-        };
-        if done.await.is_ok() {
-            return Ok(());
+    /// Writes which nodes were heard here, and where their documents lie now. What cannot be written the keeper says in
+    /// the log, and it is tried again.
+    async fn write_heard(&self, now: Now) {
+        let since = self.books().written_at;
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let taken = writes.clone();
+        let written = self.change(None, now, move |books| {
+            let writes = books.to_write(now.wall);
+            taken.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&writes);
+            Ok(((), writes))
+        });
+        if written.await.is_err() {
+            let writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
+            self.books().unwritten(&writes, since);
         }
-        // All of it is still to be written. A node that was taken out meanwhile is passed over then.
-        let mut books = self.books();
-        books.moved.extend(moved);
-        books.written_at = books.written_at.min(since);
-        Err(Refused::Disk)
     }
 
-    /// Room for a change on its way to the disk, taken before anything changes.
-    async fn room(&self) -> Result<Changed<'_>, Refused> {
-        Changed::reserve(&self.0.orders).await.ok_or(Refused::Disk)
+    /// Lets something be decided and written: what came of it, when that is safe.
+    async fn change<T: Send + 'static>(
+        &self,
+        node: Option<NodeName>,
+        now: Now,
+        decide: impl FnOnce(&mut Books) -> Result<(T, Vec<Write>), Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (answer, answered) = oneshot::channel();
+        let decide = Box::new(move |books: &mut Books| {
+            let (decided, writes) = match decide(books) {
+                Ok((done, writes)) => (Ok(done), writes),
+                Err(why) => (Err(why), Vec::new()),
+            };
+            // Err: nobody waits for it any more.
+            Decided { writes, tell: Box::new(move || drop(answer.send(decided))) }
+        });
+        let order = Order::Change(Change { node, now, decide });
+        self.0.orders.send(order).await.map_err(|_| Refused::Disk)?;
+        answered.await.unwrap_or(Err(Refused::Disk))
     }
 
     fn said(&self) {

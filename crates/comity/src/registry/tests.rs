@@ -12,8 +12,12 @@ fn at(seconds: u64) -> Now {
     Now { mono, wall: Timestamp::from_millis(1_700_000_000_000) + mono }
 }
 
+fn file(folder: &Scratch) -> Place {
+    Place::File(folder.path().join("registry.db"))
+}
+
 async fn open(folder: &Scratch, now: Now) -> Registry {
-    Registry::open(&folder.path().join("registry.db"), profile::Settings::default(), now).await.expect("a registry")
+    Registry::open(&file(folder), profile::Settings::default(), now).await.expect("a registry")
 }
 
 fn bearer(secret: &Secret) -> Shown {
@@ -69,7 +73,7 @@ async fn after_a_restart_all_are_there_and_have_an_interval_to_say_so() {
     let (token, _) = registry.invite(2, Duration::from_secs(9000), at(0)).await.expect("a token");
     let long = u64::from(GONE_AFTER) * 30;
     beat(&registry, &b, "b", at(long + 60)).expect("it is there");
-    registry.revoke("nobody").await.expect("the disk takes it");
+    registry.revoke("nobody", at(99)).await.expect("the disk takes it");
     registry.close(at(long + 60)).await;
     let later = at(5000);
     let registry = open(&folder, later).await;
@@ -82,7 +86,7 @@ async fn after_a_restart_all_are_there_and_have_an_interval_to_say_so() {
     }
     let registered = registry.register(&bearer(&token), &body("c", Value::Null), later).await.expect("it is good");
     assert!(registered.api_key.is_some());
-    registry.revoke("b").await.expect("the disk takes it");
+    registry.revoke("b", at(99)).await.expect("the disk takes it");
     registry.close(later).await;
     let registry = open(&folder, later).await;
     assert_eq!(state(&registry, "b", later), None);
@@ -185,7 +189,7 @@ async fn a_node_that_is_revoked_does_not_enrol_again_by_the_token_that_it_has() 
     }
     registry.close(at(1)).await;
     let registry = open(&folder, at(2)).await;
-    let revoked = registry.revoke("a").await.expect("the disk takes it");
+    let revoked = registry.revoke("a", at(99)).await.expect("the disk takes it");
     assert_eq!(revoked, Revoked { node: true, key: true, token: true });
     for name in ["a", "c"] {
         let again = registry.register(&bearer(&token), &body(name, Value::Null), at(2)).await;
@@ -228,7 +232,7 @@ async fn what_the_disk_does_not_take_is_as_before_and_written_when_it_is_well() 
 async fn a_list_of_large_nodes_is_given_in_pages_that_are_no_larger_than_others() {
     let folder = Scratch::new();
     let settings = profile::Settings { dim: 4096, ..profile::Settings::default() };
-    let registry = Registry::open(&folder.path().join("registry.db"), settings, at(0)).await.expect("a registry");
+    let registry = Registry::open(&file(&folder), settings, at(0)).await.expect("a registry");
     let (key, wide) = (NodeId::from_bytes([1; 32]), vec![0.1_f32; 4096]);
     for number in 10..30 {
         let text = body(&format!("n{number}"), json!({ "basin_signature": wide }));

@@ -6,14 +6,17 @@ pub(crate) mod documents;
 pub(crate) mod federation;
 pub mod journal;
 pub(crate) mod knowledge;
+pub(crate) mod link;
 pub(crate) mod registry;
 mod rows;
 mod schema;
+mod steps;
 mod stored;
 pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod wake;
 mod writer;
 
 pub(crate) use writer::GROUP_MAX;

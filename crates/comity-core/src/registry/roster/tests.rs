@@ -231,6 +231,16 @@ fn who_is_restored_is_as_silent_as_it_was() {
     let later = Now { mono: mono(100), wall: at(1100).wall };
     roster.restore(kept("fresh", 1095), later).unwrap();
     assert_eq!(state(&roster, "fresh"), State::Fresh, "another registry heard it");
+    let other =
+        Kept { registration: Registration { service_name: "other".to_owned(), ..node("fresh") }, ..kept("fresh", 900) };
+    roster.restore(other, later).unwrap();
+    assert_eq!(roster.member(&name("fresh")).unwrap().registration.service_name, "other");
+    assert_eq!(state(&roster, "fresh"), State::Fresh, "it was heard here later");
+    roster.noticed(&name("stale"), at(1099).wall, later);
+    roster.noticed(&name("fresh"), at(900).wall, later);
+    roster.noticed(&name("nobody"), at(1099).wall, later);
+    assert_eq!((state(&roster, "stale"), state(&roster, "fresh")), (State::Fresh, State::Fresh));
+    assert!(roster.member(&name("nobody")).is_none());
 }
 
 #[test]

@@ -93,7 +93,7 @@ async fn enroll(State(desk): State<Desk>, Body(wanted): Body<control::Enroll>) -
 }
 
 async fn revoke(State(desk): State<Desk>, Body(wanted): Body<control::Revoke>) -> Reply<control::Revoked> {
-    let revoked = own(&desk)?.revoke(&wanted.what).await?;
+    let revoked = own(&desk)?.revoke(&wanted.what, desk.handle.now()).await?;
     if !(revoked.node || revoked.key || revoked.token) {
         let detail = "no node of this name is registered, and no token has this hash";
         return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_peer", detail));

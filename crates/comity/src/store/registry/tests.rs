@@ -1,5 +1,6 @@
 //! What was written is there after the file is opened again, and nobody else can read it.
 
+use super::file::{CACHE_KIB, STEPS, open};
 use super::*;
 use crate::scratch::Scratch;
 use comity_core::registry::key::Secret;

@@ -1,9 +1,9 @@
 //! Work for workers: of the lanes that a worker is able to do, the tasks of the highest priority, then the oldest. On a
 //! server those that another process is just giving away are passed over.
 
-use super::link::Place;
 use super::rows::{COURSE, Loaded, NEW, each_padded, read_new, write_back};
 use super::{integer, millis};
+use crate::store::link::Place;
 use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, meets};
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::task::{BODY_MAX, read_requirements};

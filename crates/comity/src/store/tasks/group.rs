@@ -1,11 +1,11 @@
 //! What came together and goes into one transaction: the calls by kind, and what each is answered once the transaction
 //! is on disk. Nothing says that calls that were made at once have an order.
 
-use super::link::Place;
 use super::settle::{Answers, Steps};
 use super::submit::{NotTaken, Room, Submitted};
 use super::sweep::{Swept, Swings};
 use super::{QueueError, claim, settle, submit, sweep};
+use crate::store::link::Place;
 use comity_core::task::{Leased, NewTask, TaskId};
 use comity_core::time::Timestamp;
 use sqlx::AnyConnection;

@@ -8,24 +8,23 @@
 
 mod claim;
 mod group;
-mod link;
 mod read;
 mod rows;
 mod schema;
 mod settle;
 mod submit;
 mod sweep;
-mod wake;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use link::{NotAServerUrl, ServerUrl};
 pub(crate) use read::Count;
 pub(crate) use submit::{NotTaken, Submitted};
 pub(crate) use sweep::Swept;
 
+use crate::store::link::{Link, Place, ServerUrl};
+use crate::store::{steps, wake};
 use comity_core::task::{
     BATCH_MAX, BadTask, DEAD_KEPT, KEPT, Kept, Leased, Lines, Offer, Refused, Renewed, State, TaskId,
 };
@@ -33,7 +32,6 @@ use comity_core::task::{LINE_MAX, LINES_MAX, NewTask, PAYLOAD_MAX, cut};
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::task::{BODY_MAX, Done, Fault, Grip, Progress};
 use group::{Ask, Write};
-use link::{Link, Place};
 use read::Read;
 use settle::{Settled, Step};
 use std::io;
@@ -76,10 +74,10 @@ impl Default for Limits {
 pub enum QueueError {
     /// The database cannot be reached, or did not do it. Whatever was answered before is safe; what this call asked for
     /// was done wholly or not at all, and may be asked again.
-    #[error("the queue's database does not answer now: {0}")]
+    #[error("the database does not answer now: {0}")]
     Unavailable(Arc<sqlx::Error>),
     /// It took too long, and was given up.
-    #[error("the queue's database took longer than {} s", writer::GROUP_TIME_MAX.as_secs())]
+    #[error("the database took longer than {} s", writer::GROUP_TIME_MAX.as_secs())]
     TooSlow,
     /// The queue was closed.
     #[error("the queue is closed")]
@@ -88,7 +86,7 @@ pub enum QueueError {
     #[error(transparent)]
     Bad(#[from] BadTask),
     /// The database was written by a newer version of this program.
-    #[error("the queue was written by a newer version of comity (schema {found}, this one knows {known})")]
+    #[error("the database was written by a newer version of comity (schema {found}, this one knows {known})")]
     Newer {
         /// Its schema.
         found: i64,
@@ -151,7 +149,7 @@ impl Queue {
 
     async fn start(place: Place, limits: Limits) -> Result<(Self, Running), QueueError> {
         let mut link = Link::new(place.clone());
-        schema::upgrade(&place, link.open().await?).await?;
+        steps::upgrade(&place, link.open().await?, schema::TABLE, schema::STEPS).await?;
         let (writes, to_write) = mpsc::channel(WAITING_MAX);
         let (reads, to_read) = mpsc::channel(WAITING_MAX);
         let (ticks, ready) = watch::channel(0);
@@ -160,7 +158,7 @@ impl Queue {
         tasks.spawn(writer::run(link, limits, (to_write, stop.subscribe()), ticks.clone()));
         tasks.spawn(read::run(Link::new(place.clone()), to_read, stop.subscribe()));
         if let Place::Server(url) = place {
-            wake.spawn(wake::run(url, ticks));
+            wake.spawn(wake::run(url, writer::CHANNEL, ticks));
         }
         Ok((Self { writes, reads, ready }, Running { tasks, _wake: wake, stop }))
     }

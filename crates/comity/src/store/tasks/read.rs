@@ -1,9 +1,9 @@
 //! What is asked of the queue and changes nothing, on a connection of its own, one question after the other.
 
-use super::link::Link;
 use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, bytes, number, read_new, state, text_of};
 use super::writer::{GROUP_TIME_MAX, is_lost};
 use super::{QueueError, integer, time, unsigned};
+use crate::store::link::Link;
 use comity_core::task::{Kept, Line, Lines, State, TaskId};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;

@@ -1,18 +1,15 @@
-//! The tables of the queue, and the steps by which older ones become newer. Steps are only ever added. The same texts
-//! make the tables of both databases, but for the words in braces.
+//! The tables of the queue, and the steps by which older ones become newer. Steps are only ever added.
 
-use super::QueueError;
-use super::link::Place;
-use sqlx::AnyConnection;
-use sqlx::{AssertSqlSafe, Row};
+/// Says through which steps a database has been.
+pub(super) const TABLE: &str = "comity_task_schema";
 
-/// One step for each version; the table `comity_task_schema` says through which a database has been.
+/// One step for each version; the table [`TABLE`] says through which a database has been.
 ///
 /// A `lane` is all tasks of one capability and the same requirements: whoever is able to do one of them is able to do
 /// all. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
 /// its task's workers had said before it. States are the places in `State::ALL`. The index by lane
 /// has all that is counted, so that counting reads nothing else.
-const STEPS: &[&str] = &["CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
+pub(super) const STEPS: &[&str] = &["CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
          UNIQUE (capability, requirements));
      CREATE TABLE comity_task (seq {serial}, id {blob} NOT NULL UNIQUE, lane {int} NOT NULL REFERENCES comity_lane (seq),
          kind TEXT NOT NULL, submitted_by TEXT NOT NULL, idempotency_key TEXT, digest {blob} NOT NULL,
@@ -36,54 +33,3 @@ const STEPS: &[&str] = &["CREATE TABLE comity_lane (seq {serial}, capability TEX
          result {blob} NOT NULL);
      CREATE TABLE comity_line (task {int} NOT NULL REFERENCES comity_task (seq) ON DELETE CASCADE, number {int} NOT NULL,
          at {int} NOT NULL, start {int} NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, number));"];
-
-/// Processes that come up at once wait for each other by this lock of the server: the first eight letters of its name.
-const LOCK: &str = "SELECT CAST(pg_advisory_xact_lock(7165064744911565673) AS TEXT)";
-
-fn text_for(place: &Place, step: &str) -> String {
-    let words = match place {
-        Place::File(_) => ["INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "BLOB", "REAL"],
-        Place::Server(_) => ["BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "BIGINT", "BYTEA", "DOUBLE PRECISION"],
-    };
-    ["{serial}", "{int}", "{blob}", "{real}"]
-        .into_iter()
-        .zip(words)
-        .fold(step.to_owned(), |text, (mark, word)| text.replace(mark, word))
-}
-
-/// Brings the database to the newest version, wholly or not at all.
-pub(super) async fn upgrade(place: &Place, connection: &mut AnyConnection) -> Result<(), QueueError> {
-    begin(place, connection).await?;
-    match steps(place, connection).await {
-        Ok(()) => Ok(sqlx::raw_sql("COMMIT").execute(connection).await.map(drop)?),
-        Err(error) => {
-            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
-            Err(error)
-        }
-    }
-}
-
-/// Begins a transaction that writes.
-pub(super) async fn begin(place: &Place, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    let begin = if place.is_server() { "BEGIN" } else { "BEGIN IMMEDIATE" };
-    sqlx::raw_sql(AssertSqlSafe(begin)).execute(connection).await.map(drop)
-}
-
-async fn steps(place: &Place, connection: &mut AnyConnection) -> Result<(), QueueError> {
-    if place.is_server() {
-        sqlx::query(LOCK).execute(&mut *connection).await?;
-    }
-    let table = text_for(place, "CREATE TABLE IF NOT EXISTS comity_task_schema (step {int} PRIMARY KEY)");
-    sqlx::raw_sql(AssertSqlSafe(table)).execute(&mut *connection).await?;
-    let row = sqlx::query("SELECT COUNT(*) FROM comity_task_schema").fetch_one(&mut *connection).await?;
-    let found: i64 = row.try_get(0)?;
-    let Some(done) = usize::try_from(found).ok().filter(|done| *done <= STEPS.len()) else {
-        return Err(QueueError::Newer { found, known: STEPS.len() });
-    };
-    for (number, step) in STEPS.iter().enumerate().skip(done) {
-        sqlx::raw_sql(AssertSqlSafe(text_for(place, step))).execute(&mut *connection).await?;
-        let mark = sqlx::query("INSERT INTO comity_task_schema (step) VALUES ($1)");
-        mark.bind(i64::try_from(number).unwrap_or(i64::MAX)).execute(&mut *connection).await?;
-    }
-    Ok(())
-}

@@ -1,9 +1,9 @@
 //! What workers, submitters and people do to tasks: the tasks are loaded and locked, each is asked by its rules, and
 //! all that changed is written back, with lines and results.
 
-use super::link::Place;
 use super::rows::{COURSE, Loaded, bytes, each, each_padded, write_back};
 use super::{integer, millis};
+use crate::store::link::Place;
 use comity_core::task::{LINES_KEPT_MAX, Refused, Renewed, State, TaskId};
 use comity_core::time::Timestamp;
 use sqlx::AnyConnection;

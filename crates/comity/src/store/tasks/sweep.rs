@@ -1,9 +1,9 @@
 //! What the time brings: leases that ran out, deadlines that passed, tasks that were kept long enough. A bounded number
 //! of each at once, so that nobody waits long; the next sweep takes the rest.
 
-use super::link::Place;
 use super::rows::{COURSE, Loaded, bytes, each_padded, write_back};
 use super::{Limits, millis};
+use crate::store::link::Place;
 use comity_core::task::{Lapse, TaskId};
 use comity_core::time::Timestamp;
 use sqlx::AnyConnection;

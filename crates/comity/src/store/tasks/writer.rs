@@ -2,11 +2,11 @@
 //! the pace. A group that a deadlock or a busy file stopped is tried again; one whose database is away is refused.
 
 use super::group::{Group, Told, Write};
-use super::link::Link;
 use super::submit::Room;
 use super::sweep::Swings;
-use super::wake::NOTIFY_AND_COMMIT;
-use super::{Limits, QueueError, WAITING_MAX, schema};
+use super::{Limits, QueueError, WAITING_MAX};
+use crate::store::link::Link;
+use crate::store::steps;
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -20,6 +20,12 @@ const GROUP_MAX: usize = WAITING_MAX;
 
 /// How often a group is tried that somebody else's transaction stopped.
 const TRIES_MAX: usize = 4;
+
+/// Where processes on one server say that there may be work.
+pub(super) const CHANNEL: &str = "comity_tasks";
+
+/// Commits, and says so.
+const NOTIFY_AND_COMMIT: &str = "NOTIFY comity_tasks; COMMIT";
 
 /// Codes of errors after which the same may succeed: PostgreSQL's serialization failure, deadlock, and a lane that was
 /// swept while a task came for it; SQLite's busy, and busy since the transaction began.
@@ -118,7 +124,7 @@ async fn attempt(link: &mut Link, group: &Group, state: (&mut Room, &mut Swings)
     let place = link.place().clone();
     let connection = link.open().await.map_err(Failed::Before)?;
     let done = async {
-        schema::begin(&place, connection).await?;
+        steps::begin(&place, connection).await?;
         group.apply((&place, &mut *connection), state).await
     };
     let told = done.await.map_err(|error| Failed::Before(error.into()))?;

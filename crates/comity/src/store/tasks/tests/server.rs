@@ -273,7 +273,7 @@ async fn a_process_hears_of_work_that_another_took_in_also_after_the_server_was_
     assert_eq!(take(&two, ("w", "wake"), 1, at(0)).await.len(), 1);
     server.crash();
     let away = one.submit(vec![plain("wake", "2")], at(0)).await.expect_err("the server is away");
-    assert!(away.to_string().starts_with("the queue's database does not answer now"), "{away}");
+    assert!(away.to_string().starts_with("the database does not answer now"), "{away}");
     assert!(two.whole(TaskId(uuid::Uuid::nil())).await.is_err());
     server.go();
     ready.mark_unchanged();

@@ -1,7 +1,8 @@
 //! What the tests stand on: a folder that goes away, a PostgreSQL cluster that goes away, and times that nobody waits
 //! for.
 
-use super::super::{Limits, Queue, Running, ServerUrl};
+use super::super::{Limits, Queue, Running};
+use crate::store::link::ServerUrl;
 use comity_core::task::{Leased, NewTask, Offer, TaskId};
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::task::{Done, Fault, Grip};

@@ -1,6 +1,7 @@
-//! Where the queue is kept, and a connection to it that is made again after it was lost. It knows no tasks.
+//! A SQLite file of one process or a PostgreSQL database that several share, and a connection to it that is made again
+//! after it was lost. It knows nothing of what is kept there.
 
-use super::QueueError;
+use super::tasks::QueueError;
 use sqlx::AnyConnection;
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -64,9 +65,9 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// Where the queue is kept.
+/// Where something is kept.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In a SQLite file.
     File(PathBuf),
     /// On a PostgreSQL server.
