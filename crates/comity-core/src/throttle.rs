@@ -3,6 +3,7 @@
 //! in `protocols/identity.md`.
 
 use crate::id::{NodeId, PeerId};
+use crate::registry::key::KeyHash;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use std::net::IpAddr;
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub enum Sender {
     /// A key that is linked or known. There are only so many, so one always has room.
     Key(NodeId),
+    /// An API key that this node issued. There are only so many of them, too.
+    ApiKey(KeyHash),
     /// Any other proven key: whoever signs can make as many as it likes.
     Stranger(NodeId),
     /// An address and the id claimed from there.
@@ -72,10 +75,10 @@ impl Throttle {
     pub fn take(&mut self, sender: Sender, wanted: usize, now: Duration) -> (usize, Duration) {
         let rate = match sender {
             Sender::Address(_) => self.config.address,
-            Sender::Key(_) | Sender::Stranger(_) | Sender::Claimed(..) => self.config.sender,
+            Sender::Key(_) | Sender::ApiKey(_) | Sender::Stranger(_) | Sender::Claimed(..) => self.config.sender,
         };
         let senders_max = match sender {
-            Sender::Key(_) => 2 * self.config.senders_max,
+            Sender::Key(_) | Sender::ApiKey(_) => 2 * self.config.senders_max,
             Sender::Stranger(_) | Sender::Claimed(..) | Sender::Address(_) => self.config.senders_max,
         };
         let step = (Duration::from_secs(1) / rate.per_second.max(1)).max(Duration::from_nanos(1));

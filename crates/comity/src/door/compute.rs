@@ -1,10 +1,15 @@
-//! The queue of tasks at the network door: known peers submit and follow tasks of their own, and take and report work. A
-//! worker's name, and a submitter's, is the key that its node proves. See "Compute" in `protocols/mesh.md`.
+//! The queue of tasks at the network door: known peers, and at a coordinator nodes with an API key, submit and follow tasks
+//! of their own, and take and report work. A worker's name, and a submitter's, is the key that its node proves by TLS, or
+//! the name under which the node of its API key registered; no such name reads as a key that was not proved. See "Compute"
+//! in `protocols/mesh.md`.
 
 use super::guards::Source;
+use super::mesh::{Guest, known};
 use super::problem::{Code, Problem};
+use super::registry::Knock;
 use super::{Door, Visit};
 use crate::compute::{Compute, NotDone, Word};
+use crate::registry::Registry;
 use crate::store::tasks::{LIST_MAX, NotTaken, QueueError};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query as Params, Request};
@@ -14,7 +19,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use comity_core::id::NodeId;
 use comity_core::task::{BadTask, Refused, State, TaskId, check_name};
 use comity_core::wire::mesh::task::{BODY_MAX, BadBody, Given, Shown};
 use serde::Deserialize;
@@ -31,8 +35,12 @@ const WHEN_ILL: Duration = Duration::from_secs(5);
 /// Tasks in one list when nobody says.
 const LISTED: usize = 50;
 
+/// Whom work is for.
+const FOR_WHOM: &str = "work is for peers that this node knows and that prove their key by TLS, and at a coordinator for \
+    nodes with an API key";
+
 /// What peers reach of the queue.
-pub(super) fn router(door: Door, compute: Compute) -> Router {
+pub(super) fn router(door: Door, compute: Compute, registry: Option<Registry>) -> Router {
     Router::new()
         .route("/mesh/compute/tasks", get(list).post(submit))
         .route("/mesh/compute/tasks/{id}", get(show))
@@ -46,19 +54,24 @@ pub(super) fn router(door: Door, compute: Compute) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(door)
         .layer(Extension(compute))
+        .layer(Extension(registry))
 }
 
-/// A known peer that submits and looks, within the pace of all requests.
+/// Who submits and looks, by its key or its registered name, within the pace of all requests: a known peer, or a node with
+/// an API key.
 pub(super) struct Peer(String);
 
-/// The worker of a known peer, within the pace of workers.
+/// A worker, by its node's key or registered name, within the pace of workers.
 pub(super) struct Worker(String);
 
 impl FromRequestParts<Door> for Peer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
-        known(&Visit::from_request_parts(parts, door).await?).map(|key| Self(key.to_string()))
+        if let Some((knock, registry)) = Knock::by_api_key(parts, door).await? {
+            return knock.name(&registry).map(Self);
+        }
+        known(&Visit::from_request_parts(parts, door).await?, FOR_WHOM).map(|key| Self(key.to_string()))
     }
 }
 
@@ -66,9 +79,12 @@ impl FromRequestParts<Door> for Worker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
+        if let Some((knock, registry)) = Knock::by_api_key(parts, door).await? {
+            return knock.worker(&registry).map(Self);
+        }
         let source = Source::from_request_parts(parts, door).await?;
         door.take_work_pace(source)?;
-        known(&door.admit(source).await?).map(|key| Self(key.to_string()))
+        known(&door.admit(source).await?, FOR_WHOM).map(|key| Self(key.to_string()))
     }
 }
 
@@ -86,14 +102,32 @@ impl<S: Send + Sync> FromRequest<S> for Said {
     }
 }
 
-fn known(visit: &Visit) -> Result<NodeId, Problem> {
-    let unproven = || Problem::unproven("work is for peers that prove their key by TLS and that this node knows");
-    let key = visit.source.key.ok_or_else(unproven)?;
-    if visit.is_known() { Ok(key) } else { Err(Problem::forbidden("work is for peers that this node knows")) }
+/// A worker's call, whose body says something of its tasks.
+pub(super) struct Report {
+    worker: String,
+    body: Bytes,
 }
 
-/// A known peer submits tasks, one or up to a hundred. What is answered is on disk. One submitter's tasks of one
-/// `Idempotency-Key` are one task.
+impl FromRequest<Door> for Report {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, door: &Door) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Worker(worker) = Worker::from_request_parts(&mut parts, door).await?;
+        let Said(body) = Said::from_request(Request::from_parts(parts, body), door).await?;
+        Ok(Self { worker, body })
+    }
+}
+
+impl Report {
+    /// What the queue answers to it.
+    async fn heard(self, word: Word, compute: &Compute) -> Result<Json<Value>, Problem> {
+        Ok(Json(compute.hear(&self.worker, word, &self.body).await?))
+    }
+}
+
+/// A known peer, or at a coordinator a node with an API key, submits tasks, one or up to a hundred. What is answered is on
+/// disk. One submitter's tasks of one `Idempotency-Key` are one task.
 #[utoipa::path(post, path = "/mesh/compute/tasks", tag = "network",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes one task of all that are sent under it")),
     request_body(content = Object, description = "`{kind, capability, payload?, requirements?, priority?, deadline?, max_attempts?, lease_seconds?, idempotency_key?}`, or a list of them"),
@@ -133,7 +167,7 @@ pub(super) struct Which {
     before: Option<u64>,
 }
 
-/// The tasks that this peer has submitted, the newest first, without payloads and results.
+/// The tasks that this caller has submitted, the newest first, without payloads and results.
 #[utoipa::path(get, path = "/mesh/compute/tasks", tag = "network", params(
     ("state" = Option<String>, Query, description = "queued, leased, running, succeeded, failed, cancelled or expired"),
     ("limit" = Option<u64>, Query, description = "1 to 200; default 50"),
@@ -158,12 +192,12 @@ fn state_of(name: Option<&str>) -> Result<Option<State>, Problem> {
     name.map(|name| State::parse(name).ok_or_else(unknown)).transpose()
 }
 
-/// A task that this peer has submitted, whole.
+/// A task that this caller has submitted, whole.
 #[utoipa::path(get, path = "/mesh/compute/tasks/{id}", tag = "network",
     params(("id" = String, Path, description = "The task")),
     responses(
         (status = 200, description = "The task, with `result` when it succeeded", body = Object),
-        (status = 404, description = "This peer has submitted no such task", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "This caller has submitted no such task", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         super::openapi::MeshRefusals,
     ))]
 pub(super) async fn show(
@@ -175,12 +209,12 @@ pub(super) async fn show(
     Ok(written(&json!(Shown::of(&kept))))
 }
 
-/// A peer takes back a task that it has submitted: at once, or by telling whoever is at it.
+/// The caller takes back a task that it has submitted: at once, or by telling whoever is at it.
 #[utoipa::path(post, path = "/mesh/compute/tasks/{id}/cancel", tag = "network",
     params(("id" = String, Path, description = "The task")),
     responses(
         (status = 200, description = "`{id, ok, state}`", body = Object),
-        (status = 404, description = "This peer has submitted no such task", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "This caller has submitted no such task", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It is over", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         super::openapi::MeshRefusals,
     ))]
@@ -192,12 +226,13 @@ pub(super) async fn cancel(
     Ok(Json(json!(compute.cancel(task_of(&id)?, Some(&peer)).await?)))
 }
 
-/// The nodes whose workers asked for work here in the last minute.
+/// The nodes whose workers asked for work here in the last minute, each by its key, or where it showed an API key, by its
+/// registered name.
 #[utoipa::path(get, path = "/mesh/compute/available", tag = "network", responses(
     (status = 200, description = "`{nodes[{node_id, capabilities, slots_free, load}]}`", body = Object),
     super::openapi::MeshRefusals,
 ))]
-pub(super) async fn available(Peer(_): Peer, Extension(compute): Extension<Compute>) -> Json<Value> {
+pub(super) async fn available(_: Guest, Extension(compute): Extension<Compute>) -> Json<Value> {
     Json(json!({ "nodes": compute.available() }))
 }
 
@@ -210,9 +245,8 @@ pub(super) async fn available(Peer(_): Peer, Extension(compute): Extension<Compu
         super::openapi::MeshRefusals,
     ))]
 pub(super) async fn claim(
-    Worker(worker): Worker,
     Extension(compute): Extension<Compute>,
-    Said(body): Said,
+    Report { worker, body }: Report,
 ) -> Result<Response, Problem> {
     let given = compute.claim(&worker, &body).await?;
     Ok(written(&json!({ "tasks": given.iter().map(Given::of).collect::<Vec<_>>() })))
@@ -225,12 +259,8 @@ pub(super) async fn claim(
         (status = 200, description = "`{answers[{id, ok, lease_until?, cancel?, code?, error?}]}`", body = Object),
         super::openapi::MeshRefusals,
     ))]
-pub(super) async fn renew(
-    Worker(worker): Worker,
-    Extension(compute): Extension<Compute>,
-    Said(body): Said,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(compute.hear(&worker, Word::Renew, &body).await?))
+pub(super) async fn renew(Extension(compute): Extension<Compute>, report: Report) -> Result<Json<Value>, Problem> {
+    report.heard(Word::Renew, &compute).await
 }
 
 /// A worker has done tasks. A lease that was given to somebody else since does not count.
@@ -240,12 +270,8 @@ pub(super) async fn renew(
         (status = 200, description = "`{answers[{id, ok, state?, code?, error?}]}`", body = Object),
         super::openapi::MeshRefusals,
     ))]
-pub(super) async fn complete(
-    Worker(worker): Worker,
-    Extension(compute): Extension<Compute>,
-    Said(body): Said,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(compute.hear(&worker, Word::Complete, &body).await?))
+pub(super) async fn complete(Extension(compute): Extension<Compute>, report: Report) -> Result<Json<Value>, Problem> {
+    report.heard(Word::Complete, &compute).await
 }
 
 /// A worker could not do tasks, or gives back what it has not begun.
@@ -255,12 +281,8 @@ pub(super) async fn complete(
         (status = 200, description = "`{answers[{id, ok, state?, code?, error?}]}`", body = Object),
         super::openapi::MeshRefusals,
     ))]
-pub(super) async fn fail(
-    Worker(worker): Worker,
-    Extension(compute): Extension<Compute>,
-    Said(body): Said,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(compute.hear(&worker, Word::Fail, &body).await?))
+pub(super) async fn fail(Extension(compute): Extension<Compute>, report: Report) -> Result<Json<Value>, Problem> {
+    report.heard(Word::Fail, &compute).await
 }
 
 /// A worker says how far it is, and what there is to say; its lease is renewed by that.
@@ -272,12 +294,11 @@ pub(super) async fn fail(
         super::openapi::MeshRefusals,
     ))]
 pub(super) async fn progress(
-    Worker(worker): Worker,
-    Extension(compute): Extension<Compute>,
     Path(id): Path<String>,
-    Said(body): Said,
+    Extension(compute): Extension<Compute>,
+    report: Report,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(compute.hear(&worker, Word::Progress(task_of(&id)?), &body).await?))
+    report.heard(Word::Progress(task_of(&id)?), &compute).await
 }
 
 fn task_of(id: &str) -> Result<TaskId, Problem> {

@@ -1,10 +1,10 @@
-//! Knowledge at the network door: known peers hand over entries, ask for some, and read all that is kept here, in its
-//! order. Who signed an entry is proven by its signature, whoever hands it over. See the rows of knowledge in
-//! `protocols/mesh.md`.
+//! Knowledge at the network door: known peers, and at a coordinator nodes with an API key, hand over entries, ask for some,
+//! and read all that is kept here, in its order. Who signed an entry is proven by its signature, whoever hands it over. See
+//! the rows of knowledge in `protocols/mesh.md`.
 
-use super::mesh::known;
+use super::Door;
+use super::mesh::Guest;
 use super::problem::{Code, Problem};
-use super::{Door, Visit};
 use crate::search::{KnowledgeError, Mesh, NotTaken};
 use axum::Router;
 use axum::body::Bytes;
@@ -32,8 +32,9 @@ pub(super) fn router() -> Router<Door> {
         .route(path::REPLICATE, get(replicate))
 }
 
-/// An entry that a known peer hands over, its own or another node's. It is kept when whoever it names (`source_node`; else
-/// the peer itself) has signed it; of one id of one signer, the newest counts.
+/// An entry that a known peer hands over, or at a coordinator a node with an API key, its own or another node's. It is kept
+/// when whoever it names (`source_node`; else whoever proves its key by TLS and hands it over) has signed it; of one id of
+/// one signer, the newest counts. An API key proves no key: `source_node` is wanted then.
 #[utoipa::path(post, path = "/mesh/knowledge/share", tag = "network",
     request_body(content = Object,
         description = "`{id, topic, topic_basin?, content, source?, confidence, created, sig, source_node?}`"),
@@ -41,28 +42,26 @@ pub(super) fn router() -> Router<Door> {
         (status = 200, description = "`{ok}`: it is safe, or was there", body = Object), super::openapi::MeshRefusals,
     ))]
 pub(super) async fn share(
-    visit: Visit,
+    guest: Guest,
     Extension(mesh): Extension<Mesh>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    known(&visit)?;
-    let Some(sender) = visit.source.key else { return Err(Problem::no_such_path()) };
-    Ok(json(mesh.knowledge().take(sender, whole(body)?).await?))
+    let giver = guest.giver()?;
+    Ok(json(mesh.knowledge().take(giver, whole(body)?).await?))
 }
 
-/// What this node knows of a topic, or near a vector, the best first, for peers that this node knows: of its own word, and
-/// of others'. Each entry is signed by the node that it names.
+/// What this node knows of a topic, or near a vector, the best first, for peers that this node knows, and at a coordinator
+/// for nodes with an API key: of its own word, and of others'. Each entry is signed by the node that it names.
 #[utoipa::path(post, path = "/mesh/knowledge/request", tag = "network",
     request_body(content = Object, description = "`{topic | topic_basin, limit?, min_confidence?}`"),
     responses(
         (status = 200, description = "`{knowledge}`", body = Object), super::openapi::MeshRefusals,
     ))]
 pub(super) async fn request(
-    visit: Visit,
+    _: Guest,
     Extension(mesh): Extension<Mesh>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    known(&visit)?;
     let request = read_request(&whole(body)?)?;
     Ok(json(mesh.knowledge().answer(&request).await?))
 }
@@ -77,8 +76,8 @@ pub(super) struct Begin {
     batch_size: Option<String>,
 }
 
-/// What this node knows, in the order in which it came, for peers that this node knows. No entries: there are no more yet.
-/// A cursor of a log that is no more: 410.
+/// What this node knows, in the order in which it came, for peers that this node knows, and at a coordinator for nodes with
+/// an API key. No entries: there are no more yet. A cursor of a log that is no more: 410.
 #[utoipa::path(get, path = "/mesh/knowledge/replicate", tag = "network", params(
     ("cursor" = Option<String>, Query, description = "A cursor as it was given; default: the beginning"),
     ("batch_size" = Option<u64>, Query, description = "Entries, 1 to 1,000; default 100"),
@@ -86,12 +85,11 @@ pub(super) struct Begin {
     (status = 200, description = "`{knowledge, next_cursor}`", body = Object), super::openapi::SyncRefusals,
 ))]
 pub(super) async fn replicate(
-    visit: Visit,
+    _: Guest,
     Extension(mesh): Extension<Mesh>,
     begin: Result<Params<Begin>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Params(Begin { cursor, batch_size }) = begin.map_err(|wrong| Problem::bad_request(&wrong.body_text()))?;
-    known(&visit)?;
     let wanted = Batch::read(cursor.as_deref(), batch_size.as_deref());
     let wanted = wanted.map_err(|bad| Problem::bad_request(&bad.to_string()))?;
     let page = mesh.knowledge().page(&wanted).await?.map_err(|bad| Problem::bad_request(&bad.to_string()))?;
@@ -125,7 +123,7 @@ impl From<NotTaken> for Problem {
         match error {
             NotTaken::Body(bad) => bad.into(),
             NotTaken::Signer => Self::unprocessable(&error.to_string()).at("/source_node".to_owned()),
-            // The caller has proven its own key: it is the entry that proves nothing.
+            // The caller has proven who it is: it is the entry that proves nothing.
             NotTaken::Signature(bad) => Self::unprocessable(&bad.to_string()).at("/sig".to_owned()),
             NotTaken::Store(error) => error.into(),
         }

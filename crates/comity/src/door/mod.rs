@@ -9,7 +9,7 @@
 //! | | known nodes that prove their key by TLS | `GET /dashflow/journal/lines`, `/dashflow/journal/growth` |
 //! | | nodes that prove their key by TLS, while a link with them is up | `GET /dashflow/files` |
 //! | | nodes that sign with their key | `POST /dashflow/rtc`, `PATCH /dashflow/rtc/{session}`, `DELETE /dashflow/rtc/{session}` |
-//! | | known nodes that prove their key by TLS, where `mesh.enabled` is not off | `POST /mesh/query`, `GET /mesh/sync`, `POST /mesh/basins/broadcast`, `/mesh/knowledge/share`, `/mesh/knowledge/request`, `GET /mesh/knowledge/replicate`, `GET /mesh/compute/tasks`, `POST /mesh/compute/tasks`, `GET /mesh/compute/tasks/{id}`, `POST /mesh/compute/tasks/{id}/cancel`, `GET /mesh/compute/available`, `POST /mesh/compute/claim`, `/mesh/compute/renew`, `/mesh/compute/complete`, `/mesh/compute/fail`, `/mesh/compute/{id}/progress`; `/mesh/query` also whoever `mesh.coordinator_key` names, and where `mesh.coordinator` is on, who shows an API key |
+//! | | known nodes that prove their key by TLS, where `mesh.enabled` is not off | `POST /mesh/query`, `GET /mesh/sync`, `POST /mesh/basins/broadcast`, `/mesh/knowledge/share`, `/mesh/knowledge/request`, `GET /mesh/knowledge/replicate`, `GET /mesh/compute/tasks`, `POST /mesh/compute/tasks`, `GET /mesh/compute/tasks/{id}`, `POST /mesh/compute/tasks/{id}/cancel`, `GET /mesh/compute/available`, `POST /mesh/compute/claim`, `/mesh/compute/renew`, `/mesh/compute/complete`, `/mesh/compute/fail`, `/mesh/compute/{id}/progress`; where `mesh.coordinator` is on, all but `/mesh/basins/broadcast` also who shows an API key over TLS or loopback; `/mesh/query`, `/mesh/sync`, `/mesh/knowledge/request`, `/mesh/knowledge/replicate` and `/mesh/compute/available` also whoever `mesh.coordinator_key` names |
 //! | | who shows an API key or an enrolment token over TLS or loopback, and known nodes that prove their key by TLS, where `mesh.coordinator` is on | `POST /mesh/register`, `/mesh/heartbeat`, `GET /mesh/nodes`, `/mesh/nodes/{id}`, `DELETE /mesh/nodes/{id}` |
 //! | | anybody; it says nothing of this node | `GET /openapi.json` |
 //! | | anybody, where `federation.origin` is set | `GET /.well-known/smcp/server` |
@@ -69,6 +69,8 @@ use axum::routing::{get, patch, post};
 use comity_core::id::NodeId;
 use comity_core::identity::trust::{Admission, Trust};
 use comity_core::node::{NodeView, Refusal};
+use comity_core::registry::roster::Holder;
+use comity_core::throttle::Sender;
 use dashflow::Limits;
 use events::Feed;
 use guards::{Names, Source};
@@ -168,12 +170,12 @@ pub(crate) fn network(
         Some(mesh) => router.merge(mesh::router(door.clone(), mesh, registry.clone())),
         None => router,
     };
-    let router = match registry {
-        Some(registry) => router.merge(registry::router(door.clone(), registry)),
+    let router = match compute {
+        Some(compute) => router.merge(compute::router(door.clone(), compute, registry.clone())),
         None => router,
     };
-    let router = match compute {
-        Some(compute) => router.merge(compute::router(door.clone(), compute)),
+    let router = match registry {
+        Some(registry) => router.merge(registry::router(door.clone(), registry)),
         None => router,
     };
     let router = match federation {
@@ -264,6 +266,15 @@ impl Door {
     fn take_work_pace(&self, source: Source) -> Result<(), Problem> {
         let known = source.key.is_some_and(|key| self.handle().last_view().known.contains(&key));
         if known { self.0.work_pace.take(source, known, self.handle().now().mono) } else { self.take_pace(source) }
+    }
+
+    /// The same for a worker that the registry knows by this.
+    fn take_work_pace_as(&self, holder: Holder, source: Source) -> Result<(), Problem> {
+        let sender = match holder {
+            Holder::Key(key) => Sender::Key(key),
+            Holder::ApiKey(hash) => Sender::ApiKey(hash),
+        };
+        self.0.work_pace.take_as(sender, source, self.handle().now().mono)
     }
 
     fn feed(&self) -> &Feed {

@@ -56,10 +56,17 @@ impl Pace {
     /// a pace of its own: others cost nothing, and an address could have as many as it likes.
     pub(super) fn take(&self, source: Source, known: bool, now: Duration) -> Result<(), Problem> {
         let sender = match source.key {
-            _ if source.address.is_loopback() => return Ok(()),
             Some(key) if known => Sender::Key(key),
             _ => Sender::Address(source.address),
         };
+        self.take_as(sender, source, now)
+    }
+
+    /// The same for whoever is counted as this sender.
+    pub(super) fn take_as(&self, sender: Sender, source: Source, now: Duration) -> Result<(), Problem> {
+        if source.address.is_loopback() {
+            return Ok(());
+        }
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         match throttle.take(sender, 1, now / SECONDS) {
             (0, wait) => Err(Problem::rate_limited("too many requests", wait * SECONDS)),

@@ -72,14 +72,31 @@ impl FromRequestParts<Door> for Knock {
 }
 
 impl Knock {
-    /// Lets in who may see who is registered.
-    pub(super) fn sees(&self, registry: &Registry) -> Result<(), Problem> {
-        self.answered(registry.asker(&self.shown, self.now).and_then(|asker| asker.sees()))
+    /// Somebody who shows an API key where this node is a coordinator, as `Option<Registry>` among the extensions says.
+    /// Elsewhere none is known.
+    pub(super) async fn by_api_key(parts: &mut Parts, door: &Door) -> Result<Option<(Self, Registry)>, Problem> {
+        let registry = parts.extensions.get::<Option<Registry>>().cloned().flatten();
+        let Some(registry) = registry.filter(|_| parts.headers.contains_key(AUTHORIZATION)) else { return Ok(None) };
+        Ok(Some((Self::from_request_parts(parts, door).await?, registry)))
     }
 
-    /// The key that it proved by TLS.
-    pub(super) fn key(&self) -> Option<NodeId> {
-        self.source.key
+    /// Lets in who may see who is registered: its name.
+    pub(super) fn name(&self, registry: &Registry) -> Result<String, Problem> {
+        let asker = registry.asker(&self.shown, self.now);
+        self.answered(asker.and_then(|asker| asker.sees().map(|_| asker.name())))
+    }
+
+    /// The same for a worker, within the pace of workers.
+    pub(super) fn worker(&self, registry: &Registry) -> Result<String, Problem> {
+        let asker = registry.proved(&self.shown, self.now);
+        let (holder, name) = self.answered(asker.and_then(|asker| Ok((asker.sees()?, asker.name()))))?;
+        self.door.take_work_pace_as(holder, self.source)?;
+        Ok(name)
+    }
+
+    /// The key that it proved by TLS, and whether this node knows it.
+    pub(super) fn key(&self) -> (Option<NodeId>, bool) {
+        (self.source.key, self.shown.is_known)
     }
 
     /// What the registry answers, or what its refusal is at the door. Whoever proves nothing is counted by its address.

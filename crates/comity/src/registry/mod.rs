@@ -327,6 +327,12 @@ impl Registry {
         Ok(asker)
     }
 
+    /// Who asks, if it proves that. How often it may ask is counted elsewhere.
+    pub(crate) fn proved(&self, shown: &Shown, now: Now) -> Result<Asker, Refused> {
+        let books = self.books();
+        proof::prove(shown, &books.keyring, &books.roster, now.wall)
+    }
+
     /// Tells whenever a node came, went or changed.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.0.mark.subscribe()

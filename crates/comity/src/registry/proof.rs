@@ -41,8 +41,9 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    /// By what it is counted.
-    pub(super) fn name(&self) -> String {
+    /// By what it is counted, and known to others: a node's name, or its key. No name reads as a key that its node did not
+    /// prove when it registered.
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Node(name, _) => name.to_string(),
             Self::Key { key, .. } => key.to_string(),
@@ -70,11 +71,12 @@ impl Asker {
         }
     }
 
-    /// Whether it may see who is there.
-    pub(crate) fn sees(&self) -> Result<(), Refused> {
+    /// What it proved, if it may see who is there.
+    pub(crate) fn sees(&self) -> Result<Holder, Refused> {
         match self {
             Self::Token(_) => Err(Refused::Unproven("an enrolment token is good for registering alone")),
-            Self::Node(..) | Self::Key { .. } => Ok(()),
+            Self::Node(_, holder) => Ok(*holder),
+            Self::Key { key, .. } => Ok(Holder::Key(*key)),
         }
     }
 }

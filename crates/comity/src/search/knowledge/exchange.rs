@@ -188,8 +188,8 @@ impl Exchange {
         }
     }
 
-    /// Takes an entry that another node hands over, whoever said it: what answers it.
-    pub(crate) async fn take(&self, sender: NodeId, body: Bytes) -> Result<Vec<u8>, NotTaken> {
+    /// Takes an entry that another node hands over, which may have proved its key, whoever said it: what answers it.
+    pub(crate) async fn take(&self, sender: Option<NodeId>, body: Bytes) -> Result<Vec<u8>, NotTaken> {
         let read = spawn_blocking(move || proven(Signed::read(&body)?, sender));
         let entry = read.await.expect("reading an entry does not panic")?;
         self.0.entries.take(vec![entry], None).await?;
@@ -337,21 +337,22 @@ fn signed(entry: Entry) -> Signed {
     Signed { entry: entry.knowledge, source_node, signature: entry.signature }
 }
 
-/// An entry that somebody has signed: whom it names, or whoever hands it over where it names nobody.
-pub(super) fn proven(signed: Signed, sender: NodeId) -> Result<Entry, NotTaken> {
+/// An entry that somebody has signed: whom it names, or whoever hands it over where it names nobody and that proved its
+/// key.
+pub(super) fn proven(signed: Signed, sender: Option<NodeId>) -> Result<Entry, NotTaken> {
     let Signed { entry: knowledge, source_node, signature } = signed;
     let signer = match source_node {
         Some(name) => name.as_str().parse().map_err(|_| NotTaken::Signer)?,
-        None => sender,
+        None => sender.ok_or(NotTaken::Signer)?,
     };
     knowledge.check(&signer.to_string(), &signer, &signature)?;
-    Ok(Entry { knowledge, signer, signature, via: Some(sender) })
+    Ok(Entry { knowledge, signer, signature, via: sender })
 }
 
 /// Those entries that somebody has signed; and how many do not count, with those that could not be read.
 pub(super) fn checked(items: Vec<Signed>, unread: usize, sender: NodeId) -> (Vec<Entry>, u64) {
     let all = items.len() + unread;
-    let good: Vec<Entry> = items.into_iter().filter_map(|signed| proven(signed, sender).ok()).collect();
+    let good: Vec<Entry> = items.into_iter().filter_map(|signed| proven(signed, Some(sender)).ok()).collect();
     let refused = all - good.len();
     (good, refused as u64)
 }

@@ -24,8 +24,8 @@ const READERS: usize = 2;
 /// One step for each version of the file; `user_version` says how many it has been through.
 ///
 /// `entry` has the newest entry of each id of each signer: `seq` is the place of its last change in the log, `own` whether
-/// this node said it, `via` who handed it over (empty: it was said here), `basin` little-endian doubles, `weight` the
-/// bytes it takes. `word` has what entries are found by: the words of their topics, and `=` and the whole topic. `start`
+/// this node said it, `via` who handed it over (empty: it was said here, or whoever did proved no key), `basin`
+/// little-endian doubles, `weight` the bytes it takes. `word` has what entries are found by: the words of their topics, and `=` and the whole topic. `start`
 /// has the ids of the log: a new one whenever the file was opened, at the place where it then was. `source` says how far
 /// the log of another node was read.
 const STEPS: &[&str] =

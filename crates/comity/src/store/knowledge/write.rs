@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) signer: NodeId,
     /// That node's signature.
     pub(crate) signature: [u8; 64],
-    /// Who handed it over; `None`: it was said here.
+    /// Who handed it over; `None`: it was said here, or whoever did proved no key.
     pub(crate) via: Option<NodeId>,
 }
 
