@@ -197,3 +197,57 @@ fn a_coordinator_asks_the_nodes_near_whose_documents_a_question_lies() {
         assert_eq!(answer["results"][0]["source_node"], node.status["node"], "{answer}");
     }
 }
+
+/// The bodies of the protocol, said by a kernel that has an API key and no key of a node.
+#[test]
+fn a_kernel_with_an_api_key_works_shares_and_follows_at_the_coordinator() {
+    let registry = coordinator();
+    let (token, _) = token(&registry, 2);
+    let registered = said(&registry, &["/mesh/register"], Some(&token), Some(&kernel("k1")));
+    let key = text(&registered.json()["api_key"]);
+    let post = |path: &str, body: Value| said(&registry, &[path], Some(&key), Some(&body));
+    let get = |path: &str| said(&registry, &[path], Some(&key), None);
+    let good = |reply: Reply| {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()
+    };
+
+    let task = json!({ "kind": "tool", "capability": "sum", "payload": { "of": [1, 2] } });
+    let id = text(&good(post("/mesh/compute/tasks", task))["tasks"][0]["id"]);
+    let given = good(post("/mesh/compute/claim", json!({ "capabilities": ["sum"] })));
+    assert_eq!((&given["tasks"][0]["id"], &given["tasks"][0]["submitted_by"]), (&json!(id), &json!("k1")), "{given}");
+    let done = json!({ "done": [{ "id": id, "token": given["tasks"][0]["token"], "result": { "sum": 3 } }] });
+    assert_eq!(good(post("/mesh/compute/complete", done))["answers"][0]["state"], "succeeded");
+    let kept = good(get(&format!("/mesh/compute/tasks/{id}")));
+    assert_eq!((&kept["result"], &kept["worker"]), (&json!({ "sum": 3 }), &json!("k1")), "{kept}");
+    assert_eq!(good(get("/mesh/compute/tasks"))["tasks"][0]["id"], json!(id));
+    assert_eq!(good(get("/mesh/compute/available"))["nodes"][0]["node_id"], "k1");
+
+    indexes(&registry, "zephyrine quillwort");
+    let page = good(get("/mesh/sync"));
+    assert_eq!(page["updates"][0]["source_node"], registry.status["node"], "{page}");
+    registry.json(&["know", "tabs are refused", "--topic", "parser", "--confidence", "0.9"]);
+    let found = good(post("/mesh/knowledge/request", json!({ "topic": "parser" })));
+    let mut entry = found["knowledge"][0].clone();
+    assert_eq!((&entry["content"], &entry["source_node"]), (&json!("tabs are refused"), &registry.status["node"]));
+    assert_eq!(good(get("/mesh/knowledge/replicate"))["knowledge"][0], entry);
+    assert_eq!(good(post("/mesh/knowledge/share", entry.clone()))["ok"], true, "whoever hands it over");
+    entry.as_object_mut().expect("an object").remove("source_node");
+    let unnamed = post("/mesh/knowledge/share", entry);
+    assert_eq!((unnamed.status, &unnamed.json()["pointer"]), (422, &json!("/source_node")), "{unnamed:?}");
+    let told = post("/mesh/basins/broadcast", json!([])).refused(401, "bad_signature");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("API key")), "{told}");
+
+    // A key that nobody issued, and a token that is still good.
+    let wrong = format!("cmt_{}", "0".repeat(64));
+    for key in [wrong.as_str(), token.as_str()] {
+        for path in ["/mesh/sync", "/mesh/knowledge/replicate", "/mesh/compute/available", "/mesh/compute/tasks"] {
+            said(&registry, &[path], Some(key), None).refused(401, "bad_signature");
+        }
+        for path in ["/mesh/knowledge/share", "/mesh/knowledge/request", "/mesh/compute/tasks", "/mesh/compute/claim"] {
+            said(&registry, &[path], Some(key), Some(&json!({}))).refused(401, "bad_signature");
+        }
+    }
+    registry.says(&["mesh", "revoke", "k1"]);
+    assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
+}

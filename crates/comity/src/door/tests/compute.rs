@@ -19,6 +19,30 @@ async fn post(home: &Home, seed: u8, path: &str, body: Value) -> Reply {
     home.ask(keyed(NEAR, seed), Request::post(format!("/mesh/compute/{path}")), body.to_string()).await
 }
 
+/// A worker that fetches over TLS, without a key of its own.
+fn tls() -> Caller {
+    Caller { tls: true, ..neighbour() }
+}
+
+/// Registers a node of this name: its API key.
+async fn enrolled(home: &Home, name: &str) -> String {
+    let made = home.registry.invite(1, Duration::from_secs(60), home.handle.now()).await;
+    let reply = register(home, made.expect("a token").0.expose(), name).await.json();
+    reply["api_key"].as_str().unwrap_or_else(|| panic!("{reply}")).to_owned()
+}
+
+async fn register(home: &Home, token: &str, name: &str) -> Reply {
+    let body = json!({
+        "node_id": name, "service_name": "kernel", "endpoint": "https://192.0.2.7:8400", "capabilities": ["sum"],
+        "basin_signature": vec![0.5; 256],
+    });
+    by_key(home, token, Request::post("/mesh/register"), body).await
+}
+
+async fn by_key(home: &Home, key: &str, request: axum::http::request::Builder, body: Value) -> Reply {
+    home.ask(tls(), request.header("authorization", format!("Bearer {key}")), body.to_string()).await
+}
+
 async fn get(home: &Home, seed: u8, path: &str) -> Reply {
     home.ask(keyed(NEAR, seed), Request::get(format!("/mesh/compute/{path}")), Body::empty()).await
 }
@@ -137,4 +161,62 @@ async fn workers_may_report_more_often_than_others_ask() {
         refused += usize::from(looks().await == 429);
     }
     assert!((39..=40).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn a_node_with_an_api_key_works_by_its_registered_name_and_no_name_is_the_key_of_another() {
+    let home = home().await;
+    let (ann, bob) = (enrolled(&home, "ann").await, enrolled(&home, "bob").await);
+    let sent = by_key(&home, &ann, Request::post("/mesh/compute/tasks"), sum(json!(1))).await.json();
+    let id = sent["tasks"][0]["id"].as_str().unwrap_or_else(|| panic!("{sent}")).to_owned();
+    let task = format!("/mesh/compute/tasks/{id}");
+    assert_eq!(by_key(&home, &ann, Request::get(&task), json!({})).await.json()["submitted_by"], "ann");
+    assert_eq!(by_key(&home, &bob, Request::get(&task), json!({})).await.problem().0, 404, "it is ann's");
+    assert_eq!(get(&home, 2, &format!("tasks/{id}")).await.problem().0, 404);
+
+    let claim = json!({ "capabilities": ["sum"] });
+    let given = by_key(&home, &bob, Request::post("/mesh/compute/claim"), claim).await.json();
+    let token = &given["tasks"][0]["token"];
+    let done = json!({ "done": [{ "id": id, "token": token, "result": 7 }] });
+    let other = by_key(&home, &ann, Request::post("/mesh/compute/complete"), done.clone()).await.json();
+    assert_eq!(other["answers"][0]["code"], "not_your_lease", "{other}");
+    let own = by_key(&home, &bob, Request::post("/mesh/compute/complete"), done).await.json();
+    assert_eq!(own["answers"][0]["state"], "succeeded", "{own}");
+    assert_eq!(get(&home, 2, "available").await.json()["nodes"][0]["node_id"], "bob");
+
+    let made = home.registry.invite(1, Duration::from_secs(60), home.handle.now()).await.expect("a token").0;
+    let posing = register(&home, made.expose(), &node_id(2).to_string()).await;
+    assert_eq!(posing.problem(), (403, "forbidden".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_or_a_key_in_plain_does_no_work() {
+    let home = home().await;
+    let key = enrolled(&home, "ann").await;
+    let token = home.registry.invite(1, Duration::from_secs(60), home.handle.now()).await.expect("a token").0;
+    for (method, path) in NETWORK.iter().filter(|(_, path)| path.starts_with("/mesh/compute/")) {
+        let request = || Request::builder().method(*method).uri(*path);
+        let refused = by_key(&home, token.expose(), request(), sum(json!(null))).await;
+        assert_eq!(refused.problem(), (401, "bad_signature".to_owned()), "{method} {path}");
+        let plain = request().header("authorization", format!("Bearer {key}"));
+        let plain = home.ask(neighbour(), plain, sum(json!(null)).to_string()).await;
+        assert_eq!(plain.problem(), (403, "forbidden".to_owned()), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_with_an_api_key_has_the_pace_of_workers() {
+    let home = home().await;
+    let key = enrolled(&home, "ann").await;
+    let lease = json!({ "leases": [{ "id": Uuid::nil(), "token": 1 }] });
+    for _ in 0..200 {
+        let renewed = by_key(&home, &key, Request::post("/mesh/compute/renew"), lease.clone()).await;
+        assert_eq!(renewed.status, 200, "{renewed:?}");
+    }
+    let mut refused = 0;
+    for _ in 0..130 {
+        refused +=
+            usize::from(by_key(&home, &key, Request::get("/mesh/compute/available"), json!({})).await.status == 429);
+    }
+    assert_eq!(refused, 10, "others may ask 120 times a minute");
 }
