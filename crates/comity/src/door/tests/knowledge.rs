@@ -178,3 +178,21 @@ async fn what_somebody_here_says_is_signed_and_found_and_confidence_is_a_share()
     let found = home.mesh.knowledge().ask(near).await.expect("an answer");
     assert_eq!((found.knowledge.len(), found.knowledge[0].trust.as_str()), (1, "own"), "found by its content");
 }
+
+#[tokio::test]
+async fn the_coordinator_that_this_node_registers_with_reads_and_hands_nothing_over() {
+    let home = Home::with(|config| config.coordinator = Some(node_id(5))).await;
+    let entry = String::from_utf8(signed(5, "k").write()).expect("text");
+    for (request, body, status) in [
+        (Request::get("/mesh/sync"), String::new(), 200),
+        (Request::get("/mesh/knowledge/replicate"), String::new(), 200),
+        (Request::get("/mesh/compute/available"), String::new(), 200),
+        (Request::post("/mesh/knowledge/request"), json!({ "topic": "weather" }).to_string(), 200),
+        (Request::post("/mesh/knowledge/share"), entry, 403),
+        (Request::get("/mesh/compute/tasks"), String::new(), 403),
+        (Request::post("/mesh/basins/broadcast"), "[]".to_owned(), 403),
+    ] {
+        let shown = format!("{request:?}");
+        assert_eq!(home.ask(keyed(NEAR, 5), request, body).await.status, status, "{shown}");
+    }
+}
