@@ -81,7 +81,7 @@ pub(crate) struct Submit {
     /// How long its worker may be silent before another gets it [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) lease: Option<Duration>,
-    /// Tasks of one key are one task
+    /// Tasks of one key are one task, with the deadline of the first
     #[arg(long, value_name = "K", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: Option<String>,
     /// What its worker must have, as NAME=VALUE; of numbers at least as much. May be given several times

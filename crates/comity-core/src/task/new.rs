@@ -120,9 +120,17 @@ impl NewTask {
         Ok(())
     }
 
-    /// What two tasks of one key must have in common: the SHA-256 over all that the submitter says but the key. The
-    /// length before each part keeps two parts from reading as one.
+    /// What two tasks of one key must have in common: the SHA-256 over all that the submitter says but the key and the
+    /// deadline. A deadline said as a time from now is another one whenever the task is submitted again; that of the
+    /// first counts.
     pub fn digest(&self) -> [u8; 32] {
+        self.digest_with(None)
+    }
+
+    /// The digest that was kept of such a task with this deadline while deadlines were part of it. Without one it is
+    /// [`Self::digest`].
+    pub fn digest_with(&self, deadline: Option<Timestamp>) -> [u8; 32] {
+        // The length before each part keeps two parts from reading as one.
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -133,7 +141,7 @@ impl NewTask {
         part(self.payload.as_bytes());
         part(self.requirements_text().as_bytes());
         part(&self.priority.to_le_bytes());
-        part(&self.deadline.map_or(0, Timestamp::millis).to_le_bytes());
+        part(&deadline.map_or(0, Timestamp::millis).to_le_bytes());
         part(&self.attempts_max.to_le_bytes());
         part(&self.lease.as_millis().to_le_bytes());
         hash.finalize().into()

@@ -119,6 +119,16 @@ fn a_worker_meets_requirements_by_as_much_or_more() {
 }
 
 #[test]
+fn a_task_with_another_deadline_is_the_same_task_and_one_with_other_contents_is_not() {
+    let task = NewTask::plain("echo", "text", "{}".to_owned(), "me");
+    let soon = NewTask { deadline: Some(at(1)), ..task.clone() };
+    let late = NewTask { deadline: Some(at(2)), ..task.clone() };
+    assert_eq!((soon.digest(), late.digest()), (task.digest(), task.digest()));
+    assert_ne!(task.digest_with(Some(at(1))), task.digest_with(Some(at(2))));
+    assert_ne!(NewTask { payload: "[]".to_owned(), ..task.clone() }.digest(), task.digest());
+}
+
+#[test]
 fn a_task_beyond_a_bound_is_refused_by_the_name_of_the_field() {
     let good = NewTask::plain("echo", "text", "{}".to_owned(), "me");
     assert_eq!(good.check(), Ok(()));

@@ -31,7 +31,7 @@ pub struct TaskToQueue {
     /// How long a worker may be silent, seconds; left out: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_seconds: Option<u32>,
-    /// Two tasks of one key are one task.
+    /// Two tasks of one key are one task, with the deadline of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }

@@ -2,7 +2,7 @@
 //! only the first.
 
 use super::rows::{Bound, bytes, each, each_padded, id_of, lease_ms, number};
-use super::{Limits, integer, millis, unsigned};
+use super::{Limits, integer, millis, time, unsigned};
 use comity_core::task::{BadTask, NewTask, State, TaskId};
 use comity_core::time::Timestamp;
 use sqlx::AnyConnection;
@@ -205,11 +205,13 @@ async fn insert(connection: &mut AnyConnection, entries: &[Entry<'_>]) -> Result
 
 /// What holds the key of a task that was not inserted.
 async fn first(connection: &mut AnyConnection, entry: &Entry<'_>) -> Result<Result<Submitted, NotTaken>, sqlx::Error> {
-    const FIRST: &str = "SELECT id, digest FROM comity_task WHERE submitted_by = $1 AND idempotency_key = $2";
+    const FIRST: &str = "SELECT id, digest, deadline FROM comity_task WHERE submitted_by = $1 AND idempotency_key = $2";
     let query = sqlx::query(FIRST).bind(&entry.task.submitted_by).bind(&entry.task.idempotency_key);
     // None: it was swept in between, and the group is tried again.
     let row = query.fetch_one(connection).await?;
     let (first, digest) = (id_of(&row, 0)?, row.try_get::<Vec<u8>, _>(1)?);
-    let is_same = digest == entry.digest;
+    let deadline = row.try_get::<Option<i64>, _>(2)?.map(time);
+    // Digests that were kept before had the deadline in them.
+    let is_same = digest == entry.digest || digest == entry.task.digest_with(deadline);
     Ok(if is_same { Ok(Submitted { id: first, is_new: false }) } else { Err(NotTaken::Conflict { first }) })
 }

@@ -1,8 +1,9 @@
 //! What only a file can do to the queue, and a process that dies over it.
 
-use super::super::{Limits, NotTaken, Queue, QueueError};
+use super::super::{Limits, NotTaken, Queue, QueueError, Submitted};
+use super::setting::put;
 use super::{Folder, at, plain, take};
-use comity_core::task::TaskId;
+use comity_core::task::{NewTask, TaskId};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -56,6 +57,27 @@ async fn the_file_is_its_users_alone_and_one_of_a_newer_version_is_left_as_it_is
     assert!(matches!(newer, Err(QueueError::Newer { found: 2, known: 1 })));
     let nowhere = Queue::in_file(&folder.path().join("no/such.db"), Limits::default()).await;
     assert!(matches!(nowhere, Err(QueueError::Io { .. })));
+}
+
+#[tokio::test]
+async fn a_key_that_was_kept_while_deadlines_were_part_of_its_digest_is_known_again() {
+    let folder = Folder::new();
+    let (queue, running) = folder.queue().await;
+    let key = Some("k".to_owned());
+    let task = NewTask { deadline: Some(at(300)), idempotency_key: key.clone(), ..plain("keyed", "1") };
+    let first = put(&queue, task.clone(), at(0)).await;
+    drop(queue);
+    running.close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("tasks.db"));
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
+    let before = sqlx::query("UPDATE comity_task SET digest = ?").bind(task.digest_with(task.deadline).to_vec());
+    assert_eq!(before.execute(&mut connection).await.expect("updated").rows_affected(), 1);
+    drop(connection);
+    let (queue, _running) = folder.queue().await;
+    let later = NewTask { deadline: Some(at(310)), ..task };
+    let other = NewTask { deadline: Some(at(300)), idempotency_key: key, ..plain("keyed", "2") };
+    let again = queue.submit(vec![later, other], at(10)).await.expect("answered");
+    assert_eq!(again, [Ok(Submitted { id: first, is_new: false }), Err(NotTaken::Conflict { first })]);
 }
 
 #[tokio::test]

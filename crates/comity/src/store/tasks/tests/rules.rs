@@ -19,6 +19,7 @@ macro_rules! every_rule {
             a_worker_that_dies_at_any_step_loses_its_task_to_another_and_is_refused_when_it_comes_back
             of_two_workers_with_one_lease_one_is_heard_and_what_it_did_counts_once
             a_key_makes_one_task_of_many_submissions_and_a_conflict_of_others
+            of_a_key_that_comes_again_with_another_deadline_the_first_deadline_counts
             tasks_go_to_who_is_able_by_priority_and_then_by_age
             the_dead_are_listed_and_queued_again_by_a_person_and_go_in_the_end
             what_is_wanted_back_or_too_late_ends_and_its_worker_hears_of_it
@@ -137,6 +138,16 @@ pub(super) async fn a_key_makes_one_task_of_many_submissions_and_a_conflict_of_o
     }
     assert_eq!((ids.len(), new), (1, 1));
     assert_eq!(take(queue, ("one", "keyed"), 100, at(7)).await.len(), 3);
+}
+
+pub(super) async fn of_a_key_that_comes_again_with_another_deadline_the_first_deadline_counts(queue: &Queue) {
+    let due = |seconds, payload| NewTask { deadline: Some(at(seconds)), ..keyed("k", payload, "me") };
+    let first = put(queue, due(300, "1"), at(0)).await;
+    let again = queue.submit(vec![due(310, "1"), keyed("k", "1", "me"), due(300, "2")], at(10)).await;
+    let same = Ok(Submitted { id: first, is_new: false });
+    assert_eq!(again.expect("answered"), [same, same, Err(NotTaken::Conflict { first })]);
+    let kept = queue.whole(first).await.expect("answered").expect("kept");
+    assert_eq!(kept.course.deadline, Some(at(300)));
 }
 
 pub(super) async fn tasks_go_to_who_is_able_by_priority_and_then_by_age(queue: &Queue) {
