@@ -7,7 +7,7 @@ use super::keeper::Keeper;
 use super::points::Points;
 use super::restoring::{IndexOpenError, Restored, found_again};
 use super::whereabouts::Places;
-use crate::store::documents::{self, Listed, Reader, Row, Whole, Writer};
+use crate::store::documents::{self, Listed, Reader, Row, Standing, Whole, Writer};
 use comity_core::basin::filter::Filters;
 use comity_core::basin::spread::Spread;
 use comity_core::basin::{DocId, Record, Settings};
@@ -425,7 +425,12 @@ impl Index {
     }
 
     /// Documents whose URL, or id where they have none, begins so, after one.
-    pub(crate) async fn list(&self, range: (&str, &str), own: bool, limit: usize) -> Result<Vec<Listed>, IndexError> {
+    pub(crate) async fn list(
+        &self,
+        range: (&str, &Standing),
+        own: bool,
+        limit: usize,
+    ) -> Result<Vec<Listed>, IndexError> {
         self.0.reader.list(range, own, limit).await.map_err(unread)
     }
 

@@ -9,6 +9,7 @@ mod relay;
 mod showing;
 
 pub(super) use asking::{ASKED_MAX, Target, everybody, said};
+pub(crate) use listing::standing;
 
 use super::documents::{NO_WORD, prepare};
 use super::encoding::{Encoder, NotEncoded};
@@ -21,7 +22,7 @@ use crate::config::{self, SourceTrust};
 use crate::driver::Handle;
 use crate::link::{Asked as Request, Links, Pool};
 use crate::redaction::labels;
-use crate::store::documents::{OWN, Whole};
+use crate::store::documents::{OWN, Standing, Whole};
 use asking::{is_called, is_me, late, read, targets};
 use bytes::Bytes;
 use comity_core::basin::merge::{self, Answered};
@@ -230,7 +231,7 @@ impl Mesh {
     pub(crate) async fn remove_below(&self, prefix: &str) -> Result<u64, IndexError> {
         let mut removed = 0;
         loop {
-            let listed = self.0.index.list((prefix, ""), true, REMOVED_AT_ONCE).await?;
+            let listed = self.0.index.list((prefix, &Standing::default()), true, REMOVED_AT_ONCE).await?;
             let ids: Vec<DocId> = listed.iter().filter_map(|one| one.doc_id.parse().ok()).collect();
             let gone = self.remove(ids).await?;
             removed += gone;

@@ -20,6 +20,6 @@ mod whereabouts;
 pub use encoding::{NoEncoder, TableCause};
 pub(crate) use index::{Index, IndexError};
 pub(crate) use knowledge::{Entries, KnowledgeError, NotSaid, NotTaken};
-pub(crate) use mesh::{Mesh, NotAsked, NotIndexed, NotTold};
+pub(crate) use mesh::{Mesh, NotAsked, NotIndexed, NotTold, standing};
 pub use restoring::IndexOpenError;
 pub(crate) use whereabouts::{Elsewhere, Places};

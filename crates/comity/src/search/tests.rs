@@ -5,6 +5,7 @@ use super::index::{Found, Index, Outcome, Question};
 use super::restoring::IndexOpenError;
 use super::whereabouts::Places;
 use crate::scratch::Scratch;
+use crate::store::documents::Standing;
 use comity_core::basin::filter::Filters;
 use comity_core::basin::settings::ENCODER;
 use comity_core::basin::{DocId, Metadata, Metric, Projection, Record, Settings, encoder};
@@ -256,7 +257,7 @@ async fn history(seed: u64) {
         .filter(|record| !record.deleted)
         .map(|record| (record.doc_id.to_string(), record.version))
         .collect();
-    let listed = index.list(("", ""), true, 1000).await.expect("a list");
+    let listed = index.list(("", &Standing::default()), true, 1000).await.expect("a list");
     let listed: BTreeMap<String, u64> = listed.into_iter().map(|one| (one.doc_id, one.version)).collect();
     assert_eq!(walked, listed, "seed {seed}");
     index.close().await;
@@ -347,7 +348,29 @@ async fn after_a_change_of_keys_documents_are_signed_anew_and_keep_what_was_know
         record.check(&settings(), &new.node()).expect("signed by the new key");
     }
     assert_eq!(names(&found(&index, "one").await), ["a", "c"]);
-    assert_eq!(index.list(("u:", ""), true, 10).await.expect("a list").len(), 2);
+    assert_eq!(index.list(("u:", &Standing::default()), true, 10).await.expect("a list").len(), 2);
+    index.close().await;
+}
+
+#[tokio::test]
+async fn a_list_in_pages_has_every_document_once_also_where_several_have_one_url() {
+    let scratch = Scratch::new();
+    let index = open(scratch.path()).await;
+    let at = |name: &str, url: Option<&str>| Prepared { url: url.map(str::to_owned), ..document(name, name) };
+    let all = vec![at("d", Some("u")), at("b", Some("u")), at("u", None), at("a", Some("v")), at("c", Some("u"))];
+    index.put(all).await.expect("put");
+    for limit in 1..=6 {
+        let (mut after, mut seen) = (Standing::default(), Vec::new());
+        loop {
+            let page = index.list(("", &after), true, limit).await.expect("a list");
+            seen.extend(page.iter().map(|one| one.doc_id.clone()));
+            match page.last() {
+                Some(last) => after = last.standing(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["b", "c", "d", "u", "a"], "pages of {limit}");
+    }
     index.close().await;
 }
 

@@ -100,7 +100,7 @@ pub struct KnownFiles {
     pub files: BTreeMap<String, String>,
 }
 
-/// Documents of the index, by URL.
+/// Documents of the index, by URL, and those of one URL by id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Documents {
     /// The documents.

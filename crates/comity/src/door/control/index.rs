@@ -5,7 +5,8 @@ use super::desk::Desk;
 use super::read::{Body, LongBody, Params};
 use super::{Reply, path};
 use crate::search::encoding::NotEncoded;
-use crate::search::{IndexError, Mesh, NotAsked, NotIndexed};
+use crate::search::{IndexError, Mesh, NotAsked, NotIndexed, standing};
+use crate::store::documents::Standing;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -85,7 +86,9 @@ struct Which {
 
 async fn list(State(desk): State<Desk>, Params(which): Params<Which>) -> Reply<control::Documents> {
     let limit = which.limit.unwrap_or(LISTED).clamp(1, DOCUMENTS_MAX);
-    let (prefix, after) = (which.prefix.unwrap_or_default(), which.after.unwrap_or_default());
+    let prefix = which.prefix.unwrap_or_default();
+    let after = which.after.as_deref().map_or_else(|| Some(Standing::default()), standing);
+    let after = after.ok_or_else(|| Denied::field("/after", "what a list said as `next` is wanted"))?;
     Ok(Json(mesh(&desk)?.list((&prefix, &after), which.all.unwrap_or(false), limit).await?))
 }
 

@@ -4,7 +4,7 @@
 use super::Mesh;
 use crate::config::SourceTrust;
 use crate::search::index::IndexError;
-use crate::store::documents::{Listed, OWN};
+use crate::store::documents::{Listed, OWN, Standing};
 use comity_core::basin::Metadata;
 use comity_core::id::NodeId;
 use comity_core::time::Timestamp;
@@ -16,14 +16,13 @@ impl Mesh {
     /// Documents by URL, or by id where they have none, whose URL begins so, after one.
     pub(crate) async fn list(
         &self,
-        (prefix, after): (&str, &str),
+        (prefix, after): (&str, &Standing),
         all: bool,
         limit: usize,
     ) -> Result<Documents, IndexError> {
         let listed = self.0.index.list((prefix, after), !all, limit).await?;
-        let next = (listed.len() == limit).then(|| listed.last().map(|last| last.url.clone())).flatten();
-        let next =
-            next.map(|url| url.unwrap_or_else(|| listed.last().map_or_else(String::new, |one| one.doc_id.clone())));
+        let last = listed.last().filter(|_| listed.len() == limit);
+        let next = last.map(|last| cursor(&last.standing()));
         let names = self.0.index.source_names();
         Ok(Documents { documents: listed.into_iter().map(|one| document(one, &names)).collect(), next })
     }
@@ -65,6 +64,19 @@ impl Mesh {
     }
 }
 
+/// Where a document stands in a list, as whoever lists is told it. Ids have no spaces in them; what stands last may.
+fn cursor(standing: &Standing) -> String {
+    let Standing { by, doc_id, source } = standing;
+    format!("{source} {doc_id} {by}")
+}
+
+/// What [`cursor`] told; `None` for what it cannot have told.
+pub(crate) fn standing(cursor: &str) -> Option<Standing> {
+    let (source, rest) = cursor.split_once(' ')?;
+    let (doc_id, by) = rest.split_once(' ')?;
+    Some(Standing { by: by.to_owned(), doc_id: doc_id.to_owned(), source: source.parse().ok()? })
+}
+
 fn trust_name(trust: Option<SourceTrust>) -> &'static str {
     match trust {
         Some(SourceTrust::Full) => "full",
@@ -85,4 +97,20 @@ fn document(listed: Listed, names: &BTreeMap<u32, NodeId>) -> Document {
     };
     let node = names.get(&source).map(NodeId::to_string);
     Document { doc_id, node, url, title, version, written: Timestamp::from_millis(written), metadata }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_list_goes_on_is_read_as_it_was_told_whatever_is_in_a_url() {
+        for by in ["https://example.org/a b?c=1 2", "a", " ", ""] {
+            let told = Standing { by: by.to_owned(), doc_id: "ä/1".to_owned(), source: 7 };
+            assert_eq!(standing(&cursor(&told)), Some(told), "{by:?}");
+        }
+        for untold in ["", "https://example.org/", "x y z", "7 y"] {
+            assert_eq!(standing(untold), None, "{untold:?}");
+        }
+    }
 }

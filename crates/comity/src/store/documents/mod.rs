@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Held, Listed, Reader, Row, Whole};
+pub(crate) use read::{Held, Listed, Reader, Row, Standing, Whole};
 pub(crate) use write::{Write, Writer};
 
 use super::{StoreError, connect, schema};

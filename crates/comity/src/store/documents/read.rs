@@ -87,6 +87,26 @@ pub(crate) struct Listed {
     pub(crate) file: Option<String>,
 }
 
+/// Where a document stands in a list: by its URL, or its id where it has none; of several with one URL by their ids,
+/// and those of one id by whose they are. The least stands before all documents.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// Its URL, or its id.
+    pub(crate) by: String,
+    /// Its id.
+    pub(crate) doc_id: String,
+    /// Whose it is.
+    pub(crate) source: u32,
+}
+
+impl Listed {
+    /// Where it stands.
+    pub(crate) fn standing(&self) -> Standing {
+        let by = self.url.clone().unwrap_or_else(|| self.doc_id.clone());
+        Standing { by, doc_id: self.doc_id.clone(), source: self.source }
+    }
+}
+
 /// The reading half of the file. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader(Arc<Shared>);
@@ -210,20 +230,22 @@ impl Reader {
         Ok(found)
     }
 
-    /// Documents whose URL begins so, by URL, after one; of this node, or of all that are here.
+    /// Documents whose URL begins so, as they stand, after one; of this node, or of all that are here.
     pub(crate) async fn list(
         &self,
-        (prefix, after): (&str, &str),
+        (prefix, after): (&str, &Standing),
         own: bool,
         limit: usize,
     ) -> Result<Vec<Listed>, sqlx::Error> {
         let (mut connection, _permit) = self.connection().await?;
         // Sorted by what each row is found by: a URL, or the id where there is none.
         let statement = "SELECT source, doc_id, version, written, url, metadata, file FROM document
-             WHERE place IS NOT NULL AND (source = 0 OR NOT ?1) AND coalesce(url, doc_id) > ?2
-                 AND substr(coalesce(url, doc_id), 1, length(?3)) = ?3
-             ORDER BY coalesce(url, doc_id), source LIMIT ?4";
-        let query = sqlx::query(statement).bind(own).bind(after.to_owned()).bind(prefix.to_owned());
+             WHERE place IS NOT NULL AND (source = 0 OR NOT ?1)
+                 AND (coalesce(url, doc_id), doc_id, source) > (?2, ?3, ?4)
+                 AND substr(coalesce(url, doc_id), 1, length(?5)) = ?5
+             ORDER BY coalesce(url, doc_id), doc_id, source LIMIT ?6";
+        let query = sqlx::query(statement).bind(own).bind(after.by.clone()).bind(after.doc_id.clone());
+        let query = query.bind(i64::from(after.source)).bind(prefix.to_owned());
         let rows = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut *connection).await?;
         let listed = |row: &SqliteRow| Listed {
             source: place_of(row.get(0)),
