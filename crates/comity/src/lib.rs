@@ -58,7 +58,7 @@ pub use federation::{BadAuthorities, BadFederation};
 #[doc(hidden)]
 pub use link::gossip::memory as gossip_in_memory;
 pub use network::{AppConfig, Message, Network};
-pub use search::{IndexOpenError, NoEncoder, TableCause, reading};
+pub use search::{IndexOpenError, NoEncoder, TableCause, fetching, reading};
 pub use store::link::{NotAServerUrl, ServerUrl};
 pub use store::registry::RegistryError;
 pub use store::tasks::QueueError;

@@ -9,12 +9,17 @@ use std::time::Duration;
 /// What to do with the index.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Index {
-    /// Index files, folders, or a text from standard input
+    /// Index files, folders, pages of the web, or a text from standard input
     ///
     /// Text, Markdown, HTML, PDF, man pages and source code are read, also with gzip. A file that has not changed since
     /// it was indexed is not read again; of a folder, documents go whose files are gone. Links are not followed; hidden
     /// files and what a .gitignore names are left out. The titles and beginnings of documents are told to whoever
     /// searches this node, secrets taken out.
+    ///
+    /// A page is fetched by this command, each time, and indexed under its URL: at most 16 MiB within 30 s, over at most
+    /// 5 redirects, none of them from https to http. Its content type says what it is, else the name in its URL. The
+    /// pages that it links to are not fetched. One that cannot be fetched keeps no other from being indexed; the command
+    /// fails in the end.
     Add(Add),
     /// List the documents of this node
     Ls {
@@ -38,8 +43,8 @@ pub(crate) enum Index {
 /// Flags of `comity index add`.
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// Files and folders; `-` reads a text from standard input
-    #[arg(required = true, value_name = "PATH")]
+    /// Files, folders, and http:// or https:// URLs; `-` reads a text from standard input
+    #[arg(required = true, value_name = "PATH|URL")]
     pub(crate) paths: Vec<PathBuf>,
     /// Index all files below folders
     #[arg(long, short)]

@@ -4,6 +4,7 @@
 mod change;
 mod documents;
 pub(crate) mod encoding;
+pub mod fetching;
 mod index;
 mod keeper;
 mod knowledge;

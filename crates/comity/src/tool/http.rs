@@ -1,5 +1,6 @@
-//! HTTP requests to tool servers, for their documents, and to embedding models: where the configuration says and nowhere else. No redirect is
-//! followed, no cookie kept, and no answer read beyond what its asker has room for.
+//! HTTP requests to tool servers, for their documents, to embedding models, and for pages that are indexed: where the
+//! configuration or the command line says and nowhere else. No redirect is followed here, no cookie kept, and no answer
+//! read beyond what its asker has room for.
 
 use crate::config::Hidden;
 use axum::http::header::{self, HeaderValue};
@@ -89,9 +90,7 @@ pub(crate) async fn send(
     builder.max_buf_size(HEAD_MAX.max(8192));
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     // It ends by itself when the answer is read or dropped.
-    tokio::spawn(
-        async move { connection.await.inspect_err(|broken| tracing::debug!(%broken, "a tool server hung up")) },
-    );
+    tokio::spawn(async move { connection.await.inspect_err(|broken| tracing::debug!(%broken, "a server hung up")) });
     Ok(sender.send_request(request).await?)
 }
 

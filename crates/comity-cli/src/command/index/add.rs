@@ -1,6 +1,8 @@
 //! `comity index add`: reads documents and hands them to the node, some at a time. What cannot be read is left out and
 //! said; the others are indexed.
 
+mod pages;
+
 use super::{host, url};
 use crate::args::Add;
 use crate::exit::Failure;
@@ -41,20 +43,22 @@ struct Sum {
 pub(super) async fn run(client: &Client, flags: Add, page: &mut Page) -> Result<(), Failure> {
     let mut sum = Sum::default();
     let (paths, streams): (Vec<_>, Vec<_>) = flags.paths.iter().cloned().partition(|path| path.as_os_str() != "-");
+    let (urls, paths): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.to_string_lossy().contains("://"));
+    let addresses = urls.iter().map(|url| pages::address(&url.to_string_lossy())).collect::<Result<Vec<_>, _>>()?;
     if !streams.is_empty() {
         let document = read_stream(&flags)?;
         sum.take(client.index(&NewDocuments { documents: vec![document] }).await?, &[]);
     }
-    if let Some(address) = paths.iter().find(|path| path.to_string_lossy().contains("://")) {
-        let address = address.to_string_lossy();
-        return Err(Failure::Usage(format!(
-            "{address} is fetched by a program made for it: curl -sSL '{address}' | comity index add - --url '{address}'"
-        )));
+    let missing = pages::pages(client, &flags, &addresses, page, &mut sum).await?;
+    let walked = if paths.is_empty() { Ok(()) } else { files(client, &flags, paths, page, &mut sum).await };
+    if walked.is_ok() || !addresses.is_empty() {
+        sum.show(page)?;
     }
-    if !paths.is_empty() {
-        files(client, &flags, paths, page, &mut sum).await?;
+    walked?;
+    match missing {
+        0 => Ok(()),
+        missing => Err(Failure::Other(format!("{missing} of {} pages could not be fetched", addresses.len()))),
     }
-    sum.show(page)
 }
 
 /// Indexes files and folders.
@@ -81,14 +85,7 @@ async fn files(client: &Client, flags: &Add, paths: Vec<PathBuf>, page: &Page, s
             }
         }
     }
-    let bar = if page.json || !std::io::stderr().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(found.len() as u64)
-    };
-    if let Ok(style) = ProgressStyle::with_template(STYLE) {
-        bar.set_style(style);
-    }
+    let bar = bar(page, found.len());
     let mut seen = BTreeSet::new();
     for files in found.chunks(FILES) {
         let urls: Vec<String> = files.iter().map(|file| url(&host, &file.path)).collect();
@@ -112,6 +109,16 @@ async fn files(client: &Client, flags: &Add, paths: Vec<PathBuf>, page: &Page, s
     Ok(())
 }
 
+/// What shows on a terminal how many of these documents are done.
+fn bar(page: &Page, documents: usize) -> ProgressBar {
+    let is_shown = !page.json && std::io::stderr().is_terminal();
+    let bar = if is_shown { ProgressBar::new(documents as u64) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template(STYLE) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// Reads files and hands them to the node.
 async fn hand_over(
     client: &Client,
@@ -129,7 +136,8 @@ async fn hand_over(
             Ok(read) => {
                 bytes += read.text.len();
                 names.push(file.path.display().to_string());
-                documents.push(document(read, url, state(&file, &flags.tag), &flags.tag));
+                let file = Some(state(&file, &flags.tag));
+                documents.push(NewDocument { file, ..document(read, url, &flags.tag) });
             }
             Err(cause) => {
                 let said = format!("{} {cause}", file.path.display());
@@ -181,20 +189,13 @@ fn is_within(url: &str, place: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn document(read: reading::Document, url: String, file: String, tags: &[(String, String)]) -> NewDocument {
+fn document(read: reading::Document, url: String, tags: &[(String, String)]) -> NewDocument {
     let mut metadata = tagged(tags);
     metadata.insert("kind".to_owned(), read.kind.as_str().into());
     if let Some(language) = read.language {
         metadata.insert("language".to_owned(), language.into());
     }
-    NewDocument {
-        url: Some(url),
-        title: Some(read.title),
-        text: Some(read.text),
-        metadata,
-        file: Some(file),
-        ..NewDocument::default()
-    }
+    NewDocument { url: Some(url), title: Some(read.title), text: Some(read.text), metadata, ..NewDocument::default() }
 }
 
 fn tagged(tags: &[(String, String)]) -> Map<String, Value> {

@@ -9,6 +9,18 @@ const HTML_MARK_WITHIN: usize = 1024;
 /// How far the first macro of a man page is looked for, bytes: `pod2man` writes 5 KiB before it.
 const MAN_MARK_WITHIN: usize = 32 << 10;
 
+/// Endings of names of Markdown.
+const MARKDOWN: &[&str] = &["md", "markdown", "mdown", "mkd"];
+
+/// Endings of names of HTML.
+const HTML: &[&str] = &["html", "htm", "xhtml", "shtml"];
+
+/// Endings of names of text without a markup that is known.
+const TEXT: &[&str] = &["adoc", "csv", "log", "org", "rst", "tex", "text", "tsv", "txt"];
+
+/// Endings of names of man pages that hardly anything else has.
+const MANUAL: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "man", "mdoc", "roff"];
+
 /// Endings of names of source code and of other text that programs read.
 const CODE: &[&str] = &[
     "asm", "awk", "bash", "bat", "c", "cc", "cfg", "clj", "cmake", "cocci", "conf", "cpp", "cs", "css", "cxx", "dart",
@@ -33,18 +45,34 @@ pub(super) fn is_pdf(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"%PDF-")
 }
 
-/// Tells what a text is, and takes its words.
-pub(super) fn shape(name: &str, text: &str) -> Shape {
+/// Whether a name says that what has it is something that is read, also with gzip.
+pub fn is_named_as_text(name: &str) -> bool {
     let name = name.to_lowercase();
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default();
-    let kind = match ending {
-        "md" | "markdown" | "mdown" | "mkd" => Kind::Markdown,
-        "html" | "htm" | "xhtml" | "shtml" => Kind::Html,
-        _ if is_section(ending) && is_roff(text) => Kind::Man,
-        _ if CODE.contains(&ending) || CODE_NAMES.contains(&name.as_str()) || text.starts_with("#!") => Kind::Code,
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let ending = ending(name);
+    MARKDOWN.contains(&ending)
+        || HTML.contains(&ending)
+        || TEXT.contains(&ending)
+        || MANUAL.contains(&ending)
+        || is_code(name, ending)
+        || ending == "pdf"
+}
+
+/// Tells what a text is that is no PDF.
+pub(super) fn kind(name: &str, text: &str) -> Kind {
+    let name = name.to_lowercase();
+    match ending(&name) {
+        ending if MARKDOWN.contains(&ending) => Kind::Markdown,
+        ending if HTML.contains(&ending) => Kind::Html,
+        ending if is_section(ending) && is_roff(text) => Kind::Man,
+        ending if is_code(&name, ending) || text.starts_with("#!") => Kind::Code,
         _ if is_html(text) => Kind::Html,
         _ => Kind::Text,
-    };
+    }
+}
+
+/// Takes the words of a text of this kind.
+pub(super) fn shape(kind: Kind, text: &str) -> Shape {
     let taken = match kind {
         Kind::Markdown => markdown::taken(text),
         Kind::Html => html::taken(text),
@@ -52,6 +80,14 @@ pub(super) fn shape(name: &str, text: &str) -> Shape {
         Kind::Text | Kind::Code | Kind::Pdf => as_is(text),
     };
     Shape { kind, taken }
+}
+
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default()
+}
+
+fn is_code(name: &str, ending: &str) -> bool {
+    CODE.contains(&ending) || CODE_NAMES.contains(&name)
 }
 
 fn as_is(text: &str) -> Taken {

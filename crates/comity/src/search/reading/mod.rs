@@ -21,6 +21,7 @@ mod snippet;
 mod tests;
 mod walk;
 
+pub use kinds::is_named_as_text;
 pub use pdf::PdfCause;
 pub use snippet::{snippet, snippet_plain};
 pub use walk::{Found, Special, Walk, WalkCause};
@@ -167,22 +168,35 @@ pub fn read(path: &Path, program: &Path) -> Result<Document, ReadCause> {
 /// # Errors
 /// [`ReadCause`] when there is nothing of it to be indexed.
 pub fn read_bytes(name: &str, bytes: &[u8], program: &Path) -> Result<Document, ReadCause> {
+    whole(name, None, bytes, program)
+}
+
+/// Reads what is said to be of this kind: [`read_bytes`] for bytes whose name does not tell. A PDF is one whatever is
+/// said of it.
+///
+/// # Errors
+/// [`ReadCause`] when there is nothing of it to be indexed.
+pub fn read_as(kind: Kind, name: &str, bytes: &[u8], program: &Path) -> Result<Document, ReadCause> {
+    whole(name, Some(kind), bytes, program)
+}
+
+fn whole(name: &str, told: Option<Kind>, bytes: &[u8], program: &Path) -> Result<Document, ReadCause> {
     if bytes.len() as u64 > BYTES_MAX {
         return Err(ReadCause::TooLarge { bytes: bytes.len() as u64 });
     }
     if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return document(name, bytes, program);
+        return document(name, told, bytes, program);
     }
     let inflated = inflated(bytes)?;
-    document(name.strip_suffix(".gz").unwrap_or(name), &inflated, program)
+    document(name.strip_suffix(".gz").unwrap_or(name), told, &inflated, program)
 }
 
-fn document(name: &str, bytes: &[u8], program: &Path) -> Result<Document, ReadCause> {
-    let shape = if kinds::is_pdf(bytes) {
+fn document(name: &str, told: Option<Kind>, bytes: &[u8], program: &Path) -> Result<Document, ReadCause> {
+    let shape = if told == Some(Kind::Pdf) || kinds::is_pdf(bytes) {
         Shape { kind: Kind::Pdf, taken: pdf::in_own_process(program, bytes)? }
     } else {
         let text = characters::decoded(bytes).ok_or(ReadCause::Binary)?;
-        kinds::shape(name, &text)
+        kinds::shape(told.unwrap_or_else(|| kinds::kind(name, &text)), &text)
     };
     let Shape { kind, taken } = shape;
     if taken.text.trim().is_empty() {

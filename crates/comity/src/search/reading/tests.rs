@@ -74,6 +74,16 @@ fn html_gives_its_words_its_title_and_its_tongue() {
 }
 
 #[test]
+fn what_is_said_to_be_of_a_kind_is_read_so_whatever_its_name() {
+    let read = |kind, name, text: &str| read_as(kind, name, text.as_bytes(), Path::new(NONE)).unwrap();
+    let page = read(Kind::Html, "index.md", "<title>Tea</title># <b>Green</b>");
+    assert_eq!((&*page.title, &*page.text, page.kind), ("Tea", "# Green", Kind::Html));
+    let page = read(Kind::Markdown, "raw", "# Tea\n\n*Green*");
+    assert_eq!((&*page.title, page.kind), ("Tea", Kind::Markdown));
+    assert_eq!(read(Kind::Code, "", "{\"tea\": 1}").title, "");
+}
+
+#[test]
 fn man_pages_of_both_macro_packages_give_their_words() {
     let man = read_text(
         "ls.1.gz",
