@@ -12,6 +12,7 @@ mod doors;
 mod events;
 mod faults;
 mod federation;
+mod fetching;
 mod files;
 mod gateway;
 mod gossip;

@@ -327,7 +327,7 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, told.parse().expect("a value"));
             kind(word(&headers, header::CONTENT_TYPE), name)
         };
-        let is = |told, name, wanted| matches!(kind(told, name), Ok(kind) if kind == wanted);
+        let is = |told: &str, name: &str, wanted: Option<Kind>| matches!(kind(told, name), Ok(kind) if kind == wanted);
         assert!(is("Text/HTML; charset=utf-8", "a.md", Some(Kind::Html)));
         assert!(is("text/markdown", "", Some(Kind::Markdown)));
         assert!(is("application/pdf", "1234", Some(Kind::Pdf)));
