@@ -2,10 +2,10 @@
 //! is asked first. What a task may become is not decided here, but by the queue. See "Compute" in `protocols/mesh.md`.
 
 use crate::driver::Clock;
-use crate::store::tasks::{Queue, QueueError};
+use crate::store::tasks::{Given, Queue, QueueError};
 use comity_core::registry::placement::{Worker, rank};
-use comity_core::task::{CAUSE_MAX, Leased, Offer, cut};
-use comity_core::wire::mesh::task::{Claim, Fault, Grip};
+use comity_core::task::{Leased, Offer};
+use comity_core::wire::mesh::task::Claim;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,15 +45,22 @@ struct Waiter {
     until: Instant,
     /// At which change of the queue there was nothing for it.
     dry: Option<u64>,
-    given: Vec<Leased>,
+    /// What it got so far, which goes back when nobody waits for it any more.
+    given: Vec<Given>,
     bytes: usize,
-    answer: oneshot::Sender<Result<Vec<Leased>, QueueError>>,
+    answer: oneshot::Sender<Result<Vec<Given>, QueueError>>,
+}
+
+impl Waiter {
+    /// How many tasks it got so far.
+    fn count(&self) -> usize {
+        self.given.iter().map(|given| given.tasks().len()).sum()
+    }
 }
 
 /// The room. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
-    queue: Queue,
     arriving: mpsc::Sender<Waiter>,
     /// A lock and not a message: it is held to note that a worker was heard of, or to list them.
     workers: Arc<Mutex<BTreeMap<String, Known>>>,
@@ -65,31 +72,12 @@ impl std::fmt::Debug for Waiter {
     }
 }
 
-/// An answer that is waited for. When nobody waits any more, what was given goes back.
-struct Awaited {
-    answer: oneshot::Receiver<Result<Vec<Leased>, QueueError>>,
-    queue: Queue,
-    worker: String,
-}
-
-impl Drop for Awaited {
-    fn drop(&mut self) {
-        self.answer.close();
-        if let Ok(Ok(given)) = self.answer.try_recv()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let (queue, worker) = (self.queue.clone(), self.worker.clone());
-            runtime.spawn(async move { give_back(&queue, &worker, given).await });
-        }
-    }
-}
-
 impl Room {
     /// A room before this queue, and what is to be run as long as it is open.
     pub(super) fn open(queue: Queue) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (arriving, arrivals) = mpsc::channel(WAITING_MAX);
-        let room = Self { queue: queue.clone(), arriving, workers: Arc::default() };
-        let serving = serve(room.queue.clone(), arrivals, room.workers.clone());
+        let room = Self { arriving, workers: Arc::default() };
+        let serving = serve(queue, arrivals, room.workers.clone());
         (room, serving)
     }
 
@@ -108,8 +96,8 @@ impl Room {
             claim,
         };
         self.arriving.send(waiter).await.map_err(|_| QueueError::Closed)?;
-        let mut awaited = Awaited { answer: answered, queue: self.queue.clone(), worker: worker.to_owned() };
-        (&mut awaited.answer).await.unwrap_or(Err(QueueError::Closed))
+        let given = answered.await.unwrap_or(Err(QueueError::Closed))?;
+        Ok(given.into_iter().flat_map(Given::take).collect())
     }
 
     /// Notes that a worker was heard of.
@@ -172,9 +160,8 @@ async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<
             if let Some(known) = workers.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&waiter.worker) {
                 known.slots_free = waiter.slots_free;
             }
-            if let Err(Ok(given)) = waiter.answer.send(Ok(waiter.given)) {
-                give_back(&queue, &waiter.worker, given).await;
-            }
+            // Err: it is gone.
+            drop(waiter.answer.send(Ok(waiter.given)));
         }
     }
 }
@@ -184,16 +171,16 @@ async fn round(queue: &Queue, waiting: &mut Vec<Waiter>, change: u64) {
     while let Some((best, share)) = best(waiting, change) {
         let Waiter { worker, claim, .. } = &waiting[best];
         match queue.claim(worker, &claim.offer, share, Clock::wall()).await {
-            Ok(leased) if leased.is_empty() => {
+            Ok(given) if given.tasks().is_empty() => {
                 let offer = claim.offer.clone();
                 let alike = waiting.iter_mut().filter(|waiter| waiter.claim.offer == offer);
                 alike.for_each(|waiter| waiter.dry = Some(change));
             }
-            Ok(leased) => {
-                let waiter = &mut waiting[best];
-                waiter.slots_free = waiter.slots_free.saturating_sub(u32::try_from(leased.len()).unwrap_or(u32::MAX));
-                waiter.bytes += leased.iter().map(|leased| leased.task.payload.len()).sum::<usize>();
-                waiter.given.extend(leased);
+            Ok(given) => {
+                let (waiter, tasks) = (&mut waiting[best], given.tasks());
+                waiter.slots_free = waiter.slots_free.saturating_sub(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+                waiter.bytes += tasks.iter().map(|leased| leased.task.payload.len()).sum::<usize>();
+                waiter.given.push(given);
             }
             Err(error) => {
                 let waiter = waiting.swap_remove(best);
@@ -210,12 +197,12 @@ async fn round(queue: &Queue, waiting: &mut Vec<Waiter>, change: u64) {
 fn best(waiting: &[Waiter], change: u64) -> Option<(usize, usize)> {
     let nothing = Map::new();
     let wants = |waiter: &Waiter| {
-        waiter.dry != Some(change) && waiter.given.len() < waiter.claim.wanted && waiter.bytes < ANSWER_BYTES
+        waiter.dry != Some(change) && waiter.count() < waiter.claim.wanted && waiter.bytes < ANSWER_BYTES
     };
     let mut candidates: Vec<_> = waiting.iter().enumerate().filter(|(_, waiter)| wants(waiter)).collect();
     candidates.sort_by(|(_, one), (_, other)| rank(&shown(one, &nothing), &shown(other, &nothing)));
     let (place, first) = *candidates.first()?;
-    let room = first.claim.wanted - first.given.len();
+    let room = first.claim.wanted - first.count();
     let ahead = candidates.get(1).map_or(u32::MAX, |(_, second)| first.slots_free.saturating_sub(second.slots_free));
     Some((place, room.min(usize::try_from(ahead.max(1)).unwrap_or(usize::MAX))))
 }
@@ -224,17 +211,4 @@ fn best(waiting: &[Waiter], change: u64) -> Option<(usize, usize)> {
 fn shown<'a>(waiter: &'a Waiter, has: &'a Map<String, Value>) -> Worker<'a> {
     let (node, load) = (waiter.worker.as_str(), waiter.claim.load);
     Worker { node, capabilities: &[], slots_free: waiter.slots_free, load, latency: None, has }
-}
-
-/// Gives back what nobody waits for any more.
-pub(super) async fn give_back(queue: &Queue, worker: &str, given: Vec<Leased>) {
-    let fault = |leased: Leased| Fault {
-        grip: Grip { id: leased.id, token: leased.token },
-        cause: cut("its worker was gone before it got the task", CAUSE_MAX),
-        is_worth_another: true,
-        is_begun: false,
-    };
-    if let Err(error) = queue.fail(worker, given.into_iter().map(fault).collect(), Clock::wall()).await {
-        tracing::warn!(%error, "tasks that were claimed and not taken wait for the end of their leases");
-    }
 }

@@ -2,6 +2,7 @@
 //! server those that another process is just giving away are passed over.
 
 use super::rows::{COURSE, Loaded, NEW, each_padded, read_new, write_back};
+use super::settle::{Step, Steps};
 use super::{integer, millis};
 use crate::store::link::Place;
 use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, meets};
@@ -11,6 +12,7 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use tokio::sync::mpsc;
 
 /// What one worker wants.
 #[derive(Debug)]
@@ -19,6 +21,45 @@ pub(super) struct Wanted {
     pub(super) offer: Offer,
     pub(super) wanted: usize,
     pub(super) now: Timestamp,
+}
+
+/// Tasks on their way to the worker that claimed them. Dropped before they are taken, because whoever asked is gone,
+/// they are others' at once, and the attempt does not count.
+#[derive(Debug)]
+pub(crate) struct Given {
+    leased: Vec<Leased>,
+    worker: String,
+    now: Timestamp,
+    /// To the writer. It has no bound of its own: there is one word for each claim at most, and those are bounded.
+    back: mpsc::UnboundedSender<Steps>,
+}
+
+impl Given {
+    pub(super) fn new(leased: Vec<Leased>, wanted: &Wanted, back: &mpsc::UnboundedSender<Steps>) -> Self {
+        Self { leased, worker: wanted.worker.clone(), now: wanted.now, back: back.clone() }
+    }
+
+    /// The tasks, which stay where they are.
+    pub(crate) fn tasks(&self) -> &[Leased] {
+        &self.leased
+    }
+
+    /// The tasks, which are the worker's from now on.
+    pub(crate) fn take(mut self) -> Vec<Leased> {
+        std::mem::take(&mut self.leased)
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        let leased = std::mem::take(&mut self.leased);
+        if leased.is_empty() {
+            return;
+        }
+        let step = |leased: Leased| (leased.id, Step::GiveBack { worker: self.worker.clone(), token: leased.token });
+        // Err: the writer has ended; the leases end by themselves.
+        let _ = self.back.send((leased.into_iter().map(step).collect(), self.now));
+    }
 }
 
 /// A task that may be given away.

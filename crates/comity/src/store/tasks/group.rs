@@ -4,12 +4,12 @@
 use super::settle::{Answers, Steps};
 use super::submit::{NotTaken, Room, Submitted};
 use super::sweep::{Swept, Swings};
-use super::{QueueError, claim, settle, submit, sweep};
+use super::{Given, QueueError, claim, settle, submit, sweep};
 use crate::store::link::Place;
 use comity_core::task::{Leased, NewTask, TaskId};
 use comity_core::time::Timestamp;
 use sqlx::AnyConnection;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A question, and who asks it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ type Taken = Vec<Result<Submitted, NotTaken>>;
 pub(super) enum Write {
     Submit(Ask<(Vec<NewTask>, Timestamp), Taken>),
     Settle(Ask<Steps, Answers>),
-    Claim(Ask<claim::Wanted, Vec<Leased>>),
+    Claim(Ask<claim::Wanted, Given>),
     Sweep(Ask<Timestamp, Swept>),
     Discard(Ask<Vec<TaskId>, u64>),
 }
@@ -35,7 +35,7 @@ pub(super) enum Write {
 pub(super) struct Group {
     submits: Vec<Ask<(Vec<NewTask>, Timestamp), Taken>>,
     settles: Vec<Ask<Steps, Answers>>,
-    claims: Vec<Ask<claim::Wanted, Vec<Leased>>>,
+    claims: Vec<Ask<claim::Wanted, Given>>,
     sweeps: Vec<Ask<Timestamp, Swept>>,
     discards: Vec<Ask<Vec<TaskId>, u64>>,
 }
@@ -105,8 +105,8 @@ impl Group {
         Ok(told)
     }
 
-    /// Answers everybody. Err of a send: the caller is gone.
-    pub(super) fn answer(self, told: Result<Told, QueueError>) {
+    /// Answers everybody. Err of a send: the caller is gone; what it was given goes `back` to the writer by that.
+    pub(super) fn answer(self, told: Result<Told, QueueError>, back: &mpsc::UnboundedSender<Steps>) {
         fn all<Q, A>(asks: Vec<Ask<Q, A>>, answers: Vec<A>) {
             for (ask, answer) in asks.into_iter().zip(answers) {
                 let _ = ask.answer.send(Ok(answer));
@@ -122,7 +122,9 @@ impl Group {
             Ok(told) => {
                 all(submits, told.submits);
                 all(settles, told.settles);
-                all(claims, told.claims);
+                let given = claims.iter().zip(told.claims).map(|(ask, leased)| Given::new(leased, &ask.what, back));
+                let given = given.collect();
+                all(claims, given);
                 all(sweeps, told.sweeps);
                 all(discards, told.discards);
             }

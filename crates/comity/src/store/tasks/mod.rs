@@ -19,15 +19,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use claim::Given;
 pub(crate) use read::Count;
 pub(crate) use submit::{NotTaken, Submitted};
 pub(crate) use sweep::Swept;
 
 use crate::store::link::{Link, Place, ServerUrl};
 use crate::store::{steps, wake};
-use comity_core::task::{
-    BATCH_MAX, BadTask, DEAD_KEPT, KEPT, Kept, Leased, Lines, Offer, Refused, Renewed, State, TaskId,
-};
+use comity_core::task::{BATCH_MAX, BadTask, DEAD_KEPT, KEPT, Kept, Lines, Offer, Refused, Renewed, State, TaskId};
 use comity_core::task::{LINE_MAX, LINES_MAX, NewTask, PAYLOAD_MAX, cut};
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::task::{BODY_MAX, Done, Fault, Grip, Progress};
@@ -177,14 +176,15 @@ impl Queue {
     }
 
     /// Gives a worker up to so many of the tasks that it is able to do: the highest priority first, then the oldest.
-    /// Nothing, when there is nothing now; [`Queue::ready`] says when to ask again.
+    /// Nothing, when there is nothing now; [`Queue::ready`] says when to ask again. Whoever goes away before it has
+    /// taken what it is given leaves it to others.
     pub(crate) async fn claim(
         &self,
         worker: &str,
         offer: &Offer,
         wanted: usize,
         now: Timestamp,
-    ) -> Result<Vec<Leased>, QueueError> {
+    ) -> Result<Given, QueueError> {
         offer.check()?;
         named("worker", worker)?;
         within("wanted", wanted, BATCH_MAX)?;

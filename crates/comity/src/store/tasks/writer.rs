@@ -1,7 +1,8 @@
 //! The one writer of a process: what comes while a group is being committed is the next group, so that the disk sets
 //! the pace. A group that a deadlock or a busy file stopped is tried again; one whose database is away is refused.
 
-use super::group::{Group, Told, Write};
+use super::group::{Ask, Group, Told, Write};
+use super::settle::Steps;
 use super::submit::Room;
 use super::sweep::Swings;
 use super::{Limits, QueueError, WAITING_MAX};
@@ -9,7 +10,7 @@ use crate::store::link::Link;
 use crate::store::steps;
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// How long a group may take before it is given up, with its connection.
@@ -31,7 +32,8 @@ const NOTIFY_AND_COMMIT: &str = "NOTIFY comity_tasks; COMMIT";
 /// swept while a task came for it; SQLite's busy, and busy since the transaction began.
 const AGAIN: [&str; 5] = ["40001", "40P01", "23503", "5", "517"];
 
-/// Writes until all queues are gone, or `stop` says so and what came before is written.
+/// Writes until all queues are gone, or `stop` says so and what came before is written; also what comes back of tasks
+/// that were given to somebody who is gone.
 pub(super) async fn run(
     mut link: Link,
     limits: Limits,
@@ -41,9 +43,11 @@ pub(super) async fn run(
     let mut room = Room { limits, tasks: 0, bytes: 0 };
     let mut swings = Swings::default();
     let mut is_failing = false;
+    let (back, mut returned) = mpsc::unbounded_channel();
     loop {
         let first = tokio::select! {
-            write = writes.recv() => write,
+            write = writes.recv() => write.or_else(|| returned.try_recv().ok().map(give_back)),
+            steps = returned.recv() => steps.map(give_back),
             _ = stop.wait_for(|stop| *stop), if !writes.is_closed() => {
                 writes.close();
                 continue;
@@ -57,6 +61,10 @@ pub(super) async fn run(
         for _ in 1..GROUP_MAX {
             let Ok(write) = writes.try_recv() else { break };
             group.add(write);
+        }
+        // After the calls: who claims something that came back before it asked finds it.
+        while let Ok(steps) = returned.try_recv() {
+            group.add(give_back(steps));
         }
         group.forget_the_gone();
         let told = commit(&mut link, &group, (&mut room, &mut swings)).await;
@@ -73,8 +81,13 @@ pub(super) async fn run(
         if is_work {
             ticks.send_modify(|tick| *tick += 1);
         }
-        group.answer(told);
+        group.answer(told, &back);
     }
+}
+
+/// The call by which tasks go back; nobody waits for what becomes of it.
+fn give_back(steps: Steps) -> Write {
+    Write::Settle(Ask { what: steps, answer: oneshot::channel().0 })
 }
 
 /// Why a group was not committed, as far as it is known.

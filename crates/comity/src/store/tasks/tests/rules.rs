@@ -7,9 +7,10 @@ use super::{DAY, Folder, at, done, plain, take};
 use comity_core::task::{
     BadTask, LINE_MAX, LINES_KEPT_MAX, NewTask, Offer, PAYLOAD_MAX, Property, Refused, State, TaskId,
 };
-use comity_core::wire::mesh::task::{Grip, Progress};
+use comity_core::wire::mesh::task::{Fault, Grip, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// All of them, for whoever runs each on one kind of database.
@@ -21,6 +22,7 @@ macro_rules! every_rule {
             a_key_makes_one_task_of_many_submissions_and_a_conflict_of_others
             of_a_key_that_comes_again_with_another_deadline_the_first_deadline_counts
             tasks_go_to_who_is_able_by_priority_and_then_by_age
+            what_was_claimed_by_somebody_who_went_away_is_anothers_at_once_and_counts_as_no_attempt
             the_dead_are_listed_and_queued_again_by_a_person_and_go_in_the_end
             what_is_wanted_back_or_too_late_ends_and_its_worker_hears_of_it
             lines_stream_by_cursor_and_the_oldest_go
@@ -163,7 +165,7 @@ pub(super) async fn tasks_go_to_who_is_able_by_priority_and_then_by_age(queue: &
     assert_eq!(order(take(queue, ("small", "a"), 3, at(1)).await), [ids[1], ids[3], ids[0]]);
     let offer =
         Offer { properties: BTreeMap::from([("memory".to_owned(), Property::Number(16.0))]), ..Offer::of(["a", "c"]) };
-    let leased = queue.claim("large", &offer, 100, at(1)).await.expect("answered");
+    let leased = queue.claim("large", &offer, 100, at(1)).await.expect("answered").take();
     assert_eq!(leased[0].task.payload, "large");
     assert_eq!(order(leased), [large, ids[2], ids[4]]);
     assert!(take(queue, ("small", "c"), 100, at(1)).await.is_empty());
@@ -179,6 +181,23 @@ pub(super) async fn tasks_go_to_who_is_able_by_priority_and_then_by_age(queue: &
     let older = queue.list(None, 100, newest.last().map(|kept| kept.number)).await.expect("answered");
     assert_eq!((newest.len(), older.len()), (3, 4));
     assert_eq!(queue.list(Some(State::Queued), 9, None).await.expect("answered").len(), 1);
+}
+
+pub(super) async fn what_was_claimed_by_somebody_who_went_away_is_anothers_at_once_and_counts_as_no_attempt(
+    queue: &Queue,
+) {
+    let id = put(queue, plain("gone", "1"), at(0)).await;
+    let offer = Offer::of(["gone"]);
+    // It goes away before it is heard, while it is given the task, when the answer is there, and with the answer.
+    for patience in 0..20 {
+        drop(timeout(Duration::from_millis(patience), queue.claim("gone", &offer, 1, at(0))).await);
+        let there = take(queue, ("there", "gone"), 1, at(0)).await.remove(0);
+        assert_eq!((there.id, there.attempt), (id, 1));
+        let given_back = Fault { is_begun: false, ..fault(&there, "not begun") };
+        assert_eq!(queue.fail("there", vec![given_back], at(0)).await.expect("answered"), [Ok(State::Queued)]);
+    }
+    drop(queue.claim("gone", &offer, 1, at(0)).await.expect("answered"));
+    assert_eq!(take(queue, ("there", "gone"), 1, at(0)).await.remove(0).attempt, 1);
 }
 
 pub(super) async fn the_dead_are_listed_and_queued_again_by_a_person_and_go_in_the_end(queue: &Queue) {
@@ -297,7 +316,7 @@ pub(super) async fn hostile_contents_are_kept_as_they_are_or_refused_by_name(que
     };
     let id = put(queue, odd.clone(), at(0)).await;
     let offer = Offer { properties: requirements, ..Offer::of(["odd {} $1"]) };
-    let leased = queue.claim("w'", &offer, 1, at(0)).await.expect("answered").remove(0);
+    let leased = queue.claim("w'", &offer, 1, at(0)).await.expect("answered").take().remove(0);
     assert_eq!(leased.task, odd);
     let failed = queue.fail("w'", vec![fault(&leased, "\0\u{7}\u{202e}bad\n")], at(0)).await.expect("answered");
     assert_eq!(failed, [Ok(State::Queued)]);

@@ -1,7 +1,7 @@
 //! The queue on PostgreSQL: the same rules, several processes as one, and a server that comes and goes. Each of these
 //! tests has a server of its own.
 
-use super::super::{Queue, QueueError, Running, ServerUrl};
+use super::super::{Given, Queue, QueueError, Running, ServerUrl};
 use super::{Server, at, done, plain, rules, take};
 use comity_core::task::{Kept, NewTask, State, TaskId};
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ async fn work(process: Arc<Process>, (name, clock): (String, Clock), world: Arc<
         let queue = process.queue();
         let now = || at(clock.load(Ordering::Relaxed));
         let offer = comity_core::task::Offer::of(["many"]);
-        let Ok(leased) = queue.claim(&name, &offer, 100, now()).await else {
+        let Ok(leased) = queue.claim(&name, &offer, 100, now()).await.map(Given::take) else {
             tokio::task::yield_now().await;
             continue;
         };
@@ -256,7 +256,8 @@ async fn call(queue: Queue, worker: String, told: Arc<Told>) {
 
 /// Claims one; nothing when the server is away.
 async fn take_now(queue: &Queue, worker: &str) -> Vec<comity_core::task::Leased> {
-    queue.claim(worker, &comity_core::task::Offer::of([worker]), 1, at(0)).await.unwrap_or_default()
+    let claimed = queue.claim(worker, &comity_core::task::Offer::of([worker]), 1, at(0)).await;
+    claimed.map(Given::take).unwrap_or_default()
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub(super) async fn put(queue: &Queue, task: NewTask, now: Timestamp) -> TaskId 
 
 /// Claims so many as a worker of this name.
 pub(super) async fn take(queue: &Queue, who: (&str, &str), wanted: usize, now: Timestamp) -> Vec<Leased> {
-    queue.claim(who.0, &Offer::of([who.1]), wanted, now).await.expect("the queue answers")
+    queue.claim(who.0, &Offer::of([who.1]), wanted, now).await.expect("the queue answers").take()
 }
 
 /// A folder that is removed in the end.
