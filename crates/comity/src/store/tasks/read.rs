@@ -91,16 +91,21 @@ async fn whole(connection: &mut AnyConnection, id: TaskId) -> Result<Option<Kept
     Ok(Some(Kept { result, ..kept(&row, text_of(&row, payload)?)? }))
 }
 
+/// The list of tasks, of this state if one is given, by the indexes by number and by state.
+pub(super) fn list_text(state: Option<State>) -> String {
+    let of_state = state.map_or_else(String::new, |state| format!("AND (t.state + 0) = {}", number(state)));
+    format!(
+        "SELECT {COURSE}, {NEW} FROM comity_task t JOIN comity_lane l ON l.seq = t.lane
+             WHERE t.seq < $1 {of_state} ORDER BY t.seq DESC LIMIT $2"
+    )
+}
+
 async fn list(
     connection: &mut AnyConnection,
     (state, limit, before): (Option<State>, usize, Option<u64>),
 ) -> Result<Vec<Kept>, sqlx::Error> {
-    let of_state = state.map_or_else(String::new, |state| format!("AND t.state = {}", number(state)));
-    let select = format!(
-        "SELECT {COURSE}, {NEW} FROM comity_task t JOIN comity_lane l ON l.seq = t.lane
-             WHERE t.seq < $1 {of_state} ORDER BY t.seq DESC LIMIT $2"
-    );
-    let query = sqlx::query(AssertSqlSafe(select)).bind(before.map_or(i64::MAX, integer)).bind(integer(limit as u64));
+    let query = sqlx::query(AssertSqlSafe(list_text(state)));
+    let query = query.bind(before.map_or(i64::MAX, integer)).bind(integer(limit as u64));
     query.fetch_all(connection).await?.iter().map(|row| kept(row, String::new())).collect()
 }
 

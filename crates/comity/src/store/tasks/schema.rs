@@ -8,8 +8,10 @@ pub(super) const TABLE: &str = "comity_task_schema";
 /// A `lane` is all tasks of one capability and the same requirements: whoever is able to do one of them is able to do
 /// all. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
 /// its task's workers had said before it. States are the places in `State::ALL`. The index by lane
-/// has all that is counted, so that counting reads nothing else.
-pub(super) const STEPS: &[&str] = &["CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
+/// has all that is counted, so that counting reads nothing else. The index by state has a sum in it, and only the list
+/// asks for that sum: else SQLite, which knows nothing of how many tasks are in which state, would use it for sweeps.
+pub(super) const STEPS: &[&str] = &[
+    "CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
          UNIQUE (capability, requirements));
      CREATE TABLE comity_task (seq {serial}, id {blob} NOT NULL UNIQUE, lane {int} NOT NULL REFERENCES comity_lane (seq),
          kind TEXT NOT NULL, submitted_by TEXT NOT NULL, idempotency_key TEXT, digest {blob} NOT NULL,
@@ -32,4 +34,6 @@ pub(super) const STEPS: &[&str] = &["CREATE TABLE comity_lane (seq {serial}, cap
      CREATE TABLE comity_result (task {int} PRIMARY KEY REFERENCES comity_task (seq) ON DELETE CASCADE,
          result {blob} NOT NULL);
      CREATE TABLE comity_line (task {int} NOT NULL REFERENCES comity_task (seq) ON DELETE CASCADE, number {int} NOT NULL,
-         at {int} NOT NULL, start {int} NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, number));"];
+         at {int} NOT NULL, start {int} NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, number));",
+    "CREATE INDEX comity_task_state ON comity_task ((state + 0), seq)",
+];

@@ -1,9 +1,11 @@
 //! What only a file can do to the queue, and a process that dies over it.
 
+use super::super::read::list_text;
 use super::super::{Limits, NotTaken, Queue, QueueError, Submitted};
 use super::setting::put;
 use super::{Folder, at, plain, take};
-use comity_core::task::{NewTask, TaskId};
+use comity_core::task::{NewTask, State, TaskId};
+use sqlx::{AssertSqlSafe, Row};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -57,6 +59,23 @@ async fn the_file_is_its_users_alone_and_one_of_a_newer_version_is_left_as_it_is
     assert!(matches!(newer, Err(QueueError::Newer { found: 2, known: 1 })));
     let nowhere = Queue::in_file(&folder.path().join("no/such.db"), Limits::default()).await;
     assert!(matches!(nowhere, Err(QueueError::Io { .. })));
+}
+
+#[tokio::test]
+async fn a_list_of_one_state_reads_no_tasks_of_others() {
+    let folder = Folder::new();
+    let (queue, running) = folder.queue().await;
+    drop(queue);
+    running.close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("tasks.db"));
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
+    for state in State::ALL {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", list_text(Some(state))));
+        let rows = sqlx::query(explain).bind(i64::MAX).bind(10_i64).fetch_all(&mut connection).await.expect("a plan");
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains("comity_task_state (<expr>=? AND seq<?)"), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
 }
 
 #[tokio::test]
