@@ -251,3 +251,20 @@ fn a_kernel_with_an_api_key_works_shares_and_follows_at_the_coordinator() {
     registry.says(&["mesh", "revoke", "k1"]);
     assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
 }
+
+#[test]
+fn the_registry_shows_how_many_tasks_wait_in_a_node() {
+    let registry = coordinator();
+    let (token, _) = token(&registry, 2);
+    let ann = known_member("ann", &registry, &token);
+    for _ in 0..2 {
+        ann.json(&["task", "submit", "nobody/does"]);
+    }
+    // What is queued between two heartbeats is told by the next; at a start all is.
+    let _ann = ann.killed_and_started_again();
+    until("the registry is told what waits", PATIENCE, || {
+        let all = registry.json(&["mesh", "nodes"]);
+        let mut nodes = all["nodes"].as_array().into_iter().flatten();
+        nodes.any(|node| node["queued"] == 2 && node["running"] == 0).then_some(())
+    });
+}

@@ -3,6 +3,7 @@
 //! task may become is decided in `comity_core::task`, and kept by `store/tasks`. See "Compute" in `protocols/mesh.md`.
 
 mod elsewhere;
+mod held;
 mod report;
 mod room;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use comity_core::task::{Kept, Leased, Lines, Refused, State, TaskId};
 use comity_core::wire::control::{self, Queued, Work};
 use comity_core::wire::mesh::task::{Answered, BadBody, Claim, parse_claim, parse_submit};
 use elsewhere::Elsewhere;
+use held::Held;
 pub(crate) use report::Word;
 use room::Room;
 use serde_json::{Value, json};
@@ -26,13 +28,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often leases and deadlines are looked after.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How long after the end of a wait an answer may still be on its way.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// How long the queue may take to say how many tasks wait in it.
+const COUNT_TIME: Duration = Duration::from_secs(1);
 
 /// How many pages of the queue are looked at for the tasks of one submitter: some thousand tasks. What is older is found
 /// by the cursor that the answer has.
@@ -47,6 +52,7 @@ struct Shared {
     room: Room,
     handle: Handle,
     elsewhere: Elsewhere,
+    held: Held,
     /// Counts what happened to tasks here, for those who watch one.
     changes: watch::Sender<u64>,
     /// A lock and not a message: it is held to take out what ends the queue, once.
@@ -122,6 +128,7 @@ impl Compute {
             room,
             handle: handle.clone(),
             elsewhere,
+            held: Held::default(),
             changes: watch::Sender::new(0),
             running: Mutex::new(Some(running)),
         };
@@ -292,9 +299,24 @@ impl Compute {
         self.0.room.workers().into_iter().map(node).collect()
     }
 
+    /// How many tasks the workers beside this node have at hand, and how many wait in its queue; none of these where
+    /// the queue does not answer soon.
+    pub(crate) async fn busy(&self) -> (u32, u32) {
+        let queued = timeout(COUNT_TIME, self.0.queue.queued()).await.ok().and_then(Result::ok).unwrap_or(0);
+        let running = u32::try_from(self.0.held.count()).unwrap_or(u32::MAX);
+        (running, u32::try_from(queued).unwrap_or(u32::MAX))
+    }
+
+    /// Work for a worker beside this node, which has it at hand from now on.
+    pub(crate) async fn work(&self, wanted: control::WantWork) -> Result<Work, NotDone> {
+        let work = self.find(wanted).await?;
+        self.0.held.begin(&work.tasks);
+        Ok(work)
+    }
+
     /// Work for a worker beside this node: from its own queue, else from the first of the nodes that it knows which has
     /// some.
-    pub(crate) async fn work(&self, wanted: control::WantWork) -> Result<Work, NotDone> {
+    async fn find(&self, wanted: control::WantWork) -> Result<Work, NotDone> {
         let claim = parse_claim(json!(wanted).to_string().as_bytes())?;
         let me = self.me();
         let at_once = Claim { wait: Duration::ZERO, ..claim.clone() };

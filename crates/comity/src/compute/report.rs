@@ -89,6 +89,7 @@ impl Compute {
         for progress in &mut report.progress {
             progress.lines.iter_mut().for_each(|line| *line = self.clean_text(line));
         }
+        self.0.held.hear(&report);
         let WorkReport { node, leases, done, failed, progress } = report;
         let node = node.as_deref();
         let mut answers: Vec<WorkAnswer> = Vec::new();

@@ -5,6 +5,7 @@
 mod asking;
 mod load;
 
+use crate::compute::Compute;
 use crate::config::Coordinator;
 use crate::driver::Handle;
 use crate::federation::http::{Http, Reach, Server};
@@ -53,6 +54,8 @@ pub(crate) struct Said {
     pub(crate) places: watch::Receiver<Places>,
     /// Where those of others lie.
     pub(crate) elsewhere: watch::Sender<Elsewhere>,
+    /// The work that it does and keeps.
+    pub(crate) work: Compute,
 }
 
 /// What the registry told last.
@@ -203,7 +206,7 @@ impl Member {
             && said.is_same_but_for_places(&now)
         {
             let beat = Heartbeat {
-                load: load::now(),
+                load: Some(load::now(&self.said.work).await),
                 basin_signature: Some(now.basin_signature.clone())
                     .filter(|_| now.basin_signature != said.basin_signature),
                 centroids: Some(now.centroids.clone()).filter(|_| now.centroids != said.centroids),
@@ -222,7 +225,8 @@ impl Member {
         self.registered = Some((now, interval));
         self.listing.is_due = true;
         // A registration does not say how full a node is.
-        self.beat(&Heartbeat { load: load::now(), ..Heartbeat::default() }).await?;
+        let load = Some(load::now(&self.said.work).await);
+        self.beat(&Heartbeat { load, ..Heartbeat::default() }).await?;
         self.list_if_due().await?;
         Ok(interval)
     }

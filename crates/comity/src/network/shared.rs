@@ -39,9 +39,9 @@ impl Shared {
     ) -> Result<Self, JoinError> {
         let elsewhere = watch::Sender::new(Elsewhere::new());
         let mesh = mesh(handle, links, home, (config, elsewhere.subscribe())).await?;
-        let shared = mesh.as_ref().map(|mesh| (mesh, elsewhere));
-        let registries = registries(handle, home, config, (tls, own_doors), shared).await?;
         let compute = compute(handle, links, home, config).await?;
+        let shared = mesh.as_ref().zip(compute.clone()).map(|(mesh, work)| (mesh, work, elsewhere));
+        let registries = registries(handle, home, config, (tls, own_doors), shared).await?;
         Ok(Self { mesh, compute, registries })
     }
 
@@ -95,9 +95,11 @@ async fn registries(
     home: &Home,
     config: &Config,
     (tls, own_doors): (&Tls, Vec<SocketAddr>),
-    shared: Option<(&Mesh, watch::Sender<Elsewhere>)>,
+    shared: Option<(&Mesh, Compute, watch::Sender<Elsewhere>)>,
 ) -> Result<Registries, JoinError> {
-    let (Some(mesh), Some((shared, elsewhere))) = (&config.mesh, shared) else { return Ok(Registries::default()) };
+    let (Some(mesh), Some((shared, work, elsewhere))) = (&config.mesh, shared) else {
+        return Ok(Registries::default());
+    };
     let vectors = shared.index().settings();
     let settings = profile::Settings {
         dim: vectors.dimension(),
@@ -107,7 +109,7 @@ async fn registries(
     };
     let id = || NodeName::new(&handle.me().node().to_string()).expect("a node id is 51 visible characters");
     let (name, places) = (mesh.node_name.clone().unwrap_or_else(id), shared.index().places());
-    let said = Said { name, settings, places, elsewhere };
+    let said = Said { name, settings, places, elsewhere, work };
     let own = if mesh.is_coordinator {
         let place = mesh.store.clone().map_or_else(|| Place::File(home.registry()), Place::Server);
         let own = Registry::open(&place, said.settings.clone(), handle.now()).await?;

@@ -47,6 +47,10 @@ const WAITING_MAX: usize = 64;
 /// Most tasks that a list gives at once.
 pub(crate) const LIST_MAX: usize = 200;
 
+/// Tasks that wait for workers and are counted for who wants to know how full the queue is: some milliseconds. A node
+/// with so many is full, and one with more is no fuller.
+const QUEUED_COUNTED_MAX: u64 = 10_000;
+
 /// What a queue holds at most, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -310,6 +314,11 @@ impl Queue {
     /// How many tasks there are, by capability and state.
     pub(crate) async fn counts(&self) -> Result<Vec<Count>, QueueError> {
         self.read(Read::Counts).await
+    }
+
+    /// How many tasks wait for a worker; of more than [`QUEUED_COUNTED_MAX`], that many.
+    pub(crate) async fn queued(&self) -> Result<u64, QueueError> {
+        self.read(Read::Queued).await
     }
 
     /// Changes whenever there may be work that was not there before, also by another process on the same server. Whoever

@@ -2,7 +2,7 @@
 
 use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, bytes, number, read_new, state, text_of};
 use super::writer::{GROUP_TIME_MAX, is_lost};
-use super::{QueueError, integer, time, unsigned};
+use super::{QUEUED_COUNTED_MAX, QueueError, integer, time, unsigned};
 use crate::store::link::Link;
 use comity_core::task::{Kept, Line, Lines, State, TaskId};
 use sqlx::AnyConnection;
@@ -34,6 +34,7 @@ pub(super) enum Read {
     List((Option<State>, usize, Option<u64>), Answer<Vec<Kept>>),
     Lines((TaskId, u64), Answer<Option<Lines>>),
     Counts(Answer<Vec<Count>>),
+    Queued(Answer<u64>),
 }
 
 /// Answers until all queues are gone, or `stop` says so and what came before is answered.
@@ -63,6 +64,7 @@ pub(super) async fn run(mut link: Link, mut reads: mpsc::Receiver<Read>, mut sto
             Read::List(what, answer) => told!(answer, list(what)),
             Read::Lines(what, answer) => told!(answer, lines(what)),
             Read::Counts(answer) => told!(answer, counts()),
+            Read::Queued(answer) => told!(answer, queued()),
         }
     }
 }
@@ -145,4 +147,10 @@ async fn counts(connection: &mut AnyConnection) -> Result<Vec<Count>, sqlx::Erro
         Ok(Count { capability: row.try_get(0)?, state: state(row.try_get(1)?)?, tasks: unsigned(row.try_get(2)?) })
     };
     rows.iter().map(count).collect()
+}
+
+async fn queued(connection: &mut AnyConnection) -> Result<u64, sqlx::Error> {
+    const QUEUED: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM comity_task WHERE (state + 0) = 0 LIMIT $1) AS queued";
+    let row = sqlx::query(QUEUED).bind(integer(QUEUED_COUNTED_MAX)).fetch_one(connection).await?;
+    Ok(unsigned(row.try_get(0)?))
 }

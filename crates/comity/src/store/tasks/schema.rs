@@ -8,8 +8,9 @@ pub(super) const TABLE: &str = "comity_task_schema";
 /// A `lane` is all tasks of one capability and the same requirements: whoever is able to do one of them is able to do
 /// all. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
 /// its task's workers had said before it. States are the places in `State::ALL`. The index by lane
-/// has all that is counted, so that counting reads nothing else. The index by state has a sum in it, and only the list
-/// asks for that sum: else SQLite, which knows nothing of how many tasks are in which state, would use it for sweeps.
+/// has all that is counted, so that counting reads nothing else. The index by state has a sum in it, and only lists and
+/// the count of what waits ask for it: else SQLite, which knows nothing of how many tasks are in which state, would use
+/// it for sweeps.
 pub(super) const STEPS: &[&str] = &[
     "CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
          UNIQUE (capability, requirements));

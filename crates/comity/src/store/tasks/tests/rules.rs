@@ -177,6 +177,7 @@ pub(super) async fn tasks_go_to_who_is_able_by_priority_and_then_by_age(queue: &
     }
     let expected = [(("a".to_owned(), State::Leased), 6), (("b".to_owned(), State::Queued), 1)];
     assert_eq!(counts, BTreeMap::from(expected));
+    assert_eq!(queue.queued().await.expect("answered"), 1);
     let newest = queue.list(None, 3, None).await.expect("answered");
     let older = queue.list(None, 100, newest.last().map(|kept| kept.number)).await.expect("answered");
     assert_eq!((newest.len(), older.len()), (3, 4));
