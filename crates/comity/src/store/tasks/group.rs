@@ -82,8 +82,9 @@ impl Group {
         }
         if !self.settles.is_empty() {
             let calls = self.settles.iter().map(|ask| &ask.what);
-            let (answers, is_work) = settle::apply((place, &mut *connection), calls).await?;
+            let (answers, is_work, bytes) = settle::apply((place, &mut *connection), calls).await?;
             told.settles = answers;
+            room.bytes = room.bytes.saturating_add(bytes);
             told.is_work |= is_work;
         }
         for ask in &self.sweeps {

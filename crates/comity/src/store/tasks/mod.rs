@@ -62,7 +62,8 @@ pub(crate) struct Limits {
     /// Most tasks, with the finished ones: 10 million are some 5 GB without their payloads. It is counted anew every
     /// ten minutes, so that processes that share a server may together go beyond it by what they take in that time.
     pub(crate) tasks_max: u64,
-    /// Most bytes of payloads, counted likewise.
+    /// Most bytes of payloads and results, counted likewise. What is done is done: a result beyond it is kept, and no
+    /// new task is taken.
     pub(crate) bytes_max: u64,
 }
 

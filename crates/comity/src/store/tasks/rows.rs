@@ -117,7 +117,7 @@ pub(super) struct Loaded {
     pub(super) lines: i64,
     /// How many bytes they were.
     pub(super) line_bytes: i64,
-    /// Bytes of its payload.
+    /// Bytes of its payload, and of its result when it is done.
     pub(super) size: i64,
 }
 
@@ -148,8 +148,8 @@ impl Loaded {
 pub(super) async fn write_back(connection: &mut AnyConnection, tasks: &[&Loaded]) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "UPDATE comity_task SET state = v.column2, attempts = v.column3, token = v.column4,
          worker = v.column5, due = v.column6, deadline = v.column7, cancel_asked = v.column8, fraction = v.column9,
-         cause = v.column10, finished = v.column11, lines = v.column12, line_bytes = v.column13
-         FROM (VALUES {}) AS v WHERE comity_task.seq = v.column1";
+         cause = v.column10, finished = v.column11, lines = v.column12, line_bytes = v.column13,
+         size = v.column14 FROM (VALUES {}) AS v WHERE comity_task.seq = v.column1";
     fn bind_course<'q>(query: Bound<'q>, task: &Loaded) -> Bound<'q> {
         let course = &task.course;
         query
@@ -166,8 +166,9 @@ pub(super) async fn write_back(connection: &mut AnyConnection, tasks: &[&Loaded]
             .bind(course.finished.map(millis))
             .bind(task.lines)
             .bind(task.line_bytes)
+            .bind(task.size)
     }
-    each_padded(connection, (UPDATE, 13), tasks, |query, task| bind_course(query, task)).await.map(drop)
+    each_padded(connection, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await.map(drop)
 }
 
 /// The number of a state in the store.

@@ -7,10 +7,10 @@ pub(super) const TABLE: &str = "comity_task_schema";
 ///
 /// A `lane` is all tasks of one capability and the same requirements: whoever is able to do one of them is able to do
 /// all. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
-/// its task's workers had said before it. States are the places in `State::ALL`. The index by lane
-/// has all that is counted, so that counting reads nothing else. The index by state has a sum in it, and only lists and
-/// the count of what waits ask for it: else SQLite, which knows nothing of how many tasks are in which state, would use
-/// it for sweeps.
+/// its task's workers had said before it. `size` is that of a task's payload, and of its result when it has one. States
+/// are the places in `State::ALL`. The index by lane has all that is counted, so that counting reads nothing else. The
+/// index by state has a sum in it, and only lists and the count of what waits ask for it: else SQLite, which knows
+/// nothing of how many tasks are in which state, would use it for sweeps.
 pub(super) const STEPS: &[&str] = &[
     "CREATE TABLE comity_lane (seq {serial}, capability TEXT NOT NULL, requirements TEXT NOT NULL,
          UNIQUE (capability, requirements));
@@ -37,4 +37,6 @@ pub(super) const STEPS: &[&str] = &[
      CREATE TABLE comity_line (task {int} NOT NULL REFERENCES comity_task (seq) ON DELETE CASCADE, number {int} NOT NULL,
          at {int} NOT NULL, start {int} NOT NULL, text TEXT NOT NULL, PRIMARY KEY (task, number));",
     "CREATE INDEX comity_task_state ON comity_task ((state + 0), seq)",
+    "UPDATE comity_task SET size = size + COALESCE((SELECT LENGTH(result) FROM comity_result
+         WHERE comity_result.task = comity_task.seq), 0) WHERE state = 3",
 ];

@@ -59,11 +59,12 @@ struct Outcome<'a> {
     is_work: bool,
 }
 
-/// Does all of these, and says whether there is work that was not there before.
+/// Does all of these, and says whether there is work that was not there before, and how many bytes of results there are
+/// more.
 pub(super) async fn apply(
     (place, connection): (&Place, &mut AnyConnection),
     calls: impl Iterator<Item = &Steps> + Clone,
-) -> Result<(Vec<Answers>, bool), sqlx::Error> {
+) -> Result<(Vec<Answers>, bool, u64), sqlx::Error> {
     let ids: BTreeSet<_> = calls.clone().flat_map(|(steps, _)| steps.iter().map(|(id, _)| *id)).collect();
     let mut tasks = load(place, connection, &Vec::from_iter(ids)).await?;
     let mut outcome = Outcome::default();
@@ -89,7 +90,8 @@ pub(super) async fn apply(
         query.bind(*task).bind(result.as_bytes().to_vec())
     })
     .await?;
-    Ok((answers, outcome.is_work))
+    let bytes = outcome.results.iter().map(|(_, result)| result.len() as u64).sum();
+    Ok((answers, outcome.is_work, bytes))
 }
 
 /// Loads tasks, in the order of their ids, so that two processes never wait for each other in a circle.
@@ -122,6 +124,7 @@ fn take<'a>(task: &mut Loaded, step: &'a Step, now: Timestamp, outcome: &mut Out
         }
         Step::Complete { worker, token, result } => {
             if course.complete(worker, *token, now)? {
+                task.size += integer(result.len() as u64);
                 outcome.results.push((task.seq, result));
             }
         }

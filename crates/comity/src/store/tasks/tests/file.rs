@@ -56,7 +56,7 @@ async fn the_file_is_its_users_alone_and_one_of_a_newer_version_is_left_as_it_is
     let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
     sqlx::raw_sql("INSERT INTO comity_task_schema VALUES (99)").execute(&mut connection).await.expect("inserted");
     let newer = Queue::in_file(&path, Limits::default()).await;
-    assert!(matches!(newer, Err(QueueError::Newer { found: 2, known: 1 })));
+    assert!(matches!(newer, Err(QueueError::Newer { found: 4, known: 3 })));
     let nowhere = Queue::in_file(&folder.path().join("no/such.db"), Limits::default()).await;
     assert!(matches!(nowhere, Err(QueueError::Io { .. })));
 }
@@ -113,4 +113,25 @@ async fn a_full_queue_says_so_and_takes_tasks_again_when_others_are_gone() {
     queue.discard(&leased.iter().map(|leased| leased.id).collect::<Vec<_>>()).await.expect("answered");
     queue.sweep(at(700)).await.expect("swept");
     assert!(queue.submit(vec![plain("full", "1")], at(700)).await.expect("answered")[0].is_ok());
+}
+
+#[tokio::test]
+async fn results_count_among_what_a_queue_holds_until_they_are_gone() {
+    let folder = Folder::new();
+    let limits = Limits { bytes_max: 100, ..Limits::default() };
+    let (queue, _running) = Queue::in_file(&folder.path().join("tasks.db"), limits).await.expect("a queue");
+    let is_taken = async |now| queue.submit(vec![plain("other", "1")], now).await.expect("answered")[0].is_ok();
+    queue.submit(vec![plain("large", "1")], at(0)).await.expect("answered")[0].expect("taken in");
+    assert!(is_taken(at(0)).await);
+    let leased = take(&queue, ("w", "large"), 1, at(0)).await;
+    queue.complete("w", vec![super::done(&leased[0], &"x".repeat(98))], at(0)).await.expect("answered")[0]
+        .expect("held");
+    assert!(!is_taken(at(0)).await);
+    // Counted anew it is as much.
+    queue.sweep(at(700)).await.expect("swept");
+    assert!(!is_taken(at(700)).await);
+    assert_eq!(queue.discard(&[leased[0].id]).await.expect("answered"), 1);
+    queue.sweep(at(1400)).await.expect("swept");
+    assert!(is_taken(at(1400)).await);
+    assert!(is_taken(at(1400)).await);
 }
