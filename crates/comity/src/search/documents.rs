@@ -2,7 +2,7 @@
 //! is wrong with one is said of that one; the others are not lost by it.
 
 use super::change::Prepared;
-use super::encoding::{Encoder, NotEncoded};
+use super::encoding::{Encoded, Encoder, NotEncoded};
 use super::reading::snippet_plain;
 use crate::driver::Handle;
 use crate::redaction::labels;
@@ -36,10 +36,10 @@ pub(super) async fn prepare(
     let texts = documents.iter().filter(|one| is_encoded(one)).filter_map(|one| one.text.clone()).collect();
     let texts = if encoder.is_elsewhere() { without_secrets_all(texts, handle).await } else { texts };
     let mut vectors = encoder.encode(texts, settings.dimension()).await?.into_iter();
-    let brought: Vec<(NewDocument, Option<Vec<f32>>)> = documents
+    let brought: Vec<(NewDocument, Option<Encoded>)> = documents
         .drain(..)
         .map(|one| {
-            let vector = if is_encoded(&one) { vectors.next().flatten() } else { None };
+            let vector = if is_encoded(&one) { vectors.next() } else { None };
             (one, vector)
         })
         .collect();
@@ -64,7 +64,7 @@ pub(super) fn fits(text: &str) -> bool {
 
 fn prepared(
     document: NewDocument,
-    encoded: Option<Vec<f32>>,
+    encoded: Option<Encoded>,
     settings: &Settings,
     handle: &Handle,
 ) -> Result<Prepared, Wrong> {
@@ -100,13 +100,13 @@ fn prepared(
 /// The numbers that are told to others: of a text, or those that were brought.
 fn vector(
     text: Option<&str>,
-    encoded: Option<Vec<f32>>,
+    encoded: Option<Encoded>,
     basin: Option<Vec<f32>>,
     settings: &Settings,
 ) -> Result<Vec<f32>, Wrong> {
     let (field, numbers) = match (text, encoded, basin) {
-        (Some(_), Some(numbers), None) => ("text", numbers),
-        (Some(text), None, None) if fits(text) => return Err(("text", NO_WORD.to_owned())),
+        (Some(_), Some(Ok(numbers)), None) => ("text", numbers),
+        (Some(_), Some(Err(why)), None) => return Err(("text", why.to_string())),
         (Some(_), None, None) => return Err(("text", format!("at most {TEXT_MAX} bytes are wanted"))),
         (None, _, Some(numbers)) => ("basin", numbers),
         (Some(_), _, Some(_)) => return Err(("basin", "a text or a basin is wanted, and not both".to_owned())),
@@ -115,9 +115,6 @@ fn vector(
     settings.check(&numbers).map_err(|bad| (field, bad.to_string()))?;
     Ok(numbers)
 }
-
-/// What is wrong with a text that no vector can be made of.
-pub(super) const NO_WORD: &str = "it has no word that the encoder knows";
 
 /// A text with what is secret taken out: it is told to other nodes.
 fn without_secrets<'t>(text: &'t str, handle: &Handle) -> Cow<'t, str> {

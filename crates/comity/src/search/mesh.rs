@@ -11,8 +11,8 @@ mod showing;
 pub(super) use asking::{ASKED_MAX, Target, everybody, said};
 pub(crate) use listing::standing;
 
-use super::documents::{NO_WORD, prepare};
-use super::encoding::{Encoder, NotEncoded};
+use super::documents::prepare;
+use super::encoding::{Encoder, NoVector, NotEncoded};
 use super::index::{Found, Index, IndexError, Outcome, Question};
 use super::knowledge::{Entries, Exchange, Pull};
 use super::notices::Notices;
@@ -421,8 +421,11 @@ impl Mesh {
         let settings = self.0.index.settings();
         let numbers = match &query.asked {
             Asked::Text(text) => {
-                let encoded = self.0.encoder.encode(vec![text.clone()], settings.dimension()).await?.pop().flatten();
-                encoded.ok_or_else(|| NotAsked::Field { pointer: "/query", why: NO_WORD.to_owned() })?
+                let encoded = self.0.encoder.encode(vec![text.clone()], settings.dimension()).await?.pop();
+                encoded.unwrap_or(Err(NoVector::NoWord)).map_err(|why| match why {
+                    NoVector::NoWord => NotAsked::Field { pointer: "/query", why: why.to_string() },
+                    why => NotEncoded::Text(why).into(),
+                })?
             }
             Asked::Basin(numbers) => numbers.clone(),
         };

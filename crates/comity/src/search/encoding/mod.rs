@@ -30,6 +30,9 @@ use url::Url;
 /// How long a model may take for the texts of one request.
 const MODEL_TIME: Duration = Duration::from_secs(60);
 
+/// Texts of one request that are refused alone, too, before one is taken, until the server is at fault, and not they.
+const REFUSED_MAX: usize = 8;
+
 /// How many bytes of a refusal are read.
 const REFUSAL_MAX: usize = 16 * 1024;
 
@@ -52,6 +55,23 @@ pub(crate) struct Served {
     token: Option<Hidden>,
 }
 
+/// The vector of one text.
+pub(crate) type Encoded = Result<Vec<f32>, NoVector>;
+
+/// Why one text has no vector, whatever others have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoVector {
+    /// The encoder does not know what it is made of.
+    #[error("it has no word that the encoder knows")]
+    NoWord,
+    /// The server of the model does not take it.
+    #[error("the embedding server refuses it with HTTP status {0}")]
+    Refused(StatusCode),
+    /// What the server of the model says of it has no direction, or is no vector.
+    #[error("the embedding server gives no vector for it that can be used")]
+    Unusable,
+}
+
 /// Why texts have no vectors. Nothing was indexed of them.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotEncoded {
@@ -67,6 +87,25 @@ pub(crate) enum NotEncoded {
     /// What it answers are no such vectors.
     #[error(transparent)]
     Answer(#[from] AnswerCause),
+    /// There was one text, and that has none.
+    #[error("the text: {0}")]
+    Text(NoVector),
+}
+
+impl NotEncoded {
+    /// What it says of a text that was asked for alone; `None` where no text can be at fault.
+    fn of_one(&self) -> Option<NoVector> {
+        match self {
+            Self::Status(
+                status @ (StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY),
+            ) => Some(NoVector::Refused(*status)),
+            // A vector of what is no number is no JSON that is understood.
+            Self::Answer(AnswerCause::Zero(_) | AnswerCause::NotUnderstood { .. } | AnswerCause::Refused(_)) => {
+                Some(NoVector::Unusable)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why there is no encoder as it is configured.
@@ -121,12 +160,8 @@ impl Encoder {
         matches!(self, Self::Endpoint(_))
     }
 
-    /// The vectors of texts, in their order; `None` for a text that has no word that the encoder knows.
-    pub(crate) async fn encode(
-        &self,
-        texts: Vec<String>,
-        dimension: usize,
-    ) -> Result<Vec<Option<Vec<f32>>>, NotEncoded> {
+    /// The vectors of texts, in their order. What is wrong with one text costs no other its vector.
+    pub(crate) async fn encode(&self, texts: Vec<String>, dimension: usize) -> Result<Vec<Encoded>, NotEncoded> {
         match self {
             Self::Hash => Ok(blocking(texts, move |text| encoder::encode(text, dimension)).await),
             Self::Table(table) => {
@@ -136,8 +171,7 @@ impl Encoder {
             Self::Endpoint(served) => {
                 let mut vectors = Vec::with_capacity(texts.len());
                 for texts in texts.chunks(endpoint::TEXTS_MAX) {
-                    let asked = timeout(MODEL_TIME, served.ask(texts, dimension)).await;
-                    vectors.extend(asked.map_err(|_| NotEncoded::Late)??.into_iter().map(Some));
+                    vectors.extend(served.encode(texts, dimension).await?);
                 }
                 Ok(vectors)
             }
@@ -146,15 +180,48 @@ impl Encoder {
 }
 
 /// Encodes texts on a thread that may take its time.
-async fn blocking(
-    texts: Vec<String>,
-    encode: impl Fn(&str) -> Option<Vec<f32>> + Send + 'static,
-) -> Vec<Option<Vec<f32>>> {
-    let encoded = spawn_blocking(move || texts.iter().map(|text| encode(text)).collect());
+async fn blocking(texts: Vec<String>, encode: impl Fn(&str) -> Option<Vec<f32>> + Send + 'static) -> Vec<Encoded> {
+    let encoded = spawn_blocking(move || texts.iter().map(|text| encode(text).ok_or(NoVector::NoWord)).collect());
     encoded.await.expect("encoding does not panic")
 }
 
 impl Served {
+    /// The vectors of the texts of one request; each text is asked for alone where one of them may spoil it for all.
+    async fn encode(&self, texts: &[String], dimension: usize) -> Result<Vec<Encoded>, NotEncoded> {
+        match self.ask_in_time(texts, dimension).await {
+            Ok(vectors) => Ok(vectors.into_iter().map(Ok).collect()),
+            Err(why) if why.of_one().is_none() => Err(why),
+            Err(why) if texts.len() == 1 => Ok(why.of_one().map(Err).into_iter().collect()),
+            Err(_) => {
+                let alone = timeout(MODEL_TIME, self.encode_each(texts, dimension)).await;
+                alone.unwrap_or(Err(NotEncoded::Late))
+            }
+        }
+    }
+
+    /// The same, of each text alone.
+    async fn encode_each(&self, texts: &[String], dimension: usize) -> Result<Vec<Encoded>, NotEncoded> {
+        let mut encoded = Vec::with_capacity(texts.len());
+        let mut is_any_taken = false;
+        for text in texts {
+            match self.ask_in_time(std::slice::from_ref(text), dimension).await {
+                Ok(vectors) => {
+                    is_any_taken = true;
+                    encoded.extend(vectors.into_iter().map(Ok));
+                }
+                Err(why) => match why.of_one() {
+                    Some(of_one) if is_any_taken || encoded.len() + 1 < REFUSED_MAX => encoded.push(Err(of_one)),
+                    _ => return Err(why),
+                },
+            }
+        }
+        Ok(encoded)
+    }
+
+    async fn ask_in_time(&self, texts: &[String], dimension: usize) -> Result<Vec<Vec<f32>>, NotEncoded> {
+        timeout(MODEL_TIME, self.ask(texts, dimension)).await.unwrap_or(Err(NotEncoded::Late))
+    }
+
     async fn ask(&self, texts: &[String], dimension: usize) -> Result<Vec<Vec<f32>>, NotEncoded> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let mut request = Request::new(Full::new(self.endpoint.request(&texts).into()));

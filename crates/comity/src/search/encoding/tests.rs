@@ -2,16 +2,20 @@
 
 use super::*;
 use crate::scratch::Scratch;
-use serde_json::json;
+use axum::routing::any;
+use axum::{Json, Router};
+use serde_json::{Value, json};
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
 
 /// A safetensors file with this head and these bytes.
-fn safetensors(head: &serde_json::Value, bytes: &[u8]) -> Vec<u8> {
+fn safetensors(head: &Value, bytes: &[u8]) -> Vec<u8> {
     let head = head.to_string();
     [&(head.len() as u64).to_le_bytes(), head.as_bytes(), bytes].concat()
 }
 
-fn described(kind: &str, rows: u64, columns: u64, bytes: usize) -> serde_json::Value {
+fn described(kind: &str, rows: u64, columns: u64, bytes: usize) -> Value {
     json!({ "__metadata__": { "by": "a test" }, "embeddings": { "dtype": kind, "shape": [rows, columns], "data_offsets": [0, bytes] } })
 }
 
@@ -141,4 +145,57 @@ fn an_answer_that_does_not_fit_its_question_is_refused() {
     let longer = " ".repeat(endpoint::answer_max(2, 1) + 1);
     assert_eq!(cause(&longer), AnswerCause::TooLong(endpoint::answer_max(2, 1)));
     assert!(matches!(cause(&"[".repeat(3000)), AnswerCause::NotUnderstood { .. }));
+}
+
+/// A model behind a server that refuses some texts, gives zeros for others, and counts how often it is asked.
+async fn model() -> (Encoder, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let answer = move |Json(question): Json<Value>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let texts = question["input"].as_array().cloned().unwrap_or_default();
+            let texts: Vec<&str> = texts.iter().filter_map(Value::as_str).collect();
+            if texts.contains(&"ill") {
+                return Err(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+            if texts.contains(&"refused") {
+                return Err(StatusCode::BAD_REQUEST);
+            }
+            let row = |text: &&str| json!({ "embedding": if *text == "zeros" { [0, 0] } else { [1, text.len()] } });
+            Ok(Json(json!({ "data": texts.iter().map(row).collect::<Vec<_>>() })))
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/embeddings", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(answer))).await });
+    let endpoint = Endpoint { model: "m".into() };
+    (Encoder::Endpoint(Arc::new(Served { endpoint, url, token: None })), asked)
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_text_that_a_model_does_not_take_costs_no_other_its_vector() {
+    let (encoder, asked) = model().await;
+    let encoded = encoder.encode(owned(&["a", "refused", "bb", "zeros"]), 2).await.unwrap();
+    let refused = Err(NoVector::Refused(StatusCode::BAD_REQUEST));
+    assert_eq!(encoded, [Ok(vec![1.0, 1.0]), refused.clone(), Ok(vec![1.0, 2.0]), Err(NoVector::Unusable)]);
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+    assert_eq!(encoder.encode(owned(&["refused"]), 2).await.unwrap(), [refused]);
+    assert_eq!(encoder.encode(owned(&["a", "bb"]), 2).await.unwrap().len(), 2);
+    assert_eq!(asked.load(Ordering::Relaxed), 7, "what is taken is not asked for again");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_everything_is_at_fault_itself_and_is_not_asked_for_each_text() {
+    let (encoder, asked) = model().await;
+    let refused = encoder.encode(owned(&["refused"; 60]), 2).await;
+    assert!(matches!(refused, Err(NotEncoded::Status(StatusCode::BAD_REQUEST))), "{refused:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1 + REFUSED_MAX);
+    let ill = encoder.encode(owned(&["a", "ill"]), 2).await;
+    assert!(matches!(ill, Err(NotEncoded::Status(StatusCode::INTERNAL_SERVER_ERROR))), "{ill:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2 + REFUSED_MAX);
 }
