@@ -23,7 +23,7 @@ use crate::driver::Handle;
 use crate::link::{Asked as Request, Links, Pool};
 use crate::redaction::labels;
 use crate::store::documents::{OWN, Standing, Whole};
-use asking::{is_called, is_me, late, read, targets};
+use asking::{freshness, is_called, is_me, late, read, targets};
 use bytes::Bytes;
 use comity_core::basin::merge::{self, Answered};
 use comity_core::basin::{DocId, Metadata, Record};
@@ -365,17 +365,16 @@ impl Mesh {
     }
 
     /// The sources of which what is here answers a question of this machine, and what each counts: this node, and those
-    /// whose documents are kept here; observers only by name.
+    /// whose documents are kept here, less while they are silent; observers only by name.
     fn copies(&self, query: &Query, is_here: bool, view: &NodeView) -> BTreeMap<u32, f64> {
         let mut copies = BTreeMap::new();
         if is_here {
             copies.insert(OWN, 1.0);
         }
         for (number, key) in self.0.index.source_names() {
-            let is_named = |wanted: &String| {
-                let peer = view.peers.iter().find(|peer| peer.key == Some(key));
-                *wanted == key.to_string() || peer.is_some_and(|peer| is_called(peer, wanted))
-            };
+            let peer = view.peers.iter().find(|peer| peer.key == Some(key));
+            let is_named =
+                |wanted: &String| *wanted == key.to_string() || peer.is_some_and(|peer| is_called(peer, wanted));
             let by_name = query.include_nodes.iter().any(is_named);
             let weight = match self.0.sync.trust(&key) {
                 Some(SourceTrust::Full) => FULL,
@@ -384,7 +383,7 @@ impl Mesh {
                 Some(SourceTrust::Observer) | None => continue,
             };
             if query.include_nodes.is_empty() || by_name {
-                copies.insert(number, weight);
+                copies.insert(number, weight * freshness(peer.map(|peer| peer.presence)));
             }
         }
         copies
@@ -464,7 +463,8 @@ impl Mesh {
         if let Some(own) = answer.nodes_failed.first() {
             return Err(failed(own.cause.clone()));
         }
-        Ok(Answered { node, freshness: 1.0, found: answer.results.into_iter().map(merge::Found::from).collect() })
+        let freshness = freshness(Some(peer.presence));
+        Ok(Answered { node, freshness, found: answer.results.into_iter().map(merge::Found::from).collect() })
     }
 }
 

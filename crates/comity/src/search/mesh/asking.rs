@@ -5,7 +5,7 @@ use super::NotAsked;
 use crate::link::{Unanswered, can_be_asked};
 use comity_core::basin::filter::Filters;
 use comity_core::node::NodeView;
-use comity_core::peers::PeerView;
+use comity_core::peers::{PeerView, Presence};
 use comity_core::wire::control;
 use comity_core::wire::mesh::query::{self, Asked, NodeFailed, Query};
 use serde_json::{Map, Value};
@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// Nodes that one question goes to where nothing says which are better, or that it may name, at most.
 pub(in crate::search) const ASKED_MAX: usize = 16;
+
+/// What documents count of a node of which nothing was heard lately, beside 1 of those that are there: they may have
+/// changed since, and yet what is clearly nearer stays before what is fresh.
+const STALE: f64 = 0.9;
 
 /// One node that is asked.
 #[derive(Debug)]
@@ -91,6 +95,14 @@ pub(super) fn is_me(view: &NodeView, wanted: &str) -> bool {
     view.name == wanted || view.peer.to_string() == wanted || view.node.to_string() == wanted
 }
 
+/// How fresh what a node has is, by how it goes with that node; `None`: it is no peer any more.
+pub(super) fn freshness(presence: Option<Presence>) -> f64 {
+    match presence {
+        Some(Presence::Seen | Presence::Online) => 1.0,
+        Some(Presence::Stale | Presence::Unreachable | Presence::Offline) | None => STALE,
+    }
+}
+
 /// What is said of who has not answered in time.
 pub(super) fn late(timeout: Duration) -> String {
     format!("no answer within {} ms", timeout.as_millis())
@@ -104,5 +116,33 @@ pub(in crate::search) fn said(why: Unanswered, is_late: bool, timeout: Duration)
         Unanswered::Status(404) => "it has no mesh".to_owned(),
         Unanswered::Unreachable => "it cannot be reached".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_core::basin::merge::{Answered, Found, merge};
+    use comity_core::basin::metadata::Shown;
+    use comity_core::basin::settings::Settings;
+
+    /// The first result where a node that is there and one of that presence have something so far away.
+    fn first(presence: Option<Presence>, (there, other): (f64, f64)) -> String {
+        let answered = |node: &str, presence, distance| Answered {
+            node: node.to_owned(),
+            freshness: freshness(presence),
+            found: vec![Found { doc_id: node.parse().expect("a name"), shown: Shown::default(), distance }],
+        };
+        let answers = vec![answered("there", Some(Presence::Online), there), answered("other", presence, other)];
+        merge(&Settings::default(), answers, 9).ranked.remove(0).node
+    }
+
+    #[test]
+    fn what_a_silent_node_has_comes_after_what_is_about_as_near_and_before_what_is_far() {
+        for presence in [Some(Presence::Stale), Some(Presence::Unreachable), Some(Presence::Offline), None] {
+            assert_eq!(first(presence, (0.6, 0.5)), "there", "{presence:?}");
+            assert_eq!(first(presence, (1.5, 0.5)), "other", "{presence:?}");
+        }
+        assert_eq!(first(Some(Presence::Seen), (0.6, 0.5)), "other");
     }
 }

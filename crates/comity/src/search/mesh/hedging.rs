@@ -2,6 +2,7 @@
 //! fails, the next best too. How near, and how late, is decided in `comity_core::registry`. See "Routing" in
 //! `protocols/mesh.md`.
 
+use super::asking::freshness;
 use super::{Mesh, Target};
 use comity_core::basin::merge::Answered;
 use comity_core::id::NodeId;
@@ -66,7 +67,8 @@ impl Mesh {
             let key = target.peer.key?;
             let centroids = elsewhere.get(&key).map_or(&[][..], Vec::as_slice);
             let latency = pace.estimate(&name(&key));
-            Some(Candidate { node, service_name: "", centroids, freshness: 1.0, latency })
+            let freshness = freshness(Some(target.peer.presence));
+            Some(Candidate { node, service_name: "", centroids, freshness, latency })
         };
         let candidates: Vec<Candidate<'_>> =
             by_name.iter().filter_map(|(node, target)| candidate((node.as_str(), target))).collect();
