@@ -12,7 +12,8 @@ const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
-    process: Lines,
+    /// None after a crash.
+    process: Option<Lines>,
     folder: Folder,
 }
 
@@ -24,20 +25,34 @@ impl Postgres {
             let owned = Command::new("chown").arg("postgres:postgres").arg(folder.path()).status();
             assert!(owned.is_ok_and(|status| status.success()), "the user of PostgreSQL is missing");
         }
-        let data = folder.path().join("data");
         let mut initdb = program("initdb");
         initdb.args(["--no-sync", "--username=comity", "--auth=trust", "--locale=C", "--encoding=UTF8", "-D"]);
-        let made = initdb.arg(&data).output().expect("PostgreSQL is installed (postgresql-15)");
+        let made = initdb.arg(folder.path().join("data")).output().expect("PostgreSQL is installed (postgresql-15)");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        // The machine does not crash here, and what was written is there without being synced.
+        let mut server = Self { process: None, folder };
+        server.go();
+        server
+    }
+
+    /// Starts the server, again after a crash, and waits until it takes connections.
+    pub fn go(&mut self) {
         let mut server = Command::new("sh");
         server.args(["-c", r#"exec "$@" 2>&1"#, "sh"]);
         let mut postgres = program("postgres");
-        postgres.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        postgres.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
+        // The machine does not crash here, and what was written is there without being synced.
         postgres.args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "fsync=off"]);
         let mut process = Lines::start(&mut crate::lab::wrapped(server, &postgres));
         process.wait_for("PostgreSQL", PATIENCE, |line| line.contains("ready to accept connections").then_some(()));
-        Self { process, folder }
+        self.process = Some(process);
+    }
+
+    /// Ends the server as a crash does: nothing is finished, nothing written out.
+    pub fn crash(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("QUIT");
+            process.ended(PATIENCE);
+        }
     }
 
     /// The URL of a new database.
@@ -53,8 +68,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // At once; what it leaves goes with its folder.
-        self.process.signal("QUIT");
-        self.process.ended(PATIENCE);
+        self.crash();
     }
 }
 

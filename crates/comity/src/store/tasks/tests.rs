@@ -5,4 +5,4 @@ mod rules;
 mod server;
 mod setting;
 
-use setting::{DAY, Folder, Server, at, done, plain, take};
+use setting::{DAY, Folder, at, database, done, plain, queue_on, take};

@@ -2,8 +2,9 @@
 //! tests has a server of its own.
 
 use super::super::{Given, Queue, QueueError, Running, ServerUrl};
-use super::{Server, at, done, plain, rules, take};
+use super::{at, database, done, plain, queue_on, rules, take};
 use comity_core::task::{Kept, NewTask, State, TaskId};
+use comity_tests::postgres::Postgres;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,11 +15,11 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_server_keeps_the_same_rules_as_a_file() {
-    let server = Server::start();
+    let server = Postgres::start();
     macro_rules! on_a_server {
         ($($name:ident)*) => {$(
-            let url = server.database(stringify!($name).get(..30).expect("long")).await;
-            let (queue, running) = server.queue(&url).await;
+            let url = database(&server, stringify!($name).get(..30).expect("long"));
+            let (queue, running) = queue_on(&url).await;
             rules::$name(&queue).await;
             drop(queue);
             running.close().await;
@@ -116,14 +117,14 @@ async fn all_kept(queue: &Queue) -> Vec<Kept> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_tasks_are_each_done_once_though_both_processes_are_killed_by_turns() {
-    let server = Server::start();
-    let url = server.database("many").await;
+    let server = Postgres::start();
+    let url = database(&server, "many");
     let clock: Clock = Arc::new(AtomicU64::new(0));
     let (world, over) = (Arc::new(Mutex::new(World::default())), Arc::new(AtomicBool::new(false)));
     let (mut processes, mut alive, mut workers): (Vec<_>, Vec<Running>, JoinSet<()>) =
         (Vec::new(), Vec::new(), JoinSet::new());
     for _ in 0..2 {
-        let (queue, running) = server.queue(&url).await;
+        let (queue, running) = queue_on(&url).await;
         processes.push(Arc::new(Process { queue: Mutex::new(queue), url: url.clone() }));
         alive.push(running);
     }
@@ -156,7 +157,7 @@ async fn ten_thousand_tasks_are_each_done_once_though_both_processes_are_killed_
         // None: what is left is held by who was killed before.
         let _ = timeout(STALLED, told.wait_for(|told| *told >= enough)).await;
         drop(std::mem::replace(&mut alive[victim], {
-            let (queue, running) = server.queue(&processes[victim].url).await;
+            let (queue, running) = queue_on(&processes[victim].url).await;
             *processes[victim].queue.lock().expect("not poisoned") = queue;
             running
         }));
@@ -187,9 +188,9 @@ async fn ten_thousand_tasks_are_each_done_once_though_both_processes_are_killed_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_the_server_crashed_and_the_same_queue_goes_on() {
-    let mut server = Server::start();
-    let url = server.database("crash").await;
-    let (queue, running) = server.queue(&url).await;
+    let mut server = Postgres::start();
+    let url = database(&server, "crash");
+    let (queue, running) = queue_on(&url).await;
     let told = Arc::new(Told::default());
     let mut callers = JoinSet::new();
     for caller in 0..16 {
@@ -262,10 +263,10 @@ async fn take_now(queue: &Queue, worker: &str) -> Vec<comity_core::task::Leased>
 
 #[tokio::test]
 async fn a_process_hears_of_work_that_another_took_in_also_after_the_server_was_away() {
-    let mut server = Server::start();
-    let url = server.database("wake").await;
+    let mut server = Postgres::start();
+    let url = database(&server, "wake");
     assert_eq!(format!("{url:?}"), "ServerUrl(…)");
-    let ((one, _one), (two, _two)) = tokio::join!(server.queue(&url), server.queue(&url));
+    let ((one, _one), (two, _two)) = tokio::join!(queue_on(&url), queue_on(&url));
     let mut ready = two.ready();
     // It has begun to listen.
     ready.changed().await.expect("the queue is there");
