@@ -3,9 +3,14 @@
 use super::file::{CACHE_KIB, STEPS, open};
 use super::*;
 use crate::scratch::Scratch;
+use crate::store::{connect, schema};
+use comity_core::id::NodeId;
 use comity_core::registry::key::Secret;
 use comity_core::registry::profile::{Registration, Told};
+use comity_core::registry::roster::Holder;
 use comity_core::wire::federation::well_known::Endpoint;
+use comity_core::wire::mesh::registry::write_register;
+use sqlx::Connection;
 use std::os::unix::fs::PermissionsExt;
 
 fn kept(name: &str, holder: Holder) -> Kept {
