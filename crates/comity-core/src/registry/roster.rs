@@ -313,8 +313,7 @@ impl Roster {
     }
 
     /// Takes a node as it was kept, or as another registry on the same store took it, in place of what is known. Its
-    /// silence so far counts, unless it was heard here later. Its name was refused to nobody, and its settings were
-    /// checked, when it registered.
+    /// silence so far counts, unless it was heard here later. Its name and its settings were checked when it registered.
     ///
     /// # Errors
     /// [`Refused`] where it is beyond the bounds, or there is no room.
@@ -347,8 +346,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Another registry on the same store heard a node at this time, by the wall clock. Nothing, if it was heard here
-    /// later, or is not known.
+    /// Another registry on the same store heard a node at this time, by the wall clock.
     pub fn noticed(&mut self, node: &NodeName, at: Timestamp, now: Now) {
         let mono = self.catch_up(now.mono);
         let heard = mono - now.wall.since(at).min(self.config.gone_after());

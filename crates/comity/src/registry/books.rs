@@ -14,8 +14,15 @@ use std::collections::BTreeSet;
 
 /// How a node, its key and the tokens were before a change.
 pub(super) struct Image {
-    node: Option<(NodeName, Option<Kept>, Option<(KeyHash, Issued)>)>,
+    node: Option<Was>,
     tokens: Vec<(KeyHash, Token)>,
+}
+
+/// How a node was.
+struct Was {
+    name: NodeName,
+    member: Option<Kept>,
+    key: Option<(KeyHash, Issued)>,
 }
 
 pub(super) struct Books {
@@ -123,8 +130,8 @@ impl Books {
     }
 
     /// Which nodes were heard here, when, and where their documents lie now: what is to be written, which counts as
-    /// written from now on. [`Books::unwritten`] takes that back.
-    pub(super) fn to_write(&mut self, now: Timestamp) -> Vec<Write> {
+    /// written from now on. [`Books::put_unwritten`] takes that back.
+    pub(super) fn take_unwritten(&mut self, now: Timestamp) -> Vec<Write> {
         self.written_at = now;
         let heard = std::mem::take(&mut self.heard);
         let moved = std::mem::take(&mut self.moved);
@@ -135,7 +142,7 @@ impl Books {
     }
 
     /// This was not written: it is still to be.
-    pub(super) fn unwritten(&mut self, writes: &[Write], since: Timestamp) {
+    pub(super) fn put_unwritten(&mut self, writes: &[Write], since: Timestamp) {
         for write in writes {
             match write {
                 Write::Node(kept) => {
@@ -153,7 +160,7 @@ impl Books {
         let node = node.map(|name| {
             let key = self.keyring.issued(&name).map(|(hash, issued)| (hash, issued.clone()));
             let member = self.roster.member(&name).map(kept);
-            (name, member, key)
+            Was { name, member, key }
         });
         Image { node, tokens: self.keyring.tokens().map(|(hash, token)| (*hash, *token)).collect() }
     }
@@ -162,7 +169,7 @@ impl Books {
     pub(super) fn put_back(&mut self, Image { node, tokens }: Image, now: Now) {
         self.keyring.clear_tokens();
         tokens.into_iter().for_each(|(hash, token)| self.keyring.put_token(hash, token));
-        let Some((name, member, key)) = node else { return };
+        let Some(Was { name, member, key }) = node else { return };
         match key {
             Some((hash, issued)) => self.keyring.put(hash, issued),
             None => drop(self.keyring.revoke(&name)),

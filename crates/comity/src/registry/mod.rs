@@ -355,13 +355,13 @@ impl Registry {
         let writes = Arc::new(Mutex::new(Vec::new()));
         let taken = writes.clone();
         let written = self.change(None, now, move |books| {
-            let writes = books.to_write(now.wall);
+            let writes = books.take_unwritten(now.wall);
             taken.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&writes);
             Ok(((), writes))
         });
         if written.await.is_err() {
             let writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
-            self.books().unwritten(&writes, since);
+            self.books().put_unwritten(&writes, since);
         }
     }
 
