@@ -1,5 +1,7 @@
 //! What a registry keeps over a restart, and whom it lets do what, with the time as the tests say.
 
+mod shared;
+
 use super::*;
 use crate::scratch::Scratch;
 use comity_core::registry::roster::GONE_AFTER;
