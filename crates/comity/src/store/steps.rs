@@ -37,9 +37,12 @@ pub(super) async fn upgrade(
     }
 }
 
+/// How a transaction that writes begins in a file.
+pub(super) const BEGIN_FILE: &str = "BEGIN IMMEDIATE";
+
 /// Begins a transaction that writes.
 pub(super) async fn begin(place: &Place, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    let begin = if place.is_server() { "BEGIN" } else { "BEGIN IMMEDIATE" };
+    let begin = if place.is_server() { "BEGIN" } else { BEGIN_FILE };
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(connection).await.map(drop)
 }
 

@@ -1,18 +1,22 @@
 //! Work for workers: of the lanes that a worker is able to do, the tasks of the highest priority, then the oldest. On a
 //! server those that another process is just giving away are passed over.
 
-use super::rows::{COURSE, Loaded, NEW, each_padded, read_new, write_back};
+use super::lanes::Lanes;
+use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, each_padded, read_new, text_of, write_back};
 use super::settle::{Step, Steps};
+use super::transaction::Transaction;
 use super::{integer, millis};
-use crate::store::link::Place;
-use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, meets};
+use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, PAYLOAD_MAX};
 use comity_core::time::Timestamp;
-use comity_core::wire::mesh::task::{BODY_MAX, read_requirements};
-use sqlx::AnyConnection;
+use comity_core::wire::mesh::task::BODY_MAX;
 use sqlx::Row;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
+
+/// Most tasks of which all is read when it is not yet known which are given away: no more than one answer carries. Of
+/// few it is faster than to ask again.
+const WHOLE_MAX: u64 = (BODY_MAX / PAYLOAD_MAX) as u64;
 
 /// What one worker wants.
 #[derive(Debug)]
@@ -66,12 +70,15 @@ impl Drop for Given {
 struct Ready {
     priority: i64,
     task: Loaded,
+    /// What is to be done, where it was read at once.
+    new: Option<NewTask>,
 }
 
 /// Gives tasks to these workers, and says whether others were looked at that were left: another process may have passed
 /// them over.
 pub(super) async fn apply(
-    (place, connection): (&Place, &mut AnyConnection),
+    transaction: &mut Transaction<'_>,
+    lanes: &mut Lanes,
     calls: &[&Wanted],
 ) -> Result<(Vec<Vec<Leased>>, bool), sqlx::Error> {
     let mut answers: Vec<Vec<Leased>> = calls.iter().map(|_| Vec::new()).collect();
@@ -81,10 +88,11 @@ pub(super) async fn apply(
         let offer = &calls[*first].offer;
         let (alike, others): (Vec<usize>, Vec<usize>) = rest.iter().partition(|place| calls[**place].offer == *offer);
         let alike_calls: Vec<_> = alike.iter().map(|place| calls[*place]).collect();
-        let mut ready = ready(place, connection, &alike_calls).await?;
+        let able = lanes.able(transaction, offer).await?;
+        let mut ready = ready(transaction, &able, &alike_calls).await?;
         let given = give(&mut ready, &alike_calls);
         are_left |= !ready.is_empty() && !given.is_empty();
-        for (call, leased) in contents(connection, given).await? {
+        for (call, leased) in contents(transaction, given).await? {
             answers[alike[call]].push(leased);
         }
         rest = others;
@@ -92,46 +100,35 @@ pub(super) async fn apply(
     Ok((answers, are_left))
 }
 
-/// The tasks that these workers, who are able to do the same, may get, the last first.
-async fn ready(place: &Place, connection: &mut AnyConnection, calls: &[&Wanted]) -> Result<Vec<Ready>, sqlx::Error> {
-    let Some(first) = calls.first() else { return Ok(Vec::new()) };
+/// The tasks of these lanes that these workers, who are able to do them all, may get, the last first.
+async fn ready(transaction: &mut Transaction<'_>, lanes: &[i64], calls: &[&Wanted]) -> Result<Vec<Ready>, sqlx::Error> {
     let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
-    let limit = calls.iter().map(|call| call.wanted as u64).sum();
-    let lock = if place.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
+    let limit: u64 = calls.iter().map(|call| call.wanted as u64).sum();
+    let lock = if transaction.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
+    let is_whole = limit.saturating_mul(lanes.len() as u64) <= WHOLE_MAX;
+    let whole = format!(", {NEW}, (SELECT c.payload FROM comity_content c WHERE c.task = t.seq)");
+    let (new, join) = if is_whole { (&*whole, "JOIN comity_lane l ON l.seq = t.lane") } else { ("", "") };
     let select = format!(
-        "SELECT {COURSE}, t.priority FROM comity_task t WHERE t.lane = $1 AND t.state = 0
+        "SELECT {COURSE}, t.priority{new} FROM comity_task t {join} WHERE t.lane = $1 AND t.state = 0
              AND (t.due <= $2 OR t.due > $3) AND (t.deadline IS NULL OR t.deadline > $2)
              ORDER BY t.priority DESC, t.seq LIMIT $4 {lock}"
     );
     let mut found = Vec::new();
-    for lane in lanes(connection, &first.offer).await? {
-        let query = sqlx::query(sqlx::AssertSqlSafe(select.as_str()));
-        let query = query.bind(lane).bind(millis(now)).bind(millis(now + BACKOFF_MAX)).bind(integer(limit));
-        for row in query.fetch_all(&mut *connection).await? {
-            found.push(Ready { task: Loaded::read(&row)?, priority: row.try_get(super::rows::COURSE_COLUMNS)? });
+    for lane in lanes {
+        let (connection, text) = transaction.begin_with(select.clone()).await?;
+        let query = sqlx::query(text).bind(*lane).bind(millis(now)).bind(millis(now + BACKOFF_MAX));
+        for row in query.bind(integer(limit)).fetch_all(connection).await? {
+            let from = COURSE_COLUMNS + 1;
+            let new = if is_whole { Some(read_new(&row, from, text_of(&row, from + NEW_COLUMNS)?)?) } else { None };
+            found.push(Ready { priority: row.try_get(COURSE_COLUMNS)?, task: Loaded::read(&row)?, new });
         }
     }
     found.sort_by_key(|ready| Reverse((Reverse(ready.priority), ready.task.seq)));
     Ok(found)
 }
 
-/// The lanes whose tasks somebody who offers this is able to do.
-async fn lanes(connection: &mut AnyConnection, offer: &Offer) -> Result<Vec<i64>, sqlx::Error> {
-    const LANES: &str = "SELECT seq, requirements FROM comity_lane WHERE capability IN ({})";
-    let capabilities: Vec<_> = offer.capabilities.iter().collect();
-    let rows = each_padded(connection, (LANES, 1), &capabilities, |query, name| query.bind((*name).clone())).await?;
-    let mut lanes = Vec::new();
-    for row in rows {
-        let requirements: String = row.try_get(1)?;
-        if read_requirements(&requirements).is_ok_and(|wanted| meets(&wanted, &offer.properties)) {
-            lanes.push(row.try_get(0)?);
-        }
-    }
-    Ok(lanes)
-}
-
 /// Leases tasks to the callers in turn, until each has what it wants, or what one answer may carry.
-fn give(ready: &mut Vec<Ready>, calls: &[&Wanted]) -> Vec<(usize, Loaded)> {
+fn give(ready: &mut Vec<Ready>, calls: &[&Wanted]) -> Vec<(usize, Ready)> {
     let mut given = Vec::new();
     for (place, call) in calls.iter().enumerate() {
         let mut room = integer(BODY_MAX as u64);
@@ -141,34 +138,35 @@ fn give(ready: &mut Vec<Ready>, calls: &[&Wanted]) -> Vec<(usize, Loaded)> {
             if room < 0 {
                 break;
             }
-            if let Some(Ready { mut task, .. }) = ready.pop() {
-                task.course.lease_to(&call.worker, call.now);
-                given.push((place, task));
+            if let Some(mut next) = ready.pop() {
+                next.task.course.lease_to(&call.worker, call.now);
+                given.push((place, next));
             }
         }
     }
     given
 }
 
-/// Writes leases down, and adds what is to be done.
+/// Writes leases down, and adds what is to be done where it was not read at once.
 async fn contents(
-    connection: &mut AnyConnection,
-    given: Vec<(usize, Loaded)>,
+    transaction: &mut Transaction<'_>,
+    given: Vec<(usize, Ready)>,
 ) -> Result<Vec<(usize, Leased)>, sqlx::Error> {
-    write_back(connection, &given.iter().map(|(_, task)| task).collect::<Vec<_>>()).await?;
+    write_back(transaction, &given.iter().map(|(_, ready)| &ready.task).collect::<Vec<_>>()).await?;
+    let unread = given.iter().filter(|(_, ready)| ready.new.is_none()).map(|(_, ready)| ready.task.seq);
+    let unread: Vec<_> = unread.collect();
     let select = format!(
         "SELECT {NEW}, c.payload, t.seq FROM comity_task t JOIN comity_lane l ON l.seq = t.lane
              JOIN comity_content c ON c.task = t.seq WHERE t.seq IN ({{}})"
     );
-    let rows = each_padded(connection, (&select, 1), &given, |query, (_, task)| query.bind(task.seq)).await?;
+    let rows = each_padded(transaction, (&select, 1), &unread, |query, seq| query.bind(*seq)).await?;
     let mut contents = BTreeMap::<i64, NewTask>::new();
     for row in &rows {
-        let column = super::rows::NEW_COLUMNS;
-        let task = read_new(row, 0, super::rows::text_of(row, column)?)?;
-        contents.insert(row.try_get(column + 1)?, task);
+        let task = read_new(row, 0, text_of(row, NEW_COLUMNS)?)?;
+        contents.insert(row.try_get(NEW_COLUMNS + 1)?, task);
     }
-    let leased = given.into_iter().filter_map(|(call, Loaded { seq, id, course, .. })| {
-        let mut task = contents.remove(&seq)?;
+    let leased = given.into_iter().filter_map(|(call, Ready { task: Loaded { seq, id, course, .. }, new, .. })| {
+        let mut task = new.or_else(|| contents.remove(&seq))?;
         (task.deadline, task.attempts_max, task.lease) = (course.deadline, course.attempts_max, course.lease);
         Some((call, Leased { id, task, token: course.token, attempt: course.attempts, until: course.due }))
     });

@@ -1,14 +1,14 @@
 //! What came together and goes into one transaction: the calls by kind, and what each is answered once the transaction
 //! is on disk. Nothing says that calls that were made at once have an order.
 
+use super::lanes::Lanes;
 use super::settle::{Answers, Steps};
 use super::submit::{NotTaken, Room, Submitted};
 use super::sweep::{Swept, Swings};
+use super::transaction::Transaction;
 use super::{Given, QueueError, claim, settle, submit, sweep};
-use crate::store::link::Place;
 use comity_core::task::{Leased, NewTask, TaskId};
 use comity_core::time::Timestamp;
-use sqlx::AnyConnection;
 use tokio::sync::{mpsc, oneshot};
 
 /// A question, and who asks it.
@@ -69,39 +69,40 @@ impl Group {
         self.claims.retain(|ask| !ask.answer.is_closed());
     }
 
-    /// Does all of it within the transaction that was begun.
+    /// Does all of it within the transaction.
     pub(super) async fn apply(
         &self,
-        (place, connection): (&Place, &mut AnyConnection),
-        (room, swings): (&mut Room, &mut Swings),
+        transaction: &mut Transaction<'_>,
+        (room, swings, lanes): (&mut Room, &mut Swings, &mut Lanes),
     ) -> Result<Told, sqlx::Error> {
         let mut told = Told::default();
         if !self.submits.is_empty() {
-            told.submits = submit::apply(connection, self.submits.iter().map(|ask| &ask.what), room).await?;
+            let calls = self.submits.iter().map(|ask| &ask.what);
+            told.submits = submit::apply(transaction, calls, (room, lanes)).await?;
             told.is_work = told.submits.iter().flatten().flatten().any(|submitted| submitted.is_new);
         }
         if !self.settles.is_empty() {
             let calls = self.settles.iter().map(|ask| &ask.what);
-            let (answers, is_work, bytes) = settle::apply((place, &mut *connection), calls).await?;
+            let (answers, is_work, bytes) = settle::apply(transaction, calls).await?;
             told.settles = answers;
             room.bytes = room.bytes.saturating_add(bytes);
             told.is_work |= is_work;
         }
         for ask in &self.sweeps {
-            let swung = sweep::apply((place, &mut *connection), ask.what, (room.limits, swings)).await?;
+            let swung = sweep::apply(transaction, ask.what, (room.limits, swings, lanes)).await?;
             let (swept, is_work, is_count_due) = swung;
             told.sweeps.push(swept);
             told.is_work |= is_work;
             told.is_count_due |= is_count_due;
         }
         for ask in &self.discards {
-            told.discards.push(sweep::discard(connection, &ask.what).await?);
+            told.discards.push(sweep::discard(transaction, &ask.what).await?);
         }
         if !self.claims.is_empty() {
             let calls: Vec<_> = self.claims.iter().map(|ask| &ask.what).collect();
-            let (answers, are_left) = claim::apply((place, &mut *connection), &calls).await?;
+            let (answers, are_left) = claim::apply(transaction, lanes, &calls).await?;
             told.claims = answers;
-            told.is_work |= are_left && place.is_server();
+            told.is_work |= are_left && transaction.is_server();
         }
         Ok(told)
     }

@@ -8,12 +8,14 @@
 
 mod claim;
 mod group;
+mod lanes;
 mod read;
 mod rows;
 mod schema;
 mod settle;
 mod submit;
 mod sweep;
+mod transaction;
 mod writer;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! SQL texts for many rows at once, and the rows of tasks. Statements come in few sizes, so that each is prepared once;
 //! the values of the largest stay below what both databases take.
 
+use super::transaction::Transaction;
 use super::{integer, length, millis, time, unsigned};
 use comity_core::task::{Course, NewTask, State, TaskId};
 use comity_core::wire::mesh::task::read_requirements;
-use sqlx::AnyConnection;
+use sqlx::Row;
 use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Row};
 use std::fmt::Write as _;
 use std::time::Duration;
 use uuid::Uuid;
@@ -21,8 +21,8 @@ const SIZES_PADDED: [usize; 3] = [64, 16, 4];
 /// A statement to which values are bound.
 pub(super) type Bound<'q> = Query<'q, Any, AnyArguments>;
 
-/// `($1, $2), ($3, $4)`: so many rows of so many values.
-fn values(rows: usize, columns: usize) -> String {
+/// `($1, $2), ($3, $4)`: so many rows of so many values, numbered after so many others.
+fn values((rows, columns): (usize, usize), others: usize) -> String {
     let mut text = String::new();
     for row in 0..rows {
         for column in 0..columns {
@@ -31,7 +31,7 @@ fn values(rows: usize, columns: usize) -> String {
                 (_, 0) => "), (",
                 _ => ", ",
             };
-            let _ = write!(text, "{before}${}", row * columns + column + 1);
+            let _ = write!(text, "{before}${}", others + row * columns + column + 1);
         }
     }
     text + ")"
@@ -39,8 +39,8 @@ fn values(rows: usize, columns: usize) -> String {
 
 /// Runs a statement over the values of these rows, so many for each, which stand where it has `{}`; the rows that it
 /// returns.
-pub(super) async fn each<T>(
-    connection: &mut AnyConnection,
+async fn each<T>(
+    transaction: &mut Transaction<'_>,
     (statement, columns): (&str, usize),
     items: &[T],
     bind: impl for<'q> Fn(Bound<'q>, &T) -> Bound<'q>,
@@ -49,9 +49,10 @@ pub(super) async fn each<T>(
     for size in SIZES {
         while rest.len() >= size {
             let (now, later) = rest.split_at(size);
-            let text = statement.replace("{}", &values(size, columns));
-            let query = now.iter().fold(sqlx::query(AssertSqlSafe(text)), &bind);
-            returned.extend(query.fetch_all(&mut *connection).await?);
+            let text = statement.replace("{}", &values((size, columns), 0));
+            let (connection, text) = transaction.begin_with(text).await?;
+            let query = now.iter().fold(sqlx::query(text), &bind);
+            returned.extend(query.fetch_all(connection).await?);
             rest = later;
         }
     }
@@ -61,7 +62,7 @@ pub(super) async fn each<T>(
 /// The same in fewer statements, for which a row that is there twice is as one that is there once: the last one is
 /// repeated until a size is full.
 pub(super) async fn each_padded<T>(
-    connection: &mut AnyConnection,
+    transaction: &mut Transaction<'_>,
     (statement, columns): (&str, usize),
     items: &[T],
     bind: impl for<'q> Fn(Bound<'q>, &T) -> Bound<'q>,
@@ -71,12 +72,27 @@ pub(super) async fn each_padded<T>(
         let Some(last) = now.last() else { break };
         let fits = SIZES_PADDED.into_iter().rev().find(|size| *size >= now.len());
         let size = if now.len() == 1 { 1 } else { fits.unwrap_or(SIZES_PADDED[0]) };
-        let text = statement.replace("{}", &values(size, columns));
+        let text = statement.replace("{}", &values((size, columns), 0));
+        let (connection, text) = transaction.begin_with(text).await?;
         let padded = now.iter().chain(std::iter::repeat(last)).take(size);
-        let query = padded.fold(sqlx::query(AssertSqlSafe(text)), &bind);
-        returned.extend(query.fetch_all(&mut *connection).await?);
+        let query = padded.fold(sqlx::query(text), &bind);
+        returned.extend(query.fetch_all(connection).await?);
     }
     Ok(returned)
+}
+
+/// Runs a statement that returns nothing over these rows. A single one waits for what comes next.
+pub(super) async fn write<T>(
+    transaction: &mut Transaction<'_>,
+    (statement, columns): (&str, usize),
+    items: &[T],
+    bind: impl for<'q> Fn(Bound<'q>, &T) -> Bound<'q>,
+) -> Result<(), sqlx::Error> {
+    if let [item] = items {
+        let text = statement.replace("{}", &values((1, columns), transaction.waiting()));
+        return transaction.later(text, |query| bind(query, item));
+    }
+    each(transaction, (statement, columns), items, bind).await.map(drop)
 }
 
 /// The columns of a task by which it goes on, in the order in which [`Loaded::read`] takes them.
@@ -145,7 +161,7 @@ impl Loaded {
 }
 
 /// Writes back how tasks stand.
-pub(super) async fn write_back(connection: &mut AnyConnection, tasks: &[&Loaded]) -> Result<(), sqlx::Error> {
+pub(super) async fn write_back(transaction: &mut Transaction<'_>, tasks: &[&Loaded]) -> Result<(), sqlx::Error> {
     const UPDATE: &str = "UPDATE comity_task SET state = v.column2, attempts = v.column3, token = v.column4,
          worker = v.column5, due = v.column6, deadline = v.column7, cancel_asked = v.column8, fraction = v.column9,
          cause = v.column10, finished = v.column11, lines = v.column12, line_bytes = v.column13,
@@ -168,7 +184,10 @@ pub(super) async fn write_back(connection: &mut AnyConnection, tasks: &[&Loaded]
             .bind(task.line_bytes)
             .bind(task.size)
     }
-    each_padded(connection, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await.map(drop)
+    if tasks.len() == 1 {
+        return write(transaction, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await;
+    }
+    each_padded(transaction, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await.map(drop)
 }
 
 /// The number of a state in the store.

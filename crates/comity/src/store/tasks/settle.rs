@@ -1,12 +1,11 @@
 //! What workers, submitters and people do to tasks: the tasks are loaded and locked, each is asked by its rules, and
 //! all that changed is written back, with lines and results.
 
-use super::rows::{COURSE, Loaded, bytes, each, each_padded, write_back};
+use super::rows::{COURSE, Loaded, bytes, each_padded, write, write_back};
+use super::transaction::Transaction;
 use super::{integer, millis};
-use crate::store::link::Place;
 use comity_core::task::{LINES_KEPT_MAX, Refused, Renewed, State, TaskId};
 use comity_core::time::Timestamp;
-use sqlx::AnyConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that is done to a task.
@@ -62,11 +61,11 @@ struct Outcome<'a> {
 /// Does all of these, and says whether there is work that was not there before, and how many bytes of results there are
 /// more.
 pub(super) async fn apply(
-    (place, connection): (&Place, &mut AnyConnection),
+    transaction: &mut Transaction<'_>,
     calls: impl Iterator<Item = &Steps> + Clone,
 ) -> Result<(Vec<Answers>, bool, u64), sqlx::Error> {
     let ids: BTreeSet<_> = calls.clone().flat_map(|(steps, _)| steps.iter().map(|(id, _)| *id)).collect();
-    let mut tasks = load(place, connection, &Vec::from_iter(ids)).await?;
+    let mut tasks = load(transaction, &Vec::from_iter(ids)).await?;
     let mut outcome = Outcome::default();
     let mut answers = Vec::new();
     for (steps, now) in calls {
@@ -83,10 +82,10 @@ pub(super) async fn apply(
         answers.push(settled.collect());
     }
     let changed: Vec<_> = outcome.changed.iter().filter_map(|id| tasks.get(id)).collect();
-    write_back(connection, &changed).await?;
-    write_lines(connection, &outcome.lines, &changed).await?;
+    write_back(transaction, &changed).await?;
+    write_lines(transaction, &outcome.lines, &changed).await?;
     const RESULT: &str = "INSERT INTO comity_result (task, result) VALUES {}";
-    each(connection, (RESULT, 2), &outcome.results, |query, (task, result)| {
+    write(transaction, (RESULT, 2), &outcome.results, |query, (task, result)| {
         query.bind(*task).bind(result.as_bytes().to_vec())
     })
     .await?;
@@ -95,14 +94,10 @@ pub(super) async fn apply(
 }
 
 /// Loads tasks, in the order of their ids, so that two processes never wait for each other in a circle.
-async fn load(
-    place: &Place,
-    connection: &mut AnyConnection,
-    ids: &[TaskId],
-) -> Result<BTreeMap<TaskId, Loaded>, sqlx::Error> {
-    let lock = if place.is_server() { "ORDER BY t.id FOR UPDATE OF t" } else { "" };
+async fn load(transaction: &mut Transaction<'_>, ids: &[TaskId]) -> Result<BTreeMap<TaskId, Loaded>, sqlx::Error> {
+    let lock = if transaction.is_server() { "ORDER BY t.id FOR UPDATE OF t" } else { "" };
     let select = format!("SELECT {COURSE} FROM comity_task t WHERE t.id IN ({{}}) {lock}");
-    let rows = each_padded(connection, (&select, 1), ids, |query, id| query.bind(bytes(*id))).await?;
+    let rows = each_padded(transaction, (&select, 1), ids, |query, id| query.bind(bytes(*id))).await?;
     rows.iter().map(|row| Loaded::read(row).map(|task| (task.id, task))).collect()
 }
 
@@ -154,12 +149,12 @@ fn kept_bytes(text: &str) -> i64 {
 
 /// Writes lines, and takes the oldest away where there are more than are kept.
 async fn write_lines(
-    connection: &mut AnyConnection,
+    transaction: &mut Transaction<'_>,
     lines: &[NewLine<'_>],
     tasks: &[&Loaded],
 ) -> Result<(), sqlx::Error> {
     const LINE: &str = "INSERT INTO comity_line (task, number, at, start, text) VALUES {}";
-    each(connection, (LINE, 5), lines, |query, line| {
+    write(transaction, (LINE, 5), lines, |query, line| {
         query.bind(line.task).bind(line.number).bind(millis(line.at)).bind(line.start).bind(line.text.to_owned())
     })
     .await?;
@@ -168,7 +163,7 @@ async fn write_lines(
         let from = task.line_bytes - integer(LINES_KEPT_MAX as u64);
         if from > 0 {
             let delete = sqlx::query("DELETE FROM comity_line WHERE task = $1 AND start < $2");
-            delete.bind(task.seq).bind(from).execute(&mut *connection).await?;
+            delete.bind(task.seq).bind(from).execute(transaction.connection().await?).await?;
         }
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! Tasks that come in: each gets its number, its lane and its payload's place; of one submitter's tasks with one key,
 //! only the first.
 
-use super::rows::{Bound, bytes, each, each_padded, id_of, lease_ms, number};
+use super::lanes::Lanes;
+use super::rows::{Bound, bytes, each_padded, id_of, lease_ms, number, write};
+use super::transaction::Transaction;
 use super::{Limits, integer, millis, time, unsigned};
 use comity_core::task::{BadTask, NewTask, State, TaskId};
 use comity_core::time::Timestamp;
@@ -9,9 +11,6 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 use std::collections::BTreeMap;
 use uuid::{NoContext, Uuid};
-
-/// Most lanes: pairs of a capability and requirements. A claim looks at those of its worker's capabilities.
-const LANES_MAX: i64 = 4096;
 
 /// A task that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,19 +78,17 @@ struct Entry<'a> {
     task: &'a NewTask,
 }
 
-type Lanes = BTreeMap<(String, String), Option<i64>>;
-
 /// Takes all of these in, as far as they may be.
 pub(super) async fn apply(
-    connection: &mut AnyConnection,
+    transaction: &mut Transaction<'_>,
     calls: impl Iterator<Item = &(Vec<NewTask>, Timestamp)>,
-    room: &mut Room,
+    (room, lanes): (&mut Room, &mut Lanes),
 ) -> Result<Vec<Vec<Result<Submitted, NotTaken>>>, sqlx::Error> {
-    let (mut lanes, mut entries, mut answers) = (Lanes::new(), Vec::new(), Vec::new());
+    let (mut entries, mut answers) = (Vec::new(), Vec::new());
     for (tasks, now) in calls {
         let mut answers_of_call = Vec::new();
         for task in tasks {
-            let entered = enter(connection, &mut lanes, task, room).await?;
+            let entered = enter(transaction, task, (room, lanes)).await?;
             answers_of_call.push(entered.map(|lane| {
                 let id = new_id(*now);
                 entries.push(Entry { id, lane, digest: task.digest(), now: *now, task });
@@ -100,16 +97,17 @@ pub(super) async fn apply(
         }
         answers.push(answers_of_call);
     }
-    let numbers = insert(connection, &entries).await?;
+    lanes.keep();
+    let numbers = insert(transaction, &entries).await?;
     let kept: Vec<_> = entries.iter().filter_map(|entry| Some((*numbers.get(&entry.id)?, entry))).collect();
     const CONTENT: &str = "INSERT INTO comity_content (task, payload) VALUES {}";
-    each(connection, (CONTENT, 2), &kept, |query, (seq, entry)| {
+    write(transaction, (CONTENT, 2), &kept, |query, (seq, entry)| {
         query.bind(*seq).bind(entry.task.payload.as_bytes().to_vec())
     })
     .await?;
     let mut others = BTreeMap::new();
     for entry in entries.iter().filter(|entry| !numbers.contains_key(&entry.id)) {
-        others.insert(entry.id, first(connection, entry).await?);
+        others.insert(entry.id, first(transaction, entry).await?);
     }
     for answer in answers.iter_mut().flatten() {
         if let Ok(Submitted { id, .. }) = answer
@@ -130,48 +128,23 @@ fn new_id(now: Timestamp) -> TaskId {
 
 /// The lane of a task, if it may come in.
 async fn enter(
-    connection: &mut AnyConnection,
-    lanes: &mut Lanes,
+    transaction: &mut Transaction<'_>,
     task: &NewTask,
-    room: &mut Room,
+    (room, lanes): (&mut Room, &mut Lanes),
 ) -> Result<Result<i64, NotTaken>, sqlx::Error> {
     if let Err(bad) = task.check() {
         return Ok(Err(bad.into()));
     }
     let name = (task.capability.clone(), task.requirements_text());
-    let lane = match lanes.get(&name) {
-        Some(lane) => *lane,
-        None => {
-            let lane = lane(connection, &name).await?;
-            lanes.insert(name, lane);
-            lane
-        }
-    };
-    let Some(lane) = lane else { return Ok(Err(NotTaken::TooManyLanes)) };
+    let Some(lane) = lanes.of(transaction, name).await? else { return Ok(Err(NotTaken::TooManyLanes)) };
     Ok(room.take(task.payload.len()).map(|()| lane))
 }
 
-/// The lane of this name, made if it is missing; `None` when there are too many.
-async fn lane(
-    connection: &mut AnyConnection,
-    (capability, requirements): &(String, String),
-) -> Result<Option<i64>, sqlx::Error> {
-    const FIND: &str = "SELECT seq FROM comity_lane WHERE capability = $1 AND requirements = $2";
-    let found = sqlx::query(FIND).bind(capability).bind(requirements).fetch_optional(&mut *connection).await?;
-    if let Some(row) = found {
-        return row.try_get(0).map(Some);
-    }
-    let count: i64 = sqlx::query("SELECT COUNT(*) FROM comity_lane").fetch_one(&mut *connection).await?.try_get(0)?;
-    if count >= LANES_MAX {
-        return Ok(None);
-    }
-    const MAKE: &str = "INSERT INTO comity_lane (capability, requirements) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    sqlx::query(MAKE).bind(capability).bind(requirements).execute(&mut *connection).await?;
-    sqlx::query(FIND).bind(capability).bind(requirements).fetch_one(connection).await?.try_get(0).map(Some)
-}
-
 /// Inserts tasks, and says which number each got; one whose key is taken gets none.
-async fn insert(connection: &mut AnyConnection, entries: &[Entry<'_>]) -> Result<BTreeMap<TaskId, i64>, sqlx::Error> {
+async fn insert(
+    transaction: &mut Transaction<'_>,
+    entries: &[Entry<'_>],
+) -> Result<BTreeMap<TaskId, i64>, sqlx::Error> {
     const INSERT: &str = "INSERT INTO comity_task (id, lane, kind, submitted_by, idempotency_key, digest, priority,
          submitted, size, lease_ms, attempts_max, state, attempts, token, due, deadline, cancel_asked, fraction, lines,
          line_bytes) VALUES {} ON CONFLICT DO NOTHING RETURNING id, seq";
@@ -199,16 +172,19 @@ async fn insert(connection: &mut AnyConnection, entries: &[Entry<'_>]) -> Result
             .bind(0_i64)
             .bind(0_i64)
     }
-    let rows = each_padded(connection, (INSERT, 20), entries, |query, entry| bind(query, entry)).await?;
+    let rows = each_padded(transaction, (INSERT, 20), entries, |query, entry| bind(query, entry)).await?;
     rows.iter().map(|row| Ok((id_of(row, 0)?, row.try_get(1)?))).collect()
 }
 
 /// What holds the key of a task that was not inserted.
-async fn first(connection: &mut AnyConnection, entry: &Entry<'_>) -> Result<Result<Submitted, NotTaken>, sqlx::Error> {
+async fn first(
+    transaction: &mut Transaction<'_>,
+    entry: &Entry<'_>,
+) -> Result<Result<Submitted, NotTaken>, sqlx::Error> {
     const FIRST: &str = "SELECT id, digest, deadline FROM comity_task WHERE submitted_by = $1 AND idempotency_key = $2";
     let query = sqlx::query(FIRST).bind(&entry.task.submitted_by).bind(&entry.task.idempotency_key);
     // None: it was swept in between, and the group is tried again.
-    let row = query.fetch_one(connection).await?;
+    let row = query.fetch_one(transaction.connection().await?).await?;
     let (first, digest) = (id_of(&row, 0)?, row.try_get::<Vec<u8>, _>(1)?);
     let deadline = row.try_get::<Option<i64>, _>(2)?.map(time);
     // Digests that were kept before had the deadline in them.

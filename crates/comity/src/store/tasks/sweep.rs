@@ -1,13 +1,13 @@
 //! What the time brings: leases that ran out, deadlines that passed, tasks that were kept long enough. A bounded number
 //! of each at once, so that nobody waits long; the next sweep takes the rest.
 
+use super::lanes::Lanes;
 use super::rows::{COURSE, Loaded, bytes, each_padded, write_back};
+use super::transaction::Transaction;
 use super::{Limits, millis};
-use crate::store::link::Place;
 use comity_core::task::{Lapse, TaskId};
 use comity_core::time::Timestamp;
-use sqlx::AnyConnection;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,11 +41,12 @@ pub(super) struct Swings {
 
 /// Does what is due, and says whether there is work that was not there before, and whether it is time to count.
 pub(super) async fn apply(
-    (place, connection): (&Place, &mut AnyConnection),
+    transaction: &mut Transaction<'_>,
     now: Timestamp,
-    (limits, swings): (Limits, &mut Swings),
+    (limits, swings, lanes): (Limits, &mut Swings, &mut Lanes),
 ) -> Result<(Swept, bool, bool), sqlx::Error> {
-    let mut swept = lapse(place, connection, now).await?;
+    let mut swept = lapse(transaction, now).await?;
+    let connection = transaction.connection().await?;
     const OVER: &str = "DELETE FROM comity_task WHERE seq IN (SELECT seq FROM comity_task WHERE state IN (3, 5, 6)
          AND finished <= $1 ORDER BY finished LIMIT $2)";
     swept.removed = delete(connection, OVER, millis(now - limits.kept)).await?;
@@ -58,6 +59,7 @@ pub(super) async fn apply(
         const LANES: &str = "DELETE FROM comity_lane WHERE NOT EXISTS (SELECT 1 FROM comity_task
              WHERE comity_task.lane = comity_lane.seq)";
         sqlx::query(LANES).execute(&mut *connection).await?;
+        lanes.forget();
         swings.rare = Some(now);
     }
     const AGAIN: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM comity_task WHERE state = 0 AND attempts > 0
@@ -73,8 +75,8 @@ async fn delete(connection: &mut AnyConnection, text: &'static str, before: i64)
 }
 
 /// Lets the time pass for the tasks that it concerns.
-async fn lapse(place: &Place, connection: &mut AnyConnection, now: Timestamp) -> Result<Swept, sqlx::Error> {
-    let lock = if place.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
+async fn lapse(transaction: &mut Transaction<'_>, now: Timestamp) -> Result<Swept, sqlx::Error> {
+    let lock = if transaction.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
     let due = [
         "t.state IN (1, 2) AND t.due <= $1",
         "t.state IN (1, 2) AND (t.due - t.lease_ms) > $1",
@@ -84,7 +86,7 @@ async fn lapse(place: &Place, connection: &mut AnyConnection, now: Timestamp) ->
     for condition in due {
         let select = format!("SELECT {COURSE} FROM comity_task t WHERE {condition} LIMIT $2 {lock}");
         let query = sqlx::query(AssertSqlSafe(select)).bind(millis(now)).bind(SWEEP_MAX);
-        for row in query.fetch_all(&mut *connection).await? {
+        for row in query.fetch_all(transaction.connection().await?).await? {
             let task = Loaded::read(&row)?;
             tasks.insert(task.seq, task);
         }
@@ -99,13 +101,13 @@ async fn lapse(place: &Place, connection: &mut AnyConnection, now: Timestamp) ->
             None => {}
         }
     }
-    write_back(connection, &tasks.values().collect::<Vec<_>>()).await?;
+    write_back(transaction, &tasks.values().collect::<Vec<_>>()).await?;
     Ok(swept)
 }
 
 /// Takes those of these tasks out that are over.
-pub(super) async fn discard(connection: &mut AnyConnection, ids: &[TaskId]) -> Result<u64, sqlx::Error> {
+pub(super) async fn discard(transaction: &mut Transaction<'_>, ids: &[TaskId]) -> Result<u64, sqlx::Error> {
     const DISCARD: &str = "DELETE FROM comity_task WHERE state IN (3, 4, 5, 6) AND id IN ({}) RETURNING seq";
-    let rows = each_padded(connection, (DISCARD, 1), ids, |query, id| query.bind(bytes(*id))).await?;
+    let rows = each_padded(transaction, (DISCARD, 1), ids, |query, id| query.bind(bytes(*id))).await?;
     Ok(rows.len() as u64)
 }

@@ -2,13 +2,13 @@
 //! the pace. A group that a deadlock or a busy file stopped is tried again; one whose database is away is refused.
 
 use super::group::{Ask, Group, Told, Write};
+use super::lanes::Lanes;
 use super::settle::Steps;
 use super::submit::Room;
 use super::sweep::Swings;
+use super::transaction::Transaction;
 use super::{Limits, QueueError, WAITING_MAX};
 use crate::store::link::Link;
-use crate::store::steps;
-use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -25,12 +25,9 @@ const TRIES_MAX: usize = 4;
 /// Where processes on one server say that there may be work.
 pub(super) const CHANNEL: &str = "comity_tasks";
 
-/// Commits, and says so.
-const NOTIFY_AND_COMMIT: &str = "NOTIFY comity_tasks; COMMIT";
-
 /// Codes of errors after which the same may succeed: PostgreSQL's serialization failure, deadlock, and a lane that was
-/// swept while a task came for it; SQLite's busy, and busy since the transaction began.
-const AGAIN: [&str; 5] = ["40001", "40P01", "23503", "5", "517"];
+/// swept before a task came for it; SQLite's busy, busy since the transaction began, and such a lane.
+const AGAIN: [&str; 6] = ["40001", "40P01", "23503", "5", "517", "787"];
 
 /// Writes until all queues are gone, or `stop` says so and what came before is written; also what comes back of tasks
 /// that were given to somebody who is gone.
@@ -41,7 +38,7 @@ pub(super) async fn run(
     ticks: watch::Sender<u64>,
 ) {
     let mut room = Room { limits, tasks: 0, bytes: 0 };
-    let mut swings = Swings::default();
+    let (mut swings, mut lanes) = (Swings::default(), Lanes::default());
     let mut is_failing = false;
     let (back, mut returned) = mpsc::unbounded_channel();
     loop {
@@ -67,7 +64,7 @@ pub(super) async fn run(
             group.add(give_back(steps));
         }
         group.forget_the_gone();
-        let told = commit(&mut link, &group, (&mut room, &mut swings)).await;
+        let told = commit(&mut link, &group, (&mut room, &mut swings, &mut lanes)).await;
         match &told {
             Err(error) if !is_failing => tracing::warn!(%error, "the queue of tasks could not write"),
             Ok(_) if is_failing => tracing::info!("the queue of tasks writes again"),
@@ -109,12 +106,17 @@ impl Failed {
     }
 }
 
-async fn commit(link: &mut Link, group: &Group, (room, swings): (&mut Room, &mut Swings)) -> Result<Told, QueueError> {
+async fn commit(
+    link: &mut Link,
+    group: &Group,
+    (room, swings, lanes): (&mut Room, &mut Swings, &mut Lanes),
+) -> Result<Told, QueueError> {
     let mut tries = 1;
     loop {
         // What an attempt that failed had counted does not count.
         let (mut room_then, mut swings_then) = (*room, *swings);
-        let tried = timeout(GROUP_TIME_MAX, attempt(link, group, (&mut room_then, &mut swings_then))).await;
+        let state = (&mut room_then, &mut swings_then, &mut *lanes);
+        let tried = timeout(GROUP_TIME_MAX, attempt(link, group, state)).await;
         let failed = match tried.unwrap_or(Err(Failed::Ending(QueueError::TooSlow))) {
             Ok(told) => {
                 (*room, *swings) = (room_then, swings_then);
@@ -122,8 +124,9 @@ async fn commit(link: &mut Link, group: &Group, (room, swings): (&mut Room, &mut
             }
             Err(failed) => failed,
         };
-        // A new connection is the surest rollback.
+        // A new connection is the surest rollback. A lane may be one that it took back, or that was swept.
         link.lose();
+        lanes.forget();
         let is_last = tries == TRIES_MAX || !failed.is_worth_another();
         let (Failed::Before(error) | Failed::Ending(error)) = failed;
         if is_last {
@@ -133,16 +136,17 @@ async fn commit(link: &mut Link, group: &Group, (room, swings): (&mut Room, &mut
     }
 }
 
-async fn attempt(link: &mut Link, group: &Group, state: (&mut Room, &mut Swings)) -> Result<Told, Failed> {
+async fn attempt(link: &mut Link, group: &Group, state: (&mut Room, &mut Swings, &mut Lanes)) -> Result<Told, Failed> {
     let place = link.place().clone();
     let connection = link.open().await.map_err(Failed::Before)?;
+    let mut transaction = Transaction::new(&place, connection);
     let done = async {
-        steps::begin(&place, connection).await?;
-        group.apply((&place, &mut *connection), state).await
+        let told = group.apply(&mut transaction, state).await?;
+        transaction.before_end().await?;
+        Ok::<_, sqlx::Error>(told)
     };
     let told = done.await.map_err(|error| Failed::Before(error.into()))?;
-    let end = if told.is_work && place.is_server() { NOTIFY_AND_COMMIT } else { "COMMIT" };
-    let ended = sqlx::raw_sql(AssertSqlSafe(end)).execute(connection).await;
+    let ended = transaction.commit(told.is_work).await;
     ended.map_err(|error| Failed::Ending(error.into()))?;
     Ok(told)
 }

@@ -116,6 +116,31 @@ async fn a_full_queue_says_so_and_takes_tasks_again_when_others_are_gone() {
 }
 
 #[tokio::test]
+async fn a_lane_that_is_gone_between_two_submissions_is_made_again() {
+    let folder = Folder::new();
+    let (queue, _running) = folder.queue().await;
+    assert!(take(&queue, ("w", "gone"), 1, at(0)).await.is_empty());
+    for is_swept in [true, false] {
+        let id = put(&queue, plain("gone", "1"), at(0)).await;
+        let leased = take(&queue, ("w", "gone"), 1, at(0)).await.remove(0);
+        assert_eq!(leased.id, id);
+        queue.complete("w", vec![super::done(&leased, "1")], at(0)).await.expect("answered")[0].expect("held");
+        assert_eq!(queue.discard(&[id]).await.expect("answered"), 1);
+        if is_swept {
+            queue.sweep(at(0)).await.expect("swept");
+        } else {
+            // Somebody else does it, and nobody tells the queue.
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("tasks.db"));
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
+            let deleted = sqlx::raw_sql("DELETE FROM comity_lane").execute(&mut connection).await.expect("deleted");
+            assert_eq!(deleted.rows_affected(), 1);
+        }
+    }
+    let id = put(&queue, plain("gone", "2"), at(0)).await;
+    assert_eq!(take(&queue, ("w", "gone"), 1, at(0)).await.remove(0).id, id);
+}
+
+#[tokio::test]
 async fn results_count_among_what_a_queue_holds_until_they_are_gone() {
     let folder = Folder::new();
     let limits = Limits { bytes_max: 100, ..Limits::default() };

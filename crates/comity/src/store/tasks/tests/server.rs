@@ -2,8 +2,9 @@
 //! tests has a server of its own.
 
 use super::super::{Given, Queue, QueueError, Running, ServerUrl};
+use super::setting::put;
 use super::{at, database, done, plain, queue_on, rules, take};
-use comity_core::task::{Kept, NewTask, State, TaskId};
+use comity_core::task::{Kept, Leased, NewTask, Offer, Property, State, TaskId};
 use comity_tests::postgres::Postgres;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,7 +73,7 @@ async fn work(process: Arc<Process>, (name, clock): (String, Clock), world: Arc<
     while !over.load(Ordering::Relaxed) {
         let queue = process.queue();
         let now = || at(clock.load(Ordering::Relaxed));
-        let offer = comity_core::task::Offer::of(["many"]);
+        let offer = Offer::of(["many"]);
         let Ok(leased) = queue.claim(&name, &offer, 100, now()).await.map(Given::take) else {
             tokio::task::yield_now().await;
             continue;
@@ -256,8 +257,8 @@ async fn call(queue: Queue, worker: String, told: Arc<Told>) {
 }
 
 /// Claims one; nothing when the server is away.
-async fn take_now(queue: &Queue, worker: &str) -> Vec<comity_core::task::Leased> {
-    let claimed = queue.claim(worker, &comity_core::task::Offer::of([worker]), 1, at(0)).await;
+async fn take_now(queue: &Queue, worker: &str) -> Vec<Leased> {
+    let claimed = queue.claim(worker, &Offer::of([worker]), 1, at(0)).await;
     claimed.map(Given::take).unwrap_or_default()
 }
 
@@ -288,4 +289,33 @@ async fn a_process_hears_of_work_that_another_took_in_also_after_the_server_was_
     }
     ready.changed().await.expect("the queue is there");
     assert_eq!(take(&two, ("w", "wake"), 1, at(0)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn lanes_that_another_process_makes_or_sweeps_are_noticed() {
+    let server = Postgres::start();
+    let url = database(&server, "lanes");
+    let ((one, _one), (two, _two)) = tokio::join!(queue_on(&url), queue_on(&url));
+    let finish = async |queue: &Queue, id: TaskId| {
+        let leased = take(queue, ("w", "lane"), 1, at(0)).await.remove(0);
+        assert_eq!(leased.id, id);
+        queue.complete("w", vec![done(&leased, "1")], at(0)).await.expect("answered")[0].expect("held");
+        assert_eq!(queue.discard(&[id]).await.expect("answered"), 1);
+    };
+    for (mine, other) in [(&one, &two), (&two, &one)] {
+        assert!(take(other, ("w", "lane"), 1, at(0)).await.is_empty());
+        finish(other, put(mine, plain("lane", "made"), at(0)).await).await;
+        // Its first sweep takes the lane away, which the process that made it does not hear.
+        other.sweep(at(0)).await.expect("swept");
+        finish(other, put(mine, plain("lane", "made again"), at(0)).await).await;
+    }
+    for payload in ["first", "second"] {
+        put(&one, plain("lane", payload), at(0)).await;
+    }
+    let properties = BTreeMap::from([("memory".to_owned(), Property::Number(8.0))]);
+    let offer = Offer { properties: properties.clone(), ..Offer::of(["lane"]) };
+    let claim = async || two.claim("w", &offer, 1, at(0)).await.expect("answered").take().remove(0).task.payload;
+    assert_eq!(claim().await, "first");
+    put(&one, NewTask { requirements: properties, priority: 1, ..plain("lane", "urgent") }, at(0)).await;
+    assert_eq!(claim().await, "urgent");
 }
