@@ -9,6 +9,7 @@
 //! `rules` (what a message costs in the rules alone), `redact` (what redaction costs).
 
 mod announced;
+mod clusters;
 mod discovery;
 mod federation;
 mod figures;
@@ -27,6 +28,7 @@ mod search;
 mod server;
 mod table;
 mod tasks;
+mod waiting;
 mod watchers;
 mod webrtc;
 

@@ -1,21 +1,16 @@
 //! Nearest neighbours: how many vectors are linked and how many questions answered in a second of one processor, at which
 //! recall against an exact scan, beside hnswlib and usearch on the same vectors in the same run; what the index holds in
-//! memory, and how soon it answers after a restart. The vectors are seeded: clusters within clusters, of fewer
-//! directions than numbers, as those of texts are.
+//! memory, and how soon it answers after a restart.
 
+use crate::clusters::{Clusters, DIMENSION, similarity};
 use crate::server::Folder;
 use comity_index::{Graph, Scratch, Shelf};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-
-/// Numbers of each vector.
-const DIMENSION: usize = 256;
 
 /// Questions, which are in no index.
 const QUERIES: usize = 1000;
@@ -192,63 +187,6 @@ fn table(all: &[Figures]) {
     }
 }
 
-/// Where vectors come from: each near one of many centres, which are near one of few; the differences have fewer
-/// directions than there are numbers, and a little of all.
-struct Clusters {
-    random: StdRng,
-    centres: Vec<f32>,
-    directions: Vec<f32>,
-}
-
-/// Centres, those that they are near, and directions in which vectors differ from their centre.
-const CENTRES: usize = 2048;
-const REGIONS: usize = 64;
-const DIRECTIONS: usize = 24;
-
-impl Clusters {
-    fn new() -> Self {
-        let mut random = StdRng::seed_from_u64(7);
-        let regions = gaussian(&mut random, REGIONS * DIMENSION);
-        let mut centres = gaussian(&mut random, CENTRES * DIMENSION);
-        for (number, centre) in centres.chunks_mut(DIMENSION).enumerate() {
-            let region = &regions[number % REGIONS * DIMENSION..][..DIMENSION];
-            centre.iter_mut().zip(region).for_each(|(own, region)| *own = 0.6 * *own + region);
-        }
-        let directions = gaussian(&mut random, DIRECTIONS * DIMENSION);
-        Self { random, centres, directions }
-    }
-
-    /// So many unit vectors.
-    fn draw(&mut self, count: usize) -> Vec<f32> {
-        let mut all = Vec::with_capacity(count * DIMENSION);
-        for _ in 0..count {
-            let centre = self.random.random_range(0..CENTRES) * DIMENSION;
-            let mut vector: Vec<f32> = self.centres[centre..centre + DIMENSION].to_vec();
-            let along = gaussian(&mut self.random, DIRECTIONS);
-            for (length, direction) in along.iter().zip(self.directions.chunks(DIMENSION)) {
-                vector.iter_mut().zip(direction).for_each(|(own, other)| *own += 0.12 * length * other);
-            }
-            let noise = gaussian(&mut self.random, DIMENSION);
-            vector.iter_mut().zip(noise).for_each(|(own, noise)| *own += 0.1 * noise);
-            let length = similarity(&vector, &vector).sqrt();
-            all.extend(vector.iter().map(|number| number / length));
-        }
-        all
-    }
-}
-
-/// Numbers of the normal distribution (Box and Muller).
-fn gaussian(random: &mut StdRng, count: usize) -> Vec<f32> {
-    let pair = |random: &mut StdRng| {
-        let (one, two): (f32, f32) = (random.random_range(f32::MIN_POSITIVE..1.0), random.random());
-        let (length, angle) = ((-2.0 * one.ln()).sqrt(), std::f32::consts::TAU * two);
-        [length * angle.cos(), length * angle.sin()]
-    };
-    let mut all: Vec<f32> = (0..count.div_ceil(2)).flat_map(|_| pair(random)).collect();
-    all.truncate(count);
-    all
-}
-
 /// The nearest by looking at all, on two threads.
 fn truth(vectors: &[f32], queries: &[f32]) -> Vec<Vec<u32>> {
     let (first, second) = queries.split_at(QUERIES / 2 * DIMENSION);
@@ -272,17 +210,6 @@ fn scanned(vectors: &[f32], queries: &[f32]) -> Vec<Vec<u32>> {
         near.into_iter().map(|(_, place)| place).collect()
     };
     queries.chunks(DIMENSION).map(nearest).collect()
-}
-
-/// The inner product, in lanes that the compiler makes vectors of.
-fn similarity(one: &[f32], other: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    for (one, other) in one.chunks_exact(16).zip(other.chunks_exact(16)) {
-        for (sum, (one, other)) in sums.iter_mut().zip(one.iter().zip(other)) {
-            *sum += one * other;
-        }
-    }
-    sums.iter().sum()
 }
 
 fn write(path: &Path, numbers: &[f32]) -> Result<(), String> {

@@ -3,12 +3,13 @@
 
 use super::said;
 use crate::server::{Folder, comity, first_line, free_port};
+use crate::waiting;
 use comity_client::Client;
 use comity_core::wire::control::{ChannelAct, ChannelStep, FederatedChannel, NewChannel, SayOn};
 use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is set for the measurement, so that none of these limits is what is measured.
 pub(super) const LIMITS: [(&str, &str); 9] = [
@@ -25,9 +26,6 @@ pub(super) const LIMITS: [(&str, &str); 9] = [
 
 /// How long may be waited for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How often is looked whether it is there.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running node; killed when dropped.
 pub(super) struct Site {
@@ -116,14 +114,5 @@ impl Drop for Site {
 
 /// Waits until there is something.
 pub(super) async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>, String>) -> Result<T, String> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            return Err(format!("{what} is not there in time"));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    waiting::until(what, PATIENCE, look).await
 }
