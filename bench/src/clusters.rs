@@ -43,6 +43,17 @@ impl Clusters {
         all
     }
 
+    /// So many unit vectors of one of so many parts, at most [`REGIONS`], which have no region in common.
+    pub(crate) fn draw_of(&mut self, (part, parts): (usize, usize), count: usize) -> Vec<f32> {
+        let mut all = Vec::with_capacity(count * DIMENSION);
+        for _ in 0..count {
+            let region = part + parts * self.random.random_range(0..(REGIONS - part).div_ceil(parts));
+            let centre = region + REGIONS * self.random.random_range(0..CENTRES / REGIONS);
+            self.near(centre, &mut all);
+        }
+        all
+    }
+
     /// Adds a unit vector near that centre.
     fn near(&mut self, centre: usize, all: &mut Vec<f32>) {
         let mut vector: Vec<f32> = self.centres[centre * DIMENSION..][..DIMENSION].to_vec();
@@ -78,4 +89,25 @@ pub(crate) fn similarity(one: &[f32], other: &[f32]) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_of_one_part_lies_nearer_to_that_part_than_to_the_others() {
+        const PARTS: usize = 9;
+        let mut source = Clusters::new();
+        let parts: Vec<Vec<f32>> = (0..PARTS).map(|part| source.draw_of((part, PARTS), 200)).collect();
+        for part in 0..PARTS {
+            let drawn = source.draw_of((part, PARTS), 1);
+            assert!((similarity(&drawn, &drawn) - 1.0).abs() < 1e-4);
+            let nearest = |vectors: &Vec<f32>| {
+                vectors.chunks(DIMENSION).map(|vector| similarity(&drawn, vector)).fold(-1.0, f32::max)
+            };
+            let best = (0..PARTS).max_by(|one, other| nearest(&parts[*one]).total_cmp(&nearest(&parts[*other])));
+            assert_eq!(best, Some(part));
+        }
+    }
 }

@@ -19,8 +19,12 @@ const CONTESTANTS: [Contestant; 3] = [Contestant::Comity, Contestant::Nats, Cont
 pub(crate) enum Unit {
     Micros,
     Millis,
+    Seconds,
     PerSecond,
     KiB,
+    Percent,
+    /// A plain number.
+    Count,
 }
 
 /// A line of the table: what is measured, in what, and what is wanted of it.
@@ -88,8 +92,11 @@ fn cell(rounds: &[f64], unit: Unit) -> String {
     let unit = match unit {
         Unit::Micros => " us",
         Unit::Millis => " ms",
+        Unit::Seconds => " s",
         Unit::PerSecond => "/s",
         Unit::KiB => " KiB",
+        Unit::Percent => " %",
+        Unit::Count => "",
     };
     if rounds.len() == 1 {
         return format!("{}{unit}", number(median));

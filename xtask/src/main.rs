@@ -31,6 +31,11 @@ Usage: cargo xtask TASK
                                 measure calls and channels between organisations, beside Synapse
   bench redact                  measure what it costs to take secrets out
   bench search [VECTORS]...     measure nearest neighbours, beside hnswlib and usearch [default: 50000]
+  bench sync [DOCUMENTS [SECONDS]]
+                                measure how soon others have copies of documents [default: 100000 20]
+  bench mesh [VECTORS]          measure questions to a mesh of nine nodes [default: 90000]
+  bench registry [NODES [SECONDS]]
+                                measure what the nodes of a mesh cost their registry [default: 10000 60]
   bench tasks                   measure the queue of tasks on SQLite and PostgreSQL, beside JetStream
   bench webrtc [CONNECTIONS]    measure connections across NATs and through a relay (root)
 ";
@@ -49,7 +54,7 @@ fn main() -> ExitCode {
         [
             "bench",
             what @ ("messages" | "memory" | "discovery" | "mqtt" | "webrtc" | "files" | "journal" | "gossip"
-            | "federation" | "search" | "tasks"),
+            | "federation" | "search" | "sync" | "mesh" | "registry" | "tasks"),
             rest @ ..,
         ] => measure::bench(what, rest),
         _ => {
