@@ -68,9 +68,9 @@ async fn measure(each: usize) -> Result<(), String> {
     mesh.with_one_stopped(&mut source).await
 }
 
-/// What share of all there is was found.
+/// What share of all there is was found; there is something.
 fn share(some: &BTreeSet<String>, all: &BTreeSet<String>) -> f64 {
-    if all.is_empty() { 1.0 } else { some.intersection(all).count() as f64 / all.len() as f64 }
+    some.intersection(all).count() as f64 / all.len() as f64
 }
 
 /// What came of many questions.
@@ -165,6 +165,9 @@ impl Mesh {
             let began = Instant::now();
             let answer = self.ask(question, nodes.to_vec()).await?;
             times.push(began.elapsed());
+            if answer.results.is_empty() {
+                return Err(format!("a question found nothing: {answer:?}"));
+            }
             // Where nobody is named, the registry looks into its own index, too.
             asked.push(answer.nodes_queried.saturating_sub(u64::from(nodes.is_empty())) as f64);
             failed += answer.nodes_failed.len();
