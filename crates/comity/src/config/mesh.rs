@@ -31,7 +31,7 @@ pub struct Mesh {
     pub sources: MeshSources,
     /// How often they are asked for what has changed.
     pub sync_every: Duration,
-    /// Where tasks are kept that several nodes share; `None`: in a file of this node's.
+    /// Where tasks and a registry are kept that several nodes share; `None`: in files of this node's.
     pub store: Option<ServerUrl>,
     /// Whether this node is the registry of a mesh.
     pub is_coordinator: bool,

@@ -329,8 +329,8 @@ settings! {
         sources: BTreeMap<String, String> = BTreeMap::new(), "{ \"*\" = \"partial\" }";
         /// Seconds between readings of what has changed at those nodes; what they tell of is read at once. Default: 60.
         sync_interval_seconds: u64 = 60, "";
-        /// A PostgreSQL database in which tasks are kept, for several nodes that share one queue and act as one. Unset: a
-        /// file of this node's.
+        /// A PostgreSQL database in which tasks are kept, and the registry of a coordinator, for several nodes that share
+        /// one queue, or one registry, and act as one. Unset: files of this node's.
         store: Option<String> = None, "\"postgres://comity:…@db.example/comity?sslmode=verify-full\"" secret;
         /// Whether this node is the registry of a mesh (`comity up --coordinator`): nodes that it enrolled, or knows,
         /// register with it, and find each other by it. Default: false.

@@ -249,7 +249,7 @@ impl Mesh {
     /// The same, of a question that was read.
     pub(crate) async fn search_by(&self, query: Query) -> Result<Answer, NotAsked> {
         let begun = Instant::now();
-        let until = begun + query.timeout;
+        let until = hedging::until(begun, query.timeout);
         let query = self.without_secrets(query);
         let view = self.0.handle.look().await;
         // A model that does not answer leaves half of the time for asking those who can.

@@ -19,6 +19,9 @@ use tokio::time::{Instant, timeout};
 /// Nodes that one question goes to at first, at most.
 const FANOUT: usize = 16;
 
+/// What is kept of a question's time for making one answer of many, so that it is told in time.
+const MERGING: Duration = Duration::from_millis(10);
+
 /// How long nodes take to answer. A lock and not a message: it is held for a look into a map.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<Latencies>);
@@ -50,6 +53,11 @@ impl Pace {
     fn locked(&self) -> MutexGuard<'_, Latencies> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Until when nodes may answer a question of this time.
+pub(super) fn until(begun: Instant, timeout: Duration) -> Instant {
+    begun + timeout - MERGING.min(timeout / 10)
 }
 
 fn name(node: &NodeId) -> NodeName {

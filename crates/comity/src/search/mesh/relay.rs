@@ -1,6 +1,7 @@
 //! Questions that a coordinator answers for the nodes that are registered with it. Which of them are asked is decided in
 //! `registry/`; who may ask, at the door. See "Routing" in `protocols/mesh.md`.
 
+use super::hedging::until;
 use super::{Mesh, NotAsked, Round, Target};
 use comity_core::id::NodeId;
 use comity_core::peers::Presence;
@@ -29,7 +30,7 @@ impl Mesh {
         let asked = targets.len() + failed.len() + 1;
         let own = self.own(query, unit, BTreeMap::from([(super::OWN, 1.0)]));
         let round = Round { first: targets, ..Round::default() };
-        let (own, mut heard) = tokio::join!(own, self.ask_all(round, (query, begun + query.timeout)));
+        let (own, mut heard) = tokio::join!(own, self.ask_all(round, (query, until(begun, query.timeout))));
         heard.answered.extend(own?);
         heard.failed.extend(failed);
         Ok(self.merged(query, heard, (asked, begun)))
