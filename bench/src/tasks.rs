@@ -1,6 +1,6 @@
 //! The queue of tasks: how many are submitted, claimed and completed in a second, each step durable, beside JetStream's
-//! work queue, which syncs for each message; and how soon a task begins when a worker waits. On SQLite, and on
-//! PostgreSQL with two nodes.
+//! work queue, which syncs for each message, and procrastinate, a queue on PostgreSQL; and how soon a task begins when a
+//! worker waits. On SQLite, and on PostgreSQL with two nodes.
 
 use crate::figures::Latency;
 use crate::nats;
@@ -9,7 +9,8 @@ use crate::table::{Contestant, Unit, alone, head, in_turns, line};
 use comity_client::Client;
 use comity_client::control::{DoneWork, GivenTask, TaskToQueue, WantWork, WorkReport};
 use comity_tests::postgres::Postgres;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -68,9 +69,18 @@ async fn measure() -> Result<(), String> {
     );
     drop(node);
 
+    on_a_server().await
+}
+
+/// The lines on PostgreSQL, in turns with procrastinate, each on a database of its own.
+async fn on_a_server() -> Result<(), String> {
     let (mut rates, mut singles, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut their_rates, mut their_singles) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let server = Postgres::start();
+        let server = Postgres::synced();
+        let (rate, single) = procrastinate(&server.database(&format!("jobs{round}")))?;
+        their_rates.push(rate);
+        their_singles.push(single);
         let store = server.database(&format!("tasks{round}"));
         let variables = [("COMITY_MESH_STORE", store.as_str())];
         let nodes = [Server::comity(&variables)?, Server::comity(&variables)?];
@@ -82,7 +92,22 @@ async fn measure() -> Result<(), String> {
     alone(&line("tasks done, PostgreSQL, two nodes", Unit::PerSecond).goal(">= 1,500/s"), rates);
     alone(&line("tasks done one by one, PostgreSQL, two nodes", Unit::PerSecond).goal(">= 500/s"), singles);
     alone(&line("from submitting to beginning, PostgreSQL", Unit::Millis).goal("< 20 ms"), times);
+    alone(&line(format!("procrastinate: tasks done, {SUBMITTERS} submitters"), Unit::PerSecond), their_rates);
+    alone(&line("  one by one", Unit::PerSecond), their_singles);
     Ok(())
+}
+
+/// What procrastinate does in a second on this database: of many submitters, and one by one.
+fn procrastinate(database: &str) -> Result<(f64, f64), String> {
+    let python = std::env::var_os("BENCH_QUEUE_PYTHON").ok_or("run this by `cargo xtask bench tasks`")?;
+    let mut command = Command::new(python);
+    command.arg(comity_tests::root().join("bench/queue_rival.py")).arg(database);
+    let output = command.args([TASKS / 2, SUBMITTERS, ALONE].map(|number| number.to_string())).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let said: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("procrastinate: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let number = |name: &str| said[name].as_f64().ok_or_else(|| format!("procrastinate said {said}"));
+    Ok((number("many")?, number("alone")?))
 }
 
 fn client(node: &Server) -> Client {

@@ -15,11 +15,23 @@ pub struct Postgres {
     /// None after a crash.
     process: Option<Lines>,
     folder: Folder,
+    /// Whether what it acknowledges is synced.
+    fsync: &'static str,
 }
 
 impl Postgres {
-    /// A server with no databases but its own.
+    /// A server with no databases but its own. The machine does not crash here, and what was written is there without
+    /// being synced.
     pub fn start() -> Self {
+        Self::with("fsync=off")
+    }
+
+    /// A server that syncs, to be measured.
+    pub fn synced() -> Self {
+        Self::with("fsync=on")
+    }
+
+    fn with(fsync: &'static str) -> Self {
         let folder = Folder::new();
         if is_root() {
             let owned = Command::new("chown").arg("postgres:postgres").arg(folder.path()).status();
@@ -29,7 +41,7 @@ impl Postgres {
         initdb.args(["--no-sync", "--username=comity", "--auth=trust", "--locale=C", "--encoding=UTF8", "-D"]);
         let made = initdb.arg(folder.path().join("data")).output().expect("PostgreSQL is installed (postgresql-15)");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { process: None, folder };
+        let mut server = Self { process: None, folder, fsync };
         server.go();
         server
     }
@@ -40,8 +52,7 @@ impl Postgres {
         server.args(["-c", r#"exec "$@" 2>&1"#, "sh"]);
         let mut postgres = program("postgres");
         postgres.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
-        // The machine does not crash here, and what was written is there without being synced.
-        postgres.args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "fsync=off"]);
+        postgres.args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", self.fsync]);
         let mut process = Lines::start(&mut crate::lab::wrapped(server, &postgres));
         process.wait_for("PostgreSQL", PATIENCE, |line| line.contains("ready to accept connections").then_some(()));
         self.process = Some(process);

@@ -22,6 +22,9 @@ pub(crate) fn bench(what: &str, words: &[&str]) -> Result<(), Failed> {
     if what == "search" {
         bench.env("BENCH_SEARCH_PYTHON", peers::search_python()?);
     }
+    if what == "tasks" {
+        bench.env("BENCH_QUEUE_PYTHON", peers::queue_python()?);
+    }
     if what == "federation" {
         bench.env("BENCH_SYNAPSE_PYTHON", peers::synapse_python()?);
     }

@@ -129,6 +129,11 @@ pub(crate) fn search_python() -> Result<PathBuf, Failed> {
     Ok(programs_of_bench("search", "bench/search.txt")?.join("python"))
 }
 
+/// The Python that has procrastinate.
+pub(crate) fn queue_python() -> Result<PathBuf, Failed> {
+    Ok(programs_of_bench("queue", "bench/queue.txt")?.join("python"))
+}
+
 /// The folder of the programs of a list.
 fn programs_of_bench(name: &str, list: &str) -> Result<PathBuf, Failed> {
     let folder = folder_of(name, &[list])?;

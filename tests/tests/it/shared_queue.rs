@@ -17,13 +17,13 @@ use std::time::Duration;
 /// How many tasks, where `COMITY_TASKS` does not say.
 const TASKS: usize = 300;
 
-/// A node on this database, with a tool whose effect is a line in a file: which task, by which lease.
+/// A coordinator on this database, with a tool whose effect is a line in a file: which task, by which lease.
 fn node(name: &str, store: &str, effects: &Path) -> Node {
     let script = r#"echo "$COMITY_CALL_ID" >> "$0""#;
     Node::configured(
         name,
         &format!(
-            "[mesh]\nstore = {store:?}\n[tools.job]\nkind = \"command\"\nconcurrent_per_caller = 8\n\
+            "[mesh]\ncoordinator = true\nstore = {store:?}\n[tools.job]\nkind = \"command\"\nconcurrent_per_caller = 8\n\
              [tools.job.commands.run]\ncommand = [\"sh\", \"-c\", '{script}', {effects:?}]\ndescription = \"Does it.\"\n"
         ),
     )
