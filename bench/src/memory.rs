@@ -19,6 +19,9 @@ const LINKS: usize = 200;
 /// Peers at once that are linked and gossip too: fewer than a node connects with for gossip.
 const GOSSIPING: usize = 100;
 
+/// The peers beside the node share no documents: each would hold more files than this process may have for all.
+const PEERS: &[(&str, &str)] = &[("mesh.enabled", "false")];
+
 const WITHOUT_GOSSIP: (&str, &str) = ("COMITY_GOSSIP_ENABLED", "false");
 
 /// How long a node is left alone before it is measured.
@@ -42,11 +45,12 @@ pub(crate) async fn measure() -> Result<(), String> {
     alone(&each, vec![growth(&node, WEBSOCKETS, async |_| watch(node.address()).await).await?]);
     let node = Server::comity(&[WITHOUT_GOSSIP])?;
     let each = line(format!("memory of an idle TLS link, of {LINKS}"), Unit::KiB).goal("<= 40 KiB");
-    let keys = [BY_ADDRESS, &[("gossip.enabled", "false")]].concat();
+    let keys = [BY_ADDRESS, PEERS, &[("gossip.enabled", "false")]].concat();
     alone(&each, vec![growth(&node, LINKS, async |number| linked(number, &node, &keys).await).await?]);
     let node = Server::comity(&[])?;
     let each = line(format!("  with one of gossip beside it, of {GOSSIPING}"), Unit::KiB);
-    alone(&each, vec![growth(&node, GOSSIPING, async |number| linked(number, &node, BY_ADDRESS).await).await?]);
+    let keys = [BY_ADDRESS, PEERS].concat();
+    alone(&each, vec![growth(&node, GOSSIPING, async |number| linked(number, &node, &keys).await).await?]);
     Ok(())
 }
 
