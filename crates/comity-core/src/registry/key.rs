@@ -80,7 +80,7 @@ pub enum Refused {
 pub struct Keyring {
     keys: BTreeMap<KeyHash, Issued>,
     by_node: BTreeMap<NodeName, KeyHash>,
-    /// Those that are used up stay until another is made: a use may be put back.
+    /// Those that are used up count for nothing, and go when another is made.
     tokens: BTreeMap<KeyHash, Token>,
 }
 

@@ -141,18 +141,21 @@ impl Books {
         nodes.chain([Write::Heard(heard, now)]).collect()
     }
 
-    /// This was not written: it is still to be.
-    pub(super) fn put_unwritten(&mut self, writes: &[Write], since: Timestamp) {
+    /// This was not written: what is only to be written now and then is due again. A node that is out by now is passed
+    /// over then.
+    pub(super) fn put_unwritten(&mut self, writes: Vec<Write>) {
         for write in writes {
             match write {
                 Write::Node(kept) => {
-                    self.moved.insert(kept.registration.node.clone());
+                    self.moved.insert(kept.registration.node);
                 }
-                Write::Heard(heard, _) => self.heard.extend(heard.iter().map(|(name, _)| name.clone())),
+                Write::Heard(heard, _) => {
+                    self.heard.extend(heard.into_iter().map(|(name, _)| name));
+                    self.written_at = Timestamp::default();
+                }
                 _ => {}
             }
         }
-        self.written_at = self.written_at.min(since);
     }
 
     /// How it is now: this node, if one is meant, and all tokens.
@@ -203,9 +206,9 @@ impl Books {
     fn take_all(&mut self, all: Restored, now: Now) {
         self.keyring = Keyring::restored(all.keys, all.tokens);
         let names: BTreeSet<NodeName> = all.nodes.iter().map(|kept| kept.registration.node.clone()).collect();
-        let is_out = |name: &NodeName| !names.contains(name) && self.itself.as_ref() != Some(name);
-        let out: Vec<NodeName> = self.roster.all().map(|member| member.registration.node.clone()).collect();
-        out.iter().filter(|name| is_out(name)).collect::<Vec<_>>().into_iter().for_each(|name| self.forget(name));
+        let here = self.roster.all().map(|member| &member.registration.node);
+        let out = here.filter(|name| !names.contains(name) && self.itself.as_ref() != Some(name));
+        out.cloned().collect::<Vec<_>>().iter().for_each(|name| self.forget(name));
         all.nodes.into_iter().for_each(|kept| self.restore(kept, now));
     }
 

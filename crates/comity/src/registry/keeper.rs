@@ -92,7 +92,10 @@ impl Keeper {
             decide(books, changes)
         });
         if let Err(error) = self.store.commit(&writes, now).await {
-            self.with_books(|books| images.into_iter().rev().for_each(|image| books.put_back(image, now)));
+            self.with_books(|books| {
+                images.into_iter().rev().for_each(|image| books.put_back(image, now));
+                books.put_unwritten(writes);
+            });
             return Err(error);
         }
         told.into_iter().for_each(|tell| tell());

@@ -348,21 +348,10 @@ impl Registry {
         }
     }
 
-    /// Writes which nodes were heard here, and where their documents lie now. What cannot be written the keeper says in
-    /// the log, and it is tried again.
+    /// Writes which nodes were heard here, and where their documents lie now.
     async fn write_heard(&self, now: Now) {
-        let since = self.books().written_at;
-        let writes = Arc::new(Mutex::new(Vec::new()));
-        let taken = writes.clone();
-        let written = self.change(None, now, move |books| {
-            let writes = books.take_unwritten(now.wall);
-            taken.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&writes);
-            Ok(((), writes))
-        });
-        if written.await.is_err() {
-            let writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
-            self.books().put_unwritten(&writes, since);
-        }
+        // Err: the keeper says so in the log, and it is due again.
+        let _ = self.change(None, now, move |books| Ok(((), books.take_unwritten(now.wall)))).await;
     }
 
     /// Lets something be decided and written: what came of it, when that is safe.

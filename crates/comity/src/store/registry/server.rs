@@ -1,7 +1,7 @@
 //! The registry of several coordinators: one PostgreSQL database. Whoever changes something locks the one row of
 //! `comity_registry` first, and reads what the others have changed; so all decide on the same, one after another. Each
 //! change has a number, `mark`, in the order of the commits; what is taken out stays for a while as a row that says so.
-//! Times are the server's: coordinators' clocks may differ.
+//! When nodes were heard and tokens end is kept by the server's clock: coordinators' clocks may differ.
 
 use super::{Others, RegistryError, Restored, Write};
 use crate::store::link::{Link, Place, ServerUrl};
@@ -189,7 +189,7 @@ async fn put(to: &mut AnyConnection, write: &Write, (mark, now): (i64, Now)) -> 
             sqlx::query(out).bind(hash.as_bytes().to_vec()).bind(mark)
         }
         Write::Token(hash, token) => {
-            // It ends by the server's clock, as all times here.
+            // It ends by the server's clock.
             let left = database_integer(token.expires.millis()) - database_integer(now.wall.millis());
             let put = format!(
                 "INSERT INTO comity_token (hash, uses_left, expires, is_out, mark) VALUES ($1, $2, {CLOCK} + $3, 0, $4)
@@ -282,8 +282,11 @@ async fn changed(at: &mut AnyConnection, known: Option<i64>, now: Now) -> Result
             }
         }
     }
+    if damaged > 0 {
+        tracing::error!(rows = damaged, "rows of the shared registry cannot be read and are left out");
+    }
     if known.is_none() {
-        let mut restored = Restored { heard_until, damaged, ..Restored::default() };
+        let mut restored = Restored { heard_until, ..Restored::default() };
         for write in writes {
             match write {
                 Write::Node(kept) => restored.nodes.push(*kept),
@@ -301,9 +304,6 @@ async fn changed(at: &mut AnyConnection, known: Option<i64>, now: Now) -> Result
         }
     }
     writes.push(Write::Heard(heard, now.wall));
-    if damaged > 0 {
-        tracing::error!(rows = damaged, "rows of the shared registry cannot be read and are left out");
-    }
     Ok(Others::Changed(writes))
 }
 
