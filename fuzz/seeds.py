@@ -62,3 +62,31 @@ put("transfer", ["\n".join(json.dumps(said) for said in talk).encode() + b"\nabc
 federation = vectors("federation")
 headers = [one[name].encode() for one in federation["requests"] for name in ("header", "answer_header")]
 put("federation", headers + federation["line"] + [federation["proof"]])
+
+numbers = [0.5, -0.25, 0.1]
+grip = {"id": id_of, "token": 3}
+basins, shared = vectors("basin"), vectors("knowledge")
+node = {"node_id": "ann", "service_name": "search", "endpoint": "https://ann.test:4860", "capabilities": ["search"],
+        "basin_signature": numbers * 8, "dim": 24, "metric": "fisher-rao", "projection": "sphere", "encoder": "hash",
+        "centroids": [numbers * 8]}
+put("mesh", [
+    *(update if isinstance(update, dict) else update.encode() for update in basins["updates"]),
+    {"updates": [json.loads(update) if isinstance(update, str) else update for update in basins["updates"]], "next_cursor": "abc"},
+    {"query": "rye", "limit": 3, "include_nodes": ["ann"], "timeout_ms": 500, "filter": {"kind": "tree"}}, {"basin": numbers * 8},
+    {"results": [{"source_node": "ann", "doc_id": "one", "url": "https://x.test/", "title": "a", "snippet": "b",
+                  "basin_distance": 0.5, "mesh_score": 0.84}], "nodes_queried": 1,
+     "nodes_failed": [{"node": "bob", "cause": "late"}], "total_time_ms": 3, "metric": "fisher-rao"},
+    [{"url": "https://x.test/", "title": "a", "text": "b", "metadata": {"kind": "tree", "n": 1}}, {"doc_id": "one", "basin": numbers}],
+    *shared["entries"], {"knowledge": shared["entries"], "next_cursor": "abc"}, {"topic": "weather", "limit": 5, "min_confidence": 0.5},
+    node, {"node_id": "ann", "load": {"running": 1, "queued": 2, "cpu": 0.5, "memory": 0.25}, "centroids": [numbers * 8]},
+    {"node_id": "ann", "heartbeat_interval_seconds": 30, "nodes": [node]}, {"ok": True, "peers_changed_since": "2026-06-21T00:00:00Z"},
+    {"nodes": [node], "next": "ann"}, b"kind=tree", b"2026-06-21T00:00:00.000Z",
+])
+put("task", [
+    {"kind": "k", "capability": "c", "payload": {"a": [1, 2]}, "requirements": {"gpu": True, "memory": 8, "os": "linux"},
+     "priority": 3, "deadline": "2026-06-21T00:00:00Z", "max_attempts": 2, "lease_seconds": 5, "idempotency_key": "one"},
+    [{"kind": "k", "capability": "c"}, {"kind": "k", "capability": "c", "payload": None}],
+    {"capabilities": ["c"], "properties": {"gpu": True}, "wanted": 4, "wait_ms": 10, "slots_free": 2, "load": 0.5},
+    {"leases": [grip]}, {"done": [{**grip, "result": {"a": 1}}]},
+    {"failed": [{**grip, "error": "no", "retry": False, "begun": True}]}, {"token": 3, "fraction": 0.5, "line": "a", "lines": ["b"]},
+])

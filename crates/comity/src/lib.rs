@@ -59,7 +59,7 @@ pub use federation::{BadAuthorities, BadFederation};
 pub use link::gossip::memory as gossip_in_memory;
 pub use network::{AppConfig, Message, Network};
 pub use search::{IndexOpenError, NoEncoder, TableCause, fetching, reading};
-pub use store::link::{NotAServerUrl, ServerUrl};
+pub use store::link::{DatabaseError, NotAServerUrl, ServerUrl};
 pub use store::registry::RegistryError;
 pub use store::tasks::QueueError;
 pub use store::{StoreError, journal};

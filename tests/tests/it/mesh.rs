@@ -252,6 +252,44 @@ fn with_an_embedding_model_meanings_are_found_and_its_server_is_told_what_it_mus
 }
 
 #[test]
+fn a_model_that_hangs_and_a_node_that_stands_still_are_named_when_the_question_has_no_more_time() {
+    let mut server = Lines::start(peers::python(peers::file("embeddings.py")).env("TOKEN", "token"));
+    let port = server.next(PATIENCE).expect("it says its port");
+    let config = format!(
+        "[mesh]\ndimension = 384\nencoder = \"http://127.0.0.1:{port}/v1\"\n\
+         encoder_model = \"all-MiniLM-L6-v2\"\nencoder_token = \"token\"\n"
+    );
+    let ann = Node::configured("ann", &config);
+    let bob = Node::configured("bob", &format!("peers = [\"{}\"]\n{config}", ann.url().replace("https://", "")));
+    for (one, other) in [(&ann, &bob), (&bob, &ann)] {
+        one.knows(other);
+        one.says(&["trust", &other.id()]);
+    }
+    let folder = Folder::new();
+    marked(folder.path(), "zephyrine quillwort");
+    bob.json(&["index", "add", "-r", &folder.path().display().to_string()]);
+    // Far below the minute that a model has for what is indexed, and above what a slow machine makes of half of it.
+    let ask = || ann.json(&["search", "zephyrine quillwort", "--timeout", "4s"]);
+    let whole = ask();
+    assert_eq!((&whole["results"][0]["source_node"], failed(&whole).len()), (&bob.status["node"], 0), "{whole}");
+
+    bob.signal("STOP");
+    let partial = ask();
+    bob.signal("CONT");
+    assert_eq!((failed(&partial), &partial["nodes_queried"]), (vec!["bob"], &Value::from(2)), "{partial}");
+
+    server.signal("STOP");
+    let none = ask();
+    server.signal("CONT");
+    let causes = none["nodes_failed"].to_string();
+    let mut names = failed(&none);
+    names.sort_unstable();
+    assert_eq!(names, ["ann", "bob"], "{none}");
+    assert!(causes.contains("its encoder did not answer in time"), "{none}");
+    assert!(none["total_time_ms"].as_u64().expect("a number") < 20_000, "{none}");
+}
+
+#[test]
 fn programs_of_the_original_design_index_and_ask_at_the_control_port_with_curl() {
     let nodes = acquainted(&["ann", "bob"]);
     let curl = |node: &Node, words: &[&str]| {

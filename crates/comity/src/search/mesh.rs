@@ -310,7 +310,8 @@ impl Mesh {
         let is_here = is_here || query.include_nodes.is_empty();
         let asked = failed.len() + usize::from(is_here);
         let answered = if is_here {
-            self.own(query, self.unit(query).await?, BTreeMap::from([(OWN, 1.0)])).await?
+            let unit = self.unit_until(query, hedging::until(begun, query.timeout)).await?;
+            self.own(query, unit, BTreeMap::from([(OWN, 1.0)])).await?
         } else {
             Vec::new()
         };
@@ -413,6 +414,11 @@ impl Mesh {
             Some(Answered { node: node.to_string(), freshness: *sources.get(&source)?, found })
         };
         Ok(by_source.into_iter().filter_map(answered).collect())
+    }
+
+    /// The point near which documents are looked for, if a model says it by then.
+    async fn unit_until(&self, query: &Query, until: Instant) -> Result<Vec<f32>, NotAsked> {
+        timeout_at(until, self.unit(query)).await.unwrap_or_else(|_| Err(NotEncoded::Late.into()))
     }
 
     /// The point near which documents are looked for.

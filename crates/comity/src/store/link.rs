@@ -1,12 +1,12 @@
 //! A SQLite file of one process or a PostgreSQL database that several share, and a connection to it that is made again
 //! after it was lost. It knows nothing of what is kept there.
 
-use super::tasks::QueueError;
 use sqlx::AnyConnection;
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,39 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
+/// Why a database does not do what it is asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DatabaseError {
+    /// It cannot be reached, or refused.
+    #[error("the database does not answer now: {0}")]
+    Unavailable(Arc<sqlx::Error>),
+    /// It took too long, and was given up.
+    #[error("the database takes too long, and was given up")]
+    TooSlow,
+    /// It was written by a newer version of this program.
+    #[error("the database was written by a newer version of comity (schema {found}, this one knows {known})")]
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// The newest schema known here.
+        known: usize,
+    },
+    /// The file cannot be made or opened.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: Arc<io::Error>,
+    },
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+}
+
 /// Where something is kept.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -100,7 +133,7 @@ fn escaped(path: &Path) -> String {
 pub(super) struct Link {
     place: Place,
     connection: Option<AnyConnection>,
-    failed: Option<(Instant, QueueError)>,
+    failed: Option<(Instant, DatabaseError)>,
 }
 
 impl Link {
@@ -113,22 +146,23 @@ impl Link {
     }
 
     /// The connection, made if there is none.
-    pub(super) async fn open(&mut self) -> Result<&mut AnyConnection, QueueError> {
-        if self.connection.is_none() {
-            if let Some((at, error)) = &self.failed
-                && at.elapsed() < AGAIN_AFTER
-            {
-                return Err(error.clone());
-            }
-            match timeout(CONNECT_MAX, connect(&self.place)).await.unwrap_or(Err(QueueError::TooSlow)) {
-                Ok(connection) => self.connection = Some(connection),
-                Err(error) => {
-                    self.failed = Some((Instant::now(), error.clone()));
-                    return Err(error);
-                }
-            }
+    pub(super) async fn open(&mut self) -> Result<&mut AnyConnection, DatabaseError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.make().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    async fn make(&mut self) -> Result<AnyConnection, DatabaseError> {
+        if let Some((at, error)) = &self.failed
+            && at.elapsed() < AGAIN_AFTER
+        {
+            return Err(error.clone());
         }
-        self.connection.as_mut().ok_or(QueueError::Closed)
+        let made = timeout(CONNECT_MAX, connect(&self.place)).await.unwrap_or(Err(DatabaseError::TooSlow));
+        self.failed = made.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        made
     }
 
     /// Gives the connection up; the next call makes another. What it had not committed is taken back.
@@ -137,12 +171,12 @@ impl Link {
     }
 }
 
-async fn connect(place: &Place) -> Result<AnyConnection, QueueError> {
+async fn connect(place: &Place) -> Result<AnyConnection, DatabaseError> {
     install_default_drivers();
     if let Place::File(path) = place {
         // SQLite gives its journal files the mode of the database.
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        file.map_err(|cause| QueueError::Io { path: path.clone(), cause: Arc::new(cause) })?;
+        file.map_err(|cause| DatabaseError::Io { path: path.clone(), cause: Arc::new(cause) })?;
     }
     let options = AnyConnectOptions::from_str(&place.url())?.disable_statement_logging();
     let mut connection = options.connect().await?;

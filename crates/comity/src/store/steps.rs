@@ -1,8 +1,7 @@
 //! Brings a database, of SQLite or PostgreSQL, to the newest version of some tables: steps that are only ever added, and
 //! are the same texts for both but for the words in braces. Who uses it has a table that says which steps are done.
 
-use super::link::Place;
-use super::tasks::QueueError;
+use super::link::{DatabaseError, Place};
 use sqlx::AnyConnection;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -26,7 +25,7 @@ pub(super) async fn upgrade(
     connection: &mut AnyConnection,
     table: &str,
     all: &[&str],
-) -> Result<(), QueueError> {
+) -> Result<(), DatabaseError> {
     begin(place, connection).await?;
     match steps(place, connection, table, all).await {
         Ok(()) => Ok(sqlx::raw_sql("COMMIT").execute(connection).await.map(drop)?),
@@ -46,7 +45,7 @@ pub(super) async fn begin(place: &Place, connection: &mut AnyConnection) -> Resu
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(connection).await.map(drop)
 }
 
-async fn steps(place: &Place, connection: &mut AnyConnection, table: &str, all: &[&str]) -> Result<(), QueueError> {
+async fn steps(place: &Place, connection: &mut AnyConnection, table: &str, all: &[&str]) -> Result<(), DatabaseError> {
     if place.is_server() {
         sqlx::query(LOCK).execute(&mut *connection).await?;
     }
@@ -56,7 +55,7 @@ async fn steps(place: &Place, connection: &mut AnyConnection, table: &str, all: 
     let row = sqlx::query(count).fetch_one(&mut *connection).await?;
     let found: i64 = row.try_get(0)?;
     let Some(done) = usize::try_from(found).ok().filter(|done| *done <= all.len()) else {
-        return Err(QueueError::Newer { found, known: all.len() });
+        return Err(DatabaseError::Newer { found, known: all.len() });
     };
     for (number, step) in all.iter().enumerate().skip(done) {
         sqlx::raw_sql(AssertSqlSafe(text_for(place, step))).execute(&mut *connection).await?;

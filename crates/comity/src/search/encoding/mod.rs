@@ -79,7 +79,7 @@ pub(crate) enum NotEncoded {
     #[error("the embedding server: {0}")]
     Unanswered(#[from] http::Unanswered),
     /// It took too long.
-    #[error("the embedding server did not answer within {} s", MODEL_TIME.as_secs())]
+    #[error("the embedding server did not answer in time")]
     Late,
     /// It refuses.
     #[error("the embedding server answers with HTTP status {0}")]

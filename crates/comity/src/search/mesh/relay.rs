@@ -19,7 +19,8 @@ impl Mesh {
     ) -> Result<Answer, NotAsked> {
         let begun = Instant::now();
         let view = self.0.handle.look().await;
-        let unit = self.unit(query).await?;
+        // A model that does not answer in half of the time is not waited for: who asks can ask the nodes themselves.
+        let unit = self.unit_until(query, begun + query.timeout / 2).await?;
         let (mut targets, mut failed) = (Vec::new(), Vec::new());
         for key in routed(&unit, view.node) {
             match view.peers.iter().find(|peer| peer.key == Some(key) && peer.presence != Presence::Offline) {

@@ -8,8 +8,7 @@ mod server;
 mod tests;
 
 use super::StoreError;
-use super::link::Place;
-use super::tasks::QueueError;
+use super::link::{DatabaseError, Place};
 use comity_core::registry::key::{Issued, KeyHash, Token};
 use comity_core::registry::profile::{NodeName, Setting, Settings};
 use comity_core::registry::roster::Kept;
@@ -32,7 +31,7 @@ pub enum RegistryError {
     Write(#[from] sqlx::Error),
     /// The server does not answer, or does not take it.
     #[error(transparent)]
-    Server(#[from] QueueError),
+    Server(#[from] DatabaseError),
     /// The coordinators that share it are set otherwise than this one.
     #[error("the registry in this database is of a mesh with another {0}")]
     Differs(Setting),

@@ -4,8 +4,7 @@
 //! When nodes were heard and tokens end is kept by the server's clock: coordinators' clocks may differ.
 
 use super::{Others, RegistryError, Restored, Write};
-use crate::store::link::{Link, Place, ServerUrl};
-use crate::store::tasks::QueueError;
+use crate::store::link::{DatabaseError, Link, Place, ServerUrl};
 use crate::store::{database_integer, steps, wake};
 use comity_core::id::NodeId;
 use comity_core::registry::key::{Issued, KeyHash, Token};
@@ -95,7 +94,7 @@ impl Server {
         &mut self,
         done: Result<Result<T, RegistryError>, Elapsed>,
     ) -> Result<T, RegistryError> {
-        let done = done.unwrap_or(Err(QueueError::TooSlow.into()));
+        let done = done.unwrap_or(Err(DatabaseError::TooSlow.into()));
         if done.is_err() {
             self.link.lose();
             self.read = None;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 /// Most tasks of which all is read when it is not yet known which are given away: no more than one answer carries. Of
 /// few it is faster than to ask again.
-const WHOLE_MAX: u64 = (BODY_MAX / PAYLOAD_MAX) as u64;
+pub(super) const WHOLE_MAX: u64 = (BODY_MAX / PAYLOAD_MAX) as u64;
 
 /// What one worker wants.
 #[derive(Debug)]
@@ -104,12 +104,12 @@ pub(super) async fn apply(
 async fn ready(transaction: &mut Transaction<'_>, lanes: &[i64], calls: &[&Wanted]) -> Result<Vec<Ready>, sqlx::Error> {
     let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
     let limit: u64 = calls.iter().map(|call| call.wanted as u64).sum();
-    let lock = if transaction.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
+    let (version, lock) = (transaction.version(), transaction.lock("FOR UPDATE OF t SKIP LOCKED"));
     let is_whole = limit.saturating_mul(lanes.len() as u64) <= WHOLE_MAX;
     let whole = format!(", {NEW}, (SELECT c.payload FROM comity_content c WHERE c.task = t.seq)");
     let (new, join) = if is_whole { (&*whole, "JOIN comity_lane l ON l.seq = t.lane") } else { ("", "") };
     let select = format!(
-        "SELECT {COURSE}, t.priority{new} FROM comity_task t {join} WHERE t.lane = $1 AND t.state = 0
+        "SELECT {COURSE}, {version}, t.priority{new} FROM comity_task t {join} WHERE t.lane = $1 AND t.state = 0
              AND (t.due <= $2 OR t.due > $3) AND (t.deadline IS NULL OR t.deadline > $2)
              ORDER BY t.priority DESC, t.seq LIMIT $4 {lock}"
     );
@@ -118,9 +118,10 @@ async fn ready(transaction: &mut Transaction<'_>, lanes: &[i64], calls: &[&Wante
         let (connection, text) = transaction.begin_with(select.clone()).await?;
         let query = sqlx::query(text).bind(*lane).bind(millis(now)).bind(millis(now + BACKOFF_MAX));
         for row in query.bind(integer(limit)).fetch_all(connection).await? {
-            let from = COURSE_COLUMNS + 1;
+            let from = COURSE_COLUMNS + 2;
             let new = if is_whole { Some(read_new(&row, from, text_of(&row, from + NEW_COLUMNS)?)?) } else { None };
-            found.push(Ready { priority: row.try_get(COURSE_COLUMNS)?, task: Loaded::read(&row)?, new });
+            let task = Loaded { version: row.try_get(COURSE_COLUMNS)?, ..Loaded::read(&row)? };
+            found.push(Ready { priority: row.try_get(COURSE_COLUMNS + 1)?, task, new });
         }
     }
     found.sort_by_key(|ready| Reverse((Reverse(ready.priority), ready.task.seq)));

@@ -5,8 +5,9 @@ use super::lanes::Lanes;
 use super::settle::{Answers, Steps};
 use super::submit::{NotTaken, Room, Submitted};
 use super::sweep::{Swept, Swings};
-use super::transaction::Transaction;
+use super::transaction::{Transaction, Way};
 use super::{Given, QueueError, claim, settle, submit, sweep};
+use crate::store::link::DatabaseError;
 use comity_core::task::{Leased, NewTask, TaskId};
 use comity_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -69,6 +70,19 @@ impl Group {
         self.claims.retain(|ask| !ask.answer.is_closed());
     }
 
+    /// Whether it is one call, of those that are about one task, or may be.
+    pub(super) fn is_for_one(&self) -> bool {
+        if !self.sweeps.is_empty() || !self.discards.is_empty() {
+            return false;
+        }
+        match (&self.submits[..], &self.settles[..], &self.claims[..]) {
+            ([ask], [], []) => ask.what.0.len() == 1,
+            ([], [ask], []) => ask.what.0.len() == 1,
+            ([], [], [ask]) => ask.what.wanted as u64 <= claim::WHOLE_MAX,
+            _ => false,
+        }
+    }
+
     /// Does all of it within the transaction.
     pub(super) async fn apply(
         &self,
@@ -102,21 +116,21 @@ impl Group {
             let calls: Vec<_> = self.claims.iter().map(|ask| &ask.what).collect();
             let (answers, are_left) = claim::apply(transaction, lanes, &calls).await?;
             told.claims = answers;
-            told.is_work |= are_left && transaction.is_server();
+            told.is_work |= are_left && transaction.way() == Way::Locking;
         }
         Ok(told)
     }
 
     /// Answers everybody. Err of a send: the caller is gone; what it was given goes `back` to the writer by that.
-    pub(super) fn answer(self, told: Result<Told, QueueError>, back: &mpsc::UnboundedSender<Steps>) {
+    pub(super) fn answer(self, told: Result<Told, DatabaseError>, back: &mpsc::UnboundedSender<Steps>) {
         fn all<Q, A>(asks: Vec<Ask<Q, A>>, answers: Vec<A>) {
             for (ask, answer) in asks.into_iter().zip(answers) {
                 let _ = ask.answer.send(Ok(answer));
             }
         }
-        fn none<Q, A>(asks: Vec<Ask<Q, A>>, error: &QueueError) {
+        fn none<Q, A>(asks: Vec<Ask<Q, A>>, error: &DatabaseError) {
             for ask in asks {
-                let _ = ask.answer.send(Err(error.clone()));
+                let _ = ask.answer.send(Err(error.clone().into()));
             }
         }
         let Self { submits, settles, claims, sweeps, discards } = self;

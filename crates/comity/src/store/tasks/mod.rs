@@ -26,7 +26,7 @@ pub(crate) use read::Count;
 pub(crate) use submit::{NotTaken, Submitted};
 pub(crate) use sweep::Swept;
 
-use crate::store::link::{Link, Place, ServerUrl};
+use crate::store::link::{DatabaseError, Link, Place, ServerUrl};
 use crate::store::{steps, wake};
 use comity_core::task::{BATCH_MAX, BadTask, DEAD_KEPT, KEPT, Kept, Lines, Offer, Refused, Renewed, State, TaskId};
 use comity_core::task::{LINE_MAX, LINES_MAX, NewTask, PAYLOAD_MAX, cut};
@@ -35,9 +35,7 @@ use comity_core::wire::mesh::task::{BODY_MAX, Done, Fault, Grip, Progress};
 use group::{Ask, Write};
 use read::Read;
 use settle::{Settled, Step};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -78,40 +76,21 @@ impl Default for Limits {
 /// Why a call was not answered with what it asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
-    /// The database cannot be reached, or did not do it. Whatever was answered before is safe; what this call asked for
-    /// was done wholly or not at all, and may be asked again.
-    #[error("the database does not answer now: {0}")]
-    Unavailable(Arc<sqlx::Error>),
-    /// It took too long, and was given up.
-    #[error("the database took longer than {} s", writer::GROUP_TIME_MAX.as_secs())]
-    TooSlow,
+    /// The database did not do it. Whatever was answered before is safe; what this call asked for was done wholly or not
+    /// at all, and may be asked again.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The queue was closed.
     #[error("the queue is closed")]
     Closed,
     /// The call broke a bound.
     #[error(transparent)]
     Bad(#[from] BadTask),
-    /// The database was written by a newer version of this program.
-    #[error("the database was written by a newer version of comity (schema {found}, this one knows {known})")]
-    Newer {
-        /// Its schema.
-        found: i64,
-        /// The newest schema known here.
-        known: usize,
-    },
-    /// The file cannot be made or opened.
-    #[error("{}: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: Arc<io::Error>,
-    },
 }
 
 impl From<sqlx::Error> for QueueError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(Arc::new(error))
+        Self::Database(error.into())
     }
 }
 

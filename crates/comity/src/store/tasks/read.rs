@@ -3,7 +3,7 @@
 use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, bytes, number, read_new, state, text_of};
 use super::writer::{GROUP_TIME_MAX, is_lost};
 use super::{QUEUED_COUNTED_MAX, QueueError, integer, time, unsigned};
-use crate::store::link::Link;
+use crate::store::link::{DatabaseError, Link};
 use comity_core::task::{Kept, Line, Lines, State, TaskId};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -70,14 +70,14 @@ pub(super) async fn run(mut link: Link, mut reads: mpsc::Receiver<Read>, mut sto
 }
 
 async fn in_time<A>(asked: impl Future<Output = Result<A, QueueError>>) -> Result<A, QueueError> {
-    timeout(GROUP_TIME_MAX, asked).await.unwrap_or(Err(QueueError::TooSlow))
+    timeout(GROUP_TIME_MAX, asked).await.unwrap_or_else(|_| Err(DatabaseError::TooSlow.into()))
 }
 
 /// Gives the connection up after an error; whether the question is asked again on another.
 fn is_retried<A>(link: &mut Link, told: &Result<A, QueueError>) -> bool {
     let Err(error) = told else { return false };
     link.lose();
-    matches!(error, QueueError::Unavailable(error) if is_lost(error))
+    matches!(error, QueueError::Database(DatabaseError::Unavailable(error)) if is_lost(error))
 }
 
 async fn whole(connection: &mut AnyConnection, id: TaskId) -> Result<Option<Kept>, sqlx::Error> {

@@ -1,7 +1,7 @@
 //! SQL texts for many rows at once, and the rows of tasks. Statements come in few sizes, so that each is prepared once;
 //! the values of the largest stay below what both databases take.
 
-use super::transaction::Transaction;
+use super::transaction::{Transaction, Way};
 use super::{integer, length, millis, time, unsigned};
 use comity_core::task::{Course, NewTask, State, TaskId};
 use comity_core::wire::mesh::task::read_requirements;
@@ -22,7 +22,7 @@ const SIZES_PADDED: [usize; 3] = [64, 16, 4];
 pub(super) type Bound<'q> = Query<'q, Any, AnyArguments>;
 
 /// `($1, $2), ($3, $4)`: so many rows of so many values, numbered after so many others.
-fn values((rows, columns): (usize, usize), others: usize) -> String {
+pub(super) fn values((rows, columns): (usize, usize), others: usize) -> String {
     let mut text = String::new();
     for row in 0..rows {
         for column in 0..columns {
@@ -81,18 +81,26 @@ pub(super) async fn each_padded<T>(
     Ok(returned)
 }
 
-/// Runs a statement that returns nothing over these rows. A single one waits for what comes next.
-pub(super) async fn write<T>(
+/// Inserts these rows by a statement that lacks its values. A single one waits for what comes next; where that is
+/// checked, it is not there unless the task was as it was read.
+pub(super) async fn insert<T>(
     transaction: &mut Transaction<'_>,
     (statement, columns): (&str, usize),
     items: &[T],
     bind: impl for<'q> Fn(Bound<'q>, &T) -> Bound<'q>,
 ) -> Result<(), sqlx::Error> {
     if let [item] = items {
-        let text = statement.replace("{}", &values((1, columns), transaction.waiting()));
-        return transaction.later(text, |query| bind(query, item));
+        let values = values((1, columns), transaction.waiting());
+        let row = match transaction.way() {
+            Way::Checking => format!("SELECT {} FROM part0", values.trim_matches(['(', ')'])),
+            Way::Alone | Way::Locking => format!("VALUES {values}"),
+        };
+        return transaction.later(format!("{statement} {row}"), |query| bind(query, item));
     }
-    each(transaction, (statement, columns), items, bind).await.map(drop)
+    if !items.is_empty() {
+        transaction.not_checking()?;
+    }
+    each(transaction, (&format!("{statement} VALUES {{}}"), columns), items, bind).await.map(drop)
 }
 
 /// The columns of a task by which it goes on, in the order in which [`Loaded::read`] takes them.
@@ -135,6 +143,8 @@ pub(super) struct Loaded {
     pub(super) line_bytes: i64,
     /// Bytes of its payload, and of its result when it is done.
     pub(super) size: i64,
+    /// Its [`Transaction::version`], where that was read.
+    pub(super) version: i64,
 }
 
 impl Loaded {
@@ -156,7 +166,7 @@ impl Loaded {
             finished: row.try_get::<Option<i64>, _>(13)?.map(time),
         };
         let (lines, line_bytes, size) = (row.try_get(14)?, row.try_get(15)?, row.try_get(16)?);
-        Ok(Self { seq: row.try_get(0)?, id: id_of(row, 1)?, course, lines, line_bytes, size })
+        Ok(Self { seq: row.try_get(0)?, id: id_of(row, 1)?, course, lines, line_bytes, size, version: 0 })
     }
 }
 
@@ -166,6 +176,8 @@ pub(super) async fn write_back(transaction: &mut Transaction<'_>, tasks: &[&Load
          worker = v.column5, due = v.column6, deadline = v.column7, cancel_asked = v.column8, fraction = v.column9,
          cause = v.column10, finished = v.column11, lines = v.column12, line_bytes = v.column13,
          size = v.column14 FROM (VALUES {}) AS v WHERE comity_task.seq = v.column1";
+    const IF_AS_IT_WAS: &str =
+        "AND CAST(CAST(comity_task.xmin AS TEXT) AS BIGINT) = v.column15 RETURNING comity_task.seq";
     fn bind_course<'q>(query: Bound<'q>, task: &Loaded) -> Bound<'q> {
         let course = &task.course;
         query
@@ -184,8 +196,18 @@ pub(super) async fn write_back(transaction: &mut Transaction<'_>, tasks: &[&Load
             .bind(task.line_bytes)
             .bind(task.size)
     }
-    if tasks.len() == 1 {
-        return write(transaction, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await;
+    if let [task] = tasks {
+        let is_checking = transaction.way() == Way::Checking;
+        let columns = if is_checking { 15 } else { 14 };
+        let update = UPDATE.replace("{}", &values((1, columns), transaction.waiting()));
+        if is_checking {
+            return transaction
+                .later(format!("{update} {IF_AS_IT_WAS}"), |query| bind_course(query, task).bind(task.version));
+        }
+        return transaction.later(update, |query| bind_course(query, task));
+    }
+    if !tasks.is_empty() {
+        transaction.not_checking()?;
     }
     each_padded(transaction, (UPDATE, 14), tasks, |query, task| bind_course(query, task)).await.map(drop)
 }

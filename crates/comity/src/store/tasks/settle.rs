@@ -1,11 +1,12 @@
 //! What workers, submitters and people do to tasks: the tasks are loaded and locked, each is asked by its rules, and
 //! all that changed is written back, with lines and results.
 
-use super::rows::{COURSE, Loaded, bytes, each_padded, write, write_back};
+use super::rows::{COURSE, COURSE_COLUMNS, Loaded, bytes, each_padded, insert, write_back};
 use super::transaction::Transaction;
 use super::{integer, millis};
 use comity_core::task::{LINES_KEPT_MAX, Refused, Renewed, State, TaskId};
 use comity_core::time::Timestamp;
+use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that is done to a task.
@@ -84,8 +85,8 @@ pub(super) async fn apply(
     let changed: Vec<_> = outcome.changed.iter().filter_map(|id| tasks.get(id)).collect();
     write_back(transaction, &changed).await?;
     write_lines(transaction, &outcome.lines, &changed).await?;
-    const RESULT: &str = "INSERT INTO comity_result (task, result) VALUES {}";
-    write(transaction, (RESULT, 2), &outcome.results, |query, (task, result)| {
+    const RESULT: &str = "INSERT INTO comity_result (task, result)";
+    insert(transaction, (RESULT, 2), &outcome.results, |query, (task, result)| {
         query.bind(*task).bind(result.as_bytes().to_vec())
     })
     .await?;
@@ -95,10 +96,14 @@ pub(super) async fn apply(
 
 /// Loads tasks, in the order of their ids, so that two processes never wait for each other in a circle.
 async fn load(transaction: &mut Transaction<'_>, ids: &[TaskId]) -> Result<BTreeMap<TaskId, Loaded>, sqlx::Error> {
-    let lock = if transaction.is_server() { "ORDER BY t.id FOR UPDATE OF t" } else { "" };
-    let select = format!("SELECT {COURSE} FROM comity_task t WHERE t.id IN ({{}}) {lock}");
+    let (version, lock) = (transaction.version(), transaction.lock("ORDER BY t.id FOR UPDATE OF t"));
+    let select = format!("SELECT {COURSE}, {version} FROM comity_task t WHERE t.id IN ({{}}) {lock}");
     let rows = each_padded(transaction, (&select, 1), ids, |query, id| query.bind(bytes(*id))).await?;
-    rows.iter().map(|row| Loaded::read(row).map(|task| (task.id, task))).collect()
+    let loaded = rows.iter().map(|row| {
+        let task = Loaded { version: row.try_get(COURSE_COLUMNS)?, ..Loaded::read(row)? };
+        Ok((task.id, task))
+    });
+    loaded.collect()
 }
 
 /// One step of one task.
@@ -153,8 +158,8 @@ async fn write_lines(
     lines: &[NewLine<'_>],
     tasks: &[&Loaded],
 ) -> Result<(), sqlx::Error> {
-    const LINE: &str = "INSERT INTO comity_line (task, number, at, start, text) VALUES {}";
-    write(transaction, (LINE, 5), lines, |query, line| {
+    const LINE: &str = "INSERT INTO comity_line (task, number, at, start, text)";
+    insert(transaction, (LINE, 5), lines, |query, line| {
         query.bind(line.task).bind(line.number).bind(millis(line.at)).bind(line.start).bind(line.text.to_owned())
     })
     .await?;

@@ -2,13 +2,13 @@
 //! only the first.
 
 use super::lanes::Lanes;
-use super::rows::{Bound, bytes, each_padded, id_of, lease_ms, number, write};
-use super::transaction::Transaction;
+use super::rows::{self, Bound, bytes, each_padded, id_of, lease_ms, number};
+use super::transaction::{Transaction, Way, notify};
 use super::{Limits, integer, millis, time, unsigned};
 use comity_core::task::{BadTask, NewTask, State, TaskId};
 use comity_core::time::Timestamp;
-use sqlx::AnyConnection;
-use sqlx::Row;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 use uuid::{NoContext, Uuid};
 
@@ -99,12 +99,6 @@ pub(super) async fn apply(
     }
     lanes.keep();
     let numbers = insert(transaction, &entries).await?;
-    let kept: Vec<_> = entries.iter().filter_map(|entry| Some((*numbers.get(&entry.id)?, entry))).collect();
-    const CONTENT: &str = "INSERT INTO comity_content (task, payload) VALUES {}";
-    write(transaction, (CONTENT, 2), &kept, |query, (seq, entry)| {
-        query.bind(*seq).bind(entry.task.payload.as_bytes().to_vec())
-    })
-    .await?;
     let mut others = BTreeMap::new();
     for entry in entries.iter().filter(|entry| !numbers.contains_key(&entry.id)) {
         others.insert(entry.id, first(transaction, entry).await?);
@@ -140,7 +134,7 @@ async fn enter(
     Ok(room.take(task.payload.len()).map(|()| lane))
 }
 
-/// Inserts tasks, and says which number each got; one whose key is taken gets none.
+/// Inserts tasks with what they carry, and says which number each got; one whose key is taken gets none.
 async fn insert(
     transaction: &mut Transaction<'_>,
     entries: &[Entry<'_>],
@@ -148,6 +142,7 @@ async fn insert(
     const INSERT: &str = "INSERT INTO comity_task (id, lane, kind, submitted_by, idempotency_key, digest, priority,
          submitted, size, lease_ms, attempts_max, state, attempts, token, due, deadline, cancel_asked, fraction, lines,
          line_bytes) VALUES {} ON CONFLICT DO NOTHING RETURNING id, seq";
+    const CONTENT: &str = "INSERT INTO comity_content (task, payload)";
     fn bind<'q>(query: Bound<'q>, entry: &Entry<'_>) -> Bound<'q> {
         let task = entry.task;
         query
@@ -172,8 +167,26 @@ async fn insert(
             .bind(0_i64)
             .bind(0_i64)
     }
+    fn payload(entry: &Entry<'_>) -> Vec<u8> {
+        entry.task.payload.as_bytes().to_vec()
+    }
+    fn numbers(rows: &[AnyRow]) -> Result<BTreeMap<TaskId, i64>, sqlx::Error> {
+        rows.iter().map(|row| Ok((id_of(row, 0)?, row.try_get(1)?))).collect()
+    }
+    if let (Way::Checking, [entry]) = (transaction.way(), entries) {
+        let put = INSERT.replace("{}", &rows::values((1, 20), 0));
+        let text = format!(
+            "WITH put AS ({put}), part AS ({CONTENT} SELECT seq, $21 FROM put) SELECT id, seq, {} FROM put",
+            notify()
+        );
+        let query = bind(sqlx::query(AssertSqlSafe(text)), entry).bind(payload(entry));
+        return numbers(&transaction.only(query).await?);
+    }
     let rows = each_padded(transaction, (INSERT, 20), entries, |query, entry| bind(query, entry)).await?;
-    rows.iter().map(|row| Ok((id_of(row, 0)?, row.try_get(1)?))).collect()
+    let numbers = numbers(&rows)?;
+    let kept: Vec<_> = entries.iter().filter_map(|entry| Some((*numbers.get(&entry.id)?, entry))).collect();
+    rows::insert(transaction, (CONTENT, 2), &kept, |query, (seq, entry)| query.bind(*seq).bind(payload(entry))).await?;
+    Ok(numbers)
 }
 
 /// What holds the key of a task that was not inserted.

@@ -76,7 +76,7 @@ async fn delete(connection: &mut AnyConnection, text: &'static str, before: i64)
 
 /// Lets the time pass for the tasks that it concerns.
 async fn lapse(transaction: &mut Transaction<'_>, now: Timestamp) -> Result<Swept, sqlx::Error> {
-    let lock = if transaction.is_server() { "FOR UPDATE OF t SKIP LOCKED" } else { "" };
+    let lock = transaction.lock("FOR UPDATE OF t SKIP LOCKED");
     let due = [
         "t.state IN (1, 2) AND t.due <= $1",
         "t.state IN (1, 2) AND (t.due - t.lease_ms) > $1",

@@ -7,8 +7,8 @@ use super::settle::Steps;
 use super::submit::Room;
 use super::sweep::Swings;
 use super::transaction::Transaction;
-use super::{Limits, QueueError, WAITING_MAX};
-use crate::store::link::Link;
+use super::{Limits, WAITING_MAX};
+use crate::store::link::{DatabaseError, Link};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -89,18 +89,20 @@ fn give_back(steps: Steps) -> Write {
 
 /// Why a group was not committed, as far as it is known.
 enum Failed {
+    /// What it was checked against had changed, or it cannot be checked: nothing is done, and it needs locks.
+    Missed,
     /// Before its end was asked for: nothing of it is done.
-    Before(QueueError),
+    Before(DatabaseError),
     /// When its end was asked for: nobody knows.
-    Ending(QueueError),
+    Ending(DatabaseError),
 }
 
 impl Failed {
     /// Whether the group may be tried again without being done twice, and may then succeed.
     fn is_worth_another(&self) -> bool {
         match self {
-            Self::Before(QueueError::Unavailable(error)) => is_lost(error) || is_passing(error),
-            Self::Ending(QueueError::Unavailable(error)) => is_passing(error),
+            Self::Before(DatabaseError::Unavailable(error)) => is_lost(error) || is_passing(error),
+            Self::Ending(DatabaseError::Unavailable(error)) => is_passing(error),
             _ => false,
         }
     }
@@ -110,17 +112,22 @@ async fn commit(
     link: &mut Link,
     group: &Group,
     (room, swings, lanes): (&mut Room, &mut Swings, &mut Lanes),
-) -> Result<Told, QueueError> {
+) -> Result<Told, DatabaseError> {
     let mut tries = 1;
+    let mut is_for_one = group.is_for_one();
     loop {
         // What an attempt that failed had counted does not count.
         let (mut room_then, mut swings_then) = (*room, *swings);
         let state = (&mut room_then, &mut swings_then, &mut *lanes);
-        let tried = timeout(GROUP_TIME_MAX, attempt(link, group, state)).await;
-        let failed = match tried.unwrap_or(Err(Failed::Ending(QueueError::TooSlow))) {
+        let tried = timeout(GROUP_TIME_MAX, attempt(link, (group, is_for_one), state)).await;
+        let failed = match tried.unwrap_or(Err(Failed::Ending(DatabaseError::TooSlow))) {
             Ok(told) => {
                 (*room, *swings) = (room_then, swings_then);
                 return Ok(told);
+            }
+            Err(Failed::Missed) => {
+                is_for_one = false;
+                continue;
             }
             Err(failed) => failed,
         };
@@ -128,33 +135,40 @@ async fn commit(
         link.lose();
         lanes.forget();
         let is_last = tries == TRIES_MAX || !failed.is_worth_another();
-        let (Failed::Before(error) | Failed::Ending(error)) = failed;
-        if is_last {
-            return Err(error);
+        match failed {
+            Failed::Before(error) | Failed::Ending(error) if is_last => return Err(error),
+            _ => {}
         }
         tries += 1;
     }
 }
 
-async fn attempt(link: &mut Link, group: &Group, state: (&mut Room, &mut Swings, &mut Lanes)) -> Result<Told, Failed> {
+async fn attempt(
+    link: &mut Link,
+    (group, is_for_one): (&Group, bool),
+    state: (&mut Room, &mut Swings, &mut Lanes),
+) -> Result<Told, Failed> {
     let place = link.place().clone();
     let connection = link.open().await.map_err(Failed::Before)?;
-    let mut transaction = Transaction::new(&place, connection);
+    let mut transaction = Transaction::new(&place, connection, is_for_one);
     let done = async {
         let told = group.apply(&mut transaction, state).await?;
         transaction.before_end().await?;
+        transaction.commit(told.is_work).await?;
         Ok::<_, sqlx::Error>(told)
     };
-    let told = done.await.map_err(|error| Failed::Before(error.into()))?;
-    let ended = transaction.commit(told.is_work).await;
-    ended.map_err(|error| Failed::Ending(error.into()))?;
-    Ok(told)
+    let done = done.await;
+    done.map_err(|error| match (transaction.is_missed(), transaction.is_ending()) {
+        (true, _) => Failed::Missed,
+        (false, true) => Failed::Ending(error.into()),
+        (false, false) => Failed::Before(error.into()),
+    })
 }
 
 /// Counts what is kept. When that fails, what was counted before is taken for true until the next time.
 async fn count(link: &mut Link, room: &mut Room) {
-    let counted = async { Ok::<_, QueueError>(room.count(link.open().await?).await?) };
-    if let Err(error) = timeout(GROUP_TIME_MAX, counted).await.unwrap_or(Err(QueueError::TooSlow)) {
+    let counted = async { Ok::<_, DatabaseError>(room.count(link.open().await?).await?) };
+    if let Err(error) = timeout(GROUP_TIME_MAX, counted).await.unwrap_or(Err(DatabaseError::TooSlow)) {
         tracing::warn!(%error, "the queue of tasks could not be counted");
         link.lose();
     }

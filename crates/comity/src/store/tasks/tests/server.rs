@@ -246,7 +246,7 @@ async fn call(queue: Queue, worker: String, told: Arc<Told>) {
                 told.acknowledged.lock().expect("not poisoned").push((id, finished));
                 told.done.send_modify(|done| *done += 1);
             }
-            Err(QueueError::Unavailable(_) | QueueError::TooSlow) => {
+            Err(QueueError::Database(_)) => {
                 told.refused.send_modify(|refused| *refused += 1);
                 // As callers do, it asks again a little later.
                 again.tick().await;
