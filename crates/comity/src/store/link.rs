@@ -26,12 +26,13 @@ const SQLITE_BEGIN: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL
      PRAGMA cache_size = -4096; PRAGMA busy_timeout = 5000;";
 
 /// What every connection to PostgreSQL begins with: each commit is synced, whatever the server's default; nothing waits
-/// for longer than its caller does; a transaction whose process froze does not hold its rows for ever; and plans are
-/// made for the tables as they are, by their indexes: a queue grows and shrinks faster than the server's statistics
-/// follow, and a plan for the empty table would be kept.
+/// for longer than its caller does; a transaction whose process froze does not hold its rows for ever; and each statement
+/// is planned once, by indexes and for row after row, which is right whatever the tables hold: they grow and shrink
+/// faster than the server's statistics follow, and to plan a statement takes as long as to run it.
 const POSTGRES_BEGIN: &str = "SET synchronous_commit = on; SET statement_timeout = '15s';
      SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning;
-     SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET jit = off;";
+     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off;
+     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
 /// The URL of a PostgreSQL database, with its password: never shown.
 #[derive(Clone, PartialEq, Eq)]

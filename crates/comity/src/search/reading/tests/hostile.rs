@@ -1,6 +1,8 @@
 //! Files that are made to harm their reader.
 
 use super::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -30,6 +32,74 @@ fn roff_that_never_ends_what_it_begins_is_read() {
         let page = format!(".TH X 1\n.SH NAME\nwords\n{begin}{}", "x ".repeat(10_000));
         assert!(read_text("x.1", page).text.contains("words"), "{begin:?}");
     }
+}
+
+/// One of each kind, with what its reader has to look at closely.
+const SAMPLES: [(&str, &str); 4] = [
+    (
+        "a.md",
+        "---\ntitle: \"T\"\nlang: de\n---\n# A *b* `c`\n\n| a | b |\n|---|:-:|\n| c \\| d | é |\n\n> - [x](y \"z\") ![i](j)\n\n\
+         ```rs\nlet x;\n```\n\n[^1]: note &amp; <b>bold</b>\n",
+    ),
+    (
+        "a.html",
+        "<!doctype html><html lang=\"pt-BR\"><title>T &eacute;</title><meta charset=utf-8><script>var a = '</b>';</script>\
+         <p>one<br>two<table><tr><td>a<td>b</table><pre> x\n y</pre><!-- c --><![CDATA[d]]><style>p{}</style>&#x1F600;",
+    ),
+    (
+        "a.1",
+        ".TH X 1 \"2026\"\n.SH NAME\nx \\- does \\fBthat\\fR\n.de ZZ\n.ig\n..\n.TP\n.BR \\-a \", \" b\n.nf\ncode\n.fi\n\
+         .TS\nl l.\na\tb\n.TE\n.if n .B \\(em \\*(lq\\[u00E9]\\h'1m'\\s-2\n.Dd x\n.Nm y\n.Fl z Ns Ar w\n.Bl -tag\n.It a\n.El\n",
+    ),
+    ("a.rs", "\u{feff}// words\nfn main() {\n\tprintln!(\"\\u{e9}\");\r\n}\n"),
+];
+
+/// What readers stop at, or begin something at.
+const PIECES: [&[u8]; 16] = [
+    b"<",
+    b">",
+    b"</",
+    b"<!--",
+    b"&#",
+    b"\\",
+    b"\\f[",
+    b"\n.",
+    b"\n..\n",
+    b"```\n",
+    b"|",
+    b"\0",
+    b"\xff",
+    b"\xc3",
+    b"---\n",
+    b"\x1f\x8b",
+];
+
+#[test]
+fn damage_anywhere_in_a_document_is_read_or_refused() {
+    const SEEDS: u64 = 400;
+    let mut read = 0;
+    for seed in 0..SEEDS {
+        let mut random = StdRng::seed_from_u64(seed);
+        for (name, sample) in SAMPLES {
+            let mut bytes = sample.as_bytes().to_vec();
+            for _ in 0..random.random_range(1..8) {
+                let at = random.random_range(0..=bytes.len());
+                let upto = random.random_range(at..=bytes.len().min(at + 40));
+                match random.random_range(0..4) {
+                    0 => drop(bytes.drain(at..upto)),
+                    1 => drop(bytes.splice(at..at, bytes[at..upto].to_vec().repeat(random.random_range(1..50)))),
+                    2 => bytes.truncate(at),
+                    _ => drop(bytes.splice(at..at, PIECES[random.random_range(0..PIECES.len())].to_vec())),
+                }
+            }
+            let Ok(document) = read_bytes(name, &bytes, Path::new(NONE)) else { continue };
+            read += 1;
+            let shown = snippet(&document.text, &["words", "one"]);
+            assert!(!document.title.is_empty() && !shown.is_empty(), "seed {seed}, {name}");
+            assert!(!document.title.contains(char::is_control) && !document.text.contains('\0'), "seed {seed}, {name}");
+        }
+    }
+    assert!(read > SEEDS * 2, "{read}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! tests has a server of its own.
 
 use super::super::{Given, Queue, QueueError, Running, ServerUrl};
-use super::setting::put;
+use super::setting::{grip, put};
 use super::{at, database, done, plain, queue_on, rules, take};
 use comity_core::task::{Kept, Leased, NewTask, Offer, Property, State, TaskId};
+use comity_core::wire::mesh::task::Progress;
 use comity_tests::postgres::Postgres;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -184,6 +185,46 @@ async fn ten_thousand_tasks_are_each_done_once_though_both_processes_are_killed_
         assert_eq!(effects.last(), Some(&task.course.token));
         let acknowledged = world.acknowledged.get(&task.id).map_or(&[][..], Vec::as_slice);
         assert!(acknowledged.is_empty() || acknowledged == [task.course.token], "{acknowledged:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_that_reach_for_one_task_at_once_one_gets_it_and_what_it_says_of_it_is_whole() {
+    const TASKS: usize = 150;
+    let server = Postgres::start();
+    let url = database(&server, "one");
+    let world = Arc::new(Mutex::new(World::default()));
+    let ((one, _one), (two, _two)) = tokio::join!(queue_on(&url), queue_on(&url));
+    let mut workers = JoinSet::new();
+    for (name, queue) in [("w1", one.clone()), ("w2", two.clone())] {
+        let world = Arc::clone(&world);
+        workers.spawn(async move {
+            let mut finished = 0;
+            for _ in 0..TASKS {
+                put(&queue, plain("one", "\"payload\""), at(0)).await;
+                let Some(leased) = take(&queue, (name, "one"), 1, at(0)).await.pop() else { continue };
+                world.lock().expect("not poisoned").effect(leased.id, leased.token);
+                assert_eq!(leased.task.payload, "\"payload\"");
+                let progress = Progress { grip: grip(&leased), fraction: Some(0.5), lines: vec!["a line".to_owned()] };
+                queue.progress(name, progress, at(1)).await.expect("answered").expect("held");
+                let ended = queue.complete(name, vec![done(&leased, "1")], at(1)).await;
+                assert_eq!(ended.expect("answered"), [Ok(State::Succeeded)]);
+                finished += 1;
+            }
+            finished
+        });
+    }
+    let mut finished: usize = workers.join_all().await.iter().sum();
+    // Those that one passed over while the other held them.
+    while let Some(leased) = take(&one, ("w1", "one"), 1, at(1)).await.pop() {
+        one.complete("w1", vec![done(&leased, "1")], at(1)).await.expect("answered")[0].expect("held");
+        finished += 1;
+    }
+    let kept = all_kept(&two).await;
+    assert_eq!((kept.len(), finished), (2 * TASKS, 2 * TASKS));
+    for task in kept {
+        assert_eq!((task.course.state, task.course.attempts), (State::Succeeded, 1));
+        assert_eq!(two.whole(task.id).await.expect("answered").expect("kept").result.as_deref(), Some("1"));
     }
 }
 
