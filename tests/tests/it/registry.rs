@@ -248,8 +248,24 @@ fn a_kernel_with_an_api_key_works_shares_and_follows_at_the_coordinator() {
             said(&registry, &[path], Some(key), Some(&json!({}))).refused(401, "bad_signature");
         }
     }
-    registry.says(&["mesh", "revoke", "k1"]);
-    assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
+    let late = std::thread::scope(|scope| {
+        let wanted = json!({ "capabilities": ["late/run"], "wait_ms": 20_000 });
+        let waiting = scope.spawn(|| post("/mesh/compute/claim", wanted));
+        until("the kernel waits for work", PATIENCE, || {
+            let workers = registry.json(&["task", "workers"]);
+            (workers["nodes"][0]["capabilities"] == json!(["late/run"])).then_some(())
+        });
+        registry.says(&["mesh", "revoke", "k1"]);
+        assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
+        let late = registry.json(&["task", "submit", "late/run"]);
+        waiting.join().expect("it does not panic").refused(401, "bad_signature");
+        late
+    });
+    // What it would have been given is others', and was no attempt.
+    until("the task waits again", PATIENCE, || {
+        let task = registry.json(&["task", "show", &text(&late["id"])]);
+        (task["state"] == "queued" && task["attempts"] == 0).then_some(())
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config;
 use crate::driver::{Clock, Handle};
 use crate::link::{Links, Pool};
 use crate::redaction::labels;
-use crate::store::tasks::{Count, LIST_MAX, Limits, NotTaken, Queue, QueueError, Running, Submitted};
+use crate::store::tasks::{Count, Given, LIST_MAX, Limits, NotTaken, Queue, QueueError, Running, Submitted};
 use comity_core::redact::Typed;
 use comity_core::task::{Kept, Leased, Lines, Refused, State, TaskId};
 use comity_core::wire::control::{self, Queued, Work};
@@ -21,6 +21,7 @@ use comity_core::wire::mesh::task::{Answered, BadBody, Claim, parse_claim, parse
 use elsewhere::Elsewhere;
 use held::Held;
 pub(crate) use report::Word;
+pub(crate) use room::Crowded;
 use room::Room;
 use serde_json::{Value, json};
 use std::fmt;
@@ -74,6 +75,9 @@ pub(crate) enum NotDone {
     /// Only what is over can be discarded.
     #[error("only a task that is over can be discarded, and this one is {0}")]
     NotOver(&'static str),
+    /// Too many wait for work.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
     /// The database does not answer.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -121,7 +125,7 @@ impl Compute {
             Some(url) => Queue::on_server(url.clone(), Limits::default()).await?,
             None => Queue::in_file(file, Limits::default()).await?,
         };
-        let (room, serving) = Room::open(queue.clone());
+        let (room, serving) = Room::open(queue.clone(), handle.me().node().to_string());
         let elsewhere = Elsewhere::new(handle.clone(), Pool::new(links.clone()));
         let shared = Shared {
             queue,
@@ -184,8 +188,8 @@ impl Compute {
     pub(crate) async fn submit_own(&self, mut task: control::TaskToQueue) -> Result<Queued, NotDone> {
         task.payload = self.clean(task.payload);
         let capability = task.capability.clone();
-        let body = json!(task).to_string();
-        let mut answers = self.submit(body.as_bytes(), &self.me(), None).await?;
+        let tasks = parse_submit(json!(task).to_string().as_bytes(), &self.me(), None)?;
+        let mut answers = self.0.queue.submit_own(tasks, Clock::wall()).await?;
         let submitted = answers.pop().unwrap_or(Err(NotTaken::Full))?;
         let able = |(_, known): &(String, room::Known)| known.offer.capabilities.contains(&capability);
         let workers = self.0.room.workers().iter().filter(|one| able(one)).count() as u64;
@@ -274,18 +278,22 @@ impl Compute {
         self.0.changes.subscribe()
     }
 
-    /// Work for the worker of a node, as it says in JSON; it waits for it.
-    pub(crate) async fn claim(&self, worker: &str, body: &[u8]) -> Result<Vec<Leased>, NotDone> {
-        let claim = parse_claim(body)?;
-        self.give(worker, claim).await
+    /// Work for the worker of a node, as it says in JSON; it waits for it. What it is given and does not take goes back.
+    pub(crate) async fn claim(&self, worker: &str, body: &[u8]) -> Result<Vec<Given>, NotDone> {
+        let given = self.0.room.claim(worker, parse_claim(body)?).await?;
+        if !given.is_empty() {
+            self.changed();
+        }
+        Ok(given)
     }
 
+    /// Work for a worker beside this node.
     async fn give(&self, worker: &str, claim: Claim) -> Result<Vec<Leased>, NotDone> {
         let given = self.0.room.claim(worker, claim).await?;
         if !given.is_empty() {
             self.changed();
         }
-        Ok(given)
+        Ok(given.into_iter().flat_map(Given::take).collect())
     }
 
     /// The workers that asked for work lately.

@@ -1,10 +1,11 @@
 //! Where claims wait for work, and who gets it: of all that wait, whoever has the most free slots, then the least load,
 //! is asked first. What a task may become is not decided here, but by the queue. See "Compute" in `protocols/mesh.md`.
 
+use super::NotDone;
 use crate::driver::Clock;
 use crate::store::tasks::{Given, Queue, QueueError};
 use comity_core::registry::placement::{Worker, rank};
-use comity_core::task::{Leased, Offer};
+use comity_core::task::Offer;
 use comity_core::wire::mesh::task::Claim;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -13,8 +14,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// Claims that wait at once; whoever comes behind them waits for room. Each is a connection of a known node.
+/// Claims of other nodes that wait at once, and of this node's own workers as many again: each is a connection.
 const WAITING_MAX: usize = 1024;
+
+/// Claims of one other node that wait at once, so that it leaves room for others: a node has a worker or a few, and each
+/// of them waits once.
+const WAITING_OF_ONE_MAX: usize = 64;
 
 /// Bytes of payloads in one answer, from which on it gets no more: one more claim may add as much again.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -24,6 +29,17 @@ const THERE_FOR: Duration = Duration::from_secs(60);
 
 /// Workers remembered at once, some hundred bytes each: more than any mesh has nodes.
 const WORKERS_MAX: usize = 4096;
+
+/// Why a claim may not wait. It may be made again later, or without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Crowded {
+    /// Its node waits often enough.
+    #[error("{WAITING_OF_ONE_MAX} claims of this node wait already")]
+    OfOne,
+    /// So many others wait.
+    #[error("{WAITING_MAX} claims wait here already")]
+    OfAll,
+}
 
 /// A worker that asked for work lately.
 #[derive(Debug, Clone)]
@@ -58,10 +74,40 @@ impl Waiter {
     }
 }
 
+/// How many claims wait, by worker, while there are any.
+#[derive(Debug, Default)]
+struct Places(Mutex<BTreeMap<String, usize>>);
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place of one who waits, which is free again when whoever asked has its answer or is gone.
+struct Place<'r> {
+    places: &'r Places,
+    worker: &'r str,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut places = self.places.lock();
+        match places.get_mut(self.worker) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(places.remove(self.worker)),
+        }
+    }
+}
+
 /// The room. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     arriving: mpsc::Sender<Waiter>,
+    /// What this node's own workers are called.
+    own: String,
+    /// A lock and not a message: it is held to count one up or down.
+    places: Arc<Places>,
     /// A lock and not a message: it is held to note that a worker was heard of, or to list them.
     workers: Arc<Mutex<BTreeMap<String, Known>>>,
 }
@@ -73,16 +119,18 @@ impl std::fmt::Debug for Waiter {
 }
 
 impl Room {
-    /// A room before this queue, and what is to be run as long as it is open.
-    pub(super) fn open(queue: Queue) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// A room before this queue, of a node whose own workers are called so; and what is to be run as long as it is open.
+    pub(super) fn open(queue: Queue, own: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (arriving, arrivals) = mpsc::channel(WAITING_MAX);
-        let room = Self { arriving, workers: Arc::default() };
+        let room = Self { arriving, own, places: Arc::default(), workers: Arc::default() };
         let serving = serve(queue, arrivals, room.workers.clone());
         (room, serving)
     }
 
-    /// Waits for work.
-    pub(super) async fn claim(&self, worker: &str, claim: Claim) -> Result<Vec<Leased>, QueueError> {
+    /// Waits for work. What is given and not taken goes back.
+    pub(super) async fn claim(&self, worker: &str, claim: Claim) -> Result<Vec<Given>, NotDone> {
+        // Who does not wait needs no place.
+        let _place = if claim.wait.is_zero() { None } else { Some(self.place(worker)?) };
         self.note(worker, &claim);
         let (answer, answered) = oneshot::channel();
         let waiter = Waiter {
@@ -96,8 +144,25 @@ impl Room {
             claim,
         };
         self.arriving.send(waiter).await.map_err(|_| QueueError::Closed)?;
-        let given = answered.await.unwrap_or(Err(QueueError::Closed))?;
-        Ok(given.into_iter().flat_map(Given::take).collect())
+        Ok(answered.await.unwrap_or(Err(QueueError::Closed))?)
+    }
+
+    fn place<'r>(&'r self, worker: &'r str) -> Result<Place<'r>, Crowded> {
+        let mut places = self.places.lock();
+        let of_one = places.get(worker).copied().unwrap_or(0);
+        if worker == self.own {
+            if of_one >= WAITING_MAX {
+                return Err(Crowded::OfAll);
+            }
+        } else if of_one >= WAITING_OF_ONE_MAX {
+            return Err(Crowded::OfOne);
+        } else if places.iter().filter(|(other, _)| **other != self.own).map(|(_, count)| count).sum::<usize>()
+            >= WAITING_MAX
+        {
+            return Err(Crowded::OfAll);
+        }
+        places.insert(worker.to_owned(), of_one + 1);
+        Ok(Place { places: &self.places, worker })
     }
 
     /// Notes that a worker was heard of.
@@ -136,7 +201,7 @@ async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<
     loop {
         let next = waiting.iter().map(|waiter| waiter.until).min();
         tokio::select! {
-            arrived = arrivals.recv(), if waiting.len() < WAITING_MAX => match arrived {
+            arrived = arrivals.recv() => match arrived {
                 Some(waiter) => waiting.push(waiter),
                 None => return,
             },
@@ -145,9 +210,7 @@ async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<
             },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
-        while waiting.len() < WAITING_MAX
-            && let Ok(waiter) = arrivals.try_recv()
-        {
+        while let Ok(waiter) = arrivals.try_recv() {
             waiting.push(waiter);
         }
         waiting.retain(|waiter| !waiter.answer.is_closed());

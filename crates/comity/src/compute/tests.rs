@@ -1,9 +1,10 @@
 //! Who is given work, and that nothing is lost on the way.
 
-use super::room::{Known, Room};
+use super::NotDone;
+use super::room::{Crowded, Known, Room};
 use crate::driver::Clock;
 use crate::scratch::Scratch;
-use crate::store::tasks::{Limits, Queue, Running};
+use crate::store::tasks::{Given, Limits, Queue, Running};
 use comity_core::task::{Leased, NewTask, Offer, State};
 use comity_core::wire::mesh::task::Claim;
 use std::time::Duration;
@@ -23,7 +24,7 @@ struct Setting {
 async fn setting() -> Setting {
     let folder = Scratch::new();
     let (queue, running) = Queue::in_file(&folder.path().join("tasks.db"), Limits::default()).await.expect("opens");
-    let (room, serving) = Room::open(queue.clone());
+    let (room, serving) = Room::open(queue.clone(), "me".to_owned());
     let mut tasks = JoinSet::new();
     tasks.spawn(serving);
     Setting { queue, room, _running: running, _folder: folder, _serving: tasks }
@@ -37,7 +38,7 @@ impl Setting {
     /// A worker that waits; this returns when it does.
     async fn waits(&self, worker: &'static str, claim: Claim) -> JoinHandle<Vec<Leased>> {
         let room = self.room.clone();
-        let waiting = tokio::spawn(async move { room.claim(worker, claim).await.expect("answered") });
+        let waiting = tokio::spawn(async move { taken(room.claim(worker, claim).await.expect("answered")) });
         while !self.room.workers().iter().any(|(name, _)| name == worker) {
             yield_now().await;
         }
@@ -50,6 +51,10 @@ impl Setting {
         let tasks = vec![NewTask::plain("tool", capability, "{}".to_owned(), "me"); count];
         self.queue.submit(tasks, Clock::wall()).await.expect("taken in");
     }
+}
+
+fn taken(given: Vec<Given>) -> Vec<Leased> {
+    given.into_iter().flat_map(Given::take).collect()
 }
 
 fn claim_nothing() -> Claim {
@@ -85,7 +90,7 @@ async fn what_was_given_to_somebody_who_went_away_is_anothers_at_once_and_counts
         sleep(Duration::from_millis(1)).await;
     }
     drop(gone);
-    let given = setting.room.claim("there", claim("sum", (1, 1, 0.0), LONG)).await.expect("answered");
+    let given = taken(setting.room.claim("there", claim("sum", (1, 1, 0.0), LONG)).await.expect("answered"));
     assert_eq!(given.iter().map(|leased| (leased.token, leased.attempt)).collect::<Vec<_>>(), [(2, 1)]);
     let kept = setting.queue.whole(given[0].id).await.expect("answered").expect("kept");
     assert_eq!((kept.course.state, kept.course.worker.as_deref()), (State::Leased, Some("there")));
@@ -97,4 +102,33 @@ async fn who_waits_is_answered_when_its_time_is_over() {
     let nothing = setting.room.claim("a", claim("sum", (1, 1, 0.0), Duration::from_millis(50))).await;
     assert!(nothing.expect("answered").is_empty());
     assert_eq!(setting.room.workers().len(), 1, "and is known for a while");
+}
+
+#[tokio::test]
+async fn one_node_leaves_room_for_others_and_for_this_nodes_own_workers_and_who_hangs_up_frees_its_place() {
+    let setting = setting().await;
+    let again = |wait| setting.room.claim("greedy", claim("sum", (1, 1, 0.0), wait));
+    let mut greedy = JoinSet::new();
+    for _ in 0..64 {
+        let room = setting.room.clone();
+        greedy.spawn(async move { room.claim("greedy", claim("sum", (1, 1, 0.0), LONG)).await.map(drop) });
+    }
+    let crowded = async || loop {
+        if let Err(NotDone::Crowded(crowded)) = again(Duration::from_millis(1)).await {
+            return crowded;
+        }
+    };
+    assert_eq!(timeout(LONG, crowded()).await.expect("in time"), Crowded::OfOne);
+    assert!(again(Duration::ZERO).await.expect("who does not wait needs no place").is_empty());
+
+    let other = setting.waits("other", claim("other", (1, 1, 0.0), LONG)).await;
+    let own = setting.waits("me", claim("own", (1, 1, 0.0), LONG)).await;
+    setting.put("other", 1).await;
+    setting.put("own", 1).await;
+    assert_eq!((other.await.expect("ends").len(), own.await.expect("ends").len()), (1, 1));
+
+    greedy.shutdown().await;
+    let free = setting.waits("greedy", claim("sum", (1, 1, 0.0), LONG)).await;
+    setting.put("sum", 1).await;
+    assert_eq!(free.await.expect("ends").len(), 1);
 }

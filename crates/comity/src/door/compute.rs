@@ -8,9 +8,10 @@ use super::mesh::{Guest, known};
 use super::problem::{Code, Problem};
 use super::registry::Knock;
 use super::{Door, Visit};
+use crate::compute::Crowded;
 use crate::compute::{Compute, NotDone, Word};
 use crate::registry::Registry;
-use crate::store::tasks::{LIST_MAX, NotTaken, QueueError};
+use crate::store::tasks::{self, LIST_MAX, NotTaken, QueueError};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query as Params, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -31,6 +32,9 @@ pub(super) const WORK_PER_MINUTE: u32 = 6000;
 
 /// How long to wait when the queue's database does not answer.
 const WHEN_ILL: Duration = Duration::from_secs(5);
+
+/// How long to wait when too many wait: a claim does so for half a minute at most.
+const WHEN_CROWDED: Duration = Duration::from_secs(10);
 
 /// Tasks in one list when nobody says.
 const LISTED: usize = 50;
@@ -62,7 +66,23 @@ pub(super) fn router(door: Door, compute: Compute, registry: Option<Registry>) -
 pub(super) struct Peer(String);
 
 /// A worker, by its node's key or registered name, within the pace of workers.
-pub(super) struct Worker(String);
+pub(super) struct Worker(String, Standing);
+
+/// By what somebody was let in.
+enum Standing {
+    ApiKey(Box<Knock>, Registry),
+    Known(Door, Source),
+}
+
+impl Standing {
+    /// Whether that holds still: a key may have been revoked, and a peer put out, while its worker waited.
+    async fn holds(&self) -> Result<(), Problem> {
+        match self {
+            Self::ApiKey(knock, registry) => knock.holds(registry),
+            Self::Known(door, source) => known(&door.admit(*source).await?, FOR_WHOM).map(drop),
+        }
+    }
+}
 
 impl FromRequestParts<Door> for Peer {
     type Rejection = Problem;
@@ -80,11 +100,12 @@ impl FromRequestParts<Door> for Worker {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         if let Some((knock, registry)) = Knock::by_api_key(parts, door).await? {
-            return knock.worker(&registry).map(Self);
+            return Ok(Self(knock.worker(&registry)?, Standing::ApiKey(Box::new(knock), registry)));
         }
         let source = Source::from_request_parts(parts, door).await?;
         door.take_work_pace(source)?;
-        known(&door.admit(source).await?, FOR_WHOM).map(|key| Self(key.to_string()))
+        let key = known(&door.admit(source).await?, FOR_WHOM)?;
+        Ok(Self(key.to_string(), Standing::Known(door.clone(), source)))
     }
 }
 
@@ -105,6 +126,7 @@ impl<S: Send + Sync> FromRequest<S> for Said {
 /// A worker's call, whose body says something of its tasks.
 pub(super) struct Report {
     worker: String,
+    standing: Standing,
     body: Bytes,
 }
 
@@ -113,9 +135,9 @@ impl FromRequest<Door> for Report {
 
     async fn from_request(request: Request, door: &Door) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
-        let Worker(worker) = Worker::from_request_parts(&mut parts, door).await?;
+        let Worker(worker, standing) = Worker::from_request_parts(&mut parts, door).await?;
         let Said(body) = Said::from_request(Request::from_parts(parts, body), door).await?;
-        Ok(Self { worker, body })
+        Ok(Self { worker, standing, body })
     }
 }
 
@@ -246,9 +268,11 @@ pub(super) async fn available(_: Guest, Extension(compute): Extension<Compute>) 
     ))]
 pub(super) async fn claim(
     Extension(compute): Extension<Compute>,
-    Report { worker, body }: Report,
+    Report { worker, standing, body }: Report,
 ) -> Result<Response, Problem> {
     let given = compute.claim(&worker, &body).await?;
+    standing.holds().await?;
+    let given: Vec<_> = given.into_iter().flat_map(tasks::Given::take).collect();
     Ok(written(&json!({ "tasks": given.iter().map(Given::of).collect::<Vec<_>>() })))
 }
 
@@ -339,6 +363,8 @@ impl From<NotDone> for Problem {
                 tracing::warn!(%error, "the queue of tasks does not answer");
                 Self::unavailable("the queue of tasks does not answer now", WHEN_ILL)
             }
+            NotDone::Crowded(Crowded::OfOne) => Self::rate_limited(&detail, WHEN_CROWDED),
+            NotDone::Crowded(Crowded::OfAll) => Self::unavailable(&detail, WHEN_CROWDED),
             NotDone::Away { .. } => Self::unavailable(&detail, WHEN_ILL),
         }
     }

@@ -94,6 +94,12 @@ impl Knock {
         Ok(name)
     }
 
+    /// Whether it would be let in still.
+    pub(super) fn holds(&self, registry: &Registry) -> Result<(), Problem> {
+        let asker = registry.proved(&self.shown, self.door.handle().now());
+        self.answered(asker.and_then(|asker| asker.sees().map(drop)))
+    }
+
     /// The key that it proved by TLS, and whether this node knows it.
     pub(super) fn key(&self) -> (Option<NodeId>, bool) {
         (self.source.key, self.shown.is_known)

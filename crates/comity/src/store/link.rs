@@ -38,17 +38,46 @@ const POSTGRES_BEGIN: &str = "SET synchronous_commit = on; SET statement_timeout
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
+/// What may stand in such a URL behind the question mark, besides `options[…]`.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// A text that is not the URL of a PostgreSQL database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the URL of a PostgreSQL database: postgres://user:password@host/database?sslmode=verify-full is wanted")]
+#[error(
+    "not the URL of a PostgreSQL database, or one with a parameter that is not known: \
+     postgres://user:password@host/database?sslmode=verify-full is wanted"
+)]
 pub struct NotAServerUrl;
 
 impl FromStr for ServerUrl {
     type Err = NotAServerUrl;
 
     fn from_str(text: &str) -> Result<Self, NotAServerUrl> {
-        let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        let can_be_read = is_postgres && sqlx::postgres::PgConnectOptions::from_str(text).is_ok();
+        let url = url::Url::parse(text).map_err(|_| NotAServerUrl)?;
+        let is_postgres = matches!(url.scheme(), "postgres" | "postgresql");
+        // What sqlx does not know it would write to the log with its value, which may be a password.
+        let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+        let are_known = url.query_pairs().all(|(name, _)| is_known(&name));
+        let can_be_read = is_postgres && are_known && sqlx::postgres::PgConnectOptions::from_str(text).is_ok();
         if can_be_read { Ok(Self(text.to_owned())) } else { Err(NotAServerUrl) }
     }
 }

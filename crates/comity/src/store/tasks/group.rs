@@ -3,12 +3,12 @@
 
 use super::lanes::Lanes;
 use super::settle::{Answers, Steps};
-use super::submit::{NotTaken, Room, Submitted};
+use super::submit::{NotTaken, Offered, Room, Submitted};
 use super::sweep::{Swept, Swings};
 use super::transaction::{Transaction, Way};
 use super::{Given, QueueError, claim, settle, submit, sweep};
 use crate::store::link::DatabaseError;
-use comity_core::task::{Leased, NewTask, TaskId};
+use comity_core::task::{Leased, TaskId};
 use comity_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ type Taken = Vec<Result<Submitted, NotTaken>>;
 /// A call that changes something.
 #[derive(Debug)]
 pub(super) enum Write {
-    Submit(Ask<(Vec<NewTask>, Timestamp), Taken>),
+    Submit(Ask<Offered, Taken>),
     Settle(Ask<Steps, Answers>),
     Claim(Ask<claim::Wanted, Given>),
     Sweep(Ask<Timestamp, Swept>),
@@ -34,7 +34,7 @@ pub(super) enum Write {
 /// Calls of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    submits: Vec<Ask<(Vec<NewTask>, Timestamp), Taken>>,
+    submits: Vec<Ask<Offered, Taken>>,
     settles: Vec<Ask<Steps, Answers>>,
     claims: Vec<Ask<claim::Wanted, Given>>,
     sweeps: Vec<Ask<Timestamp, Swept>>,
@@ -76,7 +76,7 @@ impl Group {
             return false;
         }
         match (&self.submits[..], &self.settles[..], &self.claims[..]) {
-            ([ask], [], []) => ask.what.0.len() == 1,
+            ([ask], [], []) => ask.what.tasks.len() == 1,
             ([], [ask], []) => ask.what.0.len() == 1,
             ([], [], [ask]) => ask.what.wanted as u64 <= claim::WHOLE_MAX,
             _ => false,

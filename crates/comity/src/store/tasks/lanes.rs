@@ -1,6 +1,7 @@
 //! Lanes, as they are known here without asking the database. The number of one that was swept is never another's, and
 //! a task for it is refused by the database: its group is tried again with nothing known.
 
+use super::integer;
 use super::rows::each_padded;
 use super::transaction::Transaction;
 use comity_core::task::{Offer, meets};
@@ -10,13 +11,19 @@ use std::collections::BTreeMap;
 
 /// Most lanes: pairs of a capability and requirements. A claim looks at those of its worker's capabilities. As many are
 /// known here: some 100 KiB, or 40 MiB where all have the most and longest requirements.
-const LANES_MAX: usize = 4096;
+const LANES_MAX: i64 = 4096;
+
+/// Of them those that are left for whoever owns the queue.
+const LANES_LEFT: i64 = 1024;
+
+/// Most lanes that one other submitter makes.
+const LANES_OF_ONE_MAX: i64 = 256;
 
 /// What lanes there are.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    /// By capability and requirements; `None` where there were too many to make it.
-    known: BTreeMap<(String, String), Option<i64>>,
+    /// By capability and requirements.
+    known: BTreeMap<(String, String), i64>,
     /// Whether these are all that there are: never on a server, where other processes make more.
     are_all: bool,
 }
@@ -29,23 +36,26 @@ impl Lanes {
 
     /// Knows from now on only what holds for longer than one group.
     pub(super) fn keep(&mut self) {
-        self.known.retain(|_, lane| lane.is_some());
-        if self.known.len() > LANES_MAX {
+        if integer(self.known.len() as u64) > LANES_MAX {
             self.forget();
         }
     }
 
-    /// The lane of this capability and these requirements, made if it is missing; `None` when there are too many.
+    /// The lane of this capability and these requirements, made if it is missing, by this submitter or, where none is
+    /// said, by whoever owns the queue; `None` when there are too many.
     pub(super) async fn of(
         &mut self,
         transaction: &mut Transaction<'_>,
         name: (String, String),
+        maker: Option<&str>,
     ) -> Result<Option<i64>, sqlx::Error> {
         if let Some(lane) = self.known.get(&name) {
-            return Ok(*lane);
+            return Ok(Some(*lane));
         }
-        let lane = find(transaction.connection().await?, &name).await?;
-        self.known.insert(name, lane);
+        let lane = find(transaction.connection().await?, &name, maker).await?;
+        if let Some(lane) = lane {
+            self.known.insert(name, lane);
+        }
         Ok(lane)
     }
 
@@ -72,16 +82,14 @@ impl Lanes {
             let (connection, text) =
                 transaction.begin_with("SELECT seq, capability, requirements FROM comity_lane".to_owned()).await?;
             for row in sqlx::query(text).fetch_all(connection).await? {
-                self.known.insert((row.try_get(1)?, row.try_get(2)?), Some(row.try_get(0)?));
+                self.known.insert((row.try_get(1)?, row.try_get(2)?), row.try_get(0)?);
             }
             self.are_all = true;
         }
         for capability in &offer.capabilities {
             let from = (capability.clone(), String::new());
             let lanes = self.known.range(from..).take_while(|((name, _), _)| name == capability);
-            able.extend(
-                lanes.filter(|((_, requirements), _)| is_met(requirements, offer)).filter_map(|(_, lane)| *lane),
-            );
+            able.extend(lanes.filter(|((_, requirements), _)| is_met(requirements, offer)).map(|(_, lane)| *lane));
         }
         Ok(able)
     }
@@ -95,17 +103,25 @@ fn is_met(requirements: &str, offer: &Offer) -> bool {
 async fn find(
     connection: &mut AnyConnection,
     (capability, requirements): &(String, String),
+    maker: Option<&str>,
 ) -> Result<Option<i64>, sqlx::Error> {
     const FIND: &str = "SELECT seq FROM comity_lane WHERE capability = $1 AND requirements = $2";
     let found = sqlx::query(FIND).bind(capability).bind(requirements).fetch_optional(&mut *connection).await?;
     if let Some(row) = found {
         return row.try_get(0).map(Some);
     }
-    let count: i64 = sqlx::query("SELECT COUNT(*) FROM comity_lane").fetch_one(&mut *connection).await?.try_get(0)?;
-    if usize::try_from(count).is_ok_and(|count| count >= LANES_MAX) {
+    const COUNT: &str = "SELECT COUNT(*), COUNT(CASE WHEN made_by = $1 THEN 1 END) FROM comity_lane";
+    let row = sqlx::query(COUNT).bind(maker).fetch_one(&mut *connection).await?;
+    let (all, of_one): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let is_full = match maker {
+        None => all >= LANES_MAX,
+        Some(_) => all >= LANES_MAX - LANES_LEFT || of_one >= LANES_OF_ONE_MAX,
+    };
+    if is_full {
         return Ok(None);
     }
-    const MAKE: &str = "INSERT INTO comity_lane (capability, requirements) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    sqlx::query(MAKE).bind(capability).bind(requirements).execute(&mut *connection).await?;
+    const MAKE: &str =
+        "INSERT INTO comity_lane (capability, requirements, made_by) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    sqlx::query(MAKE).bind(capability).bind(requirements).bind(maker).execute(&mut *connection).await?;
     sqlx::query(FIND).bind(capability).bind(requirements).fetch_one(connection).await?.try_get(0).map(Some)
 }

@@ -37,6 +37,7 @@ use read::Read;
 use settle::{Settled, Step};
 use std::path::Path;
 use std::time::Duration;
+use submit::Offered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -59,8 +60,8 @@ pub(crate) struct Limits {
     pub(crate) kept: Duration,
     /// How long the dead wait for a person.
     pub(crate) dead_kept: Duration,
-    /// Most tasks, with the finished ones: 10 million are some 5 GB without their payloads. It is counted anew every
-    /// ten minutes, so that processes that share a server may together go beyond it by what they take in that time.
+    /// Most tasks, with the finished ones: 10 million are some 5 GB without their payloads. The last tenth is for whoever
+    /// owns the queue. It is counted anew every ten minutes, so that processes that share a server may together go beyond it by what they take in that time.
     pub(crate) tasks_max: u64,
     /// Most bytes of payloads and results, counted likewise. What is done is done: a result beyond it is kept, and no
     /// new task is taken.
@@ -148,17 +149,31 @@ impl Queue {
         Ok((Self { writes, reads, ready }, Running { tasks, _wake: wake, stop }))
     }
 
-    /// Takes tasks in, all or those that may be: the answers are in their order.
+    /// Takes tasks of one submitter in, all or those that may be: the answers are in their order.
     pub(crate) async fn submit(
         &self,
         tasks: Vec<NewTask>,
         now: Timestamp,
     ) -> Result<Vec<Result<Submitted, NotTaken>>, QueueError> {
+        self.put(Offered { tasks, now, is_own: false }).await
+    }
+
+    /// The same of whoever owns the queue, for whom there is room that others do not get.
+    pub(crate) async fn submit_own(
+        &self,
+        tasks: Vec<NewTask>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Submitted, NotTaken>>, QueueError> {
+        self.put(Offered { tasks, now, is_own: true }).await
+    }
+
+    async fn put(&self, offered: Offered) -> Result<Vec<Result<Submitted, NotTaken>>, QueueError> {
+        let tasks = &offered.tasks;
         within("tasks", tasks.len(), BATCH_MAX)?;
         if tasks.iter().map(|task| task.payload.len()).sum::<usize>() > BODY_MAX {
             return Err(BadTask::TooLarge("tasks").into());
         }
-        self.write(|answer| Write::Submit(Ask { what: (tasks, now), answer })).await
+        self.write(|answer| Write::Submit(Ask { what: offered, answer })).await
     }
 
     /// Gives a worker up to so many of the tasks that it is able to do: the highest priority first, then the oldest.

@@ -6,7 +6,7 @@ pub(super) const TABLE: &str = "comity_task_schema";
 /// One step for each version; the table [`TABLE`] says through which a database has been.
 ///
 /// A `lane` is all tasks of one capability and the same requirements: whoever is able to do one of them is able to do
-/// all. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
+/// all; `made_by` is its first submitter, or nothing where that owns the queue. `content` and `result` are kept beside the tasks, whose rows change often. `start` of a line is how many bytes
 /// its task's workers had said before it. `size` is that of a task's payload, and of its result when it has one. States
 /// are the places in `State::ALL`. The index by lane has all that is counted, so that counting reads nothing else. The
 /// index by state has a sum in it, and only lists and the count of what waits ask for it: else SQLite, which knows
@@ -39,4 +39,5 @@ pub(super) const STEPS: &[&str] = &[
     "CREATE INDEX comity_task_state ON comity_task ((state + 0), seq)",
     "UPDATE comity_task SET size = size + COALESCE((SELECT LENGTH(result) FROM comity_result
          WHERE comity_result.task = comity_task.seq), 0) WHERE state = 3",
+    "ALTER TABLE comity_lane ADD COLUMN made_by TEXT",
 ];

@@ -34,7 +34,7 @@ pub(crate) enum NotTaken {
     #[error("the queue is full: it takes tasks again when others were swept")]
     Full,
     /// Nobody needs so many kinds of workers.
-    #[error("there are too many different capabilities and requirements in the queue")]
+    #[error("there are too many different capabilities and requirements in the queue, of this submitter or of all")]
     TooManyLanes,
     /// It breaks a bound.
     #[error(transparent)]
@@ -58,15 +58,26 @@ impl Room {
         Ok(())
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), NotTaken> {
+    fn take(&mut self, bytes: usize, is_own: bool) -> Result<(), NotTaken> {
         let bytes = bytes as u64;
-        if self.tasks >= self.limits.tasks_max || self.bytes.saturating_add(bytes) > self.limits.bytes_max {
+        let of = |most: u64| if is_own { most } else { most - most / 10 };
+        let (tasks_max, bytes_max) = (of(self.limits.tasks_max), of(self.limits.bytes_max));
+        if self.tasks >= tasks_max || self.bytes.saturating_add(bytes) > bytes_max {
             return Err(NotTaken::Full);
         }
         self.tasks += 1;
         self.bytes += bytes;
         Ok(())
     }
+}
+
+/// Tasks as one submitter has them taken in.
+#[derive(Debug)]
+pub(super) struct Offered {
+    pub(super) tasks: Vec<NewTask>,
+    pub(super) now: Timestamp,
+    /// Whether whoever owns the queue does.
+    pub(super) is_own: bool,
 }
 
 /// A task on its way in.
@@ -81,14 +92,14 @@ struct Entry<'a> {
 /// Takes all of these in, as far as they may be.
 pub(super) async fn apply(
     transaction: &mut Transaction<'_>,
-    calls: impl Iterator<Item = &(Vec<NewTask>, Timestamp)>,
+    calls: impl Iterator<Item = &Offered>,
     (room, lanes): (&mut Room, &mut Lanes),
 ) -> Result<Vec<Vec<Result<Submitted, NotTaken>>>, sqlx::Error> {
     let (mut entries, mut answers) = (Vec::new(), Vec::new());
-    for (tasks, now) in calls {
+    for Offered { tasks, now, is_own } in calls {
         let mut answers_of_call = Vec::new();
         for task in tasks {
-            let entered = enter(transaction, task, (room, lanes)).await?;
+            let entered = enter(transaction, (task, *is_own), (room, lanes)).await?;
             answers_of_call.push(entered.map(|lane| {
                 let id = new_id(*now);
                 entries.push(Entry { id, lane, digest: task.digest(), now: *now, task });
@@ -123,15 +134,16 @@ fn new_id(now: Timestamp) -> TaskId {
 /// The lane of a task, if it may come in.
 async fn enter(
     transaction: &mut Transaction<'_>,
-    task: &NewTask,
+    (task, is_own): (&NewTask, bool),
     (room, lanes): (&mut Room, &mut Lanes),
 ) -> Result<Result<i64, NotTaken>, sqlx::Error> {
     if let Err(bad) = task.check() {
         return Ok(Err(bad.into()));
     }
     let name = (task.capability.clone(), task.requirements_text());
-    let Some(lane) = lanes.of(transaction, name).await? else { return Ok(Err(NotTaken::TooManyLanes)) };
-    Ok(room.take(task.payload.len()).map(|()| lane))
+    let maker = (!is_own).then_some(&*task.submitted_by);
+    let Some(lane) = lanes.of(transaction, name, maker).await? else { return Ok(Err(NotTaken::TooManyLanes)) };
+    Ok(room.take(task.payload.len(), is_own).map(|()| lane))
 }
 
 /// Inserts tasks with what they carry, and says which number each got; one whose key is taken gets none.

@@ -57,7 +57,7 @@ async fn the_file_is_its_users_alone_and_one_of_a_newer_version_is_left_as_it_is
     let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("opened");
     sqlx::raw_sql("INSERT INTO comity_task_schema VALUES (99)").execute(&mut connection).await.expect("inserted");
     let newer = Queue::in_file(&path, Limits::default()).await;
-    assert!(matches!(newer, Err(QueueError::Database(DatabaseError::Newer { found: 4, known: 3 }))));
+    assert!(matches!(newer, Err(QueueError::Database(DatabaseError::Newer { found: 5, known: 4 }))));
     let nowhere = Queue::in_file(&folder.path().join("no/such.db"), Limits::default()).await;
     assert!(matches!(nowhere, Err(QueueError::Database(DatabaseError::Io { .. }))));
 }

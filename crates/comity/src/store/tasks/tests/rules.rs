@@ -28,6 +28,7 @@ macro_rules! every_rule {
             lines_stream_by_cursor_and_the_oldest_go
             clocks_that_jump_harm_no_more_than_their_leases
             hostile_contents_are_kept_as_they_are_or_refused_by_name
+            one_submitter_leaves_room_for_other_kinds_of_work
         }
     };
 }
@@ -359,4 +360,21 @@ pub(super) async fn hostile_contents_are_kept_as_they_are_or_refused_by_name(que
     queue.complete("w", vec![done(&leased, &large)], at(0)).await.expect("answered")[0].expect("held");
     let kept = queue.whole(leased.id).await.expect("answered").expect("kept");
     assert_eq!(kept.result.map(|result| result.len()), Some(PAYLOAD_MAX));
+}
+
+pub(super) async fn one_submitter_leaves_room_for_other_kinds_of_work(queue: &Queue) {
+    let of = |submitter: &str, kind: usize| NewTask::plain("echo", &format!("kind {kind}"), "1".to_owned(), submitter);
+    let mut taken = Vec::new();
+    for batch in 0..3 {
+        let tasks = (0..100).map(|number| of("greedy", batch * 100 + number)).collect();
+        taken.extend(queue.submit(tasks, at(0)).await.expect("answered"));
+    }
+    assert!(taken[..256].iter().all(Result::is_ok));
+    assert!(taken[256..].iter().all(|answer| *answer == Err(NotTaken::TooManyLanes)));
+    // Kinds that are there take more, also of who made too many; and others, and the owner, make new ones.
+    for task in [of("greedy", 255), of("other", 999)] {
+        put(queue, task, at(0)).await;
+    }
+    let own = queue.submit_own(vec![of("greedy", 998)], at(0)).await.expect("answered");
+    assert!(own[0].is_ok_and(|submitted| submitted.is_new));
 }
