@@ -248,19 +248,19 @@ fn a_kernel_with_an_api_key_works_shares_and_follows_at_the_coordinator() {
             said(&registry, &[path], Some(key), Some(&json!({}))).refused(401, "bad_signature");
         }
     }
-    let late = std::thread::scope(|scope| {
-        let wanted = json!({ "capabilities": ["late/run"], "wait_ms": 20_000 });
-        let waiting = scope.spawn(|| post("/mesh/compute/claim", wanted));
-        until("the kernel waits for work", PATIENCE, || {
-            let workers = registry.json(&["task", "workers"]);
-            (workers["nodes"][0]["capabilities"] == json!(["late/run"])).then_some(())
-        });
-        registry.says(&["mesh", "revoke", "k1"]);
-        assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
-        let late = registry.json(&["task", "submit", "late/run"]);
-        waiting.join().expect("it does not panic").refused(401, "bad_signature");
-        late
+    let (url, header) = (format!("{}/mesh/compute/claim", registry.url()), format!("Authorization: Bearer {key}"));
+    let waiting = std::thread::spawn(move || {
+        let wanted = json!({ "capabilities": ["late/run"], "wait_ms": 20_000 }).to_string();
+        curl(&["-H", "Content-Type: application/json", "-H", &header, &url], Some(&wanted))
     });
+    until("the kernel waits for work", PATIENCE, || {
+        let workers = registry.json(&["task", "workers"]);
+        (workers["nodes"][0]["capabilities"] == json!(["late/run"])).then_some(())
+    });
+    registry.says(&["mesh", "revoke", "k1"]);
+    assert_eq!(get("/mesh/compute/available").status, 401, "it is revoked");
+    let late = registry.json(&["task", "submit", "late/run"]);
+    waiting.join().expect("it does not panic").refused(401, "bad_signature");
     // What it would have been given is others', and was no attempt.
     until("the task waits again", PATIENCE, || {
         let task = registry.json(&["task", "show", &text(&late["id"])]);

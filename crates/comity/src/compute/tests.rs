@@ -7,6 +7,8 @@ use crate::scratch::Scratch;
 use crate::store::tasks::{Given, Limits, Queue, Running};
 use comity_core::task::{Leased, NewTask, Offer, State};
 use comity_core::wire::mesh::task::Claim;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
@@ -108,17 +110,12 @@ async fn who_waits_is_answered_when_its_time_is_over() {
 async fn one_node_leaves_room_for_others_and_for_this_nodes_own_workers_and_who_hangs_up_frees_its_place() {
     let setting = setting().await;
     let again = |wait| setting.room.claim("greedy", claim("sum", (1, 1, 0.0), wait));
-    let mut greedy = JoinSet::new();
-    for _ in 0..64 {
-        let room = setting.room.clone();
-        greedy.spawn(async move { room.claim("greedy", claim("sum", (1, 1, 0.0), LONG)).await.map(drop) });
+    let mut greedy: Vec<_> = (0..64).map(|_| Box::pin(again(LONG))).collect();
+    for waiting in &mut greedy {
+        assert!(poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await.is_pending());
     }
-    let crowded = async || loop {
-        if let Err(NotDone::Crowded(crowded)) = again(Duration::from_millis(1)).await {
-            return crowded;
-        }
-    };
-    assert_eq!(timeout(LONG, crowded()).await.expect("in time"), Crowded::OfOne);
+    let crowded = again(LONG).await.expect_err("the 65th");
+    assert!(matches!(crowded, NotDone::Crowded(Crowded::OfOne)), "{crowded}");
     assert!(again(Duration::ZERO).await.expect("who does not wait needs no place").is_empty());
 
     let other = setting.waits("other", claim("other", (1, 1, 0.0), LONG)).await;
@@ -127,7 +124,7 @@ async fn one_node_leaves_room_for_others_and_for_this_nodes_own_workers_and_who_
     setting.put("own", 1).await;
     assert_eq!((other.await.expect("ends").len(), own.await.expect("ends").len()), (1, 1));
 
-    greedy.shutdown().await;
+    drop(greedy);
     let free = setting.waits("greedy", claim("sum", (1, 1, 0.0), LONG)).await;
     setting.put("sum", 1).await;
     assert_eq!(free.await.expect("ends").len(), 1);

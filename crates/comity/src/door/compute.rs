@@ -173,7 +173,7 @@ pub(super) async fn submit(
     {
         return Err(NotDone::from(refused).into());
     }
-    let shown = |answer: Result<crate::store::tasks::Submitted, NotTaken>| match answer {
+    let shown = |answer: Result<tasks::Submitted, NotTaken>| match answer {
         Ok(submitted) => json!({ "id": submitted.id.to_string(), "new": submitted.is_new }),
         Err(refused) => json!({ "code": code(refused).name(), "error": refused.to_string() }),
     };

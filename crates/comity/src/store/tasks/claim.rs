@@ -4,12 +4,13 @@
 use super::lanes::Lanes;
 use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, each_padded, read_new, text_of, write_back};
 use super::settle::{Step, Steps};
-use super::transaction::Transaction;
+use super::transaction::{Transaction, Way};
 use super::{integer, millis};
-use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, PAYLOAD_MAX};
+use comity_core::task::{BACKOFF_MAX, Leased, NewTask, Offer, PAYLOAD_MAX, meets};
 use comity_core::time::Timestamp;
 use comity_core::wire::mesh::task::BODY_MAX;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
@@ -74,6 +75,17 @@ struct Ready {
     new: Option<NewTask>,
 }
 
+impl Ready {
+    /// Reads the columns of [`COURSE`], the version and the priority, and where it is whole, those of [`NEW`] and the
+    /// payload.
+    fn read(row: &AnyRow, is_whole: bool) -> Result<Self, sqlx::Error> {
+        let from = COURSE_COLUMNS + 2;
+        let new = if is_whole { Some(read_new(row, from, text_of(row, from + NEW_COLUMNS)?)?) } else { None };
+        let task = Loaded { version: row.try_get(COURSE_COLUMNS)?, ..Loaded::read(row)? };
+        Ok(Self { priority: row.try_get(COURSE_COLUMNS + 1)?, task, new })
+    }
+}
+
 /// Gives tasks to these workers, and says whether others were looked at that were left: another process may have passed
 /// them over.
 pub(super) async fn apply(
@@ -88,8 +100,13 @@ pub(super) async fn apply(
         let offer = &calls[*first].offer;
         let (alike, others): (Vec<usize>, Vec<usize>) = rest.iter().partition(|place| calls[**place].offer == *offer);
         let alike_calls: Vec<_> = alike.iter().map(|place| calls[*place]).collect();
-        let able = lanes.able(transaction, offer).await?;
-        let mut ready = ready(transaction, &able, &alike_calls).await?;
+        let mut ready = match (transaction.way(), &alike_calls[..]) {
+            (Way::Checking, [call]) => ready_for(transaction, call).await?,
+            _ => {
+                let able = lanes.able(transaction, offer).await?;
+                ready(transaction, &able, &alike_calls).await?
+            }
+        };
         let given = give(&mut ready, &alike_calls);
         are_left |= !ready.is_empty() && !given.is_empty();
         for (call, leased) in contents(transaction, given).await? {
@@ -100,31 +117,71 @@ pub(super) async fn apply(
     Ok((answers, are_left))
 }
 
+/// What is to be done of a task: its content.
+const CONTENT: &str = "(SELECT c.payload FROM comity_content c WHERE c.task = t.seq)";
+
+/// Which tasks of a lane may be given away, the first first; of the times now and after the longest pause.
+fn ready_in(lane: &str, (now, later): (&str, &str)) -> String {
+    format!(
+        "t.lane = {lane} AND t.state = 0 AND (t.due <= {now} OR t.due > {later})
+             AND (t.deadline IS NULL OR t.deadline > {now}) ORDER BY t.priority DESC, t.seq"
+    )
+}
+
+/// The tasks that this worker may get, the last first, found with their lanes at once where nothing is locked for it. It
+/// cannot be asked so where tasks that it is not able to do come before others.
+async fn ready_for(transaction: &mut Transaction<'_>, call: &Wanted) -> Result<Vec<Ready>, sqlx::Error> {
+    let capabilities: Vec<String> = (4..4 + call.offer.capabilities.len()).map(|number| format!("${number}")).collect();
+    let (version, is_ready) = (transaction.version(), ready_in("l.seq", ("$1", "$2")));
+    let select = format!(
+        "SELECT {COURSE}, t.version, t.priority, {NEW}, {CONTENT} FROM (
+             SELECT r.* FROM comity_lane l CROSS JOIN LATERAL (
+                 SELECT t.*, {version} AS version FROM comity_task t WHERE {is_ready} LIMIT $3
+             ) AS r WHERE l.capability IN ({}) ORDER BY r.priority DESC, r.seq LIMIT $3
+         ) AS t JOIN comity_lane l ON l.seq = t.lane",
+        capabilities.join(", ")
+    );
+    let (connection, text) = transaction.begin_with(select).await?;
+    let query = sqlx::query(text).bind(millis(call.now)).bind(millis(call.now + BACKOFF_MAX));
+    let query = query.bind(integer(call.wanted as u64));
+    let query = call.offer.capabilities.iter().fold(query, |query, name| query.bind(name.clone()));
+    let mut found = Vec::new();
+    for row in query.fetch_all(connection).await? {
+        let ready = Ready::read(&row, true)?;
+        if ready.new.as_ref().is_some_and(|new| !meets(&new.requirements, &call.offer.properties)) {
+            transaction.not_checking()?;
+        }
+        found.push(ready);
+    }
+    last_first(&mut found);
+    Ok(found)
+}
+
+fn last_first(found: &mut [Ready]) {
+    found.sort_by_key(|ready| Reverse((Reverse(ready.priority), ready.task.seq)));
+}
+
 /// The tasks of these lanes that these workers, who are able to do them all, may get, the last first.
 async fn ready(transaction: &mut Transaction<'_>, lanes: &[i64], calls: &[&Wanted]) -> Result<Vec<Ready>, sqlx::Error> {
     let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
     let limit: u64 = calls.iter().map(|call| call.wanted as u64).sum();
     let (version, lock) = (transaction.version(), transaction.lock("FOR UPDATE OF t SKIP LOCKED"));
     let is_whole = limit.saturating_mul(lanes.len() as u64) <= WHOLE_MAX;
-    let whole = format!(", {NEW}, (SELECT c.payload FROM comity_content c WHERE c.task = t.seq)");
+    let whole = format!(", {NEW}, {CONTENT}");
     let (new, join) = if is_whole { (&*whole, "JOIN comity_lane l ON l.seq = t.lane") } else { ("", "") };
     let select = format!(
-        "SELECT {COURSE}, {version}, t.priority{new} FROM comity_task t {join} WHERE t.lane = $1 AND t.state = 0
-             AND (t.due <= $2 OR t.due > $3) AND (t.deadline IS NULL OR t.deadline > $2)
-             ORDER BY t.priority DESC, t.seq LIMIT $4 {lock}"
+        "SELECT {COURSE}, {version}, t.priority{new} FROM comity_task t {join} WHERE {} LIMIT $4 {lock}",
+        ready_in("$1", ("$2", "$3"))
     );
     let mut found = Vec::new();
     for lane in lanes {
         let (connection, text) = transaction.begin_with(select.clone()).await?;
         let query = sqlx::query(text).bind(*lane).bind(millis(now)).bind(millis(now + BACKOFF_MAX));
         for row in query.bind(integer(limit)).fetch_all(connection).await? {
-            let from = COURSE_COLUMNS + 2;
-            let new = if is_whole { Some(read_new(&row, from, text_of(&row, from + NEW_COLUMNS)?)?) } else { None };
-            let task = Loaded { version: row.try_get(COURSE_COLUMNS)?, ..Loaded::read(&row)? };
-            found.push(Ready { priority: row.try_get(COURSE_COLUMNS + 1)?, task, new });
+            found.push(Ready::read(&row, is_whole)?);
         }
     }
-    found.sort_by_key(|ready| Reverse((Reverse(ready.priority), ready.task.seq)));
+    last_first(&mut found);
     Ok(found)
 }
 
