@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -104,6 +105,8 @@ impl Drop for Place<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     arriving: mpsc::Sender<Waiter>,
+    /// Of this node's own workers, who have a way in of their own: others may be many, and the queue slow.
+    arriving_own: mpsc::Sender<Waiter>,
     /// What this node's own workers are called.
     own: String,
     /// A lock and not a message: it is held to count one up or down.
@@ -122,8 +125,9 @@ impl Room {
     /// A room before this queue, of a node whose own workers are called so; and what is to be run as long as it is open.
     pub(super) fn open(queue: Queue, own: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (arriving, arrivals) = mpsc::channel(WAITING_MAX);
-        let room = Self { arriving, own, places: Arc::default(), workers: Arc::default() };
-        let serving = serve(queue, arrivals, room.workers.clone());
+        let (arriving_own, arrivals_own) = mpsc::channel(WAITING_MAX);
+        let room = Self { arriving, arriving_own, own, places: Arc::default(), workers: Arc::default() };
+        let serving = serve(queue, [arrivals, arrivals_own], room.workers.clone());
         (room, serving)
     }
 
@@ -143,7 +147,11 @@ impl Room {
             answer,
             claim,
         };
-        self.arriving.send(waiter).await.map_err(|_| QueueError::Closed)?;
+        let arriving = if worker == self.own { &self.arriving_own } else { &self.arriving };
+        arriving.try_send(waiter).map_err(|refused| match refused {
+            TrySendError::Full(_) => NotDone::from(Crowded::OfAll),
+            TrySendError::Closed(_) => QueueError::Closed.into(),
+        })?;
         Ok(answered.await.unwrap_or(Err(QueueError::Closed))?)
     }
 
@@ -195,7 +203,11 @@ impl Room {
 }
 
 /// Gives work to those who wait, whenever there may be some, until nobody can come any more.
-async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<Mutex<BTreeMap<String, Known>>>) {
+async fn serve(
+    queue: Queue,
+    [mut arrivals, mut arrivals_own]: [mpsc::Receiver<Waiter>; 2],
+    workers: Arc<Mutex<BTreeMap<String, Known>>>,
+) {
     let mut ready = queue.ready();
     let mut waiting: Vec<Waiter> = Vec::new();
     loop {
@@ -205,13 +217,16 @@ async fn serve(queue: Queue, mut arrivals: mpsc::Receiver<Waiter>, workers: Arc<
                 Some(waiter) => waiting.push(waiter),
                 None => return,
             },
+            Some(waiter) = arrivals_own.recv() => waiting.push(waiter),
             changed = ready.changed() => if changed.is_err() {
                 return;
             },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
-        while let Ok(waiter) = arrivals.try_recv() {
-            waiting.push(waiter);
+        for arrivals in [&mut arrivals, &mut arrivals_own] {
+            while let Ok(waiter) = arrivals.try_recv() {
+                waiting.push(waiter);
+            }
         }
         waiting.retain(|waiter| !waiter.answer.is_closed());
         // Taken before the claims: what comes meanwhile is looked for in the next round.

@@ -3,7 +3,7 @@
 
 use sqlx::AnyConnection;
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
@@ -20,6 +20,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// How long after a failed try the next is made: calls in between are refused at once.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// How long a connection to a server may have rested before it is asked whether it is there still: the server may have
+/// been started anew, and of what is sent then nobody knows whether it was done.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// What every connection to SQLite begins with: each commit is synced; 4 MiB of pages; 5 s for who else opened the file.
 const SQLITE_BEGIN: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
@@ -163,12 +167,14 @@ fn escaped(path: &Path) -> String {
 pub(super) struct Link {
     place: Place,
     connection: Option<AnyConnection>,
+    /// When it was asked for last.
+    used: Instant,
     failed: Option<(Instant, DatabaseError)>,
 }
 
 impl Link {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, connection: None, failed: None }
+        Self { place, connection: None, used: Instant::now(), failed: None }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -177,10 +183,22 @@ impl Link {
 
     /// The connection, made if there is none.
     pub(super) async fn open(&mut self) -> Result<&mut AnyConnection, DatabaseError> {
-        let connection = match self.connection.take() {
+        self.open_after(self.used.elapsed()).await
+    }
+
+    /// The same, after it had rested for so long.
+    async fn open_after(&mut self, rested: Duration) -> Result<&mut AnyConnection, DatabaseError> {
+        let mut there = self.connection.take();
+        if let Some(connection) = there.as_mut().filter(|_| rested > RESTED && self.place.is_server())
+            && !matches!(timeout(CONNECT_MAX, connection.ping()).await, Ok(Ok(())))
+        {
+            there = None;
+        }
+        let connection = match there {
             Some(connection) => connection,
             None => self.make().await?,
         };
+        self.used = Instant::now();
         Ok(self.connection.insert(connection))
     }
 
@@ -213,4 +231,32 @@ async fn connect(place: &Place) -> Result<AnyConnection, DatabaseError> {
     let begin = if place.is_server() { POSTGRES_BEGIN } else { SQLITE_BEGIN };
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comity_tests::postgres::Postgres;
+
+    #[tokio::test]
+    async fn a_connection_that_rested_while_the_server_was_started_anew_is_made_again() {
+        let mut server = Postgres::start();
+        let url = server.database("rested").parse().expect("a URL");
+        let mut link = Link::new(Place::Server(url));
+        let ask = async |connection: &mut AnyConnection| sqlx::raw_sql("SELECT 1").execute(connection).await;
+        ask(link.open().await.expect("there")).await.expect("answered");
+        server.crash();
+        server.go();
+        ask(link.open_after(RESTED * 2).await.expect("made again")).await.expect("answered");
+    }
+
+    #[test]
+    fn a_url_with_a_parameter_that_is_not_known_is_refused_and_its_value_said_nowhere() {
+        let good = "postgres://ann:secret@host:5433/db?sslmode=verify-full&options[search_path]=a";
+        assert_eq!(format!("{:?}", good.parse::<ServerUrl>()), "Ok(ServerUrl(…))");
+        for bad in ["postgres://host/db?passwrd=secret", "mysql://host/db", "host=a", ""] {
+            let refused = bad.parse::<ServerUrl>();
+            assert!(refused.as_ref().is_err_and(|why| !why.to_string().contains("secret")), "{bad}: {refused:?}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 //! server those that another process is just giving away are passed over.
 
 use super::lanes::Lanes;
-use super::rows::{COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, each_padded, read_new, text_of, write_back};
+use super::rows::{
+    COURSE, COURSE_COLUMNS, Loaded, NEW, NEW_COLUMNS, each_padded, padded, read_new, text_of, values, write_back,
+};
 use super::settle::{Step, Steps};
 use super::transaction::{Transaction, Way};
 use super::{integer, millis};
@@ -131,7 +133,8 @@ fn ready_in(lane: &str, (now, later): (&str, &str)) -> String {
 /// The tasks that this worker may get, the last first, found with their lanes at once where nothing is locked for it. It
 /// cannot be asked so where tasks that it is not able to do come before others.
 async fn ready_for(transaction: &mut Transaction<'_>, call: &Wanted) -> Result<Vec<Ready>, sqlx::Error> {
-    let capabilities: Vec<String> = (4..4 + call.offer.capabilities.len()).map(|number| format!("${number}")).collect();
+    let Some(last) = call.offer.capabilities.last() else { return Ok(Vec::new()) };
+    let size = padded(call.offer.capabilities.len());
     let (version, is_ready) = (transaction.version(), ready_in("l.seq", ("$1", "$2")));
     let select = format!(
         "SELECT {COURSE}, t.version, t.priority, {NEW}, {CONTENT} FROM (
@@ -139,19 +142,22 @@ async fn ready_for(transaction: &mut Transaction<'_>, call: &Wanted) -> Result<V
                  SELECT t.*, {version} AS version FROM comity_task t WHERE {is_ready} LIMIT $3
              ) AS r WHERE l.capability IN ({}) ORDER BY r.priority DESC, r.seq LIMIT $3
          ) AS t JOIN comity_lane l ON l.seq = t.lane",
-        capabilities.join(", ")
+        values((size, 1), 3)
     );
     let (connection, text) = transaction.begin_with(select).await?;
     let query = sqlx::query(text).bind(millis(call.now)).bind(millis(call.now + BACKOFF_MAX));
     let query = query.bind(integer(call.wanted as u64));
-    let query = call.offer.capabilities.iter().fold(query, |query, name| query.bind(name.clone()));
+    let capabilities = call.offer.capabilities.iter().chain(std::iter::repeat(last)).take(size);
+    let query = capabilities.fold(query, |query, name| query.bind(name.clone()));
     let mut found = Vec::new();
     for row in query.fetch_all(connection).await? {
-        let ready = Ready::read(&row, true)?;
-        if ready.new.as_ref().is_some_and(|new| !meets(&new.requirements, &call.offer.properties)) {
-            transaction.not_checking()?;
+        // One that cannot be read is passed over with its lane, as is one that it is not able to do.
+        let ready = Ready::read(&row, true).ok();
+        let is_able = |new: &NewTask| meets(&new.requirements, &call.offer.properties);
+        match ready.filter(|ready| ready.new.as_ref().is_some_and(is_able)) {
+            Some(ready) => found.push(ready),
+            None => transaction.not_checking()?,
         }
-        found.push(ready);
     }
     last_first(&mut found);
     Ok(found)

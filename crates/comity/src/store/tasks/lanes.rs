@@ -7,7 +7,7 @@ use super::transaction::Transaction;
 use comity_core::task::{Offer, meets};
 use comity_core::wire::mesh::task::read_requirements;
 use sqlx::{AnyConnection, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most lanes: pairs of a capability and requirements. A claim looks at those of its worker's capabilities. As many are
 /// known here: some 100 KiB, or 40 MiB where all have the most and longest requirements.
@@ -24,6 +24,8 @@ const LANES_OF_ONE_MAX: i64 = 256;
 pub(super) struct Lanes {
     /// By capability and requirements.
     known: BTreeMap<(String, String), i64>,
+    /// Those that were refused in this group, to whom: a capability, requirements, and who would have made it.
+    refused: BTreeSet<(String, String, Option<String>)>,
     /// Whether these are all that there are: never on a server, where other processes make more.
     are_all: bool,
 }
@@ -36,6 +38,7 @@ impl Lanes {
 
     /// Knows from now on only what holds for longer than one group.
     pub(super) fn keep(&mut self) {
+        self.refused.clear();
         if integer(self.known.len() as u64) > LANES_MAX {
             self.forget();
         }
@@ -52,9 +55,14 @@ impl Lanes {
         if let Some(lane) = self.known.get(&name) {
             return Ok(Some(*lane));
         }
+        let refused = (name.0.clone(), name.1.clone(), maker.map(str::to_owned));
+        if self.refused.contains(&refused) {
+            return Ok(None);
+        }
         let lane = find(transaction.connection().await?, &name, maker).await?;
-        if let Some(lane) = lane {
-            self.known.insert(name, lane);
+        match lane {
+            Some(lane) => drop(self.known.insert(name, lane)),
+            None => drop(self.refused.insert(refused)),
         }
         Ok(lane)
     }

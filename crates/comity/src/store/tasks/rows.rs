@@ -18,6 +18,12 @@ const SIZES: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 /// The same where rows are small, so that a few more cost less than another statement.
 const SIZES_PADDED: [usize; 3] = [64, 16, 4];
 
+/// How many rows a statement has for so many, of which the last is repeated.
+pub(super) fn padded(count: usize) -> usize {
+    let fits = SIZES_PADDED.into_iter().rev().find(|size| *size >= count);
+    if count == 1 { 1 } else { fits.unwrap_or(SIZES_PADDED[0]) }
+}
+
 /// A statement to which values are bound.
 pub(super) type Bound<'q> = Query<'q, Any, AnyArguments>;
 
@@ -70,8 +76,7 @@ pub(super) async fn each_padded<T>(
     let mut returned = Vec::new();
     for now in items.chunks(SIZES_PADDED[0]) {
         let Some(last) = now.last() else { break };
-        let fits = SIZES_PADDED.into_iter().rev().find(|size| *size >= now.len());
-        let size = if now.len() == 1 { 1 } else { fits.unwrap_or(SIZES_PADDED[0]) };
+        let size = padded(now.len());
         let text = statement.replace("{}", &values((size, columns), 0));
         let (connection, text) = transaction.begin_with(text).await?;
         let padded = now.iter().chain(std::iter::repeat(last)).take(size);

@@ -57,7 +57,8 @@ impl<'c> Transaction<'c> {
         self.way != Way::Alone
     }
 
-    /// Whether nothing was done because it takes locks: it may be tried again with them.
+    /// Whether nothing was done, because the task had changed or more than one statement is needed: it may be tried again
+    /// with locks.
     pub(super) fn is_missed(&self) -> bool {
         self.is_missed
     }
@@ -165,7 +166,9 @@ impl<'c> Transaction<'c> {
         let notify = if is_work { format!(", (SELECT {} FROM part0)", notify()) } else { String::new() };
         let text = AssertSqlSafe(format!("WITH {parts} SELECT COUNT(*){notify} FROM part0"));
         let query = sqlx::query_with(text, std::mem::take(&mut self.values));
-        let written: i64 = query.fetch_one(&mut *self.connection).await?.try_get(0)?;
+        // All of the answer: `fetch_one` returns with its first row, before the other parts are run and the end is reached.
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        let written = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(0))?;
         if written == 0 { self.not_checking() } else { Ok(()) }
     }
 

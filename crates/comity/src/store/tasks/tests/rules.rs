@@ -355,6 +355,8 @@ pub(super) async fn hostile_contents_are_kept_as_they_are_or_refused_by_name(que
     assert!(matches!(too_large, Err(QueueError::Bad(BadTask::TooLarge("result")))));
     let too_much = queue.submit(vec![plain("odd", &large); 9], at(0)).await;
     assert!(matches!(too_much, Err(QueueError::Bad(BadTask::TooLarge("tasks")))));
+    let able_to_nothing = queue.claim("w", &Offer::default(), 1, at(0)).await.expect("answered");
+    assert!(able_to_nothing.tasks().is_empty());
     let hidden = queue.claim("a\0", &Offer::of(["odd"]), 1, at(0)).await;
     assert!(matches!(hidden, Err(QueueError::Bad(BadTask::Hidden("worker")))));
     queue.complete("w", vec![done(&leased, &large)], at(0)).await.expect("answered")[0].expect("held");

@@ -7,6 +7,7 @@ use super::{at, database, done, plain, queue_on, rules, take};
 use comity_core::task::{Kept, Leased, NewTask, Offer, Property, State, TaskId};
 use comity_core::wire::mesh::task::Progress;
 use comity_tests::postgres::Postgres;
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -226,6 +227,26 @@ async fn of_two_processes_that_reach_for_one_task_at_once_one_gets_it_and_what_i
         assert_eq!((task.course.state, task.course.attempts), (State::Succeeded, 1));
         assert_eq!(two.whole(task.id).await.expect("answered").expect("kept").result.as_deref(), Some("1"));
     }
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_take_is_not_said_to_be_done_and_harms_no_other_call() {
+    let server = Postgres::start();
+    let url = database(&server, "refuses");
+    let (queue, _running) = queue_on(&url).await;
+    let mut connection = PgConnection::connect(url.secret()).await.expect("connected");
+    const REFUSE: &str = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN RAISE EXCEPTION ''the disk is full''; END';
+         CREATE TRIGGER refuse BEFORE INSERT ON comity_result FOR EACH ROW EXECUTE FUNCTION refuse()";
+    sqlx::raw_sql(REFUSE).execute(&mut connection).await.expect("made");
+    put(&queue, plain("full", "1"), at(0)).await;
+    let leased = take(&queue, ("w", "full"), 1, at(0)).await.remove(0);
+    let complete = async || queue.complete("w", vec![done(&leased, "1")], at(1)).await;
+    let refused = complete().await.expect_err("the result is not kept");
+    assert!(refused.to_string().contains("the disk is full"), "{refused}");
+    assert!(queue.renew("w", &[grip(&leased)], at(1)).await.expect("answered")[0].is_ok(), "it is still the worker's");
+    sqlx::raw_sql("DROP TRIGGER refuse ON comity_result").execute(&mut connection).await.expect("dropped");
+    assert_eq!(complete().await.expect("answered"), [Ok(State::Succeeded)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
