@@ -158,15 +158,12 @@ impl Room {
     fn place<'r>(&'r self, worker: &'r str) -> Result<Place<'r>, Crowded> {
         let mut places = self.places.lock();
         let of_one = places.get(worker).copied().unwrap_or(0);
-        if worker == self.own {
-            if of_one >= WAITING_MAX {
-                return Err(Crowded::OfAll);
-            }
-        } else if of_one >= WAITING_OF_ONE_MAX {
+        let is_own = worker == self.own;
+        let alike = places.iter().filter(|(other, _)| (**other == self.own) == is_own);
+        if !is_own && of_one >= WAITING_OF_ONE_MAX {
             return Err(Crowded::OfOne);
-        } else if places.iter().filter(|(other, _)| **other != self.own).map(|(_, count)| count).sum::<usize>()
-            >= WAITING_MAX
-        {
+        }
+        if alike.map(|(_, count)| count).sum::<usize>() >= WAITING_MAX {
             return Err(Crowded::OfAll);
         }
         places.insert(worker.to_owned(), of_one + 1);
