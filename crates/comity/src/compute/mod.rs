@@ -280,19 +280,20 @@ impl Compute {
 
     /// Work for the worker of a node, as it says in JSON; it waits for it. What it is given and does not take goes back.
     pub(crate) async fn claim(&self, worker: &str, body: &[u8]) -> Result<Vec<Given>, NotDone> {
-        let given = self.0.room.claim(worker, parse_claim(body)?).await?;
+        self.give(worker, parse_claim(body)?).await
+    }
+
+    async fn give(&self, worker: &str, claim: Claim) -> Result<Vec<Given>, NotDone> {
+        let given = self.0.room.claim(worker, claim).await?;
         if !given.is_empty() {
             self.changed();
         }
         Ok(given)
     }
 
-    /// Work for a worker beside this node.
-    async fn give(&self, worker: &str, claim: Claim) -> Result<Vec<Leased>, NotDone> {
-        let given = self.0.room.claim(worker, claim).await?;
-        if !given.is_empty() {
-            self.changed();
-        }
+    /// The same for a worker beside this node, which takes it.
+    async fn give_own(&self, claim: Claim) -> Result<Vec<Leased>, NotDone> {
+        let given = self.give(&self.me(), claim).await?;
         Ok(given.into_iter().flat_map(Given::take).collect())
     }
 
@@ -326,9 +327,8 @@ impl Compute {
     /// some.
     async fn find(&self, wanted: control::WantWork) -> Result<Work, NotDone> {
         let claim = parse_claim(json!(wanted).to_string().as_bytes())?;
-        let me = self.me();
         let at_once = Claim { wait: Duration::ZERO, ..claim.clone() };
-        let own = self.give(&me, at_once.clone()).await?;
+        let own = self.give_own(at_once.clone()).await?;
         if !own.is_empty() {
             return Ok(Work { tasks: own.iter().filter_map(elsewhere::given).collect() });
         }
@@ -338,7 +338,7 @@ impl Compute {
         let wait = claim.wait;
         // Nothing here is no end: another node may just be answering.
         let own = async {
-            match self.give(&me, claim.clone()).await {
+            match self.give_own(claim.clone()).await {
                 Ok(none) if none.is_empty() => std::future::pending().await,
                 some => some,
             }

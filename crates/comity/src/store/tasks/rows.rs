@@ -1,7 +1,7 @@
 //! SQL texts for many rows at once, and the rows of tasks. Statements come in few sizes, so that each is prepared once;
 //! the values of the largest stay below what both databases take.
 
-use super::transaction::{Transaction, Way};
+use super::transaction::{Transaction, Way, version_of};
 use super::{integer, length, millis, time, unsigned};
 use comity_core::task::{Course, NewTask, State, TaskId};
 use comity_core::wire::mesh::task::read_requirements;
@@ -181,8 +181,6 @@ pub(super) async fn write_back(transaction: &mut Transaction<'_>, tasks: &[&Load
          worker = v.column5, due = v.column6, deadline = v.column7, cancel_asked = v.column8, fraction = v.column9,
          cause = v.column10, finished = v.column11, lines = v.column12, line_bytes = v.column13,
          size = v.column14 FROM (VALUES {}) AS v WHERE comity_task.seq = v.column1";
-    const IF_AS_IT_WAS: &str =
-        "AND CAST(CAST(comity_task.xmin AS TEXT) AS BIGINT) = v.column15 RETURNING comity_task.seq";
     fn bind_course<'q>(query: Bound<'q>, task: &Loaded) -> Bound<'q> {
         let course = &task.course;
         query
@@ -206,8 +204,9 @@ pub(super) async fn write_back(transaction: &mut Transaction<'_>, tasks: &[&Load
         let columns = if is_checking { 15 } else { 14 };
         let update = UPDATE.replace("{}", &values((1, columns), transaction.waiting()));
         if is_checking {
-            return transaction
-                .later(format!("{update} {IF_AS_IT_WAS}"), |query| bind_course(query, task).bind(task.version));
+            let version = version_of("comity_task");
+            let update = format!("{update} AND {version} = v.column15 RETURNING comity_task.seq");
+            return transaction.later(update, |query| bind_course(query, task).bind(task.version));
         }
         return transaction.later(update, |query| bind_course(query, task));
     }

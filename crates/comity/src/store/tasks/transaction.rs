@@ -74,8 +74,8 @@ impl<'c> Transaction<'c> {
     }
 
     /// The column, of a task `t`, that changes whenever the task does: for [`Transaction::check`].
-    pub(super) fn version(&self) -> &'static str {
-        if self.way == Way::Checking { "CAST(CAST(t.xmin AS TEXT) AS BIGINT)" } else { "CAST(0 AS BIGINT)" }
+    pub(super) fn version(&self) -> String {
+        if self.way == Way::Checking { version_of("t") } else { "CAST(0 AS BIGINT)".to_owned() }
     }
 
     /// The connection, after what waited, for whatever cannot be checked.
@@ -197,6 +197,11 @@ impl<'c> Transaction<'c> {
         }
         Ok(format!("{}; {statement}", steps::BEGIN_FILE))
     }
+}
+
+/// What changes on a server whenever a row of this table does: the number of the transaction that wrote it.
+pub(super) fn version_of(table: &str) -> String {
+    format!("CAST(CAST({table}.xmin AS TEXT) AS BIGINT)")
 }
 
 /// Statements as parts of one, which PostgreSQL runs all, in any order.
